@@ -1,0 +1,128 @@
+/**
+ * Low-bit quantisation and LoRA fine-tuning of language models, in TypeScript.
+ *
+ * LoftQ replaces a weight by a quantised one and LoRA factors that together stay close to it, so that fine-tuning
+ * starts from the model and not from what quantisation left of it:
+ *
+ * ```ts
+ * import { dequantize, loftq, matrix, Random } from "@loqa/loqa";
+ *
+ * const weight = matrix(256, 512, new Random(0).normals(256 * 512));
+ * const { backbone, a, b, scaling, plainError, error } = await loftq(weight, {
+ *   format: "nf4",
+ *   rank: 16,
+ *   iterations: 5,
+ * });
+ * const q = await dequantize(backbone); // W ≈ q + scaling * b * a
+ * console.log(`${plainError.toFixed(4)} -> ${error.toFixed(4)}`, q.rows, a.rows, b.cols, scaling);
+ * ```
+ *
+ * This module and all it reaches import nothing by a bare name, touch no files and need no permission; it works from
+ * a URL. Files and folders: `@loqa/loqa/files`; whole models: `@loqa/loqa/init`, or the command line.
+ *
+ * @module
+ */
+
+export { type Matrix, matrix, relativeError } from "./src/tensor/matrix.ts";
+export { Random } from "./src/tensor/random.ts";
+export type { DType, FloatDType } from "./src/tensor/dtype.ts";
+export { fromF32, toF32 } from "./src/tensor/dtype.ts";
+
+export type {
+  Device,
+  DeviceBuffer,
+  DeviceName,
+  Mat,
+  OperationName,
+  Operations,
+  PartialDevice,
+  QuantMat,
+  QuantSpec,
+  ScaleRule,
+} from "./src/device/device.ts";
+export { mat, OPERATIONS, quantSizes } from "./src/device/device.ts";
+export { openDevice, type OpenOptions } from "./src/device/open.ts";
+
+export { type Svd, svd, type SvdOptions } from "./src/linalg/svd.ts";
+
+export type { QuantizedMatrix } from "./src/quant/quantized.ts";
+export {
+  bitsPerWeight,
+  type Format,
+  format,
+  FORMAT_NAMES,
+  type FormatName,
+  FORMATS,
+  type StorageOptions,
+} from "./src/quant/formats.ts";
+export {
+  dequantize,
+  quantize,
+  type QuantizeOptions,
+} from "./src/quant/quantize.ts";
+export {
+  type NestedScales,
+  nestScales,
+  unnestScales,
+} from "./src/quant/double.ts";
+export { recode } from "./src/quant/recode.ts";
+
+export {
+  loftq,
+  type LoftqOptions,
+  type LoftqResult,
+  loraScaling,
+} from "./src/loftq/loftq.ts";
+export type { Metric } from "./src/loftq/metric.ts";
+export {
+  type LayerPlan,
+  planLayers,
+  type PlanOptions,
+} from "./src/loftq/plan.ts";
+
+export type { ByteSink, ByteSource } from "./src/io/bytes.ts";
+export {
+  blobSource,
+  bytesSource,
+  type MemorySink,
+  memorySink,
+} from "./src/io/sources.ts";
+export { type HttpOptions, httpSource } from "./src/io/http.ts";
+export type { Checkpoint, SideFile, TensorInfo } from "./src/io/checkpoint.ts";
+export { openCheckpointFrom } from "./src/io/folder.ts";
+export {
+  openSafetensors,
+  type SafetensorsFile,
+  type SafetensorsTensor,
+} from "./src/io/safetensors.ts";
+export {
+  type PlacedEntry,
+  type SafetensorsEntry,
+  safetensorsHeader,
+  type SafetensorsLayout,
+  SafetensorsWriter,
+} from "./src/io/safetensors_writer.ts";
+export {
+  type Adapter,
+  adapterEntries,
+  type AdapterFactors,
+  type AdapterModule,
+  adapterTensorName,
+  openAdapterFrom,
+} from "./src/io/peft.ts";
+export { adapterConfig, type LoraSettings } from "./src/io/peft_config.ts";
+export {
+  bnbConfigBlock,
+  type BnbConfigOptions,
+  bnbEntries,
+  type BnbOptions,
+  bnbTensors,
+  type NamedBytes,
+} from "./src/io/bnb_write.ts";
+export {
+  packedConfigBlock,
+  packedEntries,
+  packedMetadata,
+  type PackedShape,
+  packedTensors,
+} from "./src/io/packed.ts";

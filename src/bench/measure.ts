@@ -1,0 +1,259 @@
+/**
+ * Measures operations of a device: what `loqa bench` and the comparison with peers share.
+ *
+ * A {@linkcode Work} is prepared once and run many times, so that the caller can interleave it with other work and
+ * take medians. The first runs of each are slower (the engine compiles as it goes): warm up before timing.
+ *
+ * @module
+ */
+
+import {
+  type Device,
+  type DeviceBuffer,
+  type Mat,
+  mat,
+  type Operations,
+} from "../device/device.ts";
+import { format, type FormatName } from "../quant/formats.ts";
+import { allocQuant } from "../quant/quantize.ts";
+import { Random } from "../tensor/random.ts";
+import { f32, openKernels } from "../../wasm/loader.ts";
+
+/** Something to time, with the memory it works on. */
+export interface Work extends Disposable {
+  /** Floating-point operations (a multiply-add is two) of one run; 0 where they are not the point. */
+  readonly flops: number;
+  /** Bytes that one run must read and write, each once; 0 where they are not the point. */
+  readonly bytes: number;
+  /** Seconds of one run, an average over as many runs as fill `least` seconds (0: one run). */
+  run(least?: number): Promise<number>;
+}
+
+/** Sizes of a matrix. */
+export interface Shape {
+  /** Rows. */
+  readonly rows: number;
+  /** Columns. */
+  readonly cols: number;
+}
+
+/** Sizes of a product `[m, k] x [k, n]`. */
+export interface ProductShape {
+  /** Rows of the result. */
+  readonly m: number;
+  /** Columns of the result. */
+  readonly n: number;
+  /** Terms of each sum. */
+  readonly k: number;
+}
+
+/** Most runs between two waits, so that a queue on a GPU stays short. */
+const MOST_QUEUED = 64;
+
+/** Times `enqueue`, waiting for the device by reading from `result`. */
+async function time(
+  device: Device,
+  result: DeviceBuffer,
+  enqueue: () => void,
+  least: number,
+): Promise<number> {
+  await device.read(result, 0, 4);
+  const began = performance.now();
+  let runs = 0;
+  let queued = 1;
+  for (;;) {
+    for (let i = 0; i < queued; i++) enqueue();
+    runs += queued;
+    await device.read(result, 0, 4);
+    const spent = (performance.now() - began) / 1000;
+    if (spent >= least) return spent / runs;
+    queued = Math.min(MOST_QUEUED, runs);
+  }
+}
+
+function work(
+  device: Device,
+  memory: DisposableStack,
+  { result, flops = 0, bytes = 0, enqueue }: {
+    result: DeviceBuffer;
+    flops?: number;
+    bytes?: number;
+    enqueue: () => void;
+  },
+): Work {
+  const owned = memory.move();
+  return {
+    flops,
+    bytes,
+    run: (least = 0) => time(device, result, enqueue, least),
+    [Symbol.dispose]: () => owned.dispose(),
+  };
+}
+
+function randomMat(
+  device: Device,
+  memory: DisposableStack,
+  { rows, cols, seed = 0 }: Shape & { seed?: number },
+): Mat {
+  const m = mat(memory.use(device.alloc(rows * cols * 4)), rows, cols);
+  device.write(m.buffer, new Random(seed).normals(rows * cols));
+  return m;
+}
+
+function emptyMat(
+  device: Device,
+  memory: DisposableStack,
+  rows: number,
+  cols: number,
+): Mat {
+  return mat(memory.use(device.alloc(rows * cols * 4)), rows, cols);
+}
+
+/**
+ * Fused multiply-adds that touch no memory, on every thread at once: the limit of what WebAssembly's 128-bit vectors
+ * can do here. It opens kernels of its own, with `threads` threads or as many as start.
+ */
+export async function preparePeak(threads: number): Promise<Work> {
+  const kernels = await openKernels({ threads });
+  const parts = kernels.threads;
+  const results = kernels.alloc(64 * parts);
+  const turns = 200_000;
+  return {
+    flops: 96 * turns * parts,
+    bytes: 0,
+    run(least = 0) {
+      const began = performance.now();
+      for (let runs = 1;; runs++) {
+        const factors = [f32(0.999), f32(0.5)];
+        kernels.run("peakJob", parts, [turns, ...factors, results]);
+        const spent = (performance.now() - began) / 1000;
+        if (spent >= least) return Promise.resolve(spent / runs);
+      }
+    },
+    [Symbol.dispose]: () => kernels[Symbol.dispose](),
+  };
+}
+
+/** A dense product `c[m, n] = a[m, k] * b[k, n]` of random matrices. */
+export function prepareGemm(
+  device: Device,
+  { m, n, k }: ProductShape,
+): Work {
+  using memory = new DisposableStack();
+  const a = randomMat(device, memory, { rows: m, cols: k });
+  const b = randomMat(device, memory, { rows: k, cols: n, seed: 1 });
+  const c = emptyMat(device, memory, m, n);
+  return work(device, memory, {
+    result: c.buffer,
+    flops: 2 * m * n * k,
+    bytes: 4 * (m * k + k * n + m * n),
+    enqueue: () => device.ops.gemm({ a, b, c }),
+  });
+}
+
+/** Quantising a random matrix, packed codes and scales in its format's defaults. */
+export function prepareQuantize(
+  device: Device,
+  { rows, cols, name }: Shape & { readonly name: FormatName },
+): Work {
+  using memory = new DisposableStack();
+  const spec = format(name);
+  const w = randomMat(device, memory, { rows, cols });
+  const q = memory.use(allocQuant(device, spec, { rows, cols }));
+  const packed = q.codes.bytes + q.scales.bytes + (q.biases?.bytes ?? 0);
+  return work(device, memory, {
+    result: q.scales,
+    bytes: 4 * rows * cols + packed,
+    enqueue: () => device.ops.quantize({ w, q, scale: spec.defaultScale }),
+  });
+}
+
+/** Dequantising a random matrix to f32. */
+export function prepareDequantize(
+  device: Device,
+  { rows, cols, name }: Shape & { readonly name: FormatName },
+): Work {
+  using memory = new DisposableStack();
+  const spec = format(name);
+  const out = randomMat(device, memory, { rows, cols });
+  const q = memory.use(allocQuant(device, spec, { rows, cols }));
+  device.ops.quantize({ w: out, q, scale: spec.defaultScale });
+  const packed = q.codes.bytes + q.scales.bytes + (q.biases?.bytes ?? 0);
+  return work(device, memory, {
+    result: out.buffer,
+    bytes: 4 * rows * cols + packed,
+    enqueue: () => device.ops.dequantize({ q, out }),
+  });
+}
+
+/** The exact thin SVD of a random matrix. */
+export function prepareSvd(device: Device, { rows, cols }: Shape): Work {
+  using memory = new DisposableStack();
+  const k = Math.min(rows, cols);
+  const a = randomMat(device, memory, { rows, cols });
+  const u = emptyMat(device, memory, rows, k);
+  const s = emptyMat(device, memory, 1, k);
+  const vt = emptyMat(device, memory, k, cols);
+  return work(device, memory, {
+    result: s.buffer,
+    enqueue: () => device.ops.svd({ a, u, s, vt }),
+  });
+}
+
+/**
+ * Seconds of copying a byte from one place in ordinary memory to another with one thread: the limit of what
+ * reads and writes each byte once. Measured over `bytes` (64 MiB, beyond the caches).
+ */
+export function copySecondsPerByte(bytes: number = 64 * 2 ** 20): number {
+  const from = new Uint8Array(bytes).fill(1);
+  const to = new Uint8Array(bytes);
+  to.set(from);
+  let best = Infinity;
+  for (let i = 0; i < 5; i++) {
+    const began = performance.now();
+    to.set(from);
+    best = Math.min(best, (performance.now() - began) / 1000);
+  }
+  // A copied byte is read once and written once.
+  return best / (2 * bytes);
+}
+
+/** A device that counts what passes through it. */
+export interface CountingDevice extends Device {
+  /** Floating-point operations of the products and orthonormalisations so far. */
+  readonly flops: number;
+}
+
+/** Wraps a device so that the least time that an algorithm could take can be told. Disposing it leaves `device`. */
+export function countFlops(device: Device): CountingDevice {
+  let flops = 0;
+  const { gemm, qr } = device.ops;
+  const ops: Operations = {
+    ...device.ops,
+    gemm(args) {
+      const terms = args.transA ? args.a.rows : args.a.cols;
+      flops += 2 * args.c.rows * args.c.cols * terms;
+      gemm(args);
+    },
+    qr(args) {
+      flops += 2 * args.y.rows * args.y.cols ** 2;
+      qr(args);
+    },
+  };
+  return {
+    name: device.name,
+    description: device.description,
+    threads: device.threads,
+    ops,
+    get flops() {
+      return flops;
+    },
+    get memory() {
+      return device.memory;
+    },
+    alloc: (bytes) => device.alloc(bytes),
+    write: (buffer, data, at) => device.write(buffer, data, at),
+    read: (buffer, at, bytes) => device.read(buffer, at, bytes),
+    [Symbol.dispose]() {},
+  };
+}

@@ -1,0 +1,122 @@
+/**
+ * `loqa bench`.
+ *
+ * @module
+ */
+
+import {
+  copySecondsPerByte,
+  prepareDequantize,
+  prepareGemm,
+  preparePeak,
+  prepareQuantize,
+  type Work,
+} from "../bench/measure.ts";
+import { openDevice } from "../device/open.ts";
+import { COMMON, optionHelp, type Options, parse, UsageError } from "./args.ts";
+import { columns } from "./tables.ts";
+
+const OPTIONS: Options = {
+  threads: COMMON.threads,
+  json: COMMON.json,
+  quiet: COMMON.quiet,
+  help: COMMON.help,
+};
+
+/** The page of `loqa bench --help`. */
+export const help =
+  `loqa bench: this machine's figures beside its limits, in some seconds
+
+The limit of products is a loop of fused multiply-adds, that of the rest a copy in memory, both measured in the same
+run; the medians of five runs are shown. With peers, in the project's own folder: deno task bench.
+
+Options:
+${optionHelp(OPTIONS)}
+`;
+
+const ROUNDS = 5;
+/** Seconds of one round, long enough for the engine's compiler to have settled after the first. */
+const FILL = 0.15;
+
+async function median(work: Work): Promise<number> {
+  await work.run(FILL);
+  const runs: number[] = [];
+  for (let i = 0; i < ROUNDS; i++) runs.push(await work.run(FILL));
+  return runs.sort((a, b) => a - b)[ROUNDS >> 1];
+}
+
+interface Figure {
+  readonly figure: string;
+  readonly value: number;
+  readonly unit: "GFLOP/s" | "GB/s";
+  readonly limit?: number;
+}
+
+/** Runs the verb. */
+export async function run(argv: readonly string[]): Promise<number> {
+  const args = parse(argv, OPTIONS);
+  if (args.positionals.length > 0) {
+    throw new UsageError(`bench takes no argument, got ${args.positionals[0]}`);
+  }
+  using device = await openDevice("auto", {
+    threads: args.number("threads", { least: 1, most: 256 }),
+    onNote: (line) => console.error(line),
+  });
+  const figures: Figure[] = [];
+  const take = async (
+    figure: string,
+    prepared: Work,
+    limit?: number,
+  ): Promise<number> => {
+    using work = prepared;
+    const seconds = await median(work);
+    const unit = work.flops > 0 ? "GFLOP/s" : "GB/s";
+    const value = (work.flops || work.bytes) / seconds / 1e9;
+    figures.push({ figure, value, unit, limit });
+    if (!args.on("quiet")) console.error(figure);
+    return value;
+  };
+  const copy = device.threads / copySecondsPerByte() / 1e9;
+  const peak = device.name === "wasm"
+    ? await take("fused multiply-adds", await preparePeak(device.threads))
+    : undefined;
+  // The plain device is an oracle: sizes that it takes seconds for tell no more than small ones.
+  const n = device.name === "reference" ? 128 : 1024;
+  await take(
+    `matrix product ${n}`,
+    prepareGemm(device, { m: n, n, k: n }),
+    peak,
+  );
+  for (const name of ["nf4", "nf2", "int4", "int2"] as const) {
+    const shape = { rows: n, cols: n, name };
+    await take(`quantise ${name}`, prepareQuantize(device, shape), copy);
+    await take(`dequantise ${name}`, prepareDequantize(device, shape), copy);
+  }
+  if (args.on("json")) {
+    console.log(JSON.stringify(
+      {
+        verb: "bench",
+        device: device.description,
+        threads: device.threads,
+        figures,
+      },
+      null,
+      2,
+    ));
+    return 0;
+  }
+  console.log(`${device.description}
+
+${
+    columns([
+      ["", "value", "", "of the limit"],
+      ...figures.map(({ figure, value, unit, limit }) => [
+        figure,
+        value.toFixed(value < 10 ? 2 : 1),
+        unit,
+        limit ? `${Math.round((100 * value) / limit)} %` : "",
+      ]),
+    ], [1, 3])
+  }`);
+  return 0;
+}

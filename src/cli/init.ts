@@ -1,0 +1,252 @@
+/**
+ * `loqa init`.
+ *
+ * @module
+ */
+
+import { openDevice } from "../device/open.ts";
+import type { DeviceName } from "../device/device.ts";
+import { init } from "../init/run.ts";
+import type { InitOptions } from "../init/options.ts";
+import { openMoments } from "../init/moments.ts";
+import { openCheckpoint } from "../io/open.ts";
+import { FORMAT_NAMES } from "../quant/formats.ts";
+import {
+  COMMON,
+  optionHelp,
+  type Options,
+  parse,
+  type Parsed,
+  UsageError,
+} from "./args.ts";
+import { Progress } from "./progress.ts";
+import { initTable } from "./tables.ts";
+
+const OPTIONS: Options = {
+  out: { short: "o", value: "DIR", help: "folder to write; needed" },
+  method: {
+    value: "NAME",
+    default: "loftq",
+    help: "loftq, or qlora: quantise only, A at random, B zero",
+  },
+  format: {
+    value: "NAME",
+    default: "nf4",
+    help: "nf4 nf3 nf2, int4 int3 int2, or LoftQ's uniform4..2, clip4..2",
+  },
+  block: {
+    value: "N",
+    default: "64 (nf), 32 (int)",
+    help: "weights that share a scale; 0: the whole matrix or row",
+  },
+  scale: {
+    value: "RULE",
+    default: "absmax (nf), minmax (int)",
+    help: "absmax, minmax, mse (searched), std, clip",
+  },
+  rank: { value: "R", default: "16", help: "rank of the adapter" },
+  alpha: { value: "A", default: "the rank", help: "LoRA's alpha" },
+  rslora: { help: "scale by alpha / sqrt(rank)" },
+  iters: {
+    value: "T",
+    default: "5",
+    help: "LoftQ's iterations; 0 is QLoRA's start",
+  },
+  svd: {
+    value: "NAME",
+    default: "randomized",
+    help: "randomized, or exact (slow: a check)",
+  },
+  metric: {
+    value: "NAME",
+    default: "identity",
+    help: "identity, diag or full: measure errors at the layer's output",
+  },
+  moments: {
+    value: "FILE",
+    help: "safetensors with the inputs' second moments for --metric",
+  },
+  mixed: {
+    value: "PLAN",
+    help: 'precision by layer: "first=4:nf4,rest=nf2" or "bits=2.5"',
+  },
+  "rank-pattern": {
+    value: "NAME=R",
+    multiple: true,
+    help: "rank of modules by name or pattern, as in PEFT",
+  },
+  "alpha-pattern": {
+    value: "NAME=A",
+    multiple: true,
+    help: "alpha of modules by name or pattern",
+  },
+  target: {
+    value: "NAME,…",
+    multiple: true,
+    default: "all linear layers but the head",
+    help: "modules to quantise",
+  },
+  base: {
+    value: "MODEL",
+    help: "a quantised form of MODEL to keep; only the factors are found",
+  },
+  backbone: {
+    value: "KIND",
+    default: "bnb for nf4, else packed",
+    help: "packed, bnb, dense or none",
+  },
+  dtype: {
+    value: "NAME",
+    default: "as stored",
+    help: "f32, f16 or bf16 for what is not quantised",
+  },
+  "double-quant": { help: "scales of a bnb backbone in 8 bits" },
+  seed: { value: "N", default: "0", help: "seed of what is random" },
+  resume: { help: "go on with an interrupted run" },
+  "safe-interval": {
+    value: "SECONDS",
+    default: "5",
+    help: "time between two points that --resume can go on from",
+  },
+  ...COMMON,
+};
+
+/** The page of `loqa init --help`. */
+export const help =
+  `loqa init MODEL -o DIR: quantise a model and find the LoRA factors that make up for it
+
+MODEL is a folder in the Hugging Face layout, a .safetensors or .gguf file, or hf:owner/name[@revision].
+Writes DIR/backbone (the quantised model), DIR/adapter (for PEFT) and DIR/loqa.json (options and errors by layer).
+
+  loqa init SmolLM2-135M.gguf --format nf4 --rank 16 -o smol-nf4
+  loqa init ./llama --format int2 --scale mse --rank 64 -o llama-2bit
+  loqa init hf:HuggingFaceTB/SmolLM2-135M --mixed "first=8:nf4,rest=nf2" -o smol-mixed
+
+Options:
+${optionHelp(OPTIONS)}
+`;
+
+function patterns(
+  args: Parsed,
+  name: string,
+): Record<string, number> | undefined {
+  const entries = args.list(name)?.map((text) => {
+    const at = text.lastIndexOf("=");
+    const value = Number(text.slice(at + 1));
+    if (at <= 0 || !(value > 0)) {
+      throw new UsageError(`--${name} must be NAME=NUMBER, got "${text}"`);
+    }
+    return [text.slice(0, at), value] as const;
+  });
+  return entries && Object.fromEntries(entries);
+}
+
+function readOptions(args: Parsed): InitOptions {
+  const method = args.choice("method", ["loftq", "qlora"]) ?? "loftq";
+  const rank = args.number("rank", { least: 1 }) ?? 16;
+  const iterations = args.number("iters", { least: 0 });
+  if (method === "qlora" && iterations) {
+    throw new UsageError("--method qlora has no iterations, got --iters");
+  }
+  const metric = args.choice("metric", ["identity", "diag", "full"]);
+  if ((metric ?? "identity") !== "identity" && !args.text("moments")) {
+    throw new UsageError(`--metric ${metric} needs --moments FILE`);
+  }
+  if ((metric ?? "identity") === "identity" && args.text("moments")) {
+    throw new UsageError("--moments needs --metric diag or full");
+  }
+  return {
+    method,
+    format: args.choice("format", FORMAT_NAMES) ?? "nf4",
+    block: args.number("block", { least: 0 }),
+    scale: args.choice("scale", ["absmax", "minmax", "mse", "std", "clip"]),
+    rank,
+    alpha: args.number("alpha", { least: Number.MIN_VALUE, fraction: true }) ??
+      rank,
+    rslora: args.on("rslora"),
+    iterations: method === "qlora" ? 0 : iterations ?? 5,
+    svd: args.choice("svd", ["randomized", "exact"]),
+    metric,
+    mixed: args.text("mixed"),
+    rankPattern: patterns(args, "rank-pattern"),
+    alphaPattern: patterns(args, "alpha-pattern"),
+    targets: args.list("target"),
+    backbone: args.choice("backbone", ["packed", "bnb", "dense", "none"]),
+    dtype: args.choice("dtype", ["f32", "f16", "bf16"]),
+    doubleQuant: args.on("double-quant"),
+    seed: args.number("seed") ?? 0,
+  };
+}
+
+/** Runs the verb. */
+export async function run(argv: readonly string[]): Promise<number> {
+  const args = parse(argv, OPTIONS);
+  const [model, ...more] = args.positionals;
+  if (model === undefined || more.length > 0) {
+    throw new UsageError(
+      `init takes one MODEL, got ${args.positionals.length || "none"}`,
+    );
+  }
+  const out = args.text("out");
+  if (!out) throw new UsageError("init needs -o DIR");
+  const options = readOptions(args);
+  const name = args.choice<"auto" | DeviceName>("device", [
+    "auto",
+    "wasm",
+    "reference",
+  ]);
+  const threads = args.number("threads", { least: 1, most: 256 });
+  const interval = args.number("safe-interval", { least: 0, fraction: true });
+
+  const stop = new AbortController();
+  let writing = false;
+  const interrupt = () => {
+    // Nothing is written yet, or the second time it is meant at once: what is on the disk serves --resume.
+    if (!writing || stop.signal.aborted) Deno.exit(130);
+    stop.abort();
+  };
+  Deno.addSignalListener("SIGINT", interrupt);
+  Deno.addSignalListener("SIGTERM", interrupt);
+  try {
+    using progress = new Progress({ quiet: args.on("quiet") });
+    using device = await openDevice(name, {
+      threads,
+      onNote: (line) => progress.note(line),
+    });
+    await using stack = new AsyncDisposableStack();
+    const checkpoint = stack.use(await openCheckpoint(model));
+    const base = args.text("base");
+    const moments = args.text("moments");
+    const metric = options.metric ?? "identity";
+    const given = {
+      base: base ? stack.use(await openCheckpoint(base)) : undefined,
+      metricOf: metric !== "identity" && moments
+        ? stack.use(await openMoments(moments, metric)).metricOf
+        : undefined,
+    };
+    writing = true;
+    const report = await init(checkpoint, options, {
+      device,
+      out,
+      ...given,
+      resume: args.on("resume"),
+      safeInterval: interval === undefined ? undefined : interval * 1000,
+      signal: stop.signal,
+      onProgress: (done, text) => progress.update(done, text),
+    });
+    progress[Symbol.dispose]();
+    console.log(
+      args.on("json") ? JSON.stringify(report, null, 2) : initTable(report),
+    );
+    return 0;
+  } catch (error) {
+    if (error !== stop.signal.reason) throw error;
+    console.error(
+      `loqa: interrupted; go on with the same command and --resume`,
+    );
+    return 130;
+  } finally {
+    Deno.removeSignalListener("SIGINT", interrupt);
+    Deno.removeSignalListener("SIGTERM", interrupt);
+  }
+}

@@ -1,0 +1,206 @@
+/**
+ * `loqa inspect`.
+ *
+ * @module
+ */
+
+import type { InitReport } from "../init/report.ts";
+import type { Checkpoint, TensorInfo } from "../io/checkpoint.ts";
+import { exists, joinPath, kindOf, readTextFile } from "../io/deno.ts";
+import { openAdapter, openCheckpoint } from "../io/open.ts";
+import type { Adapter } from "../io/peft.ts";
+import { parseJsonObject } from "../io/json.ts";
+import { COMMON, optionHelp, type Options, parse, UsageError } from "./args.ts";
+import { bytes, columns, initTable } from "./tables.ts";
+
+const OPTIONS: Options = {
+  tensors: { help: "every tensor, not only a summary" },
+  json: COMMON.json,
+  quiet: COMMON.quiet,
+  help: COMMON.help,
+};
+
+/** The page of `loqa inspect --help`. */
+export const help =
+  `loqa inspect PATH: tell what a model, adapter or tensor file holds
+
+PATH is a folder that loqa wrote, a model folder, a .safetensors or .gguf file, a PEFT adapter, or hf:owner/name.
+
+  loqa inspect smol-nf4
+  loqa inspect model.gguf --tensors
+
+Options:
+${optionHelp(OPTIONS)}
+`;
+
+interface TensorRow {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly encoding: string;
+  readonly bytes: number;
+  readonly bitsPerWeight: number;
+}
+
+interface ModelReport {
+  readonly format: string;
+  readonly modelType: string | null;
+  readonly parameters: number;
+  readonly bytes: number;
+  readonly bitsPerWeight: number;
+  readonly encodings: Readonly<Record<string, Counted>>;
+  readonly tensors: readonly TensorRow[];
+}
+
+interface Counted {
+  readonly tensors: number;
+  readonly parameters: number;
+  readonly bytes: number;
+}
+
+interface AdapterReport {
+  readonly modules: number;
+  readonly ranks: readonly number[];
+  readonly scalings: readonly number[];
+  readonly parameters: number;
+  readonly targetModules: unknown;
+  readonly baseModel: unknown;
+}
+
+const sizeOf = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
+
+function modelReport({ format, config, tensors }: Checkpoint): ModelReport {
+  const rows = [...tensors.values()].map((
+    { name, shape, encoding, bytes }: TensorInfo,
+  ) => ({
+    name,
+    shape,
+    encoding,
+    bytes,
+    bitsPerWeight: (8 * bytes) / Math.max(sizeOf(shape), 1),
+  }));
+  const count = (list: readonly TensorRow[]): Counted => ({
+    tensors: list.length,
+    parameters: list.reduce((sum, t) => sum + sizeOf(t.shape), 0),
+    bytes: list.reduce((sum, t) => sum + t.bytes, 0),
+  });
+  const all = count(rows);
+  return {
+    format,
+    modelType: typeof config.model_type === "string" ? config.model_type : null,
+    parameters: all.parameters,
+    bytes: all.bytes,
+    bitsPerWeight: (8 * all.bytes) / Math.max(all.parameters, 1),
+    encodings: Object.fromEntries(
+      [...Map.groupBy(rows, (t) => t.encoding)].map((
+        [key, list],
+      ) => [key, count(list)]),
+    ),
+    tensors: rows,
+  };
+}
+
+function adapterReport({ modules, config }: Adapter): AdapterReport {
+  const list = [...modules.values()];
+  const distinct = (values: readonly number[]) => [...new Set(values)];
+  return {
+    modules: list.length,
+    ranks: distinct(list.map((m) => m.rank)),
+    scalings: distinct(list.map((m) => m.scaling)),
+    parameters: list.reduce(
+      (sum, m) => sum + m.rank * (m.inputs + m.outputs),
+      0,
+    ),
+    targetModules: config.target_modules ?? null,
+    baseModel: config.base_model_name_or_path ?? null,
+  };
+}
+
+function modelText(report: ModelReport, every: boolean): string {
+  const { format, modelType, parameters, encodings, tensors } = report;
+  const rows = every
+    ? [
+      ["tensor", "shape", "stored as", "bits", "bytes"],
+      ...tensors.map((t) => [
+        t.name,
+        t.shape.join(" x "),
+        t.encoding,
+        t.bitsPerWeight.toFixed(2),
+        bytes(t.bytes),
+      ]),
+    ]
+    : [
+      ["stored as", "tensors", "parameters", "bits", "bytes"],
+      ...Object.entries(encodings).map(([name, c]) => [
+        name,
+        `${c.tensors}`,
+        c.parameters.toLocaleString("en"),
+        ((8 * c.bytes) / Math.max(c.parameters, 1)).toFixed(2),
+        bytes(c.bytes),
+      ]),
+    ];
+  return `${modelType ?? "tensors"} (${format}): ${
+    parameters.toLocaleString("en")
+  } parameters, ${bytes(report.bytes)}, ${
+    report.bitsPerWeight.toFixed(2)
+  } bits a parameter
+
+${columns(rows, every ? [3, 4] : [1, 2, 3, 4])}`;
+}
+
+function adapterText(report: AdapterReport): string {
+  return `LoRA adapter: ${report.modules} modules, rank ${
+    report.ranks.join(", ")
+  }, scaling ${report.scalings.map((s) => +s.toPrecision(6)).join(", ")}, ${
+    report.parameters.toLocaleString("en")
+  } parameters
+for ${JSON.stringify(report.targetModules)} of ${report.baseModel}`;
+}
+
+/** Runs the verb. */
+export async function run(argv: readonly string[]): Promise<number> {
+  const args = parse(argv, OPTIONS);
+  const [path, ...more] = args.positionals;
+  if (path === undefined || more.length > 0) {
+    throw new UsageError(
+      `inspect takes one PATH, got ${args.positionals.length || "none"}`,
+    );
+  }
+  const json = args.on("json");
+  const every = args.on("tensors");
+  const inside = (name: string) => exists(joinPath(path, name));
+  const folder = !path.startsWith("hf:") && await kindOf(path) === "folder";
+  const parts: string[] = [];
+  let found: Record<string, unknown>;
+  if (folder && await inside("loqa.json")) {
+    const report = parseJsonObject(
+      new TextEncoder().encode(await readTextFile(joinPath(path, "loqa.json"))),
+      joinPath(path, "loqa.json"),
+    ) as unknown as InitReport;
+    parts.push(initTable(report));
+    found = { kind: "loqa", init: report };
+    if (await inside("backbone")) {
+      await using model = await openCheckpoint(joinPath(path, "backbone"));
+      found.model = modelReport(model);
+      parts.push(modelText(found.model as ModelReport, every));
+    }
+    await using adapter = await openAdapter(joinPath(path, "adapter"));
+    found.adapter = adapterReport(adapter);
+    parts.push(adapterText(found.adapter as AdapterReport));
+  } else if (folder && await inside("adapter_config.json")) {
+    await using adapter = await openAdapter(path);
+    const report = adapterReport(adapter);
+    found = { kind: "adapter", adapter: report };
+    parts.push(adapterText(report));
+  } else {
+    await using model = await openCheckpoint(path);
+    const report = modelReport(model);
+    found = { kind: "model", model: report };
+    parts.push(modelText(report, every));
+  }
+  console.log(
+    json
+      ? JSON.stringify({ verb: "inspect", path, ...found }, null, 2)
+      : parts.join("\n\n"),
+  );
+  return 0;
+}

@@ -1,0 +1,106 @@
+/**
+ * The command line: `deno task loqa VERB …`.
+ *
+ * @module
+ */
+
+import { VERSION } from "../version.ts";
+import { UsageError } from "./args.ts";
+
+/** What a verb's module exports. */
+export interface Verb {
+  /** The page of `loqa VERB --help`. */
+  readonly help: string;
+  /** Runs the verb and resolves to the exit code. */
+  run(args: readonly string[]): Promise<number>;
+}
+
+interface Entry {
+  readonly summary: string;
+  load(): Promise<Verb>;
+}
+
+/** Each verb is a file, loaded only when it is called. */
+const VERBS: Readonly<Record<string, Entry>> = {
+  init: {
+    summary: "quantise a model and find its LoRA start (LoftQ, QLoRA)",
+    load: () => import("./init.ts"),
+  },
+  inspect: {
+    summary: "tell what a model, adapter or tensor file holds",
+    load: () => import("./inspect.ts"),
+  },
+  bench: {
+    summary: "this machine's figures beside its limits",
+    load: () => import("./bench.ts"),
+  },
+};
+
+const HELP =
+  `loqa ${VERSION}: low-bit quantisation and LoRA fine-tuning of language models
+
+Usage: loqa VERB [ARGUMENTS] [OPTIONS]
+
+${
+    Object.entries(VERBS).map(([name, { summary }]) =>
+      `  ${name.padEnd(9)} ${summary}`
+    ).join("\n")
+  }
+
+loqa VERB --help tells a verb's options; --version the version.
+
+  loqa init SmolLM2-135M.gguf --format nf4 --rank 16 -o smol-nf4
+  loqa inspect smol-nf4
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+`;
+
+/** Runs the command line `args` and resolves to its exit code. */
+export async function main(args: readonly string[]): Promise<number> {
+  const [name, ...rest] = args;
+  if (name === undefined || name === "--help" || name === "-h") {
+    console.log(HELP);
+    return name === undefined ? 2 : 0;
+  }
+  if (name === "--version" || name === "-V") {
+    console.log(VERSION);
+    return 0;
+  }
+  try {
+    if (!Object.hasOwn(VERBS, name)) {
+      throw new UsageError(
+        `there is no verb "${name}"; wanted one of ${
+          Object.keys(VERBS).join(", ")
+        }`,
+      );
+    }
+    const verb = await VERBS[name].load();
+    if (rest.includes("--help") || rest.includes("-h")) {
+      console.log(verb.help);
+      return 0;
+    }
+    return await verb.run(rest);
+  } catch (error) {
+    if (error instanceof UsageError) {
+      console.error(
+        `loqa: ${error.message}\nTry: loqa ${
+          Object.hasOwn(VERBS, name) ? `${name} ` : ""
+        }--help`,
+      );
+      return 2;
+    }
+    console.error(`loqa: ${describe(error)}`);
+    return 1;
+  }
+}
+
+/** One line for a person; a fault of this program keeps its trace. */
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const expected = error instanceof RangeError ||
+    error instanceof SyntaxError || error.name === "IoError" ||
+    (error instanceof TypeError && /^Cannot |^Could not /.test(error.message));
+  return expected ? error.message : error.stack ?? error.message;
+}
+
+if (import.meta.main) Deno.exit(await main(Deno.args));

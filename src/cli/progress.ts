@@ -1,0 +1,112 @@
+/**
+ * Progress on stderr: a bar with the time left where a person looks on, a line every few seconds where nobody does.
+ *
+ * @module
+ */
+
+/** Where progress goes. */
+export interface ProgressOptions {
+  /** No output at all. */
+  readonly quiet?: boolean;
+  /** Whether stderr is a terminal; asked of it by default. */
+  readonly terminal?: boolean;
+  /** Milliseconds now; for tests. */
+  readonly now?: () => number;
+  /** Takes the text; stderr by default. */
+  readonly write?: (text: string) => void;
+}
+
+const BAR = 24;
+/** Milliseconds between two drawings. */
+const TERMINAL_INTERVAL = 80;
+const LINE_INTERVAL = 5000;
+
+/** `95` as `1:35`, `3700` as `1:01:40`. */
+export function clock(seconds: number): string {
+  const s = Math.max(0, Math.round(seconds));
+  const two = (n: number) => String(n).padStart(2, "0");
+  const minutes = Math.floor(s / 60);
+  return minutes < 60
+    ? `${minutes}:${two(s % 60)}`
+    : `${Math.floor(minutes / 60)}:${two(minutes % 60)}:${two(s % 60)}`;
+}
+
+/** Shows how far a run is. Disposing ends the line. */
+export class Progress implements Disposable {
+  readonly #quiet: boolean;
+  readonly #terminal: boolean;
+  readonly #now: () => number;
+  readonly #write: (text: string) => void;
+  readonly #began: number;
+  #drawn = -Infinity;
+  #first: number | undefined;
+  #width = 0;
+
+  constructor(options: ProgressOptions = {}) {
+    this.#quiet = options.quiet ?? false;
+    this.#terminal = options.terminal ?? Deno.stderr.isTerminal();
+    this.#now = options.now ?? (() => performance.now());
+    this.#write = options.write ??
+      ((text) => Deno.stderr.writeSync(new TextEncoder().encode(text)));
+    this.#began = this.#now();
+  }
+
+  /**
+   * `done` is the share finished, from 0 to 1; `text` says at what it is. Time left is told once a fiftieth is done.
+   */
+  update(done: number, text: string): void {
+    if (this.#quiet) return;
+    const now = this.#now();
+    // What a resumed run finds done cost it no time.
+    this.#first ??= done;
+    const interval = this.#terminal ? TERMINAL_INTERVAL : LINE_INTERVAL;
+    if (done < 1 && now - this.#drawn < interval) return;
+    this.#drawn = now;
+    const spent = (now - this.#began) / 1000;
+    const share = (done - this.#first) / (1 - this.#first || 1);
+    const left = share > 0.02 && done < 1
+      ? `, ${clock((spent * (1 - share)) / share)} left`
+      : "";
+    const percent = `${String(Math.floor(done * 100)).padStart(3)} %`;
+    if (!this.#terminal) {
+      this.#write(`${percent}  ${clock(spent)}${left}  ${text}\n`);
+      return;
+    }
+    const full = Math.round(done * BAR);
+    const bar = "━".repeat(full) + "─".repeat(BAR - full);
+    this.#draw(`${bar} ${percent}  ${clock(spent)}${left}  ${text}`);
+  }
+
+  /** Writes a line that stays, above the bar. */
+  note(line: string): void {
+    if (this.#quiet) return;
+    this.#clear();
+    this.#write(`${line}\n`);
+  }
+
+  /** Removes the bar. */
+  [Symbol.dispose](): void {
+    this.#clear();
+  }
+
+  #draw(line: string): void {
+    const columns = terminalColumns();
+    const shown = line.length < columns ? line : line.slice(0, columns - 1);
+    this.#write(`\r${shown.padEnd(this.#width)}`);
+    this.#width = shown.length;
+  }
+
+  #clear(): void {
+    if (this.#width === 0) return;
+    this.#write(`\r${" ".repeat(this.#width)}\r`);
+    this.#width = 0;
+  }
+}
+
+function terminalColumns(): number {
+  try {
+    return Deno.consoleSize().columns;
+  } catch {
+    return 80;
+  }
+}

@@ -1,0 +1,142 @@
+/**
+ * Quantisation of the reference device: every step in f32, spelled out, so that other devices can agree with it
+ * code for code.
+ *
+ * @module
+ */
+
+import type { QuantSpec, ScaleRule } from "./device.ts";
+
+const { fround } = Math;
+
+/**
+ * The smallest magnitude that a scale is inverted at, as in bitsandbytes' CPU kernel (0.50): the reciprocal of a
+ * smaller one need not be finite. Codes of a block below it, all subnormal, are squeezed towards the level of 0; its
+ * scale is stored as it is. A tie at a threshold goes to the lower level there as here.
+ *
+ * That kernel treats a short last block apart: it divides instead of multiplying by the reciprocal and raises the
+ * stored scale itself to 1e-38. Its CUDA kernel does neither, nor do we.
+ */
+const TINY = fround(1e-38);
+
+/** Fractions of the full range that the `mse` rule tries: 1, 0.975, … 0.4. */
+const SHRINK: readonly number[] = Array.from(
+  { length: 25 },
+  (_, i) => (40 - i) / 40,
+);
+
+/** The f32 factor that turns a weight into units of `scale`. */
+function reciprocal(scale: number): number {
+  return fround(1 / (Math.abs(scale) < TINY ? TINY : scale));
+}
+
+/** Scale and bias (0 for a codebook) of one block. */
+export interface Range {
+  scale: number;
+  bias: number;
+}
+
+/** Code of `w` in a block. */
+export function encode(spec: QuantSpec, w: number, range: Range): number {
+  const inverse = reciprocal(range.scale);
+  if (spec.thresholds !== null) {
+    const x = fround(w * inverse);
+    let code = 0;
+    while (code < spec.thresholds.length && x > spec.thresholds[code]) code++;
+    return code;
+  }
+  const x = fround(fround(w - range.bias) * inverse);
+  const top = (1 << spec.bits) - 1;
+  // The clamp comes first: the bounds are whole, and rounding never leaves them.
+  return roundHalfEven(Math.min(Math.max(x, 0), top));
+}
+
+/** Value of `code` in a block, a product and a sum each rounded to f32. */
+export function decode(spec: QuantSpec, code: number, range: Range): number {
+  return spec.levels !== null
+    ? fround(range.scale * spec.levels[code])
+    : fround(fround(range.scale * code) + range.bias);
+}
+
+function roundHalfEven(x: number): number {
+  const below = Math.floor(x);
+  const rest = x - below;
+  return rest > 0.5 || (rest === 0.5 && below % 2 === 1) ? below + 1 : below;
+}
+
+/** Mean and unbiased standard deviation (0 for one value), accumulated in f64. */
+function moments(w: Float32Array): { mean: number; std: number } {
+  let sum = 0;
+  for (const x of w) sum += x;
+  const mean = sum / w.length;
+  let squares = 0;
+  for (const x of w) squares += (x - mean) * (x - mean);
+  return { mean, std: Math.sqrt(squares / Math.max(w.length - 1, 1)) };
+}
+
+/** The affine range `[low, high]` in `2^bits - 1` steps. */
+function between(spec: QuantSpec, low: number, high: number): Range {
+  const steps = (1 << spec.bits) - 1;
+  return { scale: fround(fround(high - low) / steps), bias: low };
+}
+
+/** Scale and bias of a block of at least one weight, by `rule`; `weights` (for `mse`) go with the elements. */
+export function chooseRange(
+  spec: QuantSpec,
+  w: Float32Array,
+  { rule, weights }: { rule: ScaleRule; weights?: Float32Array },
+): Range {
+  let min = Infinity;
+  let max = -Infinity;
+  for (const x of w) {
+    min = Math.min(min, x);
+    max = Math.max(max, x);
+  }
+  const absmax = Math.max(max, -min);
+  const affine = spec.levels === null;
+  switch (rule) {
+    case "absmax":
+      return affine
+        ? between(spec, -absmax, absmax)
+        : { scale: absmax, bias: 0 };
+    case "minmax":
+      return between(spec, min, max);
+    case "std": {
+      const { mean, std } = moments(w);
+      return { scale: fround(mean + 2.5 * std), bias: 0 };
+    }
+    case "clip": {
+      const { mean, std } = moments(w);
+      return between(
+        spec,
+        Math.max(min, fround(mean - 2 * std)),
+        Math.min(max, fround(mean + 2 * std)),
+      );
+    }
+    case "mse": {
+      const full = affine
+        ? between(spec, min, max)
+        : { scale: absmax, bias: 0 };
+      const middle = affine ? (min + max) / 2 : 0;
+      const half = affine ? (max - min) / 2 : 0;
+      let best = full;
+      let least = Infinity;
+      for (const f of SHRINK) {
+        const range = {
+          scale: fround(f * full.scale),
+          bias: fround(middle - f * half),
+        };
+        let error = 0;
+        for (let i = 0; i < w.length; i++) {
+          const d = w[i] - decode(spec, encode(spec, w[i], range), range);
+          error += (weights ? weights[i] : 1) * d * d;
+        }
+        if (error < least) {
+          least = error;
+          best = range;
+        }
+      }
+      return best;
+    }
+  }
+}

@@ -1,0 +1,83 @@
+/**
+ * The WASM device: SIMD kernels on the CPU, on as many threads as the platform lends.
+ *
+ * Everything is done when a call returns; only `read` has the form of a promise. Products and factorisations use fused
+ * multiply-adds and carry a tolerance; quantisation does not, and gives the codes of the reference device. Results do
+ * not depend on the number of threads, bit for bit.
+ *
+ * @module
+ */
+
+import { openKernels } from "../../wasm/loader.ts";
+import type { DeviceBuffer, PartialDevice } from "./device.ts";
+import { gemm, rowSquares, scaleColumns } from "./wasm_gemm.ts";
+import { cholesky, qr, solveRight } from "./wasm_linalg.ts";
+import { WasmMemory } from "./wasm_memory.ts";
+import { dequantize, quantize } from "./wasm_quant.ts";
+import { svd } from "./wasm_svd.ts";
+
+/** Options of {@linkcode openWasmDevice}. */
+export interface WasmDeviceOptions {
+  /** Threads, the calling one included; as many as the machine has cores without it. */
+  readonly threads?: number;
+}
+
+/**
+ * Opens a WASM device. It has fewer threads than asked for where the platform has no shared memory or no workers; that
+ * is not an error. With several threads it must be disposed: until then its workers keep a Deno process alive.
+ *
+ * @throws {RangeError} If `threads` is not a whole number of at least 1.
+ * @throws {WebAssembly.CompileError} If the platform lacks WebAssembly's relaxed SIMD.
+ */
+export async function openWasmDevice(
+  { threads }: WasmDeviceOptions = {},
+): Promise<PartialDevice> {
+  if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1)) {
+    throw new RangeError(
+      `Cannot open the wasm device: threads must be a whole number >= 1, got ${threads}`,
+    );
+  }
+  const kernels = await openKernels({ threads });
+  const memory = new WasmMemory(kernels);
+  return {
+    name: "wasm",
+    description: `wasm (SIMD with fused multiply-add, ${kernels.threads} ${
+      kernels.threads === 1 ? "thread" : "threads"
+    })`,
+    threads: kernels.threads,
+    memory,
+    ops: {
+      gemm: (args) => gemm(memory, args),
+      quantize: (args) => quantize(memory, args),
+      dequantize: (args) => dequantize(memory, args),
+      rowSquares: (args) => rowSquares(memory, args),
+      scaleColumns: (args) => scaleColumns(memory, args),
+      qr: (args) => qr(memory, args),
+      cholesky: (args) => cholesky(memory, args),
+      solveRight: (args) => solveRight(memory, args),
+      svd: (args) => svd(memory, args),
+    },
+    alloc: (bytes) => memory.alloc(bytes),
+    write(buffer: DeviceBuffer, data: ArrayBufferView, at = 0): void {
+      const address = memory.range(buffer, at, data.byteLength);
+      kernels.u8.set(
+        new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
+        address,
+      );
+    },
+    // deno-lint-ignore require-await -- a promise by contract: errors reject
+    async read(
+      buffer: DeviceBuffer,
+      at = 0,
+      bytes = buffer.bytes - at,
+    ): Promise<Uint8Array<ArrayBuffer>> {
+      const address = memory.range(buffer, at, bytes);
+      const out = new Uint8Array(bytes);
+      out.set(kernels.u8.subarray(address, address + bytes));
+      return out;
+    },
+    [Symbol.dispose](): void {
+      kernels[Symbol.dispose]();
+    },
+  };
+}

@@ -1,0 +1,148 @@
+/**
+ * The backbone of an initialised model: which tensors its file holds, and the bytes of each.
+ *
+ * @module
+ */
+
+import {
+  bnbConfigBlock,
+  type BnbDType,
+  bnbEntries,
+  bnbTensors,
+} from "../io/bnb_write.ts";
+import type { NamedBytes } from "../io/bnb_write.ts";
+import type { Checkpoint, TensorInfo } from "../io/checkpoint.ts";
+import {
+  packedConfigBlock,
+  packedEntries,
+  packedMetadata,
+  type PackedShape,
+  packedTensors,
+} from "../io/packed.ts";
+import { safetensorsHeader } from "../io/safetensors_writer.ts";
+import type {
+  SafetensorsEntry,
+  SafetensorsLayout,
+} from "../io/safetensors_writer.ts";
+import { dequantize } from "../quant/quantize.ts";
+import type { QuantizedMatrix } from "../quant/quantized.ts";
+import type { Device } from "../device/device.ts";
+import { fromF32, isFloat } from "../tensor/dtype.ts";
+import type { DType } from "../tensor/dtype.ts";
+
+/**
+ * How the backbone is written: `bnb` as bitsandbytes has it (nf4, and nf2 in nf4's codes), `dense` as plain weights,
+ * `packed` in loqa's own layout at their real width, `none` not at all.
+ */
+export type BackboneKind = "packed" | "bnb" | "dense" | "none";
+
+/** Element types that a backbone's plain tensors can be given. */
+export type PlainDType = BnbDType;
+
+/** How transformers calls them. */
+export const TORCH_DTYPES: Readonly<Record<PlainDType, string>> = {
+  f16: "float16",
+  bf16: "bfloat16",
+  f32: "float32",
+};
+
+/** Options of {@linkcode planBackbone}. */
+export interface BackboneOptions {
+  readonly kind: Exclude<BackboneKind, "none">;
+  /** Format and shape of each quantised weight, by tensor name. */
+  readonly weights: ReadonlyMap<string, PackedShape>;
+  /** Element type of plain tensors; as stored without it. */
+  readonly dtype?: PlainDType;
+  /** Scales of a `bnb` backbone in 8 bits. */
+  readonly doubleQuant?: boolean;
+}
+
+/** A backbone file that is laid out but not written. */
+export interface BackbonePlan {
+  readonly layout: SafetensorsLayout;
+  /** config.json of the backbone. */
+  readonly config: Record<string, unknown>;
+  /** Element type that a tensor which is not quantised is written in. */
+  plainDType(tensor: TensorInfo): DType;
+  /** The bytes of a quantised weight. */
+  tensors(
+    name: string,
+    q: QuantizedMatrix,
+    device: Device,
+  ): Promise<NamedBytes[]>;
+}
+
+/** Modules that heads of other tasks add, which the checkpoint does not hold and bitsandbytes must leave alone. */
+const HEADS = ["lm_head", "classifier", "pooler", "qa_outputs", "score"];
+
+/** Lays out the backbone of `checkpoint`. */
+export function planBackbone(
+  checkpoint: Checkpoint,
+  options: BackboneOptions,
+): BackbonePlan {
+  const { kind, weights, doubleQuant } = options;
+  const dtype = options.dtype ?? modelDType(checkpoint);
+  const plainDType = (tensor: TensorInfo): DType =>
+    options.dtype && isFloat(tensor.dtype) ? options.dtype : tensor.dtype;
+  const entries: SafetensorsEntry[] = [];
+  for (const tensor of checkpoint.tensors.values()) {
+    const { name, shape } = tensor;
+    const weight = weights.get(name);
+    if (!weight) entries.push({ name, shape, dtype: plainDType(tensor) });
+    else if (kind === "dense") entries.push({ name, shape, dtype });
+    else if (kind === "packed") entries.push(...packedEntries(name, weight));
+    else entries.push(...bnbEntries(name, weight, { doubleQuant, dtype }));
+  }
+  const config: Record<string, unknown> = { ...checkpoint.config };
+  delete config.quantization_config;
+  if (options.dtype || kind !== "packed") {
+    delete config.torch_dtype;
+    config.dtype = TORCH_DTYPES[dtype];
+  }
+  if (kind === "bnb") {
+    config.quantization_config = bnbConfigBlock({
+      skipModules: skipModules(checkpoint, weights),
+      computeDtype: dtype,
+      doubleQuant,
+    });
+  } else if (kind === "packed") {
+    config.quantization_config = packedConfigBlock();
+  }
+  return {
+    layout: safetensorsHeader(
+      entries,
+      kind === "packed" ? packedMetadata(weights) : undefined,
+    ),
+    config,
+    plainDType,
+    async tensors(name, q, device) {
+      if (kind === "packed") return packedTensors(name, q);
+      if (kind === "bnb") return bnbTensors(name, q, { doubleQuant, dtype });
+      const { data } = await dequantize(q, { device });
+      return [{ name, bytes: fromF32(data, dtype) }];
+    },
+  };
+}
+
+/** The element type that the model's config names, or else that of most of its values; 16-bit only if it is stored so. */
+function modelDType({ config, tensors }: Checkpoint): PlainDType {
+  const named = config.dtype ?? config.torch_dtype;
+  for (const [dtype, name] of Object.entries(TORCH_DTYPES)) {
+    if (named === name) return dtype as PlainDType;
+  }
+  const first = [...tensors.values()].find(({ shape }) => shape.length === 2);
+  return first?.dtype === "f16" || first?.dtype === "bf16"
+    ? first.dtype
+    : "f32";
+}
+
+/** Modules that stay plain, so that transformers does not look for codes there. */
+function skipModules(
+  { tensors }: Checkpoint,
+  weights: ReadonlyMap<string, PackedShape>,
+): string[] {
+  const plain = [...tensors.values()]
+    .filter(({ name, shape }) => shape.length === 2 && !weights.has(name))
+    .map(({ name }) => name.replace(/\.weight$/, ""));
+  return [...new Set([...HEADS, ...plain])].sort();
+}

@@ -1,0 +1,97 @@
+/**
+ * The folder that a run writes: built beside its place, put there when it is whole.
+ *
+ * @module
+ */
+
+import type { Checkpoint } from "../io/checkpoint.ts";
+import {
+  exists,
+  joinPath,
+  kindOf,
+  listFolder,
+  makeFolder,
+  remove,
+  rename,
+  writeFileAtomic,
+} from "../io/deno.ts";
+import { stringifyLike } from "../io/json.ts";
+import type { InitReport } from "./report.ts";
+
+/** The file that marks a folder as loqa's own. */
+export const REPORT_FILE = "loqa.json";
+
+/**
+ * The folder to write in until `out` is whole, `OUT.partial`; emptied unless `resume`.
+ *
+ * @throws {RangeError} If `out` has no name of its own, or holds something that loqa did not write.
+ */
+export async function prepareOutput(
+  out: string,
+  resume: boolean,
+): Promise<string> {
+  const place = out.replace(/[\\/]+$/, "");
+  if (/(^|[\\/])\.{0,2}$/.test(place)) {
+    throw new RangeError(
+      `Cannot write to ${out}: wanted the name of a folder`,
+    );
+  }
+  const kind = await kindOf(place);
+  if (kind !== undefined) {
+    const ours = kind === "folder" &&
+      ((await listFolder(place)).length === 0 ||
+        await exists(joinPath(place, REPORT_FILE)));
+    if (!ours) {
+      throw new RangeError(
+        `Cannot write to ${out}: it is there already and no loqa output; wanted a new folder or one with ${REPORT_FILE}`,
+      );
+    }
+  }
+  const partial = `${place}.partial`;
+  if (!resume) await remove(partial);
+  await makeFolder(partial);
+  return partial;
+}
+
+/** What {@linkcode finish} writes beside the tensors. */
+export interface Finish {
+  readonly out: string;
+  readonly report: InitReport;
+  readonly checkpoint: Checkpoint;
+  /** config.json of the backbone; none where no backbone is written. */
+  readonly config?: Readonly<Record<string, unknown>>;
+  readonly adapterConfig: Readonly<Record<string, unknown>>;
+}
+
+/** Writes the small files and puts the folder in its place. */
+export async function finish(
+  partial: string,
+  { out, report, checkpoint, config, adapterConfig }: Finish,
+): Promise<void> {
+  const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;
+  const backbone = joinPath(partial, "backbone");
+  if (config) {
+    let original = "";
+    for (const { name, bytes } of await checkpoint.sideFiles()) {
+      if (name === "config.json") original = new TextDecoder().decode(bytes);
+      else await writeFileAtomic(joinPath(backbone, name), bytes);
+    }
+    await writeFileAtomic(
+      joinPath(backbone, "config.json"),
+      `${stringifyLike(config, original)}\n`,
+    );
+  }
+  await writeFileAtomic(
+    joinPath(partial, "adapter/adapter_config.json"),
+    json(adapterConfig),
+  );
+  await writeFileAtomic(joinPath(partial, REPORT_FILE), json(report));
+  await remove(joinPath(partial, "journal.json"));
+
+  const place = out.replace(/[\\/]+$/, "");
+  const replaced = `${place}.replaced`;
+  await remove(replaced);
+  if (await exists(place)) await rename(place, replaced);
+  await rename(partial, place);
+  await remove(replaced);
+}

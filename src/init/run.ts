@@ -1,0 +1,198 @@
+/**
+ * `loqa init`: streams a checkpoint through LoftQ into a backbone and a PEFT adapter.
+ *
+ * Tensors go one by one from the source to the files; what is held at any time is one weight and its workspace. All
+ * is written into `OUT.partial`, which takes the place of `OUT` when it is whole.
+ *
+ * @module
+ */
+
+import type { Checkpoint } from "../io/checkpoint.ts";
+import {
+  exists,
+  fileSink,
+  fileSize,
+  joinPath,
+  makeFolder,
+  partPath,
+  peakMemory,
+  remove,
+  rename,
+} from "../io/deno.ts";
+import { adapterEntries } from "../io/peft.ts";
+import { adapterConfig } from "../io/peft_config.ts";
+import {
+  safetensorsHeader,
+  SafetensorsWriter,
+} from "../io/safetensors_writer.ts";
+import { VERSION } from "../version.ts";
+import { planBackbone } from "./backbone.ts";
+import {
+  digest,
+  fingerprint,
+  type JournalState,
+  readJournal,
+} from "./journal.ts";
+import { chooseBackbone, planTargets, storedBits } from "./layers.ts";
+import type { InitOptions, RunOptions } from "./options.ts";
+import { finish, prepareOutput } from "./output.ts";
+import { type InitReport, mean } from "./report.ts";
+import { matrixModules, targetModuleNames, taskType } from "./targets.ts";
+import { Work } from "./work.ts";
+
+/**
+ * Initialises `checkpoint` into the folder `run.out`.
+ *
+ * @throws {DOMException} `AbortError` if the signal came; the run can be resumed.
+ */
+export async function init(
+  checkpoint: Checkpoint,
+  options: InitOptions,
+  run: RunOptions,
+): Promise<InitReport> {
+  const began = performance.now();
+  const { out, device } = run;
+  const layers = await planTargets(checkpoint, options, run.base);
+  const kind = chooseBackbone(layers, options.backbone);
+  if (options.doubleQuant && kind !== "bnb") {
+    throw new RangeError(
+      `Cannot write scales in 8 bits: only a bnb backbone has them, got ${kind}`,
+    );
+  }
+  if ((options.metric ?? "identity") !== "identity" && !run.metricOf) {
+    throw new RangeError(
+      `Cannot use the ${options.metric} metric: no moments are given`,
+    );
+  }
+  const weights = new Map(layers.map((l) => [l.tensor.name, l.shape]));
+  const backbone = kind === "none" ? undefined : planBackbone(checkpoint, {
+    kind,
+    weights,
+    dtype: options.dtype,
+    doubleQuant: options.doubleQuant,
+  });
+  const adapterLayout = safetensorsHeader(
+    adapterEntries(layers.map(({ module, plan, shape }) => ({
+      module,
+      rank: plan.rank,
+      inputs: shape.cols,
+      outputs: shape.rows,
+    }))),
+  );
+  const stated = { ...options, backbone: kind };
+  // One layer's moments stand for all in the key.
+  const metric = await run.metricOf?.(layers[0].module);
+  const key = await digest(JSON.stringify([
+    VERSION,
+    stated,
+    device.name,
+    device.threads,
+    await fingerprint(checkpoint),
+    run.base && await fingerprint(run.base),
+    metric && metric.kind !== "identity" && await digest(metric.moments),
+  ]));
+
+  const partial = await prepareOutput(out, run.resume ?? false);
+  const paths = {
+    journal: joinPath(partial, "journal.json"),
+    backbone: joinPath(partial, "backbone/model.safetensors"),
+    adapter: joinPath(partial, "adapter/adapter_model.safetensors"),
+  };
+  const found = run.resume
+    ? await usableJournal(paths, key, kind !== "none")
+    : undefined;
+  const state = found ??
+    { key, backboneBytes: 0, adapterBytes: 0, layers: [] };
+  // What another run left there must not get into this one's result.
+  if (!found) await remove(partial);
+  await makeFolder(joinPath(partial, "adapter"));
+  if (backbone) await makeFolder(joinPath(partial, "backbone"));
+
+  await using adapterSink = await fileSink(paths.adapter, {
+    resumeAt: state.adapterBytes,
+  });
+  await using backboneSink = backbone
+    ? await fileSink(paths.backbone, { resumeAt: state.backboneBytes })
+    : undefined;
+  const work = new Work({
+    checkpoint,
+    options,
+    run,
+    backbone,
+    paths,
+    key,
+    adapterSink,
+    backboneSink,
+    adapter: await SafetensorsWriter.open(adapterSink, adapterLayout),
+    writer: backbone
+      ? await SafetensorsWriter.open(backboneSink!, backbone.layout)
+      : undefined,
+  });
+  await work.restore(state.layers);
+  await work.all(layers);
+
+  const all = work.layers.map(({ report }) => report);
+  const base = await digest(...work.layers.map((l) => l.digest));
+  const report: InitReport = {
+    verb: "init",
+    version: VERSION,
+    model: checkpoint.name,
+    out,
+    base,
+    options: stated,
+    layers: all,
+    summary: {
+      layers: all.length,
+      meanPlainError: mean(all.map((l) => l.plainError)),
+      meanError: mean(all.map((l) => l.error)),
+      seconds: (performance.now() - began) / 1000,
+      layerSeconds: all.reduce((sum, l) => sum + l.seconds, 0),
+      peakBytes: peakMemory(),
+      bitsPerWeight: storedBits(layers),
+    },
+  };
+  await finish(partial, {
+    out,
+    report,
+    checkpoint,
+    config: backbone?.config,
+    adapterConfig: adapterConfig({
+      baseModel: backbone ? joinPath(out, "backbone") : checkpoint.name,
+      taskType: taskType(checkpoint.config),
+      rank: options.rank,
+      alpha: options.alpha,
+      rslora: options.rslora,
+      rankPattern: options.rankPattern,
+      alphaPattern: options.alphaPattern,
+      targetModules: targetModuleNames(
+        layers.map(({ module }) => module),
+        matrixModules(checkpoint),
+      ),
+    }),
+  });
+  return report;
+}
+
+/** The journal of an interrupted run with the same options, if the files hold what it says. */
+async function usableJournal(
+  paths: { journal: string; backbone: string; adapter: string },
+  key: string,
+  hasBackbone: boolean,
+): Promise<JournalState | undefined> {
+  const state = await readJournal(paths.journal);
+  if (!state) return undefined;
+  if (state.key !== key) {
+    throw new RangeError(
+      `Cannot resume: ${paths.journal} is of a run with other options, another model, device or version; run without --resume to start anew`,
+    );
+  }
+  const held = async (path: string) => {
+    // A run that came to its end but for the small files has whole files here.
+    if (await exists(path)) await rename(path, partPath(path));
+    return await fileSize(partPath(path)) ?? 0;
+  };
+  return await held(paths.adapter) >= state.adapterBytes &&
+      (!hasBackbone || await held(paths.backbone) >= state.backboneBytes)
+    ? state
+    : undefined;
+}

@@ -1,0 +1,210 @@
+/**
+ * One pass over the tensors of a checkpoint: layers through LoftQ, the others copied, each written as it comes.
+ *
+ * @module
+ */
+
+import type { ByteSink } from "../io/bytes.ts";
+import type { NamedBytes } from "../io/bnb_write.ts";
+import type { Checkpoint, TensorInfo } from "../io/checkpoint.ts";
+import { adapterTensorName } from "../io/peft.ts";
+import type { SafetensorsWriter } from "../io/safetensors_writer.ts";
+import { loftq, type LoftqResult } from "../loftq/loftq.ts";
+import { fromF32, isFloat } from "../tensor/dtype.ts";
+import { matrix } from "../tensor/matrix.ts";
+import type { BackbonePlan } from "./backbone.ts";
+import { digest, type JournalLayer, writeJournal } from "./journal.ts";
+import type { Layer } from "./layers.ts";
+import type { InitOptions, RunOptions } from "./options.ts";
+import type { LayerReport } from "./report.ts";
+
+/** Bytes of a plain tensor that are copied at a time. */
+const CHUNK = 4 << 20;
+/** Milliseconds between two safe points. */
+const SAFE_INTERVAL = 5000;
+
+/** What a pass works with. */
+export interface WorkParts {
+  readonly checkpoint: Checkpoint;
+  readonly options: InitOptions;
+  readonly run: RunOptions;
+  readonly backbone: BackbonePlan | undefined;
+  readonly paths: { readonly journal: string };
+  readonly key: string;
+  readonly adapterSink: ByteSink;
+  readonly backboneSink: ByteSink | undefined;
+  readonly adapter: SafetensorsWriter;
+  readonly writer: SafetensorsWriter | undefined;
+}
+
+/** A pass, from the first tensor or from where an earlier run was interrupted. */
+export class Work {
+  /** The layers finished so far, in file order. */
+  readonly layers: JournalLayer[] = [];
+  readonly #parts: WorkParts;
+  #safeAt = performance.now();
+
+  constructor(parts: WorkParts) {
+    this.#parts = parts;
+  }
+
+  /** Takes over the layers of an earlier run. */
+  async restore(layers: readonly JournalLayer[]): Promise<void> {
+    const { writer, adapter } = this.#parts;
+    for (const layer of layers) {
+      this.layers.push(layer);
+      for (const [name, base64] of Object.entries(layer.late)) {
+        const file = adapter.declares(name) ? adapter : writer!;
+        // The file may hold it already, if the safe point was near its end.
+        if (!file.has(name)) {
+          await file.write(name, Uint8Array.fromBase64(base64));
+        }
+      }
+    }
+  }
+
+  /** Goes through all tensors in file order, layers and plain ones, and closes the files. */
+  async all(layers: readonly Layer[]): Promise<void> {
+    const { checkpoint, writer, adapter, run } = this.#parts;
+    const { safeInterval: interval = SAFE_INTERVAL } = run;
+    const targets = new Map(layers.map((l) => [l.tensor.name, l]));
+    const size = (t: TensorInfo) => t.shape.reduce((a, b) => a * b, 1);
+    // A plain tensor is only copied, which takes about a hundredth of the time of a layer.
+    const cost = (t: TensorInfo) => size(t) * (targets.has(t.name) ? 1 : 0.01);
+    let total = 0;
+    for (const t of checkpoint.tensors.values()) total += cost(t);
+    let done = 0;
+    let finished = 0;
+    for (const tensor of checkpoint.tensors.values()) {
+      const layer = targets.get(tensor.name);
+      run.onProgress?.(
+        total ? done / total : 0,
+        layer
+          ? `${finished + 1}/${layers.length} ${layer.module}`
+          : tensor.name,
+      );
+      if (run.signal?.aborted) {
+        await this.#safePoint();
+        run.signal.throwIfAborted();
+      }
+      if (layer) {
+        if (finished >= this.layers.length) await this.#layer(layer);
+        finished++;
+      } else if (writer && !writer.has(tensor.name)) await this.#copy(tensor);
+      done += cost(tensor);
+      if (performance.now() - this.#safeAt >= interval) {
+        await this.#safePoint();
+      }
+    }
+    run.onProgress?.(1, `${layers.length} layers`);
+    await writer?.close();
+    await adapter.close();
+  }
+
+  async #layer({ module, tensor, plan, shape }: Layer): Promise<void> {
+    const { checkpoint, options, run, backbone, writer, adapter } = this.#parts;
+    const began = performance.now();
+    const { name } = tensor;
+    const data = await checkpoint.readF32(name);
+    const result = await loftq(matrix(shape.rows, shape.cols, data), {
+      format: plan.format,
+      block: shape.block,
+      scale: options.scale,
+      rank: plan.rank,
+      alpha: plan.alpha,
+      rslora: options.rslora,
+      iterations: options.method === "qlora" ? 0 : options.iterations,
+      earlyStop: options.earlyStop,
+      svd: options.svd,
+      metric: await run.metricOf?.(module),
+      base: await run.base?.readQuantized?.(name),
+      seed: options.seed,
+      name: module,
+      device: run.device,
+    });
+    const late: Record<string, string> = {};
+    const write = async (
+      file: SafetensorsWriter,
+      tensors: readonly NamedBytes[],
+    ) => {
+      for (const { name, bytes } of tensors) {
+        await file.write(name, bytes);
+        if (file.isLate(name)) late[name] = bytes.toBase64();
+      }
+    };
+    if (backbone) {
+      await write(
+        writer!,
+        await backbone.tensors(name, result.backbone, run.device),
+      );
+    }
+    await write(adapter, [
+      {
+        name: adapterTensorName(module, "A"),
+        bytes: fromF32(result.a.data, "f32"),
+      },
+      {
+        name: adapterTensorName(module, "B"),
+        bytes: fromF32(result.b.data, "f32"),
+      },
+    ]);
+    const { codes, scales, biases } = result.backbone;
+    this.layers.push({
+      report: layerReport({ module, tensor, plan, shape }, result, began),
+      digest: await digest(module, codes, scales, biases),
+      late,
+    });
+  }
+
+  async #copy(tensor: TensorInfo): Promise<void> {
+    const { checkpoint, backbone, writer } = this.#parts;
+    const { name, shape } = tensor;
+    const dtype = backbone!.plainDType(tensor);
+    const rows = shape[0] ?? 1;
+    const width = shape.slice(1).reduce((a, b) => a * b, 1);
+    const step = Math.max(1, Math.floor(CHUNK / (4 * Math.max(width, 1))));
+    for (let from = 0; from < rows; from += step) {
+      const to = Math.min(rows, from + step);
+      await writer!.write(
+        name,
+        dtype === tensor.dtype || !isFloat(dtype)
+          ? await checkpoint.readRaw(name, from, to)
+          : fromF32(await checkpoint.readF32(name, from, to), dtype),
+      );
+    }
+  }
+
+  /** Makes what is written so far survive a crash. */
+  async #safePoint(): Promise<void> {
+    const { adapterSink, backboneSink, key, paths } = this.#parts;
+    await backboneSink?.sync();
+    await adapterSink.sync();
+    await writeJournal(paths.journal, {
+      key,
+      backboneBytes: backboneSink?.size ?? 0,
+      adapterBytes: adapterSink.size,
+      layers: this.layers,
+    });
+    this.#safeAt = performance.now();
+  }
+}
+
+function layerReport(
+  { module, plan, shape }: Layer,
+  result: LoftqResult,
+  began: number,
+): LayerReport {
+  const { plainError, error, history, iteration } = result;
+  const { plainOutputError, outputError } = result;
+  return {
+    name: module,
+    ...shape,
+    rank: plan.rank,
+    plainError,
+    error,
+    history,
+    iteration,
+    ...(outputError !== undefined && { plainOutputError, outputError }),
+    seconds: (performance.now() - began) / 1000,
+  };
+}

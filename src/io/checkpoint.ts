@@ -1,0 +1,73 @@
+/**
+ * What a model file or folder looks like to the rest of loqa, whatever its format.
+ *
+ * @module
+ */
+
+import type { QuantizedMatrix } from "../quant/quantized.ts";
+import type { DType } from "../tensor/dtype.ts";
+
+/** One tensor of a checkpoint. */
+export interface TensorInfo {
+  /** Name as Hugging Face has it (`model.layers.0.self_attn.q_proj.weight`). */
+  readonly name: string;
+  /** Sizes, outermost first; a linear layer's weight is `[out, in]`. */
+  readonly shape: readonly number[];
+  /**
+   * How it is stored: a plain element type, or the name of a quantised encoding (`Q4_1`, `nf4`, `int3`), for people
+   * and reports.
+   */
+  readonly encoding: string;
+  /** Element type its values are best kept in when copied: the stored one, or what a quantised encoding decodes to. */
+  readonly dtype: DType;
+  /** Bytes it takes in its file, scales included. */
+  readonly bytes: number;
+}
+
+/** A tokenizer, config or other small file that travels with a model. */
+export interface SideFile {
+  /** File name, no folder. */
+  readonly name: string;
+  /** Its contents. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+/** A readable checkpoint: tensors by name, streamed, and the small files beside them. */
+export interface Checkpoint extends AsyncDisposable {
+  /** What errors call it: the path or id it was opened by. */
+  readonly name: string;
+  /** Layout it was found in. */
+  readonly format: "safetensors" | "gguf" | "bnb" | "packed" | "torch";
+  /** Tensors in file order. */
+  readonly tensors: ReadonlyMap<string, TensorInfo>;
+  /** Contents of config.json (made from the metadata of a GGUF file); empty where there is none. */
+  readonly config: Readonly<Record<string, unknown>>;
+  /** config.json, tokenizer files and the like, to be copied along. */
+  sideFiles(): Promise<SideFile[]>;
+  /**
+   * Decoded f32 values of rows `from` up to `to` (default: all) of the first dimension; a vector's rows are its elements.
+   *
+   * @throws {TypeError} If there is no such tensor or it holds no numbers that f32 can stand for.
+   */
+  readF32(
+    name: string,
+    from?: number,
+    to?: number,
+  ): Promise<Float32Array<ArrayBuffer>>;
+  /**
+   * Little-endian bytes in the tensor's `dtype` of rows `from` up to `to`: as stored for plain types, decoded
+   * for quantised encodings.
+   */
+  readRaw(
+    name: string,
+    from?: number,
+    to?: number,
+  ): Promise<Uint8Array<ArrayBuffer>>;
+  /**
+   * The quantised matrix behind a tensor that is stored in one of loqa's formats (`nf4` of bitsandbytes, packed);
+   * undefined for every other tensor.
+   *
+   * @throws {TypeError} If there is no such tensor.
+   */
+  readQuantized?(name: string): Promise<QuantizedMatrix | undefined>;
+}

@@ -1,0 +1,327 @@
+/**
+ * Files, folders and the environment: the only file of `src/io` that touches `Deno.*`.
+ *
+ * What the file system refuses comes out as one {@linkcode IoError} that names the file and keeps the cause.
+ *
+ * @module
+ */
+
+import type { ByteSink, ByteSource } from "./bytes.ts";
+import { IoError, messageOf, quoted } from "./errors.ts";
+import { decodeText } from "./json.ts";
+import { checkRange } from "./sources.ts";
+
+/** Runs `work`, turning what the system throws into an error that says what was done to which file. */
+async function doing<T>(
+  action: string,
+  path: string,
+  work: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    throw toIoError(action, path, cause);
+  }
+}
+
+function toIoError(action: string, path: string, cause: unknown): Error {
+  if (cause instanceof IoError || cause instanceof RangeError) return cause;
+  const code = (cause as { code?: string } | null)?.code;
+  const text = messageOf(cause);
+  let reason = text;
+  if (cause instanceof Deno.errors.NotFound) {
+    reason = "no such file or folder";
+  } else if (cause instanceof Deno.errors.NotCapable) {
+    reason = `not permitted: ${text}`;
+  } else if (cause instanceof Deno.errors.PermissionDenied) {
+    reason = "permission denied";
+  } else if (code === "ENOSPC" || /os error 28\b/.test(text)) {
+    reason = "the disk is full";
+  } else if (code === "EDQUOT" || /os error 122\b/.test(text)) {
+    reason = "the disk quota is used up";
+  } else if (cause instanceof Deno.errors.IsADirectory) {
+    reason = "it is a folder";
+  } else if (cause instanceof Deno.errors.NotADirectory) {
+    reason = "a part of the path is no folder";
+  }
+  return new IoError(
+    `Cannot ${action} ${quoted(path)}: ${reason}`,
+    path,
+    cause,
+  );
+}
+
+/** Opens the file at `path` for ranged reads. @throws {IoError} If it cannot be opened or is a folder. */
+export async function fileSource(path: string): Promise<ByteSource> {
+  const { file, size } = await doing("open", path, async () => {
+    const file = await Deno.open(path, { read: true });
+    try {
+      const info = await file.stat();
+      if (info.isDirectory) throw new Deno.errors.IsADirectory();
+      return { file, size: info.size };
+    } catch (error) {
+      file.close();
+      throw error;
+    }
+  });
+  let closed = false;
+  // The file has one position, so reads that overlap in time go one after the other.
+  let last: Promise<unknown> = Promise.resolve();
+  const readAt = async (offset: number, length: number) => {
+    const bytes = new Uint8Array(length);
+    await file.seek(offset, Deno.SeekMode.Start);
+    for (let at = 0; at < length;) {
+      const got = await file.read(bytes.subarray(at));
+      if (got === null) {
+        throw new IoError(
+          `Cannot read ${quoted(path)}: it ended at byte ${
+            offset + at
+          }, it held ${size} when opened`,
+          path,
+        );
+      }
+      at += got;
+    }
+    return bytes;
+  };
+  const source: ByteSource = {
+    name: path,
+    size,
+    read(offset, length) {
+      const result = last.then(() =>
+        doing("read", path, () => {
+          checkRange(source, offset, length);
+          return readAt(offset, length);
+        })
+      );
+      last = result.catch(() => {});
+      return result;
+    },
+    async [Symbol.asyncDispose]() {
+      if (closed) return;
+      closed = true;
+      await last;
+      file.close();
+    },
+  };
+  return source;
+}
+
+/** How {@linkcode fileSink} writes. */
+export interface FileSinkOptions {
+  /**
+   * Goes on with what an interrupted run left: the part file is cut to this many bytes and appended to (0: begun
+   * anew). With it, disposing without closing keeps the part file for a later run; without it, removes it.
+   */
+  resumeAt?: number;
+}
+
+/** Name of the file beside `path` that a {@linkcode fileSink} writes until it is closed. */
+export function partPath(path: string): string {
+  return `${path}.part`;
+}
+
+/**
+ * A sink that writes beside `path` and puts the whole file in its place when closed.
+ *
+ * @throws {RangeError} If `resumeAt` is beyond what the part file holds.
+ * @throws {IoError} If the part file cannot be made.
+ */
+export async function fileSink(
+  path: string,
+  { resumeAt }: FileSinkOptions = {},
+): Promise<ByteSink> {
+  const part = partPath(path);
+  const file = await doing("write", path, async () => {
+    const file = await Deno.open(part, {
+      write: true,
+      create: true,
+      truncate: !resumeAt,
+    });
+    try {
+      if (resumeAt) {
+        const held = (await file.stat()).size;
+        if (held < resumeAt) {
+          throw new RangeError(
+            `Cannot resume ${
+              quoted(path)
+            } at byte ${resumeAt}: ${part} holds ${held}`,
+          );
+        }
+        await file.truncate(resumeAt);
+        await file.seek(resumeAt, Deno.SeekMode.Start);
+      }
+      return file;
+    } catch (error) {
+      file.close();
+      throw error;
+    }
+  });
+  let size = resumeAt ?? 0;
+  let open = true;
+  return {
+    name: path,
+    get size() {
+      return size;
+    },
+    write: (bytes) =>
+      doing("write", path, async () => {
+        for (let at = 0; at < bytes.byteLength;) {
+          at += await file.write(bytes.subarray(at));
+        }
+        size += bytes.byteLength;
+      }),
+    sync: () => doing("write", path, () => file.sync()),
+    close: () =>
+      doing("write", path, async () => {
+        await file.sync();
+        file.close();
+        open = false;
+        await Deno.rename(part, path);
+      }),
+    async [Symbol.asyncDispose]() {
+      if (!open) return;
+      open = false;
+      file.close();
+      if (resumeAt === undefined) await remove(part);
+    },
+  };
+}
+
+/** Bytes of the file at `path`. */
+export function readBytes(path: string): Promise<Uint8Array<ArrayBuffer>> {
+  return doing("read", path, () => Deno.readFile(path));
+}
+
+/** UTF-8 text of the file at `path`. @throws {SyntaxError} If it is no UTF-8. */
+export async function readTextFile(path: string): Promise<string> {
+  return decodeText(await readBytes(path), path);
+}
+
+/** Writes `data` so that `path` holds either what it held or all of it. */
+export async function writeFileAtomic(
+  path: string,
+  data: Uint8Array | string,
+): Promise<void> {
+  await using sink = await fileSink(path);
+  await sink.write(
+    typeof data === "string" ? new TextEncoder().encode(data) : data,
+  );
+  await sink.close();
+}
+
+/** What {@linkcode listFolder} tells of one entry; links are followed. */
+export interface FolderEntry {
+  /** Name in the folder. */
+  readonly name: string;
+  /** Whether it is a file. */
+  readonly isFile: boolean;
+  /** Whether it is a folder. */
+  readonly isFolder: boolean;
+}
+
+/** Entries of the folder `path`, by name. A link that leads nowhere is left out. */
+export function listFolder(path: string): Promise<FolderEntry[]> {
+  return doing("list", path, async () => {
+    const entries: FolderEntry[] = [];
+    for await (
+      const { name, isFile, isDirectory, isSymlink } of Deno.readDir(path)
+    ) {
+      if (!isSymlink) entries.push({ name, isFile, isFolder: isDirectory });
+      else {
+        const kind = await kindOf(joinPath(path, name));
+        if (kind === undefined) continue;
+        entries.push({
+          name,
+          isFile: kind === "file",
+          isFolder: kind === "folder",
+        });
+      }
+    }
+    return entries.sort((a, b) => a.name < b.name ? -1 : 1);
+  });
+}
+
+/** What is at `path`, links followed; undefined where there is nothing. */
+export function kindOf(
+  path: string,
+): Promise<"file" | "folder" | "other" | undefined> {
+  return doing("look at", path, async () => {
+    try {
+      const info = await Deno.stat(path);
+      return info.isFile ? "file" : info.isDirectory ? "folder" : "other";
+    } catch (error) {
+      if (
+        error instanceof Deno.errors.NotFound ||
+        error instanceof Deno.errors.NotADirectory
+      ) return undefined;
+      throw error;
+    }
+  });
+}
+
+/** Whether there is a file or folder at `path`. */
+export async function exists(path: string): Promise<boolean> {
+  return await kindOf(path) !== undefined;
+}
+
+/** Size of the file at `path` in bytes; undefined where there is none. */
+export async function fileSize(path: string): Promise<number | undefined> {
+  if (await kindOf(path) !== "file") return undefined;
+  return await doing(
+    "look at",
+    path,
+    async () => (await Deno.stat(path)).size,
+  );
+}
+
+/** Makes the folder `path` and those above it, unless they are there. */
+export function makeFolder(path: string): Promise<void> {
+  return doing(
+    "make folder",
+    path,
+    () => Deno.mkdir(path, { recursive: true }),
+  );
+}
+
+/** Renames a file or folder, replacing a file at `to`. */
+export function rename(from: string, to: string): Promise<void> {
+  return doing("rename", from, () => Deno.rename(from, to));
+}
+
+/** Removes a file or, with all in it, a folder; nothing there is fine. */
+export function remove(path: string): Promise<void> {
+  return doing("remove", path, async () => {
+    try {
+      await Deno.remove(path, { recursive: true });
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+  });
+}
+
+/** `name` inside the folder `path`. */
+export function joinPath(path: string, name: string): string {
+  return /[\\/]$/.test(path) ? path + name : `${path}/${name}`;
+}
+
+/** An environment variable; undefined where it is unset, empty or may not be read. */
+export function environment(name: string): string | undefined {
+  try {
+    return Deno.env.get(name) || undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Largest resident size of this process in bytes so far; the present one where the system does not keep it. */
+export function peakMemory(): number {
+  try {
+    const status = Deno.readTextFileSync("/proc/self/status");
+    const peak = /^VmHWM:\s+(\d+) kB$/m.exec(status);
+    if (peak) return Number(peak[1]) * 1024;
+  } catch {
+    // Not Linux, or not permitted.
+  }
+  return Deno.memoryUsage().rss;
+}

@@ -1,0 +1,71 @@
+/**
+ * The files of a model, wherever they are: a folder, a map of sources, a hub snapshot.
+ *
+ * @module
+ */
+
+import type { ByteSource } from "./bytes.ts";
+import type { SideFile } from "./checkpoint.ts";
+import { IoError, quoted } from "./errors.ts";
+
+/** Files by name. */
+export interface FileSet {
+  /** What errors call it: a path, an id. */
+  readonly name: string;
+  /** Names, in order. */
+  readonly names: readonly string[];
+  /** Opens one; whoever opens it disposes of it. @throws {IoError} If there is none. */
+  open(name: string): Promise<ByteSource>;
+}
+
+/** A file set over sources, which stay the caller's: disposing of what it opens does nothing. */
+export function sourceFiles(
+  files: ReadonlyMap<string, ByteSource>,
+  name: string,
+): FileSet {
+  return {
+    name,
+    names: [...files.keys()].sort(),
+    open(key) {
+      const source = files.get(key);
+      if (source === undefined) {
+        return Promise.reject(
+          new IoError(`Cannot open ${quoted(key)}: ${name} has none`, key),
+        );
+      }
+      return Promise.resolve({
+        name: source.name,
+        size: source.size,
+        read: (offset: number, length: number) => source.read(offset, length),
+        [Symbol.asyncDispose]: () => Promise.resolve(),
+      });
+    },
+  };
+}
+
+/** All bytes of one file of a set. */
+export async function readFile(
+  files: FileSet,
+  name: string,
+): Promise<Uint8Array<ArrayBuffer>> {
+  await using source = await files.open(name);
+  return await source.read(0, source.size);
+}
+
+/** Names of the small files that travel with a model. */
+const SIDE_FILES =
+  /^(config\.json|generation_config\.json|tokenizer.*|vocab.*|merges\.txt|special_tokens_map\.json|added_tokens\.json|chat_template.*|[^/\\]*\.model|preprocessor_config\.json)$/;
+
+/** Whether `name` is a config, tokenizer or similar file that is copied along with a model. */
+export function isSideFile(name: string): boolean {
+  return SIDE_FILES.test(name) && !name.endsWith(".part");
+}
+
+/** Contents of the side files of a set. */
+export async function readSideFiles(files: FileSet): Promise<SideFile[]> {
+  const side: SideFile[] = [];
+  for (const name of files.names.filter(isSideFile)) {
+    side.push({ name, bytes: await readFile(files, name) });
+  }
+  return side;
+}

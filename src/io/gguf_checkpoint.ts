@@ -1,0 +1,193 @@
+/**
+ * A GGUF file of the llama family as a Hugging Face checkpoint.
+ *
+ * @module
+ */
+
+import type { ByteSource } from "./bytes.ts";
+import type { Checkpoint, SideFile } from "./checkpoint.ts";
+import { Problems, quoted } from "./errors.ts";
+import { openGguf } from "./gguf.ts";
+import type { GgufFile, GgufTensor } from "./gguf.ts";
+import { ggufModel } from "./gguf_config.ts";
+import type { GgufModel } from "./gguf_config.ts";
+import { fileRow, huggingFaceName } from "./gguf_names.ts";
+import { ggufTokenizer } from "./gguf_tokenizer.ts";
+import { decodeBlocks, isDecodable } from "./gguf_types.ts";
+import type { JsonObject } from "./json.ts";
+import {
+  decodedReader,
+  makeCheckpoint,
+  plainReader,
+  rowSize,
+} from "./tensor_reader.ts";
+import type { TensorReader } from "./tensor_reader.ts";
+
+/** Llama 3's frequency factors: a part of the config, no weight. */
+const ROPE_FACTORS = "rope_freqs.weight";
+
+/**
+ * Opens a GGUF file as a checkpoint and takes over `source`.
+ *
+ * Quantised tensors are decoded on reading, `q_proj` and `k_proj` come in the row order of Hugging Face. Side files
+ * are made from the metadata; {@linkcode Checkpoint.sideFiles} throws a `TypeError` where the file's tokenizer has no
+ * equivalent there.
+ *
+ * @throws {SyntaxError} If the file is malformed.
+ * @throws {TypeError} If its architecture or one of its element types is not supported.
+ */
+export async function openGgufCheckpoint(
+  source: ByteSource,
+): Promise<Checkpoint> {
+  try {
+    const file = await openGguf(source);
+    const factors = file.tensors.get(ROPE_FACTORS);
+    const model = ggufModel(
+      file,
+      factors && decodeBlocks(
+        factors.type,
+        await file.readRows(factors, 0, factors.shape[0]),
+      ),
+    );
+    return makeCheckpoint({
+      name: file.name,
+      format: "gguf",
+      readers: readers(file, model),
+      config: model.config,
+      sideFiles: () => Promise.resolve(sideFiles(file, model.config)),
+      dispose: () => source[Symbol.asyncDispose](),
+    });
+  } catch (error) {
+    await source[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+function readers(file: GgufFile, model: GgufModel): TensorReader[] {
+  const problems: string[] = [];
+  const malformed = new Problems(`read ${quoted(file.name)} as a checkpoint`);
+  const out: TensorReader[] = [];
+  for (const tensor of file.tensors.values()) {
+    if (tensor.name === ROPE_FACTORS) continue;
+    const name = huggingFaceName(tensor.name);
+    if (name === undefined) {
+      problems.push(`unknown tensor ${quoted(tensor.name)}`);
+      continue;
+    }
+    if (!isDecodable(tensor.type)) {
+      problems.push(
+        `tensor ${quoted(tensor.name)} has type ${tensor.type.name}`,
+      );
+      continue;
+    }
+    const headRows = headRowsOf(tensor, model);
+    if (headRows !== undefined && tensor.shape[0] % headRows !== 0) {
+      malformed.add(
+        `tensor ${quoted(tensor.name)} has ${
+          tensor.shape[0]
+        } rows, no multiple of a head's ${headRows}`,
+      );
+      continue;
+    }
+    out.push(tensorReader(file, tensor, name, headRows));
+  }
+  malformed.throwIfAny();
+  if (problems.length > 0) {
+    const more = problems.length - 10;
+    throw new TypeError(
+      `Cannot read ${quoted(file.name)} as a checkpoint: ${
+        problems.slice(0, 10).join("; ")
+      }${
+        more > 0 ? `; and ${more} more` : ""
+      } (types read: F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0)`,
+    );
+  }
+  return out;
+}
+
+/** Rows of one head of a tensor whose rows are reordered; undefined for all others. */
+function headRowsOf(tensor: GgufTensor, model: GgufModel): number | undefined {
+  return model.permuted && /\.attn_[qk]\.(weight|bias)$/.test(tensor.name)
+    ? model.headDim
+    : undefined;
+}
+
+function tensorReader(
+  file: GgufFile,
+  tensor: GgufTensor,
+  name: string,
+  headRows: number | undefined,
+): TensorReader {
+  const { type, shape, bytes } = tensor;
+  const width = rowSize(shape);
+  if (type.dtype !== undefined) {
+    const rowBytes = width * type.bytes;
+    const read = (from: number, to: number) =>
+      rowsOf(from, to, {
+        headRows,
+        unit: 1,
+        width: rowBytes,
+        read: (a, b) => file.readRows(tensor, a, b),
+      });
+    return plainReader({ name, dtype: type.dtype, shape, bytes }, read);
+  }
+  const decode = async (from: number, to: number) =>
+    decodeBlocks(type, await file.readRows(tensor, from, to));
+  return decodedReader(
+    // Scales are f16 in the file, so f16 is what the values are worth; readF32 gives them exactly.
+    { name, shape, encoding: type.name, dtype: "f16", bytes },
+    (from, to) =>
+      rowsOf(from, to, {
+        headRows,
+        unit: shape.length === 1 ? type.block : 1,
+        width,
+        read: decode,
+      }),
+  );
+}
+
+/**
+ * Rows `from` up to `to` in Hugging Face's order: whole heads are read where rows are reordered, whole blocks where
+ * a vector is quantised, and what was not asked for is cut off.
+ */
+async function rowsOf<
+  T extends Uint8Array<ArrayBuffer> | Float32Array<ArrayBuffer>,
+>(
+  from: number,
+  to: number,
+  { headRows, unit, width, read }: {
+    headRows: number | undefined;
+    unit: number;
+    width: number;
+    read: (from: number, to: number) => Promise<T>;
+  },
+): Promise<T> {
+  const step = headRows ?? unit;
+  if (step === 1 || from === to) return await read(from, to);
+  const first = Math.floor(from / step) * step;
+  const rows = await read(first, Math.ceil(to / step) * step);
+  if (headRows === undefined) {
+    return rows.slice((from - first) * width, (to - first) * width) as T;
+  }
+  const out = rows.slice(0, (to - from) * width) as T;
+  for (let row = from; row < to; row++) {
+    const at = (fileRow(row, headRows) - first) * width;
+    out.set(rows.subarray(at, at + width), (row - from) * width);
+  }
+  return out;
+}
+
+function sideFiles(file: GgufFile, config: JsonObject): SideFile[] {
+  const ids = Object.entries(config).filter(([key, id]) =>
+    key.endsWith("_token_id") && id !== null
+  );
+  const files: Record<string, JsonObject> = {
+    "config.json": config,
+    "generation_config.json": Object.fromEntries(ids),
+    ...ggufTokenizer(file),
+  };
+  return Object.entries(files).map(([name, value]) => ({
+    name,
+    bytes: new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`),
+  }));
+}

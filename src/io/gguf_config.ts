@@ -1,0 +1,309 @@
+/**
+ * A Hugging Face `config.json` from the metadata of a GGUF file of the llama family.
+ *
+ * @module
+ */
+
+// deno-lint-ignore-file camelcase -- the keys are those of Hugging Face's files
+import { quoted } from "./errors.ts";
+import type { GgufFile } from "./gguf.ts";
+import type { GgufValue } from "./gguf_cursor.ts";
+import type { JsonObject } from "./json.ts";
+
+/** Architectures that are read as checkpoints: model type and class of transformers. */
+const FAMILIES: Readonly<Record<string, { type: string; model: string }>> = {
+  llama: { type: "llama", model: "LlamaForCausalLM" },
+  mistral: { type: "mistral", model: "MistralForCausalLM" },
+  qwen2: { type: "qwen2", model: "Qwen2ForCausalLM" },
+};
+
+/** Typed access to metadata, with errors that name file and key. */
+export class Metadata {
+  readonly #file: Pick<GgufFile, "name" | "metadata">;
+
+  /** Over the metadata of `file`. */
+  constructor(file: Pick<GgufFile, "name" | "metadata">) {
+    this.#file = file;
+  }
+
+  #get(key: string): GgufValue | undefined {
+    return this.#file.metadata.get(key);
+  }
+
+  #bad(key: string, wanted: string): SyntaxError {
+    const value = this.#get(key);
+    const got = value === undefined
+      ? "nothing"
+      : typeof value === "object"
+      ? "an array"
+      : quoted(String(value));
+    return new SyntaxError(
+      `Cannot read ${quoted(this.#file.name)} as GGUF: metadata ${
+        quoted(key)
+      }: wanted ${wanted}, got ${got}`,
+    );
+  }
+
+  /** A finite number. */
+  number(key: string): number | undefined {
+    const value = this.#get(key);
+    if (value === undefined) return undefined;
+    if (typeof value !== "number" || !Number.isFinite(value)) {
+      throw this.#bad(key, "a number");
+    }
+    return value;
+  }
+
+  /** A whole number from `least` on. */
+  whole(key: string, least = 0): number | undefined {
+    const value = this.number(key);
+    if (value !== undefined && !(Number.isInteger(value) && value >= least)) {
+      throw this.#bad(key, `a whole number >= ${least}`);
+    }
+    return value;
+  }
+
+  /** A whole number that has to be there. */
+  size(key: string): number {
+    const value = this.whole(key, 1);
+    if (value === undefined) throw this.#bad(key, "a number");
+    return value;
+  }
+
+  /** A text. */
+  text(key: string): string | undefined {
+    const value = this.#get(key);
+    if (value === undefined || typeof value === "string") return value;
+    throw this.#bad(key, "a text");
+  }
+
+  /** A truth value. */
+  flag(key: string): boolean | undefined {
+    const value = this.#get(key);
+    if (value === undefined || typeof value === "boolean") return value;
+    throw this.#bad(key, "true or false");
+  }
+
+  /** A list of texts. */
+  texts(key: string): readonly string[] | undefined {
+    const value = this.#get(key);
+    if (value === undefined) return undefined;
+    if (Array.isArray(value) && value.every((s) => typeof s === "string")) {
+      return value;
+    }
+    throw this.#bad(key, "a list of texts");
+  }
+
+  /** A list of numbers. */
+  numbers(key: string): ArrayLike<number> | undefined {
+    const value = this.#get(key);
+    if (value === undefined) return undefined;
+    if (
+      ArrayBuffer.isView(value) && !(value instanceof BigUint64Array) &&
+      !(value instanceof BigInt64Array)
+    ) return value;
+    throw this.#bad(key, "a list of numbers");
+  }
+}
+
+/** What the config and the order of rows need to know of a model. */
+export interface GgufModel {
+  /** The config of Hugging Face transformers. */
+  readonly config: JsonObject;
+  /** Whether rows of `q_proj` and `k_proj` are reordered. */
+  readonly permuted: boolean;
+  /** Query heads. */
+  readonly heads: number;
+  /** Key and value heads. */
+  readonly keyHeads: number;
+  /** Rows of a head. */
+  readonly headDim: number;
+}
+
+/**
+ * Describes the model in `file`.
+ *
+ * @param ropeFactors Contents of the tensor `rope_freqs.weight`, where there is one.
+ * @throws {TypeError} If its architecture is not one of llama, mistral, qwen2, or it uses what their configs cannot say.
+ * @throws {SyntaxError} If metadata is missing or has the wrong type.
+ */
+export function ggufModel(
+  file: GgufFile,
+  ropeFactors?: ArrayLike<number>,
+): GgufModel {
+  const meta = new Metadata(file);
+  const arch = meta.text("general.architecture") ?? "";
+  const unsupported = (what: string) =>
+    new TypeError(
+      `Cannot read ${quoted(file.name)} as a checkpoint: ${what}`,
+    );
+  if (!Object.hasOwn(FAMILIES, arch)) {
+    throw unsupported(
+      `wanted architecture ${Object.keys(FAMILIES).join(", ")}, got ${
+        quoted(arch)
+      }`,
+    );
+  }
+  const { type, model } = FAMILIES[arch];
+  const hidden = meta.size(`${arch}.embedding_length`);
+  const heads = meta.size(`${arch}.attention.head_count`);
+  const keyHeads = meta.whole(`${arch}.attention.head_count_kv`, 1) ?? heads;
+  const headDim = meta.whole(`${arch}.attention.key_length`, 1) ??
+    hidden / heads;
+  const rotary = meta.whole(`${arch}.rope.dimension_count`, 1) ?? headDim;
+  if (
+    headDim % 2 !== 0 || rotary !== headDim ||
+    (meta.whole(`${arch}.attention.value_length`, 1) ?? headDim) !== headDim
+  ) {
+    throw unsupported(
+      `heads of ${headDim} of which ${rotary} are rotated (wanted an even number, all rotated)`,
+    );
+  }
+  if ((meta.whole(`${arch}.expert_count`) ?? 0) > 0) {
+    throw unsupported("it is a mixture of experts");
+  }
+  const embedding = file.tensors.get("token_embd.weight");
+  if (embedding === undefined || embedding.shape.length !== 2) {
+    throw new SyntaxError(
+      `Cannot read ${
+        quoted(file.name)
+      } as GGUF: it has no matrix "token_embd.weight"`,
+    );
+  }
+  const context = meta.size(`${arch}.context_length`);
+  const theta = meta.number(`${arch}.rope.freq_base`) ?? 10000;
+  const rope = ropeParameters(meta, arch, {
+    theta,
+    headDim,
+    factors: ropeFactors,
+    unsupported,
+  });
+  const id = (key: string) => meta.whole(`tokenizer.ggml.${key}_token_id`);
+  const biased = (part: string) => file.tensors.has(`blk.0.${part}.bias`);
+  const ids = {
+    bos_token_id: id("bos") ?? null,
+    eos_token_id: id("eos") ?? null,
+    pad_token_id: id("padding") ?? null,
+  };
+  const config: JsonObject = {
+    architectures: [model],
+    model_type: type,
+    hidden_size: hidden,
+    intermediate_size: meta.size(`${arch}.feed_forward_length`),
+    num_hidden_layers: meta.size(`${arch}.block_count`),
+    num_attention_heads: heads,
+    num_key_value_heads: keyHeads,
+    head_dim: headDim,
+    vocab_size: embedding.shape[0],
+    max_position_embeddings: context,
+    rms_norm_eps: exactDecimal(
+      meta.number(`${arch}.attention.layer_norm_rms_epsilon`) ?? 1e-6,
+    ),
+    rope_theta: theta,
+    rope_parameters: rope,
+    ...(rope.rope_type === "default" ? {} : { rope_scaling: rope }),
+    ...(arch === "llama"
+      ? { attention_bias: biased("attn_q"), mlp_bias: biased("ffn_gate") }
+      : {}),
+    ...(arch === "mistral"
+      ? {
+        sliding_window: meta.whole(`${arch}.attention.sliding_window`, 1) ??
+          null,
+      }
+      : {}),
+    hidden_act: "silu",
+    tie_word_embeddings: !file.tensors.has("output.weight"),
+    ...ids,
+    dtype: embedding.type.dtype === "f32"
+      ? "float32"
+      : embedding.type.dtype === "bf16"
+      ? "bfloat16"
+      : "float16",
+    use_cache: true,
+  };
+  return { config, permuted: arch !== "qwen2", heads, keyHeads, headDim };
+}
+
+/** The shortest decimal of an f32: 1e-5 where the file holds 9.999999747378752e-6. */
+function exactDecimal(value: number): number {
+  for (let digits = 1; digits < 9; digits++) {
+    const short = Number(value.toPrecision(digits));
+    if (Math.fround(short) === value) return short;
+  }
+  return value;
+}
+
+function ropeParameters(
+  meta: Metadata,
+  arch: string,
+  { theta, headDim, factors, unsupported }: {
+    theta: number;
+    headDim: number;
+    factors: ArrayLike<number> | undefined;
+    unsupported: (what: string) => TypeError;
+  },
+): JsonObject {
+  if (factors !== undefined) {
+    const factor = Math.max(...Array.from(factors));
+    const llama3 = {
+      rope_type: "llama3",
+      rope_theta: theta,
+      factor,
+      low_freq_factor: 1,
+      high_freq_factor: 4,
+      original_max_position_embeddings: 8192,
+    };
+    if (!isLlama3(factors, llama3, headDim)) {
+      throw unsupported("rope_freqs.weight is not the scaling of Llama 3");
+    }
+    return llama3;
+  }
+  const type = meta.text(`${arch}.rope.scaling.type`) ?? "none";
+  if (type === "none") return { rope_type: "default", rope_theta: theta };
+  const factor = meta.number(`${arch}.rope.scaling.factor`);
+  if ((type !== "linear" && type !== "yarn") || factor === undefined) {
+    throw unsupported(`rope scaling ${quoted(type)} with factor ${factor}`);
+  }
+  const original = meta.whole(
+    `${arch}.rope.scaling.original_context_length`,
+    1,
+  );
+  return {
+    rope_type: type,
+    rope_theta: theta,
+    factor,
+    ...(type === "yarn" && original !== undefined
+      ? { original_max_position_embeddings: original }
+      : {}),
+  };
+}
+
+/** Whether `factors` are those which the converter computes for the Llama 3 scaling `rope`. */
+function isLlama3(
+  factors: ArrayLike<number>,
+  rope: {
+    rope_theta: number;
+    factor: number;
+    low_freq_factor: number;
+    high_freq_factor: number;
+    original_max_position_embeddings: number;
+  },
+  headDim: number,
+): boolean {
+  if (factors.length !== headDim / 2) return false;
+  const low = rope.original_max_position_embeddings / rope.low_freq_factor;
+  const high = rope.original_max_position_embeddings / rope.high_freq_factor;
+  for (let i = 0; i < factors.length; i++) {
+    const wavelength = 2 * Math.PI * rope.rope_theta ** (2 * i / headDim);
+    let wanted = 1;
+    if (wavelength > low) wanted = rope.factor;
+    else if (wavelength >= high) {
+      const smooth = (rope.original_max_position_embeddings / wavelength -
+        rope.low_freq_factor) /
+        (rope.high_freq_factor - rope.low_freq_factor);
+      wanted = 1 / ((1 - smooth) / rope.factor + smooth);
+    }
+    if (!(Math.abs(factors[i] - wanted) <= 1e-4 * wanted)) return false;
+  }
+  return true;
+}

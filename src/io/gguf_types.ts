@@ -1,0 +1,189 @@
+/**
+ * Element types of GGUF files: sizes and decoding of the block formats.
+ *
+ * Every block holds 32 values of one row: an f16 scale `d`, in the `_1` types an f16 minimum `m`, and the codes;
+ * `w = d * (q - middle)` or `w = d * q + m`. Values are those of the gguf Python package bit for bit.
+ *
+ * @module
+ */
+
+import { toF32 } from "../tensor/dtype.ts";
+import type { DType } from "../tensor/dtype.ts";
+
+/** A GGUF element type. */
+export interface GgufType {
+  /** As ggml names it: `Q4_1`. */
+  readonly name: string;
+  /** Values of a block. */
+  readonly block: number;
+  /** Bytes of a block. */
+  readonly bytes: number;
+  /** The plain element type it is; undefined for block formats. */
+  readonly dtype?: DType;
+  /** Decodes whole blocks; undefined where loqa has no decoder or the type is a plain one. */
+  readonly decode?: (bytes: Uint8Array, out: Float32Array) => void;
+}
+
+/** f32 value of each f16 bit pattern: a table, as there is no fast conversion of single elements. */
+let halves: Float32Array | undefined;
+
+function halfTable(): Float32Array {
+  if (halves === undefined) {
+    const bits = Uint16Array.from({ length: 0x10000 }, (_, i) => i);
+    halves = new Float32Array(0x10000);
+    halves.set(new Float16Array(bits.buffer));
+  }
+  return halves;
+}
+
+/** All block formats decoded here have even sizes, so their f16 fields can be read as u16 words. */
+function words(bytes: Uint8Array): { bytes: Uint8Array; words: Uint16Array } {
+  const aligned = bytes.byteOffset % 2 === 0 ? bytes : bytes.slice();
+  return {
+    bytes: aligned,
+    words: new Uint16Array(
+      aligned.buffer,
+      aligned.byteOffset,
+      aligned.byteLength >> 1,
+    ),
+  };
+}
+
+function decodeQ40(input: Uint8Array, out: Float32Array): void {
+  const half = halfTable();
+  const { bytes, words: w } = words(input);
+  for (let o = 0, p = 0; o < out.length; o += 32, p += 18) {
+    const d = half[w[p >> 1]];
+    for (let j = 0; j < 16; j++) {
+      const q = bytes[p + 2 + j];
+      out[o + j] = d * ((q & 15) - 8);
+      out[o + 16 + j] = d * ((q >> 4) - 8);
+    }
+  }
+}
+
+function decodeQ41(input: Uint8Array, out: Float32Array): void {
+  const half = halfTable();
+  const { bytes, words: w } = words(input);
+  for (let o = 0, p = 0; o < out.length; o += 32, p += 20) {
+    const d = half[w[p >> 1]];
+    const m = half[w[(p >> 1) + 1]];
+    for (let j = 0; j < 16; j++) {
+      const q = bytes[p + 4 + j];
+      out[o + j] = d * (q & 15) + m;
+      out[o + 16 + j] = d * (q >> 4) + m;
+    }
+  }
+}
+
+function decodeQ50(input: Uint8Array, out: Float32Array): void {
+  const half = halfTable();
+  const { bytes, words: w } = words(input);
+  for (let o = 0, p = 0; o < out.length; o += 32, p += 22) {
+    const d = half[w[p >> 1]];
+    const low = w[(p >> 1) + 1];
+    const high = w[(p >> 1) + 2];
+    for (let j = 0; j < 16; j++) {
+      const q = bytes[p + 6 + j];
+      out[o + j] = d * ((q & 15 | (low >> j & 1) << 4) - 16);
+      out[o + 16 + j] = d * ((q >> 4 | (high >> j & 1) << 4) - 16);
+    }
+  }
+}
+
+function decodeQ51(input: Uint8Array, out: Float32Array): void {
+  const half = halfTable();
+  const { bytes, words: w } = words(input);
+  for (let o = 0, p = 0; o < out.length; o += 32, p += 24) {
+    const d = half[w[p >> 1]];
+    const m = half[w[(p >> 1) + 1]];
+    const low = w[(p >> 1) + 2];
+    const high = w[(p >> 1) + 3];
+    for (let j = 0; j < 16; j++) {
+      const q = bytes[p + 8 + j];
+      out[o + j] = d * (q & 15 | (low >> j & 1) << 4) + m;
+      out[o + 16 + j] = d * (q >> 4 | (high >> j & 1) << 4) + m;
+    }
+  }
+}
+
+function decodeQ80(input: Uint8Array, out: Float32Array): void {
+  const half = halfTable();
+  const { bytes, words: w } = words(input);
+  for (let o = 0, p = 0; o < out.length; o += 32, p += 34) {
+    const d = half[w[p >> 1]];
+    for (let j = 0; j < 32; j++) {
+      out[o + j] = d * (bytes[p + 2 + j] << 24 >> 24);
+    }
+  }
+}
+
+/** Rows of ggml's type table by their number; types without a decoder are listed so that errors can name them. */
+const TYPES: ReadonlyMap<number, GgufType> = new Map([
+  [0, { name: "F32", block: 1, bytes: 4, dtype: "f32" }],
+  [1, { name: "F16", block: 1, bytes: 2, dtype: "f16" }],
+  [2, { name: "Q4_0", block: 32, bytes: 18, decode: decodeQ40 }],
+  [3, { name: "Q4_1", block: 32, bytes: 20, decode: decodeQ41 }],
+  [6, { name: "Q5_0", block: 32, bytes: 22, decode: decodeQ50 }],
+  [7, { name: "Q5_1", block: 32, bytes: 24, decode: decodeQ51 }],
+  [8, { name: "Q8_0", block: 32, bytes: 34, decode: decodeQ80 }],
+  [9, { name: "Q8_1", block: 32, bytes: 40 }],
+  [10, { name: "Q2_K", block: 256, bytes: 84 }],
+  [11, { name: "Q3_K", block: 256, bytes: 110 }],
+  [12, { name: "Q4_K", block: 256, bytes: 144 }],
+  [13, { name: "Q5_K", block: 256, bytes: 176 }],
+  [14, { name: "Q6_K", block: 256, bytes: 210 }],
+  [15, { name: "Q8_K", block: 256, bytes: 292 }],
+  [16, { name: "IQ2_XXS", block: 256, bytes: 66 }],
+  [17, { name: "IQ2_XS", block: 256, bytes: 74 }],
+  [18, { name: "IQ3_XXS", block: 256, bytes: 98 }],
+  [19, { name: "IQ1_S", block: 256, bytes: 50 }],
+  [20, { name: "IQ4_NL", block: 32, bytes: 18 }],
+  [21, { name: "IQ3_S", block: 256, bytes: 110 }],
+  [22, { name: "IQ2_S", block: 256, bytes: 82 }],
+  [23, { name: "IQ4_XS", block: 256, bytes: 136 }],
+  [24, { name: "I8", block: 1, bytes: 1, dtype: "i8" }],
+  [25, { name: "I16", block: 1, bytes: 2, dtype: "i16" }],
+  [26, { name: "I32", block: 1, bytes: 4, dtype: "i32" }],
+  [27, { name: "I64", block: 1, bytes: 8, dtype: "i64" }],
+  [28, { name: "F64", block: 1, bytes: 8, dtype: "f64" }],
+  [29, { name: "IQ1_M", block: 256, bytes: 56 }],
+  [30, { name: "BF16", block: 1, bytes: 2, dtype: "bf16" }],
+  [34, { name: "TQ1_0", block: 256, bytes: 54 }],
+  [35, { name: "TQ2_0", block: 256, bytes: 66 }],
+  [39, { name: "MXFP4", block: 32, bytes: 17 }],
+]);
+
+/** The type with ggml's number `id`; undefined if there is none. */
+export function ggufType(id: number): GgufType | undefined {
+  return TYPES.get(id);
+}
+
+/** Whether values of `type` can be had as f32. */
+export function isDecodable(type: GgufType): boolean {
+  return type.decode !== undefined || type.dtype === "f32" ||
+    type.dtype === "f16" || type.dtype === "bf16" || type.dtype === "f64";
+}
+
+/**
+ * f32 values of whole blocks of `type`.
+ *
+ * @throws {TypeError} If loqa cannot decode the type.
+ */
+export function decodeBlocks(
+  type: GgufType,
+  bytes: Uint8Array<ArrayBuffer>,
+): Float32Array<ArrayBuffer> {
+  const { dtype, decode } = type;
+  if (decode !== undefined) {
+    const out = new Float32Array(bytes.byteLength / type.bytes * type.block);
+    decode(bytes, out);
+    return out;
+  }
+  if (
+    dtype === "f32" || dtype === "f16" || dtype === "bf16" || dtype === "f64"
+  ) {
+    return toF32(bytes, dtype) as Float32Array<ArrayBuffer>;
+  }
+  throw new TypeError(`Cannot decode GGUF type ${type.name} to f32`);
+}

@@ -1,0 +1,182 @@
+/**
+ * A byte source over HTTP ranges.
+ *
+ * @module
+ */
+
+import type { ByteSource } from "./bytes.ts";
+import { IoError, messageOf, quoted } from "./errors.ts";
+import { checkRange } from "./sources.ts";
+
+/** How to reach an HTTP resource. */
+export interface HttpOptions {
+  /** Instead of the global `fetch`. */
+  fetch?: (url: string, init: RequestInit) => Promise<Response>;
+  /** Sent with every request, `Authorization` for example. */
+  headers?: Record<string, string>;
+  /** How often a request is repeated after a network failure, a 429 or a 5xx; 3 unless told. */
+  retries?: number;
+}
+
+/** Memory taken before the first bytes of an answer are there. */
+const FIRST_BUFFER = 1 << 24;
+
+/** What a request that may be repeated failed with. */
+class Passing extends Error {}
+
+/**
+ * Opens `url` for ranged reads: one request for its first byte tells the size.
+ *
+ * @throws {IoError} If it cannot be reached or its server does not serve ranges.
+ */
+export async function httpSource(
+  url: string,
+  options: HttpOptions = {},
+): Promise<ByteSource> {
+  const first = await ranged(url, 0, 1, options);
+  const { size, etag } = first;
+  const source: ByteSource = {
+    name: url,
+    size,
+    async read(offset, length) {
+      checkRange(source, offset, length);
+      if (length === 0) return new Uint8Array();
+      const got = await ranged(url, offset, length, options);
+      if (got.size !== size || got.etag !== etag) {
+        throw new IoError(
+          `Cannot read ${quoted(url)}: it changed while it was read`,
+          url,
+        );
+      }
+      return got.bytes;
+    },
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
+  return source;
+}
+
+interface Ranged {
+  bytes: Uint8Array<ArrayBuffer>;
+  size: number;
+  etag: string | null;
+}
+
+/** One range, asked for again after passing failures. */
+async function ranged(
+  url: string,
+  offset: number,
+  length: number,
+  options: HttpOptions,
+): Promise<Ranged> {
+  const retries = options.retries ?? 3;
+  for (let attempt = 0;; attempt++) {
+    try {
+      return await requestRange(url, offset, length, options);
+    } catch (error) {
+      if (!(error instanceof Passing)) throw error;
+      if (attempt >= retries) {
+        throw new IoError(
+          `Cannot read ${quoted(url)}: ${error.message} (tried ${
+            attempt + 1
+          } times)`,
+          url,
+          error.cause,
+        );
+      }
+      await new Promise((done) => setTimeout(done, 100 * 4 ** attempt));
+    }
+  }
+}
+
+async function requestRange(
+  url: string,
+  offset: number,
+  length: number,
+  { fetch = globalThis.fetch, headers }: HttpOptions,
+): Promise<Ranged> {
+  const last = offset + length - 1;
+  let response: Response;
+  try {
+    response = await fetch(url, {
+      headers: { ...headers, range: `bytes=${offset}-${last}` },
+    });
+  } catch (cause) {
+    // A missing permission will not come by asking again.
+    if (cause instanceof Error && cause.name === "NotCapable") throw cause;
+    throw new Passing(messageOf(cause), { cause });
+  }
+  const etag = response.headers.get("etag");
+  const range = response.headers.get("content-range");
+  if (response.status === 416 && range?.trim() === "bytes */0") {
+    await response.body?.cancel();
+    return { bytes: new Uint8Array(), size: 0, etag };
+  }
+  if (response.status !== 206) {
+    await response.body?.cancel();
+    const status = `${response.status} ${response.statusText}`.trim();
+    if (response.status === 429 || response.status >= 500) {
+      throw new Passing(`the server answered ${status}`);
+    }
+    throw new IoError(
+      response.ok
+        ? `Cannot read ${
+          quoted(url)
+        } in parts: its server does not serve ranges (wanted 206, got ${status}); download it first`
+        : `Cannot read ${quoted(url)}: the server answered ${status}`,
+      url,
+    );
+  }
+  const match = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(range?.trim() ?? "");
+  if (
+    match === null || Number(match[1]) !== offset || Number(match[2]) !== last
+  ) {
+    await response.body?.cancel();
+    throw new IoError(
+      `Cannot read ${
+        quoted(url)
+      }: wanted the range ${offset}-${last}, got ${range}`,
+      url,
+    );
+  }
+  const bytes = await readBody(response, length, url);
+  return { bytes, size: Number(match[3]), etag };
+}
+
+/** Exactly `length` bytes of a body, which may neither stop early nor go on. */
+async function readBody(
+  response: Response,
+  length: number,
+  url: string,
+): Promise<Uint8Array<ArrayBuffer>> {
+  // The size of the whole is what the server says; memory follows what it really sends.
+  let bytes = new Uint8Array(Math.min(length, FIRST_BUFFER));
+  let size = 0;
+  try {
+    for await (const part of response.body ?? []) {
+      if (size + part.length > length) {
+        throw new IoError(
+          `Cannot read ${
+            quoted(url)
+          }: wanted ${length} bytes, the server sends more`,
+          url,
+        );
+      }
+      if (size + part.length > bytes.length) {
+        const grown = new Uint8Array(
+          Math.min(length, Math.max(2 * bytes.length, size + part.length)),
+        );
+        grown.set(bytes.subarray(0, size));
+        bytes = grown;
+      }
+      bytes.set(part, size);
+      size += part.length;
+    }
+  } catch (cause) {
+    if (cause instanceof IoError) throw cause;
+    throw new Passing(messageOf(cause), { cause });
+  }
+  if (size < length) {
+    throw new Passing(`the connection ended after ${size} of ${length} bytes`);
+  }
+  return bytes.length === size ? bytes : bytes.slice(0, size);
+}

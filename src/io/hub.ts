@@ -1,0 +1,312 @@
+/**
+ * Models of the Hugging Face hub: `hf:owner/name[@revision]`, downloaded into a cache folder.
+ *
+ * `HF_ENDPOINT` and `HF_TOKEN` are honoured. Files lie in `$LOQA_CACHE/hub` (else `~/.cache/loqa/hub`) under owner,
+ * name and revision; an interrupted download goes on where it stopped, and what arrives is checked against the size
+ * and hash that the hub lists.
+ *
+ * @module
+ */
+
+import { createHash } from "node:crypto";
+import {
+  environment,
+  exists,
+  fileSize,
+  fileSource,
+  joinPath,
+  kindOf,
+  makeFolder,
+  partPath,
+  readBytes,
+  readTextFile,
+  writeFileAtomic,
+} from "./deno.ts";
+import { download } from "./download.ts";
+import { IoError, messageOf, quoted } from "./errors.ts";
+import { isSideFile } from "./files.ts";
+import { parseJsonObject } from "./json.ts";
+
+/** How {@linkcode fetchModel} works. */
+export interface HubOptions {
+  /** Cache folder instead of the default one. */
+  readonly cache?: string;
+  /** Address of the hub instead of `HF_ENDPOINT` or the public one. */
+  readonly endpoint?: string;
+  /** Access token instead of `HF_TOKEN`. */
+  readonly token?: string;
+  /** How often a broken transfer is taken up again at once; 3 unless told. */
+  readonly retries?: number;
+  /** Told how much of a file there is, after each piece. */
+  readonly onProgress?: (file: string, bytes: number, size: number) => void;
+}
+
+/** A parsed hub id. */
+export interface HubId {
+  /** `owner/name`. */
+  readonly repo: string;
+  /** Branch, tag or commit; `main` where the id names none. */
+  readonly revision: string;
+  /** One file of the repository, where the id names it. */
+  readonly file?: string;
+}
+
+/**
+ * Takes `hf:owner/name[/file.gguf][@revision]` apart.
+ *
+ * @throws {RangeError} If `id` is none.
+ */
+export function parseHubId(id: string): HubId {
+  const part = "[A-Za-z0-9_][A-Za-z0-9._-]*";
+  const match = new RegExp(
+    `^hf:(${part}/${part})(?:/(${part}))?(?:@(${part}(?:/${part})*))?$`,
+  ).exec(id);
+  if (match === null || id.includes("..")) {
+    throw new RangeError(
+      `Cannot use ${
+        quoted(id)
+      }: wanted hf:owner/name, hf:owner/name@revision or hf:owner/name/file.gguf`,
+    );
+  }
+  const [, repo, file, revision = "main"] = match;
+  return { repo, revision, ...(file === undefined ? {} : { file }) };
+}
+
+/** A file as the hub lists it. */
+interface Listed {
+  readonly path: string;
+  readonly size: number;
+  /** `sha256:…` of the contents, or `git:…`, the hash of git's blob of it. */
+  readonly hash: string | undefined;
+}
+
+/** Name of the list, kept beside the files, of those that are whole and checked. */
+const DONE = ".loqa-hub.json";
+
+/**
+ * Makes sure that the files of model `id` are in the cache, and gives the path of their folder (or of the one file
+ * that `id` names). Without a network, a whole earlier download serves.
+ *
+ * @throws {RangeError} If `id` is no hub id.
+ * @throws {IoError} If the hub cannot be reached, refuses, or sends something else than it lists.
+ * @throws {TypeError} If the repository holds no model that loqa reads.
+ */
+export async function fetchModel(
+  id: string,
+  options: HubOptions = {},
+): Promise<string> {
+  const { repo, revision, file } = parseHubId(id);
+  const cache = options.cache ?? cacheFolder();
+  const folder = [
+    repo.replace("/", "--"),
+    revision.replaceAll("/", "--"),
+  ].reduce(joinPath, joinPath(cache, "hub"));
+  const done = await readDone(folder);
+  const hub = {
+    id,
+    repo,
+    revision,
+    endpoint: (options.endpoint ?? environment("HF_ENDPOINT") ??
+      "https://huggingface.co").replace(/\/+$/, ""),
+    token: options.token ?? environment("HF_TOKEN"),
+  };
+  let listed: Listed[];
+  try {
+    listed = await list(hub);
+  } catch (error) {
+    const whole = file === undefined ? done.get("") : done.get(file);
+    if (error instanceof IoError && error.cause instanceof TypeError && whole) {
+      return file === undefined ? folder : joinPath(folder, file);
+    }
+    throw error;
+  }
+  await makeFolder(folder);
+  const get = async (entry: Listed): Promise<void> => {
+    const path = joinPath(folder, entry.path);
+    const state = `${entry.size} ${entry.hash}`;
+    if (
+      done.get(entry.path) === state && await fileSize(path) === entry.size
+    ) return;
+    const url = `${hub.endpoint}/${repo}/resolve/${
+      encodeURIComponent(revision)
+    }/${encodeURIComponent(entry.path)}`;
+    await download(url, path, {
+      size: entry.size,
+      // Without a hash of its contents a part of an older version could not be told from one of this.
+      resume: entry.hash !== undefined,
+      headers: hub.token ? { authorization: `Bearer ${hub.token}` } : {},
+      check: () => check(entry, partPath(path)),
+      retries: options.retries,
+      onProgress: (bytes) =>
+        options.onProgress?.(entry.path, bytes, entry.size),
+    });
+    done.set(entry.path, state);
+    await writeDone(folder, done);
+  };
+  if (file !== undefined) {
+    const entry = listed.find(({ path }) => path === file);
+    if (entry === undefined) {
+      throw new TypeError(
+        `Cannot open ${quoted(id)}: its repository has no ${quoted(file)}`,
+      );
+    }
+    await get(entry);
+    return joinPath(folder, file);
+  }
+  for (const entry of listed.filter(({ path }) => isSideFile(path))) {
+    await get(entry);
+  }
+  for (const path of await weights(listed, { id, folder, get })) {
+    await get(find(listed, path, id));
+  }
+  done.set("", "whole");
+  await writeDone(folder, done);
+  return folder;
+}
+
+function cacheFolder(): string {
+  const own = environment("LOQA_CACHE");
+  if (own !== undefined) return own;
+  const home = environment("HOME") ?? environment("USERPROFILE");
+  const base = environment("XDG_CACHE_HOME") ??
+    (home === undefined ? undefined : joinPath(home, ".cache"));
+  if (base === undefined) {
+    throw new RangeError(
+      "Cannot find a cache folder: neither LOQA_CACHE nor HOME is set",
+    );
+  }
+  return joinPath(base, "loqa");
+}
+
+async function readDone(folder: string): Promise<Map<string, string>> {
+  const path = joinPath(folder, DONE);
+  if (!await exists(path)) return new Map();
+  const entries = Object.entries(
+    parseJsonObject(await readTextFile(path), path),
+  );
+  return new Map(entries.map(([name, state]) => [name, `${state}`]));
+}
+
+async function writeDone(
+  folder: string,
+  done: ReadonlyMap<string, string>,
+): Promise<void> {
+  await writeFileAtomic(
+    joinPath(folder, DONE),
+    `${JSON.stringify(Object.fromEntries(done), null, 2)}\n`,
+  );
+}
+
+/** The files at the top of a repository whose names can be trusted to stay in one folder. */
+async function list(hub: {
+  id: string;
+  repo: string;
+  revision: string;
+  endpoint: string;
+  token: string | undefined;
+}): Promise<Listed[]> {
+  const { listFiles } = await import("npm:@huggingface/hub@2.17.5");
+  const found: Listed[] = [];
+  try {
+    const files = listFiles({
+      repo: hub.repo,
+      revision: encodeURIComponent(hub.revision),
+      hubUrl: hub.endpoint,
+      // The library accepts tokens of one shape only, mirrors have others.
+      fetch: (input: RequestInfo | URL, init?: RequestInit) => {
+        const headers = new Headers(init?.headers);
+        if (hub.token) headers.set("authorization", `Bearer ${hub.token}`);
+        return fetch(input, { ...init, headers });
+      },
+    });
+    for await (const { type, path, size, oid, lfs } of files) {
+      if (type !== "file" || !/^[^./\\:\0][^/\\:\0]*$/.test(path)) continue;
+      const hash = lfs?.oid
+        ? `sha256:${lfs.oid.replace(/^sha256:/, "")}`
+        : oid && `git:${oid}`;
+      found.push({ path, size: lfs?.size ?? size, hash });
+    }
+  } catch (cause) {
+    const status = (cause as { statusCode?: number }).statusCode;
+    const reason = status === 404
+      ? "the hub has no such model or revision"
+      : status === 401 || status === 403
+      ? `access refused (${status})${
+        hub.token ? "" : "; a private or gated model needs HF_TOKEN"
+      }`
+      : messageOf(cause);
+    throw new IoError(
+      `Cannot list ${quoted(hub.id)} on ${hub.endpoint}: ${reason}`,
+      hub.id,
+      cause,
+    );
+  }
+  return found;
+}
+
+function find(listed: readonly Listed[], path: string, id: string): Listed {
+  const entry = listed.find((entry) => entry.path === path);
+  if (entry === undefined) {
+    throw new TypeError(
+      `Cannot open ${quoted(id)}: its repository has no ${quoted(path)}`,
+    );
+  }
+  return entry;
+}
+
+/** Which files hold the weights. */
+async function weights(
+  listed: readonly Listed[],
+  { id, folder, get }: {
+    id: string;
+    folder: string;
+    get: (entry: Listed) => Promise<void>;
+  },
+): Promise<string[]> {
+  const has = (path: string) => listed.some((entry) => entry.path === path);
+  for (const kind of ["model.safetensors", "pytorch_model.bin"]) {
+    const index = `${kind}.index.json`;
+    if (has(kind)) return [kind];
+    if (!has(index)) continue;
+    await get(find(listed, index, id));
+    const { weight_map: map } = parseJsonObject(
+      await readBytes(joinPath(folder, index)),
+      `${id}/${index}`,
+    );
+    return [...new Set(Object.values(map ?? {}).map(String))].sort();
+  }
+  const ggufs = listed.filter(({ path }) => path.endsWith(".gguf"));
+  if (ggufs.length === 1) return [ggufs[0].path];
+  throw new TypeError(
+    ggufs.length === 0
+      ? `Cannot open ${
+        quoted(id)
+      }: its repository has no safetensors, torch or GGUF weights`
+      : `Cannot open ${
+        quoted(id)
+      }: its repository has ${ggufs.length} .gguf files, name one of them: ${
+        ggufs.slice(0, 8).map(({ path }) => path).join(", ")
+      }`,
+  );
+}
+
+/** Why the file at `path` is not what the hub listed; undefined if it is. */
+async function check(
+  { size, hash }: Listed,
+  path: string,
+): Promise<string | undefined> {
+  if (await kindOf(path) !== "file") return "it is missing";
+  await using source = await fileSource(path);
+  if (source.size !== size) {
+    return `wanted ${size} bytes, got ${source.size}`;
+  }
+  if (hash === undefined) return undefined;
+  const [kind, wanted] = hash.split(":");
+  const hasher = createHash(kind === "git" ? "sha1" : "sha256");
+  if (kind === "git") hasher.update(`blob ${size}\0`);
+  for (let at = 0; at < size; at += 1 << 22) {
+    hasher.update(await source.read(at, Math.min(1 << 22, size - at)));
+  }
+  const got = hasher.digest("hex");
+  return got === wanted ? undefined : `wanted hash ${wanted}, got ${got}`;
+}

@@ -1,0 +1,113 @@
+/**
+ * JSON from files nobody vouches for.
+ *
+ * `JSON.parse` keeps the last of two equal keys in silence; a header in which a tensor is declared twice is a lie,
+ * so the keys are checked here.
+ *
+ * @module
+ */
+
+import { messageOf, quoted } from "./errors.ts";
+
+/** A JSON object. */
+export type JsonObject = Record<string, unknown>;
+
+/** Whether `value` is a JSON object (no array, no null). */
+export function isObject(value: unknown): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/**
+ * A whole number that `JSON.stringify` writes with a decimal point (`6.0`): transformers refuses an int where it
+ * wants a float. Where the runtime has no `JSON.rawJSON` it is the plain number.
+ */
+export function floatJson(value: number): unknown {
+  const { rawJSON } = JSON as { rawJSON?: (text: string) => unknown };
+  return rawJSON?.(value.toFixed(1)) ?? value;
+}
+
+/**
+ * `value` as indented JSON in which a whole number is written as a float (`0.0`) where `like`, the JSON that it was
+ * read from, writes a number of the same key as one: to transformers, 0 and 0.0 are not the same.
+ */
+export function stringifyLike(value: unknown, like: string): string {
+  const floats = new Set(
+    Array.from(
+      like.matchAll(/"([^"\\]+)"\s*:\s*-?\d+[.eE]/g),
+      ([, key]) => key,
+    ),
+  );
+  const replace = (key: string, part: unknown) =>
+    typeof part === "number" && floats.has(key) && Number.isInteger(part) &&
+      Math.abs(part) < 1e21
+      ? floatJson(part)
+      : part;
+  return JSON.stringify(value, replace, 2);
+}
+
+/** UTF-8 `bytes` as text. @throws {SyntaxError} If they are no UTF-8; it names `name`. */
+export function decodeText(bytes: Uint8Array, name: string): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw new SyntaxError(`Cannot read ${quoted(name)}: it is not UTF-8 text`);
+  }
+}
+
+/**
+ * The JSON object in UTF-8 `bytes` (or in a text).
+ *
+ * @param name What errors call it.
+ * @throws {SyntaxError} If it is no JSON, no object at the top, or an object in it has a key twice.
+ */
+export function parseJsonObject(
+  bytes: Uint8Array | string,
+  name: string,
+): JsonObject {
+  const text = typeof bytes === "string" ? bytes : decodeText(bytes, name);
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new SyntaxError(
+      `Cannot read ${quoted(name)}: it is not JSON: ${messageOf(cause)}`,
+      { cause },
+    );
+  }
+  if (!isObject(value)) {
+    throw new SyntaxError(
+      `Cannot read ${quoted(name)}: wanted a JSON object, got ${
+        Array.isArray(value) ? "an array" : quoted(String(value))
+      }`,
+    );
+  }
+  const twice = duplicateKey(text);
+  if (twice !== undefined) {
+    throw new SyntaxError(
+      `Cannot read ${quoted(name)}: the key ${quoted(twice)} occurs twice`,
+    );
+  }
+  return value;
+}
+
+/** The first key that some object of the valid JSON `text` has twice. */
+function duplicateKey(text: string): string | undefined {
+  const open: (Set<string> | null)[] = [];
+  for (let i = 0; i < text.length; i++) {
+    const c = text[i];
+    if (c === "{") open.push(new Set());
+    else if (c === "[") open.push(null);
+    else if (c === "}" || c === "]") open.pop();
+    if (c !== '"') continue;
+    const start = i++;
+    while (text[i] !== '"') i += text[i] === "\\" ? 2 : 1;
+    let next = i + 1;
+    while (/\s/.test(text[next] ?? "")) next++;
+    if (text[next] !== ":") continue;
+    const key: string = JSON.parse(text.slice(start, i + 1));
+    const keys = open.at(-1)!;
+    if (keys.has(key)) return key;
+    keys.add(key);
+  }
+  return undefined;
+}

@@ -1,0 +1,78 @@
+/**
+ * Opens a checkpoint by what a person writes: a folder, a file, or a hub id.
+ *
+ * @module
+ */
+
+import type { Checkpoint } from "./checkpoint.ts";
+import { fileSource, joinPath, kindOf, listFolder } from "./deno.ts";
+import { IoError, quoted } from "./errors.ts";
+import type { FileSet } from "./files.ts";
+import { openFileSet } from "./folder.ts";
+import { openAdapterFrom } from "./peft.ts";
+import type { Adapter } from "./peft.ts";
+
+export { openCheckpointFrom } from "./folder.ts";
+
+/**
+ * Opens the checkpoint at `path`: a folder in the Hugging Face layout (plain, bitsandbytes or packed safetensors, or
+ * torch), a `.safetensors`, `.gguf` or `.bin` file (a `config.json` beside it is read too), or `hf:owner/name[@revision]`, which
+ * is downloaded first.
+ *
+ * @throws {IoError} If there is nothing at `path` or it cannot be read.
+ * @throws {TypeError} If it is no model, or of a kind that loqa does not read.
+ * @throws {SyntaxError} If a file is malformed.
+ */
+export async function openCheckpoint(path: string): Promise<Checkpoint> {
+  if (path.startsWith("hf:")) {
+    const { fetchModel } = await import("./hub.ts");
+    return await openCheckpoint(await fetchModel(path));
+  }
+  const kind = await kindOf(path);
+  if (kind === undefined) {
+    throw new IoError(
+      `Cannot open ${
+        quoted(path)
+      }: no such file or folder (a model on the hub is hf:owner/name)`,
+      path,
+    );
+  }
+  if (kind === "folder") return await openFileSet(await folderFiles(path));
+  const cut = Math.max(path.lastIndexOf("/"), path.lastIndexOf("\\"));
+  const files = await folderFiles(cut < 0 ? "." : path.slice(0, cut) || "/");
+  const name = path.slice(cut + 1);
+  if (!/\.(safetensors|gguf|bin|pt|pth)$/.test(name)) {
+    throw new TypeError(
+      `Cannot open ${
+        quoted(path)
+      }: wanted a folder or a .safetensors, .gguf, .bin, .pt or .pth file`,
+    );
+  }
+  // Other weights beside the file are not what was asked for.
+  const names = files.names.filter((other) =>
+    other === name ||
+    !/\.(safetensors|gguf|bin|pt|pth)(\.index\.json)?$/.test(other)
+  );
+  return await openFileSet({ ...files, name: path, names });
+}
+
+/** The files of a folder, not of those in it. */
+export async function folderFiles(path: string): Promise<FileSet> {
+  const entries = await listFolder(path);
+  return {
+    name: path,
+    names: entries.filter((entry) => entry.isFile).map((entry) => entry.name),
+    open: (name) => fileSource(joinPath(path, name)),
+  };
+}
+
+/**
+ * Opens the LoRA adapter in the folder `path`.
+ *
+ * @throws {IoError} If there is no such folder.
+ * @throws {TypeError} If it holds no LoRA adapter.
+ * @throws {SyntaxError} If a file is malformed or does not fit the others.
+ */
+export async function openAdapter(path: string): Promise<Adapter> {
+  return await openAdapterFrom(await folderFiles(path));
+}

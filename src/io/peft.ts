@@ -1,0 +1,186 @@
+/**
+ * LoRA adapters in PEFT's layout: `adapter_config.json` and `adapter_model.safetensors` (or `.bin`).
+ *
+ * Of a module at path `M` with weight `[out, in]`, the file holds `base_model.model.M.lora_A.weight`, `[r, in]`, and
+ * `base_model.model.M.lora_B.weight`, `[out, r]`; the model adds `scaling * B * A` to the weight.
+ *
+ * @module
+ */
+
+import type { DType } from "../tensor/dtype.ts";
+import { Problems, quoted } from "./errors.ts";
+import { readFile } from "./files.ts";
+import type { FileSet } from "./files.ts";
+import { parseJsonObject } from "./json.ts";
+import { moduleScaling, readAdapterConfig } from "./peft_config.ts";
+import type { ModuleScaling, ReadSettings } from "./peft_config.ts";
+import type { SafetensorsEntry } from "./safetensors_writer.ts";
+import type { TensorReader } from "./tensor_reader.ts";
+import { openSafetensorsFile } from "./tensor_store.ts";
+import { openTorchFiles } from "./torch_store.ts";
+
+/** Name of the file that holds an adapter's tensors. */
+export const ADAPTER_FILE = "adapter_model.safetensors";
+
+/** Name of the file that holds an adapter's settings. */
+export const ADAPTER_CONFIG = "adapter_config.json";
+
+/** Name of the tensor with factor A or B of the module at path `module`. */
+export function adapterTensorName(module: string, factor: "A" | "B"): string {
+  return `base_model.model.${module}.lora_${factor}.weight`;
+}
+
+/** A module that is to get factors. */
+export interface AdapterModule {
+  /** Path in the model: `model.layers.0.self_attn.q_proj`. */
+  readonly module: string;
+  /** Rows of A and columns of B. */
+  readonly rank: number;
+  /** `in` features. */
+  readonly inputs: number;
+  /** `out` features. */
+  readonly outputs: number;
+}
+
+/** The tensors of an adapter file for `safetensorsHeader`: A and B of each module, in the order given. */
+export function adapterEntries(
+  modules: readonly AdapterModule[],
+  dtype: DType = "f32",
+): SafetensorsEntry[] {
+  return modules.flatMap(({ module, rank, inputs, outputs }) => [
+    { name: adapterTensorName(module, "A"), dtype, shape: [rank, inputs] },
+    { name: adapterTensorName(module, "B"), dtype, shape: [outputs, rank] },
+  ]);
+}
+
+/** The factors of one module in an open adapter. */
+export interface AdapterFactors extends AdapterModule, ModuleScaling {
+  /** Values of A, `[rank, inputs]`. */
+  readA(): Promise<Float32Array<ArrayBuffer>>;
+  /** Values of B, `[outputs, rank]`. */
+  readB(): Promise<Float32Array<ArrayBuffer>>;
+}
+
+/** An open LoRA adapter. */
+export interface Adapter extends AsyncDisposable {
+  /** What errors call it. */
+  readonly name: string;
+  /** The adapter's settings, defaults filled in. */
+  readonly settings: ReadSettings;
+  /** Contents of `adapter_config.json`. */
+  readonly config: Readonly<Record<string, unknown>>;
+  /** Adapted linear modules by path, in file order. */
+  readonly modules: ReadonlyMap<string, AdapterFactors>;
+  /** All other tensors (modules saved in full, embeddings' factors, DoRA's magnitudes), under the names of the file. */
+  readonly others: ReadonlyMap<string, TensorReader>;
+}
+
+/** An older PEFT keeps the adapter's name before `.weight`; the LoRA authors' own files have neither. */
+const FACTOR =
+  /^(?:base_model\.model\.)?(.+)\.lora_(A|B)(?:\.[^.]+)?(?:\.weight)?$/;
+
+/**
+ * Opens the adapter in a set of files.
+ *
+ * @param options.config Settings for an adapter that comes without `adapter_config.json`.
+ * @throws {TypeError} If there is no adapter, or it is no LoRA adapter.
+ * @throws {SyntaxError} If a file is malformed or factors do not fit each other or the settings, all in one error.
+ */
+export async function openAdapterFrom(
+  files: FileSet,
+  options: { config?: Readonly<Record<string, unknown>> } = {},
+): Promise<Adapter> {
+  const { name } = files;
+  const bad = (reason: string) =>
+    new TypeError(`Cannot open the adapter ${quoted(name)}: ${reason}`);
+  if (!options.config && !files.names.includes(ADAPTER_CONFIG)) {
+    throw bad(`it has no ${ADAPTER_CONFIG}`);
+  }
+  const config = options.config ?? parseJsonObject(
+    await readFile(files, ADAPTER_CONFIG),
+    `${name}/${ADAPTER_CONFIG}`,
+  );
+  const settings = readAdapterConfig(config, `${name}/${ADAPTER_CONFIG}`);
+  const weights = [ADAPTER_FILE, "adapter_model.bin"]
+    .find((file) => files.names.includes(file)) ??
+    files.names.find((file) => /\.(safetensors|bin|pt)$/.test(file));
+  if (weights === undefined) throw bad(`it has no ${ADAPTER_FILE}`);
+  await using stack = new AsyncDisposableStack();
+  const store = stack.use(
+    await (weights.endsWith(".safetensors")
+      ? openSafetensorsFile(files, weights)
+      : openTorchFiles(files, weights)),
+  );
+  const { modules, others } = pairUp(store.tensors, { name, settings });
+  const owned = stack.move();
+  return {
+    name,
+    settings,
+    config,
+    modules,
+    others,
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+function pairUp(
+  tensors: ReadonlyMap<string, TensorReader>,
+  { name, settings }: { name: string; settings: ReadSettings },
+): {
+  modules: Map<string, AdapterFactors>;
+  others: Map<string, TensorReader>;
+} {
+  const problems = new Problems(`open the adapter ${quoted(name)}`);
+  const pairs = new Map<string, { A?: TensorReader; B?: TensorReader }>();
+  const others = new Map<string, TensorReader>();
+  for (const [key, reader] of tensors) {
+    const match = FACTOR.exec(key);
+    if (match === null) {
+      others.set(key, reader);
+      continue;
+    }
+    const pair = pairs.get(match[1]) ?? {};
+    pairs.set(match[1], pair);
+    const factor = match[2] as "A" | "B";
+    if (pair[factor]) problems.add(`tensor ${quoted(key)} occurs twice`);
+    pair[factor] = reader;
+  }
+  const modules = new Map<string, AdapterFactors>();
+  for (const [module, { A, B }] of pairs) {
+    const wrong = (reason: string) =>
+      problems.add(
+        `tensor ${quoted(adapterTensorName(module, "A"))}: ${reason}`,
+      );
+    if (A === undefined || B === undefined) {
+      wrong(`factor ${A === undefined ? "A" : "B"} is missing`);
+      continue;
+    }
+    const [rank, inputs] = A.info.shape;
+    const [outputs, rankB] = B.info.shape;
+    if (
+      A.info.shape.length !== 2 || B.info.shape.length !== 2 || rank !== rankB
+    ) {
+      wrong(
+        `[${A.info.shape.join(", ")}] and its B [${
+          B.info.shape.join(", ")
+        }] have no rank in common`,
+      );
+      continue;
+    }
+    const scaling = moduleScaling(settings, module);
+    if (scaling.rank !== rank) {
+      wrong(`it has rank ${rank}, the settings say ${scaling.rank}`);
+      continue;
+    }
+    modules.set(module, {
+      module,
+      inputs,
+      outputs,
+      ...scaling,
+      readA: () => A.readF32(0, rank),
+      readB: () => B.readF32(0, outputs),
+    });
+  }
+  problems.throwIfAny();
+  return { modules, others };
+}

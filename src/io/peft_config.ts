@@ -1,0 +1,231 @@
+/**
+ * `adapter_config.json` of a LoRA adapter: what PEFT writes, and what it makes of it.
+ *
+ * @module
+ */
+
+import { quoted } from "./errors.ts";
+import { isObject } from "./json.ts";
+import type { JsonObject } from "./json.ts";
+
+/** What a LoRA adapter was made with; the rest of the file takes PEFT's defaults. */
+export interface LoraSettings {
+  /** Names or suffixes of the adapted modules, or a regular expression that matches them whole. */
+  readonly targetModules: readonly string[] | string;
+  /** Rank `r` of the factors. */
+  readonly rank: number;
+  /** `lora_alpha`. */
+  readonly alpha: number;
+  /** Whether the scale is `alpha / sqrt(rank)` instead of `alpha / rank`; false unless told. */
+  readonly rslora?: boolean;
+  /** Ranks of modules that have one of their own, by name or regular expression. */
+  readonly rankPattern?: Readonly<Record<string, number>>;
+  /** Alphas of modules that have one of their own. */
+  readonly alphaPattern?: Readonly<Record<string, number>>;
+  /** `CAUSAL_LM` and the like; null for none. */
+  readonly taskType?: string | null;
+  /** Path or id of the model that the adapter belongs to. */
+  readonly baseModel?: string | null;
+  /** Dropout while training; 0 unless told. */
+  readonly dropout?: number;
+  /** Modules stored in full beside the factors. */
+  readonly modulesToSave?: readonly string[] | null;
+}
+
+/** Version of PEFT whose fields {@linkcode adapterConfig} writes. */
+export const PEFT_VERSION = "0.21.2";
+
+/**
+ * `adapter_config.json` with every field that PEFT writes.
+ *
+ * `init_lora_weights` is true whatever made the factors: any other value would have PEFT make them anew.
+ */
+export function adapterConfig(settings: LoraSettings): JsonObject {
+  const { targetModules } = settings;
+  return {
+    alora_invocation_tokens: null,
+    alpha_pattern: settings.alphaPattern ?? {},
+    arrow_config: null,
+    auto_mapping: null,
+    base_model_name_or_path: settings.baseModel ?? null,
+    bias: "none",
+    corda_config: null,
+    ensure_weight_tying: false,
+    eva_config: null,
+    exclude_modules: null,
+    fan_in_fan_out: false,
+    inference_mode: true,
+    init_lora_weights: true,
+    kasa_config: null,
+    layer_replication: null,
+    layers_pattern: null,
+    layers_to_transform: null,
+    loftq_config: {},
+    lora_alpha: settings.alpha,
+    lora_bias: false,
+    lora_dropout: settings.dropout ?? 0,
+    lora_ga_config: null,
+    megatron_config: null,
+    megatron_core: "megatron.core",
+    modules_to_save: settings.modulesToSave ?? null,
+    monteclora_config: null,
+    peft_type: "LORA",
+    peft_version: PEFT_VERSION,
+    qalora_group_size: 16,
+    r: settings.rank,
+    rank_pattern: settings.rankPattern ?? {},
+    revision: null,
+    target_modules: typeof targetModules === "string"
+      ? targetModules
+      : [...targetModules],
+    target_parameters: null,
+    task_type: settings.taskType ?? null,
+    trainable_token_indices: null,
+    use_bdlora: null,
+    use_dora: false,
+    use_qalora: false,
+    use_rslora: settings.rslora ?? false,
+    velora_config: null,
+  };
+}
+
+/** The settings in an `adapter_config.json`, with PEFT's defaults where a field is not there. */
+export interface ReadSettings extends LoraSettings {
+  /** As in the file, or false. */
+  readonly rslora: boolean;
+  /** As in the file, or empty. */
+  readonly rankPattern: Readonly<Record<string, number>>;
+  /** As in the file, or empty. */
+  readonly alphaPattern: Readonly<Record<string, number>>;
+}
+
+/**
+ * Reads an `adapter_config.json`.
+ *
+ * @param where What errors call the file.
+ * @throws {TypeError} If it is no LoRA adapter's.
+ * @throws {SyntaxError} If a field has the wrong type.
+ */
+export function readAdapterConfig(
+  config: JsonObject,
+  where: string,
+): ReadSettings {
+  if (config.peft_type !== "LORA") {
+    throw new TypeError(
+      `Cannot read ${quoted(where)}: wanted peft_type "LORA", got ${
+        quoted(`${config.peft_type}`)
+      }`,
+    );
+  }
+  const bad = (key: string, wanted: string): never => {
+    throw new SyntaxError(
+      `Cannot read ${quoted(where)}: ${key}: wanted ${wanted}, got ${
+        quoted(JSON.stringify(config[key]) ?? "nothing")
+      }`,
+    );
+  };
+  const number = (key: string, or: number): number => {
+    const value = config[key] ?? or;
+    return typeof value === "number" ? value : bad(key, "a number");
+  };
+  const pattern = (key: string): Record<string, number> => {
+    const value = config[key] ?? {};
+    return isObject(value) &&
+        Object.values(value).every((n) => typeof n === "number")
+      ? value as Record<string, number>
+      : bad(key, "numbers by name");
+  };
+  const text = (key: string): string | null => {
+    const value = config[key] ?? null;
+    return value === null || typeof value === "string"
+      ? value
+      : bad(key, "a text");
+  };
+  const names = (key: string): string[] | null => {
+    const value = config[key] ?? null;
+    return value === null ||
+        Array.isArray(value) && value.every((s) => typeof s === "string")
+      ? value
+      : bad(key, "a list of names");
+  };
+  const flag = (key: string): boolean => {
+    const value = config[key] ?? false;
+    return typeof value === "boolean" ? value : bad(key, "true or false");
+  };
+  const rank = number("r", 8);
+  if (!Number.isInteger(rank) || rank < 1) bad("r", "a whole number >= 1");
+  return {
+    targetModules: typeof config.target_modules === "string"
+      ? config.target_modules
+      : names("target_modules") ?? [],
+    rank,
+    alpha: number("lora_alpha", 8),
+    rslora: flag("use_rslora"),
+    rankPattern: pattern("rank_pattern"),
+    alphaPattern: pattern("alpha_pattern"),
+    taskType: text("task_type"),
+    baseModel: text("base_model_name_or_path"),
+    dropout: number("lora_dropout", 0),
+    modulesToSave: names("modules_to_save"),
+  };
+}
+
+/** Rank, alpha and scale of one module. */
+export interface ModuleScaling {
+  /** Rank `r` of the factors. */
+  readonly rank: number;
+  /** `lora_alpha`. */
+  readonly alpha: number;
+  /** What `B·A` is multiplied with. */
+  readonly scaling: number;
+}
+
+/**
+ * Rank, alpha and scale of `module`, patterns applied as PEFT does: of the keys of a pattern, each a name or a
+ * regular expression for a whole tail of the module's path, the first that matches.
+ *
+ * @throws {RangeError} If a key is no regular expression, or one that could take for ever to match.
+ */
+export function moduleScaling(
+  settings: Pick<
+    LoraSettings,
+    "rank" | "alpha" | "rslora" | "rankPattern" | "alphaPattern"
+  >,
+  module: string,
+): ModuleScaling {
+  const rank = lookUp(settings.rankPattern, module) ?? settings.rank;
+  const alpha = lookUp(settings.alphaPattern, module) ?? settings.alpha;
+  return {
+    rank,
+    alpha,
+    scaling: alpha / (settings.rslora ? Math.sqrt(rank) : rank),
+  };
+}
+
+function lookUp(
+  pattern: Readonly<Record<string, number>> | undefined,
+  module: string,
+): number | undefined {
+  for (const [key, value] of Object.entries(pattern ?? {})) {
+    if (toRegExp(key).test(module)) return value;
+  }
+  return undefined;
+}
+
+/** Matching time grows with a power of the name's length for each of these. */
+const MAX_REPEATS = 4;
+
+function toRegExp(key: string): RegExp {
+  const bad = (reason: string) =>
+    new RangeError(`Cannot use pattern ${quoted(key)}: ${reason}`);
+  const plain = key.replace(/\\./g, "").replace(/\[[^\]]*\]/g, "x");
+  const repeats = plain.match(/[*+{]/g)?.length ?? 0;
+  if (/\)[*+{]/.test(plain) || repeats > MAX_REPEATS || key.length > 1000) {
+    throw bad("it repeats groups or has too many repeats");
+  }
+  try {
+    return new RegExp(`^(?:.*\\.)?(?:${key})$`);
+  } catch {
+    throw bad("it is no regular expression");
+  }
+}

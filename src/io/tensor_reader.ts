@@ -1,0 +1,182 @@
+/**
+ * Readers of single tensors, and a checkpoint made of them.
+ *
+ * Every format boils down to a list of readers; what they share (row ranges, conversions, errors for names that are
+ * not there) is here.
+ *
+ * @module
+ */
+
+import { DTYPE_BYTES, fromF32, isFloat, toF32 } from "../tensor/dtype.ts";
+import type { DType } from "../tensor/dtype.ts";
+import type { QuantizedMatrix } from "../quant/quantized.ts";
+import type { Checkpoint, SideFile, TensorInfo } from "./checkpoint.ts";
+import { quoted } from "./errors.ts";
+import type { JsonObject } from "./json.ts";
+
+/** One tensor that can be read. */
+export interface TensorReader {
+  /** What it is. */
+  readonly info: TensorInfo;
+  /** Decoded rows; the range was checked. */
+  readF32(from: number, to: number): Promise<Float32Array<ArrayBuffer>>;
+  /** Rows in `info.dtype`; the range was checked. */
+  readRaw(from: number, to: number): Promise<Uint8Array<ArrayBuffer>>;
+  /** The quantised matrix itself, where it is kept in one of loqa's formats. */
+  readQuantized?(): Promise<QuantizedMatrix | undefined>;
+}
+
+/** A reader of a tensor stored in a plain element type; `read` gives the stored bytes of rows. */
+export function plainReader(
+  { name, dtype, shape, bytes, encoding = dtype.toUpperCase() }: {
+    name: string;
+    dtype: DType;
+    shape: readonly number[];
+    bytes: number;
+    encoding?: string;
+  },
+  read: (from: number, to: number) => Promise<Uint8Array<ArrayBuffer>>,
+): TensorReader {
+  return {
+    info: { name, shape, encoding, dtype, bytes },
+    readRaw: read,
+    async readF32(from, to) {
+      if (!isFloat(dtype)) {
+        throw new TypeError(
+          `Cannot read tensor ${quoted(name)} as f32: it holds ${dtype} values`,
+        );
+      }
+      return toF32(await read(from, to), dtype) as Float32Array<ArrayBuffer>;
+    },
+  };
+}
+
+/** A reader of a tensor in a quantised encoding; `decode` gives the values of rows. */
+export function decodedReader(
+  info: TensorInfo,
+  decode: (from: number, to: number) => Promise<Float32Array<ArrayBuffer>>,
+  readQuantized?: () => Promise<QuantizedMatrix | undefined>,
+): TensorReader {
+  const { dtype } = info;
+  if (!isFloat(dtype)) {
+    throw new TypeError(`Cannot decode ${quoted(info.name)} to ${dtype}`);
+  }
+  return {
+    info,
+    readF32: decode,
+    async readRaw(from, to) {
+      return fromF32(await decode(from, to), dtype) as Uint8Array<ArrayBuffer>;
+    },
+    readQuantized,
+  };
+}
+
+/** What {@linkcode makeCheckpoint} puts together. */
+export interface CheckpointParts {
+  /** What errors call the checkpoint. */
+  readonly name: string;
+  /** Layout it was found in. */
+  readonly format: Checkpoint["format"];
+  /** In file order. */
+  readonly readers: Iterable<TensorReader>;
+  /** Contents of config.json. */
+  readonly config: JsonObject;
+  /** Reads the files that travel along. */
+  readonly sideFiles: () => Promise<SideFile[]>;
+  /** Releases what the readers read from. */
+  readonly dispose: () => PromiseLike<void>;
+}
+
+/** A checkpoint over tensor readers. */
+export function makeCheckpoint(parts: CheckpointParts): Checkpoint {
+  const { name, format, config, sideFiles, dispose } = parts;
+  const readers = new Map<string, TensorReader>();
+  const tensors = new Map<string, TensorInfo>();
+  for (const reader of parts.readers) {
+    readers.set(reader.info.name, reader);
+    tensors.set(reader.info.name, reader.info);
+  }
+  const find = (key: string): TensorReader => {
+    const reader = readers.get(key);
+    if (reader === undefined) {
+      throw new TypeError(
+        `Cannot read tensor ${quoted(key)}: ${quoted(name)} has none`,
+      );
+    }
+    return reader;
+  };
+  return {
+    name,
+    format,
+    tensors,
+    config,
+    sideFiles,
+    async readF32(key, from, to) {
+      const reader = find(key);
+      return await reader.readF32(...checkRows(reader.info, from, to));
+    },
+    async readRaw(key, from, to) {
+      const reader = find(key);
+      return await reader.readRaw(...checkRows(reader.info, from, to));
+    },
+    async readQuantized(key) {
+      return await find(key).readQuantized?.();
+    },
+    [Symbol.asyncDispose]: dispose,
+  };
+}
+
+/** Rows asked for, with the defaults filled in. @throws {RangeError} If they are not in the tensor. */
+function checkRows(
+  info: TensorInfo,
+  from = 0,
+  to?: number,
+): [number, number] {
+  const rows = info.shape[0] ?? 1;
+  to ??= rows;
+  if (
+    !Number.isInteger(from) || !Number.isInteger(to) || from < 0 ||
+    to < from || to > rows
+  ) {
+    throw new RangeError(
+      `Cannot read rows ${from} to ${to} of ${
+        quoted(info.name)
+      }: it has ${rows}`,
+    );
+  }
+  return [from, to];
+}
+
+/** Values in one row of a tensor of `shape`; a vector's rows are its elements. */
+export function rowSize(shape: readonly number[]): number {
+  return shape.slice(1).reduce((a, b) => a * b, 1);
+}
+
+/** Bytes of a tensor of `shape` in a plain type. */
+export function plainBytes(dtype: DType, shape: readonly number[]): number {
+  return shape.reduce((a, b) => a * b, DTYPE_BYTES[dtype]);
+}
+
+/** Stored bytes `from` up to `to` of a plain tensor, whatever its rows are. */
+export async function readByteRange(
+  { info, readRaw }: TensorReader,
+  from: number,
+  to: number,
+): Promise<Uint8Array<ArrayBuffer>> {
+  if (from === to) return new Uint8Array();
+  const row = info.bytes / (info.shape[0] ?? 1);
+  const first = Math.floor(from / row);
+  const bytes = await readRaw(first, Math.ceil(to / row));
+  return bytes.slice(from - first * row, to - first * row);
+}
+
+/** f32 values `from` up to `to` of a plain f32 tensor, whatever its rows are. */
+export async function readFloats(
+  reader: TensorReader,
+  from: number,
+  to: number,
+): Promise<Float32Array<ArrayBuffer>> {
+  return new Float32Array(
+    (await readByteRange(reader, 4 * from, 4 * to)).buffer,
+  );
+}

@@ -1,0 +1,135 @@
+/**
+ * Plain tensors by name, as files hold them: one safetensors file, or several under an index.
+ *
+ * @module
+ */
+
+import { Problems, quoted } from "./errors.ts";
+import { readFile } from "./files.ts";
+import type { FileSet } from "./files.ts";
+import { isObject, parseJsonObject } from "./json.ts";
+import { openSafetensors } from "./safetensors.ts";
+import type { SafetensorsFile } from "./safetensors.ts";
+import { plainReader } from "./tensor_reader.ts";
+import type { TensorReader } from "./tensor_reader.ts";
+
+/** Readers of plain tensors, and what they read from. */
+export interface TensorStore extends AsyncDisposable {
+  /** In file order. */
+  readonly tensors: ReadonlyMap<string, TensorReader>;
+  /** String metadata of the file or files. */
+  readonly metadata: ReadonlyMap<string, string>;
+}
+
+/**
+ * Opens one safetensors file of a set.
+ *
+ * @throws {SyntaxError} If it is malformed.
+ * @throws {TypeError} If a tensor has an element type that loqa does not read.
+ */
+export async function openSafetensorsFile(
+  files: FileSet,
+  name: string,
+): Promise<TensorStore> {
+  return await openAll(files, [name], undefined);
+}
+
+/**
+ * Opens the safetensors files that the index `indexName` of a set lists, and checks that they hold what it says.
+ *
+ * @throws {SyntaxError} If the index or a file is malformed, a file or tensor is missing, or a file name is a path.
+ */
+export async function openSafetensorsIndex(
+  files: FileSet,
+  indexName: string,
+): Promise<TensorStore> {
+  const map = await readIndex(files, indexName);
+  return await openAll(files, [...new Set(map.values())].sort(), map);
+}
+
+/** Which file each tensor is in, by an index of either kind of checkpoint. */
+export async function readIndex(
+  files: FileSet,
+  indexName: string,
+): Promise<Map<string, string>> {
+  const where = `${files.name}/${indexName}`;
+  const index = parseJsonObject(await readFile(files, indexName), where);
+  const problems = new Problems(`read the index ${quoted(where)}`);
+  const weights = index.weight_map;
+  if (!isObject(weights)) {
+    problems.add("it has no object weight_map");
+    throw problems.error();
+  }
+  const map = new Map<string, string>();
+  const checked = new Set<string>();
+  for (const [tensor, file] of Object.entries(weights)) {
+    if (typeof file !== "string") {
+      problems.add(`tensor ${quoted(tensor)} has no file name`);
+      continue;
+    }
+    map.set(tensor, file);
+    if (checked.has(file)) continue;
+    checked.add(file);
+    if (!/^[^/\\:\0]+$/.test(file) || file.startsWith(".")) {
+      problems.add(`${quoted(file)} is not the name of a file beside it`);
+    } else if (!files.names.includes(file)) {
+      problems.add(`the file ${quoted(file)} is missing`);
+    }
+  }
+  problems.throwIfAny();
+  return map;
+}
+
+async function openAll(
+  files: FileSet,
+  names: readonly string[],
+  map: ReadonlyMap<string, string> | undefined,
+): Promise<TensorStore> {
+  await using opened = new AsyncDisposableStack();
+  const parts = new Map<string, SafetensorsFile>();
+  for (const name of names) {
+    const source = opened.use(await files.open(name));
+    parts.set(name, await openSafetensors(source));
+  }
+  const missing = new Problems(`read ${quoted(files.name)} as safetensors`);
+  for (const [tensor, name] of map ?? []) {
+    if (!parts.get(name)!.tensors.has(tensor)) {
+      missing.add(`tensor ${quoted(tensor)} is not in ${quoted(name)}`);
+    }
+  }
+  missing.throwIfAny();
+  const tensors = new Map<string, TensorReader>();
+  const metadata = new Map<string, string>();
+  const unread: string[] = [];
+  for (const [name, part] of parts) {
+    for (const [key, value] of part.metadata) metadata.set(key, value);
+    for (const tensor of part.tensors.values()) {
+      if (map !== undefined && map.get(tensor.name) !== name) continue;
+      const { dtype } = tensor;
+      if (dtype === undefined) {
+        unread.push(`${quoted(tensor.name)} (${tensor.type})`);
+        continue;
+      }
+      tensors.set(
+        tensor.name,
+        plainReader(
+          { ...tensor, dtype },
+          (from, to) => part.read(tensor.name, from, to),
+        ),
+      );
+    }
+  }
+  if (unread.length > 0) {
+    throw new TypeError(
+      `Cannot read ${quoted(files.name)}: loqa does not read the types of ${
+        unread.slice(0, 5).join(", ")
+      }${unread.length > 5 ? ` and ${unread.length - 5} more` : ""}`,
+    );
+  }
+  const owned = opened.move();
+  return {
+    tensors,
+    metadata,
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}

@@ -1,0 +1,341 @@
+/**
+ * LoftQ: a quantised backbone and LoRA factors that together stay close to the weight they replace
+ * (Li et al., LoftQ: LoRA-Fine-Tuning-Aware Quantization for Large Language Models, 2310.08659, algorithm 1).
+ *
+ * @module
+ */
+
+import type { Device, DeviceBuffer, Mat, ScaleRule } from "../device/device.ts";
+import { mat, readF32 } from "../device/device.ts";
+import { openDevice } from "../device/open.ts";
+import {
+  exactTruncator,
+  randomizedTruncator,
+} from "../linalg/truncated_svd.ts";
+import { format, type FormatName, scaleRules } from "../quant/formats.ts";
+import {
+  allocQuant,
+  checkFinite,
+  download,
+  type OwnedQuantMat,
+  upload,
+} from "../quant/quantize.ts";
+import type { QuantizedMatrix } from "../quant/quantized.ts";
+import type { Matrix } from "../tensor/matrix.ts";
+import { channelWeights, type Metric, prepareMetric } from "./metric.ts";
+import { loraStart, readFactors } from "./start.ts";
+
+/** Options of {@linkcode loftq}. */
+export interface LoftqOptions {
+  /** Number format of the backbone; not needed with `base`. */
+  readonly format?: FormatName;
+  /** Elements of a block; the format's default without it. */
+  readonly block?: number;
+  /** How scales are chosen; the format's default without it. With `mse` the metric's moments weigh the error. */
+  readonly scale?: ScaleRule;
+  /** Rank of the adapter, 16 by default. It may exceed the matrix's: the surplus rows of A start at random, those columns of B at zero. */
+  readonly rank?: number;
+  /** LoRA's alpha, by default the rank. */
+  readonly alpha?: number;
+  /** Scaling `alpha / sqrt(rank)` instead of `alpha / rank` (Kalajdzievski, 2312.03732). */
+  readonly rslora?: boolean;
+  /** Iterations T, 5 by default; 0 gives QLoRA's start: A Kaiming-uniform, B zero. */
+  readonly iterations?: number;
+  /** Whether to stop after an iteration that made the error larger (true): the alternation is not monotone. */
+  readonly earlyStop?: boolean;
+  /** `randomized` (default) or `exact`. */
+  readonly svd?: "randomized" | "exact";
+  /** Norm of the residual; the identity, LoftQ's own, by default. */
+  readonly metric?: Metric;
+  /** A backbone quantised elsewhere: it is kept, and only the factors are found, by one SVD. */
+  readonly base?: QuantizedMatrix;
+  /** Seeds the random parts, together with `name`. */
+  readonly seed?: number;
+  /** What errors call the weight, and the label of its random numbers. */
+  readonly name?: string;
+  /** Where to work; by default a device opened for this call. */
+  readonly device?: Device;
+}
+
+/** What {@linkcode loftq} found. Errors are relative, `‖error‖ / ‖W‖`. */
+export interface LoftqResult {
+  /** The quantised weight. */
+  readonly backbone: QuantizedMatrix;
+  /** `lora_A: [rank, in]`. */
+  readonly a: Matrix;
+  /** `lora_B: [out, rank]`. */
+  readonly b: Matrix;
+  /** `s` of `W ≈ Q + s B A`, folded into the factors. */
+  readonly scaling: number;
+  /** Frobenius error of quantising without a correction. */
+  readonly plainError: number;
+  /** Frobenius error of `Q + s B A`. */
+  readonly error: number;
+  /** Error after each iteration, in the metric. */
+  readonly history: number[];
+  /** The iteration that was kept, from 1; 0 if there was none. */
+  readonly iteration: number;
+  /** {@linkcode plainError} in the metric, where one was given. */
+  readonly plainOutputError?: number;
+  /** {@linkcode error} in the metric, where one was given. */
+  readonly outputError?: number;
+}
+
+/** LoRA's scaling of `B A`: `alpha / rank`, or `alpha / sqrt(rank)` with rank-stabilised LoRA. */
+export function loraScaling(
+  rank: number,
+  alpha: number,
+  rslora = false,
+): number {
+  return alpha / (rslora ? Math.sqrt(rank) : rank);
+}
+
+/**
+ * Quantises `weight: [out, in]` and finds LoRA factors with `W ≈ Q + s B A`, alternating `Q = quantise(W - s B A)` and
+ * `s B A = SVD_r(W - Q)`. Ends on the SVD and keeps the best iterate.
+ *
+ * @example
+ * ```ts
+ * import { loftq, matrix, Random } from "../../mod.ts";
+ *
+ * const weight = matrix(64, 128, new Random(0).normals(64 * 128));
+ * const { error, plainError } = await loftq(weight, { format: "nf4", rank: 8 });
+ * console.assert(error < plainError);
+ * ```
+ *
+ * @throws {RangeError} If the weight is not finite, or an option is out of its range.
+ * @throws {TypeError} If the scale rule does not fit the format, or `base` or the metric not the weight's shape.
+ */
+export async function loftq(
+  weight: Matrix,
+  options: LoftqOptions,
+): Promise<LoftqResult> {
+  if (options.device) return await run(options.device, weight, options);
+  using device = await openDevice("auto");
+  return await run(device, weight, options);
+}
+
+interface Checked {
+  readonly name: string;
+  readonly rank: number;
+  readonly scaling: number;
+  readonly iterations: number;
+  readonly earlyStop: boolean;
+}
+
+function check(weight: Matrix, options: LoftqOptions): Checked {
+  const { name = "the weight", rank = 16, base } = options;
+  const { alpha = rank, iterations = base ? 1 : 5 } = options;
+  const fail = (what: string, wanted: string, got: unknown): never => {
+    throw new RangeError(
+      `Cannot run LoftQ on ${name}: ${what} must be ${wanted}, got ${got}`,
+    );
+  };
+  if (!Number.isInteger(rank) || rank < 1) {
+    fail("rank", "a whole number >= 1", rank);
+  }
+  if (!(alpha > 0 && alpha < Infinity)) fail("alpha", "> 0", alpha);
+  if (!Number.isInteger(iterations) || iterations < 0) {
+    fail("iterations", "a whole number >= 0", iterations);
+  }
+  const { block } = options;
+  if (block !== undefined && !(Number.isInteger(block) && block >= 0)) {
+    fail("block", "a whole number >= 0", block);
+  }
+  if (base) {
+    if (base.rows !== weight.rows || base.cols !== weight.cols) {
+      throw new TypeError(
+        `Cannot run LoftQ on ${name}: the base is ${base.rows} x ${base.cols}, the weight ${weight.rows} x ${weight.cols}`,
+      );
+    }
+  } else if (options.format === undefined) {
+    fail("format", "named where no base is given", undefined);
+  } else {
+    const rules = scaleRules(format(options.format));
+    if (options.scale && !rules.includes(options.scale)) {
+      throw new TypeError(
+        `Cannot run LoftQ on ${name}: scale "${options.scale}" does not fit ${options.format}, wanted one of ${
+          rules.join(", ")
+        }`,
+      );
+    }
+  }
+  return {
+    name,
+    rank,
+    scaling: loraScaling(rank, alpha, options.rslora),
+    iterations: base ? Math.min(iterations, 1) : iterations,
+    earlyStop: options.earlyStop ?? true,
+  };
+}
+
+async function run(
+  device: Device,
+  weight: Matrix,
+  options: LoftqOptions,
+): Promise<LoftqResult> {
+  const { name, rank, scaling, iterations, earlyStop } = check(weight, options);
+  const { rows, cols } = weight;
+  const { metric = { kind: "identity" }, seed = 0 } = options;
+  using memory = new DisposableStack();
+  const alloc = (m: number, n: number): Mat =>
+    mat(memory.use(device.alloc(m * n * 4)), m, n);
+  const squares = alloc(1, rows);
+  const measure = async (x: Mat): Promise<number> => {
+    device.ops.rowSquares({ x, out: squares.buffer });
+    let sum = 0;
+    for (const s of await readF32(device, squares.buffer, 0, rows)) sum += s;
+    return sum;
+  };
+  const relative = (squared: number, total: number): number =>
+    squared <= 0 ? 0 : Math.sqrt(squared / total);
+
+  const w = alloc(rows, cols);
+  device.write(w.buffer, weight.data);
+  const norm = await measure(w);
+  if (!Number.isFinite(norm)) {
+    checkFinite(weight, name);
+    throw new RangeError(`Cannot run LoftQ on ${name}: its norm overflows f32`);
+  }
+  const c = memory.use(await prepareMetric(device, metric, { cols, name }));
+  const e = alloc(rows, cols);
+  const ec = c.identity ? e : alloc(rows, cols);
+  let outputNorm = norm;
+  if (!c.identity) {
+    c.apply(w, ec);
+    outputNorm = await measure(ec);
+  }
+
+  // The rank that the matrix can have; what lies beyond stays at LoRA's own start.
+  const k = Math.min(rank, rows, cols);
+  // The next iterate goes where neither the last nor the best one is; the two differ only after a rise.
+  const quantize = memory.use(quantizer(device, weight, options));
+  const slots = Array.from({ length: earlyStop ? 2 : 3 }, () => ({
+    q: memory.use(quantize.alloc()),
+    b: alloc(rows, k),
+    a: alloc(k, cols),
+  }));
+  const gain = 1 / Math.sqrt(scaling);
+  const truncator = iterations === 0 ? undefined : memory.use(
+    options.svd === "exact"
+      ? exactTruncator(device, { rows, cols, rank: k })
+      : randomizedTruncator(device, {
+        rows,
+        cols,
+        rank: k,
+        seed,
+        // A single iteration has no later ones to make up for a rough start.
+        steps: iterations === 1 ? 6 : 3,
+      }),
+  );
+
+  const history: number[] = [];
+  let best = slots[0];
+  let bestError = Infinity;
+  let iteration = 0;
+  let plain = 0;
+  let plainOutput = 0;
+  let last = best;
+  for (let t = 1; t <= Math.max(iterations, 1); t++) {
+    const next = slots.find((s) => s !== last && s !== best) ?? slots[1];
+    const { q, b, a } = next;
+    if (t > 1) residual(device, { w, from: last, scaling, out: e });
+    quantize.run(t > 1 ? e : w, q);
+    device.ops.dequantize({ q, out: e, from: w });
+    if (t === 1) plain = await measure(e);
+    if (!c.identity) c.apply(e, ec);
+    let error = t === 1 && c.identity ? plain : await measure(ec);
+    if (!Number.isFinite(error)) {
+      throw new RangeError(
+        `Cannot run LoftQ on ${name}: the error of its backbone is ${error}`,
+      );
+    }
+    if (t === 1) plainOutput = error;
+    if (truncator) {
+      const singular = await truncator.factor(ec, { b, a, gain });
+      c.remove(a);
+      // A truncated SVD is a projection: the error left is what it did not take.
+      for (const s of singular) error -= s * s;
+      history.push(relative(error, outputNorm));
+    }
+    last = next;
+    if (error < bestError) {
+      best = next;
+      bestError = error;
+      iteration = truncator ? t : 0;
+    } else if (earlyStop) break;
+  }
+
+  let error = bestError;
+  if (!c.identity && truncator) {
+    device.ops.dequantize({ q: best.q, out: e, from: w });
+    residual(device, { w: e, from: best, scaling, out: e });
+    error = await measure(e);
+  }
+  const start = { rows, cols, rank, seed, name };
+  return {
+    backbone: options.base ?? await download(device, best.q),
+    ...(truncator ? await readFactors(device, best, start) : loraStart(start)),
+    scaling,
+    plainError: relative(plain, norm),
+    error: relative(truncator ? error : plain, norm),
+    history,
+    iteration,
+    ...(!c.identity && {
+      plainOutputError: relative(plainOutput, outputNorm),
+      outputError: relative(bestError, outputNorm),
+    }),
+  };
+}
+
+/** `out = w - scaling * b * a`. */
+function residual(
+  device: Device,
+  { w, from, scaling, out }: {
+    w: Mat;
+    from: { b: Mat; a: Mat };
+    scaling: number;
+    out: Mat;
+  },
+): void {
+  const { b, a } = from;
+  device.ops.gemm({ a: b, b: a, c: out, alpha: -scaling, beta: 1, add: w });
+}
+
+interface Quantizer extends Disposable {
+  /** Memory for one quantised matrix. */
+  alloc(): OwnedQuantMat;
+  /** Quantises `w` into `q`; does nothing where the base is given. */
+  run(w: Mat, q: OwnedQuantMat): void;
+}
+
+function quantizer(
+  device: Device,
+  weight: Matrix,
+  options: LoftqOptions,
+): Quantizer {
+  const { base, block } = options;
+  if (base) {
+    return {
+      alloc: () => upload(device, base),
+      run() {},
+      [Symbol.dispose]() {},
+    };
+  }
+  const spec = format(options.format!);
+  const scale = options.scale ?? spec.defaultScale;
+  const channels = scale === "mse" && options.metric
+    ? channelWeights(options.metric, weight.cols)
+    : undefined;
+  const memory = new DisposableStack();
+  let by: DeviceBuffer | undefined;
+  if (channels) {
+    by = memory.use(device.alloc(channels.byteLength));
+    device.write(by, channels);
+  }
+  return {
+    alloc: () => allocQuant(device, spec, { ...weight, block }),
+    run: (w, q) => device.ops.quantize({ w, q, scale, weight: by }),
+    [Symbol.dispose]: () => memory.dispose(),
+  };
+}

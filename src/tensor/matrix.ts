@@ -1,0 +1,59 @@
+/**
+ * A dense f32 matrix in ordinary memory.
+ *
+ * @module
+ */
+
+/** A row-major f32 matrix, `data: [rows, cols]`. */
+export interface Matrix {
+  /** Number of rows (`out` features of a linear layer's weight). */
+  readonly rows: number;
+  /** Number of columns (`in` features of a linear layer's weight). */
+  readonly cols: number;
+  /** Row-major values, `rows * cols` of them. */
+  readonly data: Float32Array;
+}
+
+/**
+ * A matrix over `data` (not copied), or of zeros.
+ *
+ * @throws {RangeError} If a size is not a whole number ≥ 0 or `data` has not `rows * cols` values.
+ */
+export function matrix(
+  rows: number,
+  cols: number,
+  data: Float32Array = new Float32Array(rows * cols),
+): Matrix {
+  for (const size of [rows, cols]) {
+    if (!Number.isInteger(size) || size < 0) {
+      throw new RangeError(
+        `Cannot make a matrix: a size must be a whole number >= 0, got ${rows} x ${cols}`,
+      );
+    }
+  }
+  if (data.length !== rows * cols) {
+    throw new RangeError(
+      `Cannot make a ${rows} x ${cols} matrix: it holds ${
+        rows * cols
+      } values, got ${data.length}`,
+    );
+  }
+  return { rows, cols, data };
+}
+
+/** Relative Frobenius distance `‖a - b‖ / ‖a‖`, accumulated in f64; 0 when both are zero. */
+export function relativeError(a: Matrix, b: Matrix): number {
+  if (a.rows !== b.rows || a.cols !== b.cols) {
+    throw new TypeError(
+      `Cannot compare matrices: ${a.rows} x ${a.cols} against ${b.rows} x ${b.cols}`,
+    );
+  }
+  let error = 0;
+  let norm = 0;
+  for (let i = 0; i < a.data.length; i++) {
+    const d = a.data[i] - b.data[i];
+    error += d * d;
+    norm += a.data[i] * a.data[i];
+  }
+  return error === 0 ? 0 : Math.sqrt(error / norm);
+}

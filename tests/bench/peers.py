@@ -1,0 +1,133 @@
+"""Measures the Python peers for main.ts: one JSON request a line on stdin, one JSON answer a line on stdout.
+
+{"op": "matmul", "n": 1024, "threads": 1} -> {"seconds": 0.02}. An answer may hold "error" instead.
+
+The models' weights are loaded before the clock starts, as on our side.
+"""
+
+import json
+import os
+import sys
+import time
+import warnings
+
+warnings.filterwarnings("ignore")
+answers = os.fdopen(os.dup(1), "w")  # bitsandbytes prints at import
+os.dup2(2, 1)
+
+import bitsandbytes.functional as bnb  # noqa: E402
+import torch  # noqa: E402
+
+torch.set_grad_enabled(False)
+
+
+def clock(work, least: float = 0.0) -> float:
+    """Seconds of one call of `work`, repeated within one measurement until `least` seconds have passed."""
+    began, times = time.perf_counter(), 0
+    while True:
+        work()
+        times += 1
+        spent = time.perf_counter() - began
+        if spent >= least:
+            return spent / times
+
+
+def matrix(rows: int, cols: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(rows, cols, generator=torch.Generator().manual_seed(seed))
+
+
+def matmul(m: int, n: int, k: int) -> float:
+    a, b = matrix(m, k), matrix(k, n, 1)
+    out = torch.empty(m, n)
+    torch.mm(a, b, out=out)
+    return clock(lambda: torch.mm(a, b, out=out), 0.2)
+
+
+def quantize(rows: int, cols: int) -> float:
+    w = matrix(rows, cols)
+    return clock(lambda: bnb.quantize_4bit(w, blocksize=64, quant_type="nf4", compress_statistics=False), 0.2)
+
+
+def dequantize(rows: int, cols: int) -> float:
+    packed, state = bnb.quantize_4bit(matrix(rows, cols), blocksize=64, quant_type="nf4", compress_statistics=False)
+    bnb.dequantize_4bit(packed, state)
+    return clock(lambda: bnb.dequantize_4bit(packed, state), 0.2)
+
+
+def svd(rows: int, cols: int) -> float:
+    w = matrix(rows, cols)
+    return clock(lambda: torch.linalg.svd(w, full_matrices=False))
+
+
+def svd_lowrank(rows: int, cols: int, rank: int, niter: int) -> float:
+    w = matrix(rows, cols)
+    return clock(lambda: torch.svd_lowrank(w, q=rank + 10, niter=niter), 0.2)
+
+
+def low_rank(residual: torch.Tensor, rank: int, how: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Balanced factors B, A of the best rank-r part, as PEFT's loftq_init has them (`full`), or randomised."""
+    if how == "full":
+        u, s, vh = torch.linalg.svd(residual, full_matrices=False)
+    else:
+        u, s, v = torch.svd_lowrank(residual, q=rank + 10, niter=2)
+        vh = v.T
+    root = torch.sqrt(s[:rank])
+    return u[:, :rank] * root, root[:, None] * vh[:rank]
+
+
+weights: dict[str, list[torch.Tensor]] = {}
+
+
+def load(path: str, most: int) -> int:
+    """The first `most` linear layers of a GGUF file in f32; number of values."""
+    from gguf import GGUFReader
+    from gguf.quants import dequantize as decode
+
+    names = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
+    reader = GGUFReader(path)
+    weights[path] = [
+        torch.from_numpy(decode(t.data, t.tensor_type).copy()) for t in reader.tensors if t.name.split(".")[-2] in names
+    ][:most]
+    return sum(w.numel() for w in weights[path])
+
+
+def loftq(path: str, rank: int, iterations: int, how: str) -> dict:
+    """PEFT's loop, with bitsandbytes' quantiser on the CPU, over all linear layers."""
+    began, square = time.perf_counter(), 0.0
+    own = 0.0
+    for w in weights[path]:
+        residual = w
+        for _ in range(iterations):
+            packed, state = bnb.quantize_4bit(residual, blocksize=64, quant_type="nf4", compress_statistics=False)
+            q = bnb.dequantize_4bit(packed, state)
+            b, a = low_rank(w - q, rank, how)
+            product = b @ a
+            residual = w - product
+        aside = time.perf_counter()
+        square += (w - q - product).double().pow(2).sum().item() / w.double().pow(2).sum().item()
+        own += time.perf_counter() - aside
+    return {"seconds": time.perf_counter() - began - own, "meanSquareError": square / len(weights[path])}
+
+
+def answer(request: dict) -> dict:
+    torch.set_num_threads(request.pop("threads", os.cpu_count()))
+    op = request.pop("op")
+    if op == "versions":
+        import bitsandbytes
+
+        return {"torch": torch.__version__, "bitsandbytes": bitsandbytes.__version__}
+    if op == "load":
+        return {"values": load(**request)}
+    if op == "loftq":
+        return loftq(**request)
+    timed = {"matmul": matmul, "quantize": quantize, "dequantize": dequantize, "svd": svd, "svd_lowrank": svd_lowrank}
+    return {"seconds": timed[op](**request)}
+
+
+for line in sys.stdin:
+    try:
+        reply = answer(json.loads(line))
+    except Exception as error:  # the harness prints it in the row
+        reply = {"error": f"{type(error).__name__}: {error}"}
+    answers.write(json.dumps(reply) + "\n")
+    answers.flush()

@@ -1,0 +1,97 @@
+import assert from "node:assert/strict";
+import { OPERATIONS } from "../../src/device/device.ts";
+import { DEVICE_NAMES, openDevice } from "../../src/device/open.ts";
+import { TABLE } from "./table.ts";
+import { Workspace } from "./workspace.ts";
+
+/** Every device of the build, on one thread and on three where it has them. */
+const RUNS = DEVICE_NAMES.flatMap((name) =>
+  (name === "reference" ? [1] : [1, 3]).map((threads) => ({ name, threads }))
+);
+
+for (const { name, threads } of RUNS) {
+  Deno.test(`conformance: ${name}, ${threads} threads`, async (t) => {
+    using device = await openDevice(name, { threads });
+    assert.equal(device.threads, threads);
+    using oracle = await openDevice("reference");
+    for (const op of OPERATIONS) {
+      const cases = TABLE.filter((row) => row.op === op);
+      assert.ok(cases.length > 0, `no case for ${op}`);
+      await t.step(`${op}: ${cases.length} cases`, async () => {
+        const failures: string[] = [];
+        for (const row of cases) {
+          const before = device.memory.bytes;
+          using w = new Workspace(device);
+          using oracleWorkspace = new Workspace(oracle);
+          try {
+            await row.run({ device, w, oracle, oracleWorkspace });
+          } catch (error) {
+            failures.push(
+              `${row.name} [${row.why}]: ${
+                error instanceof Error ? error.message : error
+              }`,
+            );
+          }
+          w[Symbol.dispose]();
+          assert.equal(device.memory.bytes, before, `${row.name} leaks`);
+        }
+        assert.equal(
+          failures.length,
+          0,
+          `${failures.length} of ${cases.length} cases fail on ${device.description}:\n${
+            failures.slice(0, 20).join("\n")
+          }`,
+        );
+      });
+    }
+
+    await t.step("memory: write and read in parts", async () => {
+      const before = device.memory.bytes;
+      {
+        using buffer = device.alloc(37);
+        assert.equal(buffer.bytes, 37);
+        assert.ok(device.memory.bytes >= before + 37);
+        const bytes = Uint8Array.from({ length: 40 }, (_, i) => i);
+        device.write(buffer, bytes.subarray(1, 38));
+        device.write(buffer, bytes.subarray(3, 6), 30);
+        const all = await device.read(buffer);
+        assert.equal(all.length, 37);
+        assert.deepEqual([...all.subarray(28, 35)], [29, 30, 3, 4, 5, 34, 35]);
+        assert.deepEqual([...await device.read(buffer, 5, 2)], [6, 7]);
+        all.fill(0);
+        assert.equal((await device.read(buffer, 0, 1))[0], 1);
+        assert.throws(() => device.write(buffer, bytes), RangeError);
+      }
+      assert.equal(device.memory.bytes, before);
+      assert.ok(device.memory.peakBytes >= before + 37);
+      using empty = device.alloc(0);
+      assert.equal((await device.read(empty)).length, 0);
+    });
+
+    await t.step("shapes are checked before anything runs", () => {
+      using w = new Workspace(device);
+      assert.throws(
+        () =>
+          device.ops.gemm({
+            a: w.room(2, 3),
+            b: w.room(2, 3),
+            c: w.room(2, 3),
+          }),
+        TypeError,
+      );
+      assert.throws(
+        () => device.ops.qr({ y: w.room(2, 3), r: w.room(3, 3) }),
+        TypeError,
+      );
+      assert.throws(
+        () =>
+          device.ops.quantize({
+            w: w.room(2, 3),
+            q: w.quant("nf4", { rows: 3, cols: 2 }),
+            scale: "absmax",
+          }),
+        TypeError,
+      );
+    });
+  });
+}

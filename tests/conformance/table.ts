@@ -1,0 +1,40 @@
+/**
+ * The conformance table: what every device must do, case by case, each with its tolerance and why.
+ *
+ * @module
+ */
+
+import type { Device, OperationName } from "../../src/device/device.ts";
+import { gemmTable } from "./gemm_cases.ts";
+import { linalgTable } from "./linalg_cases.ts";
+import { quantTable } from "./quant_cases.ts";
+import type { Workspace } from "./workspace.ts";
+
+/** What a case works with. */
+export interface Tools {
+  /** The device under test. */
+  readonly device: Device;
+  /** Memory on it. */
+  readonly w: Workspace;
+  /** The reference device. */
+  readonly oracle: Device;
+  /** Memory there. */
+  readonly oracleWorkspace: Workspace;
+}
+
+/** One row of the table. */
+export interface Case {
+  readonly op: OperationName;
+  readonly name: string;
+  /** Where the tolerance comes from, one line. */
+  readonly why: string;
+  /** Throws where the device does not conform. */
+  run(tools: Tools): Promise<void>;
+}
+
+/** Every case. The oracle runs them too: each also compares with a naive formula or a property. */
+export const TABLE: readonly Case[] = [
+  ...gemmTable(),
+  ...quantTable(),
+  ...linalgTable(),
+];

@@ -1,0 +1,118 @@
+/**
+ * Runs our command line and the peers' scripts, and turns what a script checked into tests.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { findPython } from "./environment.ts";
+
+const ROOT = new URL("../../", import.meta.url);
+const decoder = new TextDecoder();
+
+/** How a command ended. */
+export interface Ran {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs `loqa ARGS`. */
+export async function loqa(...args: string[]): Promise<Ran> {
+  const main = new URL("src/cli/main.ts", ROOT).pathname;
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--quiet", main, ...args],
+    env: { NO_COLOR: "1" },
+  }).output();
+  return {
+    code,
+    stdout: decoder.decode(stdout),
+    stderr: decoder.decode(stderr),
+  };
+}
+
+/** Runs `loqa ARGS --json --quiet`, which must succeed, and returns its document. */
+export async function loqaJson(
+  ...args: string[]
+): Promise<Record<string, unknown>> {
+  const ran = await loqa(...args, "--json", "--quiet");
+  assert.equal(ran.code, 0, `loqa ${args.join(" ")}\n${ran.stderr}`);
+  return JSON.parse(ran.stdout);
+}
+
+/** A folder that goes when the test file is done. */
+export function scratch(): string {
+  const folder = Deno.makeTempDirSync({ prefix: "loqa-interop-" });
+  globalThis.addEventListener(
+    "unload",
+    () => Deno.removeSync(folder, { recursive: true }),
+  );
+  return folder;
+}
+
+/** One thing that a script looked at. */
+interface Check {
+  readonly name: string;
+  readonly ok: boolean;
+  readonly detail: string;
+}
+
+async function runScript(
+  script: string,
+  args: readonly string[],
+): Promise<Check[]> {
+  const python = await findPython();
+  assert.ok(python, "no Python: run `deno task test:interop`");
+  const path = new URL(script, import.meta.url).pathname;
+  const { code, stdout, stderr } = await new Deno.Command(python, {
+    args: ["-u", path, ...args],
+    env: {
+      PYTHONWARNINGS: "ignore",
+      PYTHONDONTWRITEBYTECODE: "1",
+      HF_HUB_OFFLINE: "1",
+      NO_COLOR: "1",
+    },
+  }).output();
+  const checks = decoder.decode(stdout).split("\n")
+    .filter((line) => line.startsWith("CHECK "))
+    .map((line): Check => JSON.parse(line.slice(6)));
+  const tail = decoder.decode(stderr).trim().split("\n").slice(-12).join("\n");
+  assert.equal(code, 0, `${script} ${args.join(" ")}\n${tail}`);
+  assert.ok(checks.length > 0, `${script} checked nothing`);
+  return checks;
+}
+
+/** What a test of a model needs: `label`, and a reason to be ignored when its input is absent. */
+export interface Subject {
+  readonly label: string;
+  readonly missing?: string;
+}
+
+/**
+ * Runs `prepare` (our side, giving the script's arguments), then the script, and registers each of its checks as a
+ * test. That either of them breaks is a failed test too; a missing input, an ignored one.
+ */
+export async function peerTests(
+  subject: Subject,
+  script: string,
+  prepare: () => Promise<string[]>,
+): Promise<void> {
+  const { label, missing } = subject;
+  if (missing) {
+    Deno.test({ name: `${label} (${missing})`, ignore: true, fn() {} });
+    return;
+  }
+  let checks: Check[] = [];
+  let failure: unknown;
+  try {
+    checks = await runScript(script, await prepare());
+  } catch (error) {
+    failure = error;
+  }
+  Deno.test(`${label}: ${script} ran to its end`, () => {
+    if (failure) throw failure;
+  });
+  for (const { name, ok, detail } of checks) {
+    Deno.test(`${label}: ${name}`, () => assert.ok(ok, detail));
+  }
+}

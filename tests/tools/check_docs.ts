@@ -1,0 +1,54 @@
+/**
+ * Runs `deno doc --lint` on what the package exports, and asks every source file for a module doc and every
+ * declaration it exports for a doc comment.
+ *
+ * @module
+ */
+
+import { GENERATED, listFiles, report, ROOT } from "./source.ts";
+
+const faults: string[] = [];
+const files = [
+  "mod.ts",
+  ...await listFiles("src"),
+  ...await listFiles("gpu"),
+  ...(await listFiles("wasm")).filter((path) =>
+    !path.startsWith("wasm/assembly/")
+  ),
+].filter((path) => !GENERATED.has(path));
+
+const DECLARATION =
+  /^export (?:declare )?(?:async )?(?:abstract )?(?:function\*?|const|class|interface|type|enum) +([\w$]+)/;
+
+for (const path of files) {
+  const text = await Deno.readTextFile(new URL(path, ROOT));
+  const doc = /^(#!.*\n)?\s*\/\*\*[^]*?\*\//.exec(text)?.[0];
+  if (!doc?.includes("@module")) {
+    faults.push(`${path}: wants a module doc (/** … @module */) at its top`);
+  }
+  const lines = text.split("\n");
+  const seen = new Set<string>();
+  for (const [i, line] of lines.entries()) {
+    const name = DECLARATION.exec(line)?.[1];
+    if (name === undefined) continue;
+    const documented = lines[i - 1]?.trimEnd().endsWith("*/");
+    if (!documented && !seen.has(name)) {
+      faults.push(`${path}:${i + 1}: ${name} wants a doc comment`);
+    }
+    seen.add(name);
+  }
+}
+
+const { exports } = JSON.parse(
+  await Deno.readTextFile(new URL("deno.json", ROOT)),
+);
+const lint = await new Deno.Command(Deno.execPath(), {
+  args: ["doc", "--lint", "--quiet", ...Object.values<string>(exports)],
+  cwd: ROOT,
+  stdout: "null",
+  stderr: "piped",
+  env: { NO_COLOR: "1" },
+}).output();
+if (!lint.success) faults.push(new TextDecoder().decode(lint.stderr).trim());
+
+report(faults, `ok: ${files.length} files documented`);

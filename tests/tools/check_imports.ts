@@ -1,0 +1,166 @@
+/**
+ * Enforces the shape of the house: import directions, specifiers, where `Deno.*` may stand, sizes of files.
+ *
+ * @module
+ */
+
+import {
+  GENERATED,
+  importsOf,
+  listFiles,
+  report,
+  resolve,
+  ROOT,
+  withoutComments,
+} from "./source.ts";
+
+const MATHS = ["tensor", "device", "linalg", "quant"];
+const NETWORK = ["autograd", "nn", "models"];
+
+/** What each room may import from besides itself. */
+const ALLOWED: Readonly<Record<string, readonly string[]>> = {
+  // Files of src itself, such as version.ts.
+  root: [],
+  tensor: [],
+  device: ["tensor", "wasm", "gpu"],
+  linalg: ["tensor", "device"],
+  quant: ["tensor", "device"],
+  loftq: MATHS,
+  qalora: MATHS,
+  autograd: ["tensor", "device"],
+  nn: ["tensor", "device", "quant", "autograd"],
+  models: ["tensor", "device", "quant", "autograd", "nn"],
+  train: ["tensor", "device", ...NETWORK],
+  eval: ["tensor", "device", ...NETWORK],
+  io: ["root", "tensor", "quant"],
+  init: ["root", ...MATHS, "loftq", "qalora", "io", ...NETWORK],
+  bench: [...MATHS, "loftq", "qalora", "wasm", ...NETWORK],
+  cli: [
+    "root",
+    ...MATHS,
+    "loftq",
+    "qalora",
+    "io",
+    "init",
+    "bench",
+    "wasm",
+    "train",
+    "eval",
+    ...NETWORK,
+  ],
+  wasm: [],
+  gpu: ["tensor", "device"],
+  mod: ["root", ...MATHS, "loftq", "qalora", "io", "wasm", ...NETWORK],
+};
+
+/** Rooms at the edge, which may reach third-party code and (`cli`, io/deno.ts) the system. */
+const EDGES: ReadonlySet<string> = new Set(["io", "cli", "eval"]);
+const TOUCHES_DENO = /^(src\/io\/deno\.ts|src\/cli\/.*|wasm\/build\.ts)$/;
+const PINNED = /^npm:(@[\w.-]+\/)?[\w.-]+@\d+\.\d+\.\d+(-[\w.]+)?(\/.*)?$/;
+const MOST_LINES = 600;
+
+function roomOf(path: string): string {
+  if (path === "mod.ts") return "mod";
+  const [top, second, ...rest] = path.split("/");
+  if (top !== "src") return top;
+  return rest.length === 0 ? "root" : second;
+}
+
+const faults: string[] = [];
+const sources = new Map<string, string>();
+const written = [
+  "mod.ts",
+  ...await listFiles("src"),
+  ...await listFiles("wasm"),
+  ...await listFiles("gpu"),
+];
+for (const path of written) {
+  sources.set(path, await Deno.readTextFile(new URL(path, ROOT)));
+}
+
+function checkImports(path: string, text: string): void {
+  const room = roomOf(path);
+  const buildTool = path === "wasm/build.ts";
+  if (!(room in ALLOWED)) {
+    faults.push(`${path}: room "${room}" is not in the list of rooms`);
+    return;
+  }
+  for (const { specifier, dynamic, line } of importsOf(text)) {
+    const at = `${path}:${line}: "${specifier}"`;
+    if (specifier.startsWith("npm:")) {
+      if (!EDGES.has(room) && !buildTool) {
+        faults.push(`${at}: only ${[...EDGES].join(", ")} reach npm:`);
+      }
+      if (!PINNED.test(specifier)) faults.push(`${at}: wants an exact version`);
+    } else if (specifier.startsWith("node:")) {
+      if (!EDGES.has(room)) {
+        faults.push(`${at}: only ${[...EDGES].join(", ")} reach node:`);
+      }
+    } else if (!/^\.{1,2}\//.test(specifier)) {
+      if (!buildTool || !dynamic) faults.push(`${at}: wants a relative path`);
+    } else {
+      const target = resolve(specifier, path);
+      if (!/\.(ts|wgsl|json)$/.test(target)) {
+        faults.push(`${at}: wants an extension`);
+      }
+      const to = roomOf(target);
+      if (to === "mod" || (to !== room && !ALLOWED[room].includes(to))) {
+        faults.push(`${at}: ${room} may not import from ${to}`);
+      }
+    }
+  }
+}
+
+for (const [path, text] of sources) {
+  if (path.startsWith("wasm/assembly/") || GENERATED.has(path)) continue;
+  checkImports(path, text);
+  if (!TOUCHES_DENO.test(path)) {
+    const lines = withoutComments(text).split("\n");
+    for (const [i, line] of lines.entries()) {
+      if (/\bDeno\s*\./.test(line)) {
+        faults.push(`${path}:${i + 1}: Deno.* is for src/io/deno.ts, src/cli`);
+      }
+    }
+  }
+}
+
+// What mod.ts loads when it is imported: no third-party code, no system, no verb.
+const reached = new Set<string>();
+const queue = ["mod.ts"];
+for (let path = queue.pop(); path !== undefined; path = queue.pop()) {
+  if (reached.has(path)) continue;
+  reached.add(path);
+  const text = sources.get(path);
+  if (text === undefined) {
+    faults.push(`${path}: reached from mod.ts, but not there`);
+    continue;
+  }
+  if (TOUCHES_DENO.test(path) || roomOf(path) === "eval") {
+    faults.push(`${path}: reached statically from mod.ts`);
+  }
+  for (const { specifier, dynamic, line } of importsOf(text)) {
+    if (dynamic) continue;
+    if (specifier.startsWith(".")) queue.push(resolve(specifier, path));
+    else faults.push(`${path}:${line}: mod.ts reaches "${specifier}"`);
+  }
+}
+
+const sized = [
+  ...written,
+  ...await listFiles("tests", [".ts", ".py"]),
+  ...await listFiles("examples", [".ts", ".py"]),
+];
+for (const path of sized) {
+  if (GENERATED.has(path)) continue;
+  const text = sources.get(path) ??
+    await Deno.readTextFile(new URL(path, ROOT));
+  const lines = text.split("\n").length - 1;
+  if (lines > MOST_LINES) {
+    faults.push(`${path}: ${lines} lines, at most ${MOST_LINES} wanted`);
+  }
+}
+
+report(
+  faults,
+  `ok: ${sources.size} source files, ${reached.size} reached from mod.ts, ${sized.length} measured`,
+);

@@ -1,0 +1,239 @@
+// deno-lint-ignore-file camelcase -- the keys are those of Hugging Face files
+
+import assert from "node:assert/strict";
+import { openAdapterFrom } from "../../../src/io/peft.ts";
+import { adapterEntries, adapterTensorName } from "../../../src/io/peft.ts";
+import {
+  adapterConfig,
+  moduleScaling,
+  readAdapterConfig,
+} from "../../../src/io/peft_config.ts";
+import {
+  safetensorsHeader,
+  SafetensorsWriter,
+} from "../../../src/io/safetensors_writer.ts";
+import { memorySink } from "../../../src/io/sources.ts";
+import {
+  files,
+  goldenBytes,
+  goldenJson,
+  rejects,
+  sha256,
+  values,
+} from "./helpers.ts";
+
+interface Golden {
+  rank: number;
+  alpha: number;
+  scaling: number;
+  A: string;
+  B: string;
+}
+
+async function goldenFiles() {
+  return files({
+    "adapter_config.json": await goldenBytes("adapter/adapter_config.json"),
+    "adapter_model.safetensors": await goldenBytes(
+      "adapter/adapter_model.safetensors",
+    ),
+  });
+}
+
+Deno.test("openAdapterFrom() finds the factors, ranks and scales that PEFT has", async () => {
+  const golden = await goldenJson<Golden>("peft.json");
+  await using adapter = await openAdapterFrom(await goldenFiles());
+  assert.deepEqual(
+    [...adapter.modules.keys()].sort(),
+    Object.keys(golden).sort(),
+  );
+  for (const [name, wanted] of Object.entries(golden)) {
+    const module = adapter.modules.get(name)!;
+    assert.equal(module.rank, wanted.rank, name);
+    assert.equal(module.alpha, wanted.alpha, name);
+    assert.equal(module.scaling, wanted.scaling, name);
+    assert.equal(await sha256(await module.readA()), wanted.A);
+    assert.equal(await sha256(await module.readB()), wanted.B);
+    assert.equal(module.inputs, 16);
+    assert.equal(module.outputs, name.endsWith("q_proj") ? 24 : 8);
+  }
+  assert.deepEqual(
+    [...adapter.others.keys()].sort(),
+    ["base_model.model.head.bias", "base_model.model.head.weight"],
+  );
+});
+
+Deno.test("adapterConfig() has the fields and defaults of PEFT", async () => {
+  const golden = await goldenJson<unknown>("adapter/adapter_config.json");
+  const ours = adapterConfig({
+    targetModules: golden.target_modules as string[],
+    rank: 4,
+    alpha: 8,
+    rslora: true,
+    rankPattern: golden.rank_pattern as Record<string, number>,
+    alphaPattern: golden.alpha_pattern as Record<string, number>,
+    modulesToSave: ["head"],
+  });
+  const wanted: Record<string, unknown> = {
+    ...golden,
+    init_lora_weights: true,
+    auto_mapping: null,
+  };
+  assert.deepEqual(Object.keys(ours), Object.keys(wanted));
+  assert.deepEqual(ours, wanted);
+  const back = readAdapterConfig(ours, "x");
+  assert.equal(back.rank, 4);
+  assert.deepEqual(back.targetModules, golden.target_modules);
+});
+
+Deno.test("an adapter that is written comes back", async () => {
+  const modules = [
+    {
+      module: "model.layers.0.self_attn.q_proj",
+      rank: 3,
+      inputs: 8,
+      outputs: 5,
+    },
+    { module: "model.layers.0.mlp.up_proj", rank: 3, inputs: 8, outputs: 16 },
+  ];
+  const layout = safetensorsHeader(adapterEntries(modules));
+  const sink = memorySink("adapter");
+  const writer = await SafetensorsWriter.open(sink, layout);
+  for (const { name, bytes } of layout.entries) {
+    const data = values(bytes / 4, name.length);
+    await writer.write(name, new Uint8Array(data.buffer));
+  }
+  await writer.close();
+  await using adapter = await openAdapterFrom(files({
+    "adapter_config.json": JSON.stringify(
+      adapterConfig({ targetModules: ["q_proj"], rank: 3, alpha: 6 }),
+    ),
+    "adapter_model.safetensors": sink.bytes(),
+  }));
+  for (const { module, rank, inputs, outputs } of modules) {
+    const found = adapter.modules.get(module)!;
+    assert.equal(found.scaling, 2);
+    assert.deepEqual(
+      await found.readA(),
+      values(rank * inputs, adapterTensorName(module, "A").length),
+    );
+    assert.deepEqual(
+      await found.readB(),
+      values(rank * outputs, adapterTensorName(module, "B").length),
+    );
+  }
+});
+
+const REAL = new URL(
+  "../../../../shared/data/lora/roberta_base_lora_mnli.bin",
+  import.meta.url,
+);
+const hasReal = await Deno.stat(REAL).then(() => true, () => false);
+
+Deno.test({
+  name:
+    "openAdapterFrom() reads a torch file with the LoRA authors' names (ignored without ../shared/data/lora)",
+  ignore: !hasReal,
+  async fn() {
+    const set = files({ "adapter_model.bin": await Deno.readFile(REAL) });
+    await using adapter = await openAdapterFrom(set, {
+      config: { peft_type: "LORA", r: 8, lora_alpha: 16 },
+    });
+    assert.equal(adapter.modules.size, 24);
+    const module = "roberta.encoder.layer.3.attention.self.value";
+    assert.equal(adapter.modules.get(module)!.scaling, 2);
+  },
+});
+
+Deno.test("openAdapterFrom() wants settings and tensors", async () => {
+  await rejects(
+    () => openAdapterFrom(files({ "adapter_model.bin": "" })),
+    TypeError,
+    "adapter_config.json",
+  );
+  await rejects(
+    () =>
+      openAdapterFrom(files({ "adapter_config.json": `{"peft_type":"LORA"}` })),
+    TypeError,
+    "adapter_model.safetensors",
+  );
+});
+
+const pattern = (rankPattern: Record<string, number>) => ({
+  rank: 8,
+  alpha: 16,
+  rankPattern,
+});
+
+Deno.test("moduleScaling() takes the first key that matches a tail of the path", () => {
+  const module = "model.layers.11.self_attn.q_proj";
+  const rank = (keys: Record<string, number>) =>
+    moduleScaling(pattern(keys), module).rank;
+  assert.equal(rank({}), 8);
+  assert.equal(rank({ q_proj: 2, self_attn: 3 }), 2);
+  assert.equal(rank({ self_attn: 3 }), 8);
+  assert.equal(rank({ proj: 3 }), 8);
+  assert.equal(rank({ "self_attn.q_proj": 3, q_proj: 2 }), 3);
+  assert.equal(rank({ "layers\\.1\\..*": 3 }), 8);
+  assert.equal(rank({ "layers\\.1[01]\\..*": 3 }), 3);
+  assert.equal(rank({ "k_proj|q_proj": 3 }), 3);
+  assert.equal(moduleScaling(pattern({ q_proj: 4 }), module).scaling, 4);
+  assert.equal(
+    moduleScaling({ rank: 16, alpha: 8, rslora: true }, module).scaling,
+    2,
+  );
+});
+
+Deno.test("moduleScaling() refuses patterns that could take for ever", () => {
+  for (const key of ["(a+)+b", "(a|aa)*b", ".*.*.*.*.*x", "(", "[z-a]"]) {
+    assert.throws(
+      () => moduleScaling(pattern({ [key]: 1 }), "a".repeat(60)),
+      (error) => error instanceof RangeError && error.message.includes(key),
+    );
+  }
+});
+
+const CONFIG = { peft_type: "LORA", r: 4, lora_alpha: 8 };
+
+async function withConfig(config: unknown) {
+  return files({
+    "adapter_config.json": JSON.stringify(config),
+    "adapter_model.safetensors": await goldenBytes(
+      "adapter/adapter_model.safetensors",
+    ),
+  });
+}
+
+Deno.test("openAdapterFrom() lists every factor that does not fit the settings", async () => {
+  await rejects(
+    async () => await openAdapterFrom(await withConfig(CONFIG)),
+    SyntaxError,
+    "layers.1.q_proj.lora_A",
+    "rank 2",
+    "layers.0.v_proj.lora_A",
+    "rank 8",
+  );
+});
+
+Deno.test("openAdapterFrom() refuses settings of other kinds and types", async () => {
+  const bad = async (change: Record<string, unknown>) =>
+    await openAdapterFrom(await withConfig({ ...CONFIG, ...change }));
+  await rejects(() => bad({ peft_type: "LOHA" }), TypeError, `"LOHA"`);
+  await rejects(
+    () => bad({ r: "4" }),
+    SyntaxError,
+    "adapter_config.json",
+    "r:",
+  );
+  await rejects(() => bad({ r: 0 }), SyntaxError, "r:");
+  await rejects(
+    () => bad({ rank_pattern: { a: "b" } }),
+    SyntaxError,
+    "rank_pattern",
+  );
+  await rejects(() => bad({ use_rslora: 1 }), SyntaxError, "use_rslora");
+  await rejects(
+    () => bad({ target_modules: [1] }),
+    SyntaxError,
+    "target_modules",
+  );
+});

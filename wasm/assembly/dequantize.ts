@@ -1,0 +1,222 @@
+/**
+ * Dequantisation: runs of codes are unpacked to one a byte, then looked up sixteen at a time.
+ *
+ * The table of levels lies as four planes of sixteen bytes, plane `p` holding byte `p` of every level, so that one
+ * byte shuffle a plane looks up sixteen codes; an affine format has the levels 0, 1, 2 …
+ */
+
+import { share, word } from "./args";
+import { unpackCodes } from "./pack";
+
+/** Codes that are unpacked at once. */
+const RUN: u32 = 4096;
+
+/** `out = levels[code] * scale (+ bias)` or `from` less that, rounded as written, for `n` codes. */
+function decode(
+  codes: usize,
+  n: u32,
+  scale: f32,
+  bias: f32,
+  affine: bool,
+  planes: usize,
+  from: usize,
+  out: usize,
+): void {
+  const p0 = v128.load(planes);
+  const p1 = v128.load(planes, 16);
+  const p2 = v128.load(planes, 32);
+  const p3 = v128.load(planes, 48);
+  const s = f32x4.splat(scale);
+  const b = f32x4.splat(bias);
+  const wide = codes + (n & ~15);
+  const end = codes + n;
+  for (; codes < wide; codes += 16, out += 64) {
+    const c = v128.load(codes);
+    const b0 = i8x16.relaxed_swizzle(p0, c);
+    const b1 = i8x16.relaxed_swizzle(p1, c);
+    const b2 = i8x16.relaxed_swizzle(p2, c);
+    const b3 = i8x16.relaxed_swizzle(p3, c);
+    const l01 = low8(b0, b1);
+    const l23 = low8(b2, b3);
+    const h01 = high8(b0, b1);
+    const h23 = high8(b2, b3);
+    let x0 = f32x4.mul(s, low16(l01, l23));
+    let x1 = f32x4.mul(s, high16(l01, l23));
+    let x2 = f32x4.mul(s, low16(h01, h23));
+    let x3 = f32x4.mul(s, high16(h01, h23));
+    if (affine) {
+      x0 = f32x4.add(x0, b);
+      x1 = f32x4.add(x1, b);
+      x2 = f32x4.add(x2, b);
+      x3 = f32x4.add(x3, b);
+    }
+    if (from) {
+      x0 = f32x4.sub(v128.load(from), x0);
+      x1 = f32x4.sub(v128.load(from, 16), x1);
+      x2 = f32x4.sub(v128.load(from, 32), x2);
+      x3 = f32x4.sub(v128.load(from, 48), x3);
+      from += 64;
+    }
+    v128.store(out, x0);
+    v128.store(out, x1, 16);
+    v128.store(out, x2, 32);
+    v128.store(out, x3, 48);
+  }
+  for (; codes < end; codes++, out += 4) {
+    const at = planes + load<u8>(codes);
+    const level = reinterpret<f32>(
+      <u32> load<u8>(at) | <u32> load<u8>(at, 16) << 8 |
+        <u32> load<u8>(at, 32) << 16 | <u32> load<u8>(at, 48) << 24,
+    );
+    let x = scale * level;
+    if (affine) x += bias;
+    if (from) {
+      x = load<f32>(from) - x;
+      from += 4;
+    }
+    store<f32>(out, x);
+  }
+}
+
+// @ts-ignore: decorator
+
+function low8(a: v128, b: v128): v128 {
+  return v128.shuffle<u8>(
+    a,
+    b,
+    0,
+    16,
+    1,
+    17,
+    2,
+    18,
+    3,
+    19,
+    4,
+    20,
+    5,
+    21,
+    6,
+    22,
+    7,
+    23,
+  );
+}
+
+// @ts-ignore: decorator
+
+function high8(a: v128, b: v128): v128 {
+  return v128.shuffle<u8>(
+    a,
+    b,
+    8,
+    24,
+    9,
+    25,
+    10,
+    26,
+    11,
+    27,
+    12,
+    28,
+    13,
+    29,
+    14,
+    30,
+    15,
+    31,
+  );
+}
+
+// @ts-ignore: decorator
+
+function low16(a: v128, b: v128): v128 {
+  return v128.shuffle<u16>(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+}
+
+// @ts-ignore: decorator
+
+function high16(a: v128, b: v128): v128 {
+  return v128.shuffle<u16>(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+}
+
+/**
+ * Job: words are out, its stride in bytes, rows, cols, block (not 0), bits, planes, affine, high order, codes, scales,
+ * biases, from (0: none), its stride, flat grouping, scratch, its size a thread.
+ */
+export function dequantize(
+  args: usize,
+  part: u32,
+  parts: u32,
+  thread: u32,
+): void {
+  const out = <usize> word(args, 0);
+  const outStride = <usize> word(args, 1);
+  const rows = word(args, 2);
+  const cols = word(args, 3);
+  const block = word(args, 4);
+  const bits = word(args, 5);
+  const planes = <usize> word(args, 6);
+  const affine = word(args, 7) != 0;
+  const high = word(args, 8) != 0;
+  const codes = <usize> word(args, 9);
+  const scales = <usize> word(args, 10);
+  const biases = <usize> word(args, 11);
+  const from = <usize> word(args, 12);
+  const fromStride = <usize> word(args, 13);
+  const flat = word(args, 14) != 0;
+  const scratch = <usize> word(args, 15) + <usize> thread * word(args, 16);
+
+  // A line is a stretch over which blocks and bits run on: the whole matrix, or a row.
+  const lines: u32 = flat ? 1 : rows;
+  const line = flat ? rows * cols : cols;
+  const lineBlocks = (line + block - 1) / block;
+  const lineBytes = (line >> 3) * bits + ((line & 7) * bits + 7 >> 3);
+  const runs = (line + RUN - 1) / RUN;
+  const dense = outStride == <usize> cols << 2 &&
+    (from == 0 || fromStride == outStride);
+  const end = share(lines * runs, part + 1, parts);
+  for (let r = share(lines * runs, part, parts); r < end; r++) {
+    const i = r / runs;
+    const start = r % runs * RUN;
+    const stop = min(line, start + RUN);
+    unpackCodes(
+      codes + <usize> i * lineBytes + <usize> (start >> 3) * bits,
+      stop - start,
+      bits,
+      high,
+      scratch,
+    );
+    let blockIndex = start / block;
+    let blockEnd = (blockIndex + 1) * block;
+    let row = flat ? start / cols : i;
+    let col = flat ? start % cols : start;
+    for (let e = start; e < stop;) {
+      // As far as one block, and one row where rows are apart, reach.
+      let n = min(stop, blockEnd) - e;
+      if (!dense) n = min(n, cols - col);
+      const at = <usize> (i * lineBlocks + blockIndex) << 2;
+      decode(
+        scratch + (e - start),
+        n,
+        load<f32>(scales + at),
+        affine ? load<f32>(biases + at) : 0,
+        affine,
+        planes,
+        from ? from + <usize> row * fromStride + (<usize> col << 2) : 0,
+        out + <usize> row * outStride + (<usize> col << 2),
+      );
+      e += n;
+      // With dense rows the column may run past the row: the address is the same.
+      col += n;
+      if (e == blockEnd) {
+        blockIndex++;
+        blockEnd += block;
+      }
+      if (!dense && col == cols) {
+        col = 0;
+        row++;
+      }
+    }
+  }
+}
