@@ -89,7 +89,10 @@ export {
 } from "./src/io/sources.ts";
 export { type HttpOptions, httpSource } from "./src/io/http.ts";
 export type { Checkpoint, SideFile, TensorInfo } from "./src/io/checkpoint.ts";
+export type { FileSet } from "./src/io/files.ts";
 export { openCheckpointFrom } from "./src/io/folder.ts";
+export type { JsonObject } from "./src/io/json.ts";
+export type { TensorReader } from "./src/io/tensor_reader.ts";
 export {
   openSafetensors,
   type SafetensorsFile,
@@ -110,12 +113,19 @@ export {
   adapterTensorName,
   openAdapterFrom,
 } from "./src/io/peft.ts";
-export { adapterConfig, type LoraSettings } from "./src/io/peft_config.ts";
+export {
+  adapterConfig,
+  type LoraSettings,
+  type ModuleScaling,
+  type ReadSettings,
+} from "./src/io/peft_config.ts";
 export {
   bnbConfigBlock,
   type BnbConfigOptions,
+  type BnbDType,
   bnbEntries,
   type BnbOptions,
+  type BnbShape,
   bnbTensors,
   type NamedBytes,
 } from "./src/io/bnb_write.ts";

@@ -6,6 +6,8 @@
  * deno task check:wasm    # fails if they differ from what the sources give
  * ```
  *
+ * `deno.json` leaves `assembly/` out of `deno fmt`, which drops the decorators of AssemblyScript's functions.
+ *
  * Both are committed: a user needs no compiler, and a library that is imported from a URL may not read files.
  *
  * @module

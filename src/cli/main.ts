@@ -100,7 +100,10 @@ function describe(error: unknown): string {
   const expected = error instanceof RangeError ||
     error instanceof SyntaxError || error.name === "IoError" ||
     (error instanceof TypeError && /^Cannot |^Could not /.test(error.message));
-  return expected ? error.message : error.stack ?? error.message;
+  // A message may quote the lines of a malformed file.
+  return expected
+    ? error.message.replaceAll(/\s*\n\s*/g, " ")
+    : error.stack ?? error.message;
 }
 
 if (import.meta.main) Deno.exit(await main(Deno.args));

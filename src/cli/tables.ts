@@ -44,7 +44,11 @@ export function initTable(report: InitReport): string {
     ({ name, format }) => `${name.slice(name.lastIndexOf(".") + 1)} ${format}`,
   );
   const gain = (plain: number, error: number) =>
-    plain === 0 ? "" : `-${((1 - error / plain) * 100).toFixed(1)} %`;
+    plain === 0 || error === plain
+      ? ""
+      : `${error > plain ? "+" : ""}${
+        ((error / plain - 1) * 100).toFixed(1)
+      } %`;
   const row = (
     label: string,
     format: string,

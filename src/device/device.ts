@@ -21,11 +21,15 @@ export interface DeviceBuffer extends Disposable {
 
 /** A row-major f32 matrix inside a buffer; `stride` elements lie between the starts of two rows. */
 export interface Mat {
+  /** Where the values are. */
   readonly buffer: DeviceBuffer;
   /** Offset of element (0, 0) in elements (not bytes). */
   readonly offset: number;
+  /** Number of rows. */
   readonly rows: number;
+  /** Number of columns. */
   readonly cols: number;
+  /** Elements from the start of a row to that of the next, at least `cols`. */
   readonly stride: number;
 }
 
@@ -91,8 +95,11 @@ export type ScaleRule = "absmax" | "minmax" | "mse" | "std" | "clip";
 
 /** A quantised matrix on a device. Sizes of the buffers: {@linkcode quantSizes}. */
 export interface QuantMat {
+  /** The number format. */
   readonly spec: QuantSpec;
+  /** `out` features. */
   readonly rows: number;
+  /** `in` features. */
   readonly cols: number;
   /** Elements of a block; 0 means the whole matrix (`flat`) or the whole row (`row`). */
   readonly block: number;
@@ -213,11 +220,13 @@ export type DeviceName = "reference" | "wasm" | "webgpu";
 
 /** What a device's own file exports: the operations it has, the others simply missing. */
 export interface PartialDevice extends Disposable {
+  /** Which device it is. */
   readonly name: DeviceName;
   /** One line for a person: threads, SIMD, adapter. */
   readonly description: string;
   /** Threads that work on one operation. */
   readonly threads: number;
+  /** What it can do. */
   readonly ops: Partial<Operations>;
 
   /** Bytes now allocated in buffers, and the most there were since the device opened. */
@@ -239,6 +248,7 @@ export interface PartialDevice extends Disposable {
 
 /** A device with every operation of the contract; see `openDevice`. */
 export interface Device extends PartialDevice {
+  /** What it can do: everything. */
   readonly ops: Operations;
 }
 

@@ -12,30 +12,49 @@ import type { BackboneKind, PlainDType } from "./backbone.ts";
 
 /** What decides the bytes of the result; all of it goes into loqa.json. */
 export interface InitOptions {
+  /** `loftq`, or `qlora`: quantise only, A at random, B zero. */
   readonly method: "loftq" | "qlora";
+  /** Number format of layers that `mixed` does not name. */
   readonly format: FormatName;
+  /** Weights that share a scale; the format's default without it. */
   readonly block?: number;
+  /** How scales are chosen; the format's default without it. */
   readonly scale?: ScaleRule;
+  /** Rank of the adapter. */
   readonly rank: number;
+  /** LoRA's alpha. */
   readonly alpha: number;
+  /** Scale by `alpha / sqrt(rank)`. */
   readonly rslora?: boolean;
+  /** LoftQ's iterations. */
   readonly iterations: number;
+  /** `randomized` by default. */
   readonly svd?: "randomized" | "exact";
+  /** Whether to stop after an iteration that made the error larger (true). */
   readonly earlyStop?: boolean;
+  /** Precision by layer, see `planLayers`. */
   readonly mixed?: string;
+  /** Rank by module name or pattern. */
   readonly rankPattern?: Readonly<Record<string, number>>;
+  /** Alpha by module name or pattern. */
   readonly alphaPattern?: Readonly<Record<string, number>>;
+  /** Modules to quantise; all linear layers but the head without it. */
   readonly targets?: readonly string[];
   /** By default `bnb` where every layer fits it and is nf4, else `packed`. */
   readonly backbone?: BackboneKind;
+  /** Element type of plain tensors; as stored without it. */
   readonly dtype?: PlainDType;
+  /** Scales of a `bnb` backbone in 8 bits. */
   readonly doubleQuant?: boolean;
+  /** Kind of the metric that `metricOf` gives. */
   readonly metric?: Metric["kind"];
+  /** Seed of what is random. */
   readonly seed: number;
 }
 
 /** How a run goes about it. */
 export interface RunOptions {
+  /** Where to work. */
   readonly device: Device;
   /** Folder to write. */
   readonly out: string;
@@ -49,5 +68,6 @@ export interface RunOptions {
   readonly metricOf?: (module: string) => Promise<Metric>;
   /** Milliseconds between two points that `resume` can go on from (5000). */
   readonly safeInterval?: number;
+  /** Told the share done, from 0 to 1, and what is next. */
   readonly onProgress?: (done: number, text: string) => void;
 }

@@ -14,8 +14,11 @@ export interface LayerReport {
   readonly rows: number;
   /** `in` features. */
   readonly cols: number;
+  /** Number format of the backbone. */
   readonly format: FormatName;
+  /** Weights that share a scale. */
   readonly block: number;
+  /** Rank of the adapter. */
   readonly rank: number;
   /** Error of quantising alone. */
   readonly plainError: number;
@@ -25,25 +28,37 @@ export interface LayerReport {
   readonly history: readonly number[];
   /** Iteration that was kept, from 1; 0 if there was none. */
   readonly iteration: number;
-  /** The errors in the metric, where one was given. */
+  /** {@linkcode plainError} in the metric, where one was given. */
   readonly plainOutputError?: number;
+  /** {@linkcode error} in the metric, where one was given. */
   readonly outputError?: number;
+  /** Time it took. */
   readonly seconds: number;
 }
 
 /** The whole run. */
 export interface InitReport {
+  /** Always `init`. */
   readonly verb: "init";
+  /** Version of loqa. */
   readonly version: string;
+  /** What was read. */
   readonly model: string;
+  /** Folder that was written. */
   readonly out: string;
   /** SHA-256 over the quantised weights: an adapter fits the backbone with the same one. */
   readonly base: string;
+  /** Everything that decides the bytes of the result. */
   readonly options: Readonly<Record<string, unknown>>;
+  /** The layers, in file order. */
   readonly layers: readonly LayerReport[];
+  /** All of them together. */
   readonly summary: {
+    /** Number of layers. */
     readonly layers: number;
+    /** Mean error of quantising alone. */
     readonly meanPlainError: number;
+    /** Mean error with the adapter. */
     readonly meanError: number;
     /** Wall time of the run. */
     readonly seconds: number;

@@ -40,6 +40,14 @@ import { type InitReport, mean } from "./report.ts";
 import { matrixModules, targetModuleNames, taskType } from "./targets.ts";
 import { Work } from "./work.ts";
 
+export type { InitOptions, RunOptions } from "./options.ts";
+export type { InitReport, LayerReport } from "./report.ts";
+export type { BackboneKind, PlainDType } from "./backbone.ts";
+export type { Metric } from "../loftq/metric.ts";
+export type { FormatName } from "../quant/formats.ts";
+export type { Checkpoint } from "../io/checkpoint.ts";
+export type { Device, ScaleRule } from "../device/device.ts";
+
 /**
  * Initialises `checkpoint` into the folder `run.out`.
  *

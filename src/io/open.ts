@@ -13,6 +13,9 @@ import { openAdapterFrom } from "./peft.ts";
 import type { Adapter } from "./peft.ts";
 
 export { openCheckpointFrom } from "./folder.ts";
+export type { Adapter } from "./peft.ts";
+export type { Checkpoint, SideFile, TensorInfo } from "./checkpoint.ts";
+export type { FileSet } from "./files.ts";
 
 /**
  * Opens the checkpoint at `path`: a folder in the Hugging Face layout (plain, bitsandbytes or packed safetensors, or

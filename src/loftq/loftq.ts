@@ -225,7 +225,7 @@ async function run(
         rank: k,
         seed,
         // A single iteration has no later ones to make up for a rough start.
-        steps: iterations === 1 ? 6 : 3,
+        steps: iterations === 1 ? 6 : 2,
       }),
   );
 

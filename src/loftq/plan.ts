@@ -8,8 +8,11 @@ import { format, type FormatName } from "../quant/formats.ts";
 
 /** What a layer is given. */
 export interface LayerPlan {
+  /** Number format of the backbone. */
   readonly format: FormatName;
+  /** Rank of the adapter. */
   readonly rank: number;
+  /** LoRA's alpha. */
   readonly alpha: number;
 }
 
@@ -17,7 +20,9 @@ export interface LayerPlan {
 export interface PlanOptions {
   /** Format of every layer that `mixed` does not name. */
   readonly format: FormatName;
+  /** Rank of modules that no pattern names. */
   readonly rank: number;
+  /** Alpha of modules that no pattern names. */
   readonly alpha: number;
   /**
    * Mixed precision by transformer layer: `first=K:FORMAT,rest=FORMAT`, or `bits=B` with 2 <= B <= 4, LoftQ's rule:
@@ -32,7 +37,9 @@ export interface PlanOptions {
 
 /** Where a module stands: its stack of transformer layers (`model.encoder.layers`) and its number in it. */
 export interface LayerPosition {
+  /** Path up to the number. */
   readonly stack: string;
+  /** Number, from 0. */
   readonly index: number;
 }
 

@@ -10,6 +10,8 @@ export class Random {
   #spare: number | undefined;
 
   /**
+   * Starts a stream.
+   *
    * @param seed Any finite number.
    * @param label Names an independent stream of the same seed, a layer's name for example.
    */

@@ -60,7 +60,12 @@ await measureAll({
   threads: machine.threads,
   onRow(row) {
     rows.push(row);
-    console.error(`${row.figure}: ${row.ours.toPrecision(3)} ${row.unit}`);
+    const ratio = row.ratio === undefined
+      ? ""
+      : `, ${row.ratio.toPrecision(3)}x ${row.peer}`;
+    console.error(
+      `${row.figure}: ${row.ours.toPrecision(3)} ${row.unit}${ratio}`,
+    );
   },
 });
 console.log(formatTable(rows));

@@ -308,6 +308,6 @@ async function modelRows(
         return `error ${percent(errors)} %${theirs}`;
       },
     });
-  onRow(await plan("lowrank", 3));
+  onRow(await plan("lowrank", 2));
   if (peer) onRow(await plan("full", 1));
 }

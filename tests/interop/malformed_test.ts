@@ -123,6 +123,46 @@ bothFail(
     }),
 );
 
+/** What loqa wrote itself, with `from` in its file replaced by `to` of the same length. */
+function ownBroken(
+  name: string,
+  layout: "bnb" | "packed",
+  [from, to]: readonly [string, string],
+): void {
+  bothFail(`${layout}, ${name}`, async () => {
+    const at = `${folder}/${layout}-${name.replaceAll(" ", "-")}`;
+    const fast = ["--iters", "0", "--rank", "2", "--backbone", layout];
+    const { code } = await loqa("init", own.path, "-o", at, ...fast);
+    assert.equal(code, 0);
+    const file = `${at}/backbone/model.safetensors`;
+    const bytes = await Deno.readFile(file);
+    const text = Array.from(
+      { length: Math.ceil(bytes.length / 4096) },
+      (_, i) =>
+        String.fromCharCode(...bytes.subarray(i * 4096, (i + 1) * 4096)),
+    ).join("");
+    const where = text.indexOf(from);
+    assert.ok(where >= 0 && from.length === to.length, `no ${from}`);
+    bytes.set(encoder.encode(to), where);
+    await Deno.writeFile(file, bytes);
+    return `${at}/backbone`;
+  });
+}
+
+ownBroken("quant_state no JSON", "bnb", ['{"quant_type"', '["quant_type"']);
+ownBroken("an unknown type", "bnb", [
+  '"quant_type": "nf4"',
+  '"quant_type": "nf7"',
+]);
+ownBroken("a block of 0", "bnb", ['"blocksize": 64', '"blocksize": 00']);
+ownBroken("another shape", "bnb", ['"shape": [128', '"shape": [999']);
+ownBroken("another version", "packed", ['"version\\":1', '"version\\":7']);
+ownBroken("an unknown format", "packed", [
+  '"format\\":\\"nf4',
+  '"format\\":\\"zz9',
+]);
+ownBroken("another width", "packed", ['"bits\\":4', '"bits\\":3']);
+
 const magic = [0x47, 0x47, 0x55, 0x46, 3, 0, 0, 0];
 const gguf: Record<string, number[]> = {
   "only its magic": magic.slice(0, 4),

@@ -57,29 +57,77 @@ interface Check {
   readonly detail: string;
 }
 
+/** One Python process a test file, started when it is first needed. */
+class Worker {
+  #writer: WritableStreamDefaultWriter<Uint8Array>;
+  #reader: ReadableStreamDefaultReader<string>;
+  #rest = "";
+
+  constructor(python: string) {
+    const child = new Deno.Command(python, {
+      args: ["-u", new URL("worker.py", import.meta.url).pathname],
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "null",
+      env: {
+        PYTHONWARNINGS: "ignore",
+        PYTHONDONTWRITEBYTECODE: "1",
+        HF_HUB_OFFLINE: "1",
+        NO_COLOR: "1",
+      },
+    }).spawn();
+    child.unref();
+    globalThis.addEventListener("unload", () => {
+      try {
+        child.kill();
+      } catch {
+        // It has ended by itself.
+      }
+    });
+    this.#writer = child.stdin.getWriter();
+    this.#reader = child.stdout.pipeThrough(new TextDecoderStream())
+      .getReader();
+  }
+
+  async #line(): Promise<string> {
+    while (!this.#rest.includes("\n")) {
+      const { value, done } = await this.#reader.read();
+      assert.ok(!done, "Python ended in the middle of a script");
+      this.#rest += value;
+    }
+    const end = this.#rest.indexOf("\n");
+    const line = this.#rest.slice(0, end);
+    this.#rest = this.#rest.slice(end + 1);
+    return line;
+  }
+
+  /** Runs a script and returns what it checked. */
+  async run(script: string, args: readonly string[]): Promise<Check[]> {
+    const request = JSON.stringify([script, ...args]) + "\n";
+    await this.#writer.write(new TextEncoder().encode(request));
+    const checks: Check[] = [];
+    for (;;) {
+      const line = await this.#line();
+      if (line.startsWith("CHECK ")) checks.push(JSON.parse(line.slice(6)));
+      if (!line.startsWith("DONE ")) continue;
+      const failure: string = JSON.parse(line.slice(5));
+      assert.equal(failure, "", `${script} ${args.join(" ")}\n${failure}`);
+      assert.ok(checks.length > 0, `${script} checked nothing`);
+      return checks;
+    }
+  }
+}
+
+let worker: Worker | undefined;
+
 async function runScript(
   script: string,
   args: readonly string[],
 ): Promise<Check[]> {
   const python = await findPython();
   assert.ok(python, "no Python: run `deno task test:interop`");
-  const path = new URL(script, import.meta.url).pathname;
-  const { code, stdout, stderr } = await new Deno.Command(python, {
-    args: ["-u", path, ...args],
-    env: {
-      PYTHONWARNINGS: "ignore",
-      PYTHONDONTWRITEBYTECODE: "1",
-      HF_HUB_OFFLINE: "1",
-      NO_COLOR: "1",
-    },
-  }).output();
-  const checks = decoder.decode(stdout).split("\n")
-    .filter((line) => line.startsWith("CHECK "))
-    .map((line): Check => JSON.parse(line.slice(6)));
-  const tail = decoder.decode(stderr).trim().split("\n").slice(-12).join("\n");
-  assert.equal(code, 0, `${script} ${args.join(" ")}\n${tail}`);
-  assert.ok(checks.length > 0, `${script} checked nothing`);
-  return checks;
+  worker ??= new Worker(python);
+  return await worker.run(script, args);
 }
 
 /** What a test of a model needs: `label`, and a reason to be ignored when its input is absent. */

@@ -38,7 +38,7 @@ const CONSTANTS: usize = memory.data<i32>([
 
 /** Chooses the f32 of a table of four that two masks give: `2 * high + low`. */
 // @ts-ignore: decorator
-
+@inline
 function index(
   high: v128,
   low: v128,
@@ -54,21 +54,21 @@ function index(
 
 /** `a` where `mask` is 0, `a ^ change` where it is set: a choice in two operations. */
 // @ts-ignore: decorator
-
+@inline
 function change(a: v128, mask: v128, change: v128): v128 {
   return v128.xor(a, v128.and(mask, change));
 }
 
 /** Even elements of eight. */
 // @ts-ignore: decorator
-
+@inline
 function even(p: usize): v128 {
   return v128.shuffle<f32>(v128.load(p), v128.load(p, 16), 0, 2, 4, 6);
 }
 
 /** Elements 1, 5, 9 and 13 of sixteen. */
 // @ts-ignore: decorator
-
+@inline
 function second(p: usize): v128 {
   return v128.shuffle<f32>(
     v128.shuffle<f32>(v128.load(p), v128.load(p, 16), 1, 5, 1, 5),
@@ -82,7 +82,7 @@ function second(p: usize): v128 {
 
 /** Codes of four values in units of the scale. */
 // @ts-ignore: decorator
-
+@inline
 function codes4(
   x: v128,
   t7: v128,
@@ -217,7 +217,7 @@ export function levelOf(x: f32): f32 {
 
 /** Sum of squares of a vector, each weighted if `weight` is not 0, added to `sum`. */
 // @ts-ignore: decorator
-
+@inline
 export function addSquares(sum: v128, d: v128, weight: usize): v128 {
   let e = f32x4.mul(d, d);
   if (weight) e = f32x4.mul(e, v128.load(weight));

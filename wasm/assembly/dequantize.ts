@@ -11,7 +11,55 @@ import { unpackCodes } from "./pack";
 /** Codes that are unpacked at once. */
 const RUN: u32 = 4096;
 
-/** `out = levels[code] * scale (+ bias)` or `from` less that, rounded as written, for `n` codes. */
+/** The low half of a byte, loaded before a loop; why, `codebook.ts` says. */
+const NIBBLE: usize = memory.data<i32>([0x0f0f0f0f]);
+
+/** Scales the levels of sixteen codes, or takes them from sixteen values, rounded as written. */
+// @ts-ignore: decorator
+@inline
+function decode16(
+  c: v128,
+  p0: v128,
+  p1: v128,
+  p2: v128,
+  p3: v128,
+  s: v128,
+  b: v128,
+  affine: bool,
+  from: usize,
+  out: usize,
+): void {
+  const b0 = i8x16.relaxed_swizzle(p0, c);
+  const b1 = i8x16.relaxed_swizzle(p1, c);
+  const b2 = i8x16.relaxed_swizzle(p2, c);
+  const b3 = i8x16.relaxed_swizzle(p3, c);
+  const l01 = low8(b0, b1);
+  const l23 = low8(b2, b3);
+  const h01 = high8(b0, b1);
+  const h23 = high8(b2, b3);
+  let x0 = f32x4.mul(s, low16(l01, l23));
+  let x1 = f32x4.mul(s, high16(l01, l23));
+  let x2 = f32x4.mul(s, low16(h01, h23));
+  let x3 = f32x4.mul(s, high16(h01, h23));
+  if (affine) {
+    x0 = f32x4.add(x0, b);
+    x1 = f32x4.add(x1, b);
+    x2 = f32x4.add(x2, b);
+    x3 = f32x4.add(x3, b);
+  }
+  if (from) {
+    x0 = f32x4.sub(v128.load(from), x0);
+    x1 = f32x4.sub(v128.load(from, 16), x1);
+    x2 = f32x4.sub(v128.load(from, 32), x2);
+    x3 = f32x4.sub(v128.load(from, 48), x3);
+  }
+  v128.store(out, x0);
+  v128.store(out, x1, 16);
+  v128.store(out, x2, 32);
+  v128.store(out, x3, 48);
+}
+
+/** `out = levels[code] * scale (+ bias)` or `from` less that for `n` codes, one a byte. */
 function decode(
   codes: usize,
   n: u32,
@@ -31,36 +79,8 @@ function decode(
   const wide = codes + (n & ~15);
   const end = codes + n;
   for (; codes < wide; codes += 16, out += 64) {
-    const c = v128.load(codes);
-    const b0 = i8x16.relaxed_swizzle(p0, c);
-    const b1 = i8x16.relaxed_swizzle(p1, c);
-    const b2 = i8x16.relaxed_swizzle(p2, c);
-    const b3 = i8x16.relaxed_swizzle(p3, c);
-    const l01 = low8(b0, b1);
-    const l23 = low8(b2, b3);
-    const h01 = high8(b0, b1);
-    const h23 = high8(b2, b3);
-    let x0 = f32x4.mul(s, low16(l01, l23));
-    let x1 = f32x4.mul(s, high16(l01, l23));
-    let x2 = f32x4.mul(s, low16(h01, h23));
-    let x3 = f32x4.mul(s, high16(h01, h23));
-    if (affine) {
-      x0 = f32x4.add(x0, b);
-      x1 = f32x4.add(x1, b);
-      x2 = f32x4.add(x2, b);
-      x3 = f32x4.add(x3, b);
-    }
-    if (from) {
-      x0 = f32x4.sub(v128.load(from), x0);
-      x1 = f32x4.sub(v128.load(from, 16), x1);
-      x2 = f32x4.sub(v128.load(from, 32), x2);
-      x3 = f32x4.sub(v128.load(from, 48), x3);
-      from += 64;
-    }
-    v128.store(out, x0);
-    v128.store(out, x1, 16);
-    v128.store(out, x2, 32);
-    v128.store(out, x3, 48);
+    decode16(v128.load(codes), p0, p1, p2, p3, s, b, affine, from, out);
+    if (from) from += 64;
   }
   for (; codes < end; codes++, out += 4) {
     const at = planes + load<u8>(codes);
@@ -78,8 +98,37 @@ function decode(
   }
 }
 
-// @ts-ignore: decorator
+/** As {@linkcode decode} for codes of four bits as they are stored, a multiple of sixteen. */
+function decodeNibbles(
+  codes: usize,
+  n: u32,
+  scale: f32,
+  bias: f32,
+  affine: bool,
+  planes: usize,
+  high: bool,
+  from: usize,
+  out: usize,
+): void {
+  const p0 = v128.load(planes);
+  const p1 = v128.load(planes, 16);
+  const p2 = v128.load(planes, 32);
+  const p3 = v128.load(planes, 48);
+  const s = f32x4.splat(scale);
+  const b = f32x4.splat(bias);
+  const nibble = v128.load32_splat(NIBBLE);
+  for (const end = codes + (n >> 1); codes < end; codes += 8, out += 64) {
+    const bytes = v128.load64_zero(codes);
+    const lows = v128.and(bytes, nibble);
+    const highs = v128.and(i16x8.shr_u(bytes, 4), nibble);
+    const c = high ? low8(highs, lows) : low8(lows, highs);
+    decode16(c, p0, p1, p2, p3, s, b, affine, from, out);
+    if (from) from += 64;
+  }
+}
 
+// @ts-ignore: decorator
+@inline
 function low8(a: v128, b: v128): v128 {
   return v128.shuffle<u8>(
     a,
@@ -104,7 +153,7 @@ function low8(a: v128, b: v128): v128 {
 }
 
 // @ts-ignore: decorator
-
+@inline
 function high8(a: v128, b: v128): v128 {
   return v128.shuffle<u8>(
     a,
@@ -129,13 +178,13 @@ function high8(a: v128, b: v128): v128 {
 }
 
 // @ts-ignore: decorator
-
+@inline
 function low16(a: v128, b: v128): v128 {
   return v128.shuffle<u16>(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
 }
 
 // @ts-ignore: decorator
-
+@inline
 function high16(a: v128, b: v128): v128 {
   return v128.shuffle<u16>(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
 }
@@ -175,18 +224,16 @@ export function dequantize(
   const runs = (line + RUN - 1) / RUN;
   const dense = outStride == <usize> cols << 2 &&
     (from == 0 || fromStride == outStride);
+  // Four bits need not be unpacked first where everything starts and ends at a multiple of sixteen codes.
+  const nibbles = bits == 4 && ((block | line) & 15) == 0 &&
+    (dense || (cols & 15) == 0);
   const end = share(lines * runs, part + 1, parts);
   for (let r = share(lines * runs, part, parts); r < end; r++) {
     const i = r / runs;
     const start = r % runs * RUN;
     const stop = min(line, start + RUN);
-    unpackCodes(
-      codes + <usize> i * lineBytes + <usize> (start >> 3) * bits,
-      stop - start,
-      bits,
-      high,
-      scratch,
-    );
+    const packed = codes + <usize> i * lineBytes + <usize> (start >> 3) * bits;
+    if (!nibbles) unpackCodes(packed, stop - start, bits, high, scratch);
     let blockIndex = start / block;
     let blockEnd = (blockIndex + 1) * block;
     let row = flat ? start / cols : i;
@@ -196,16 +243,18 @@ export function dequantize(
       let n = min(stop, blockEnd) - e;
       if (!dense) n = min(n, cols - col);
       const at = <usize> (i * lineBlocks + blockIndex) << 2;
-      decode(
-        scratch + (e - start),
-        n,
-        load<f32>(scales + at),
-        affine ? load<f32>(biases + at) : 0,
-        affine,
-        planes,
-        from ? from + <usize> row * fromStride + (<usize> col << 2) : 0,
-        out + <usize> row * outStride + (<usize> col << 2),
-      );
+      const scale = load<f32>(scales + at);
+      const bias: f32 = affine ? load<f32>(biases + at) : 0;
+      const offset = <usize> col << 2;
+      const x = from ? from + <usize> row * fromStride + offset : 0;
+      const y = out + <usize> row * outStride + offset;
+      if (nibbles) {
+        decodeNibbles(
+          packed + (e - start >> 1), n, scale, bias, affine, planes, high, x, y,
+        );
+      } else {
+        decode(scratch + (e - start), n, scale, bias, affine, planes, x, y);
+      }
       e += n;
       // With dense rows the column may run past the row: the address is the same.
       col += n;

@@ -6,7 +6,7 @@ import { STEP, TILE_COLS, TILE_ROWS } from "./gemm_micro";
 
 /** Stores the transpose of four vectors, with `gap` bytes between the starts of its rows. */
 // @ts-ignore: decorator
-
+@inline
 function storeTransposed(
   p: usize,
   gap: usize,

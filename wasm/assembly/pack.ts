@@ -13,7 +13,7 @@
 
 /** Eight codes, one a byte, as `8 * bits` bits. */
 // @ts-ignore: decorator
-
+@inline
 function pack8(x: u64, bits: u32, high: bool): u64 {
   if (bits == 4) {
     x = high
@@ -34,7 +34,7 @@ function pack8(x: u64, bits: u32, high: bool): u64 {
 
 /** The reverse of {@linkcode pack8}; higher bits of `x` are ignored. */
 // @ts-ignore: decorator
-
+@inline
 function unpack8(x: u64, bits: u32, high: bool): u64 {
   if (bits == 4) {
     x &= 0xffffffff;

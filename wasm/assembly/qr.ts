@@ -82,7 +82,7 @@ export function gram(args: usize, part: u32, parts: u32): void {
 
 /** Row operation `x += f * y` on `n` (even) values. */
 // @ts-ignore: decorator
-
+@inline
 function axpy(x: usize, f: f64, y: usize, n: u32): void {
   const s = f64x2.splat(f);
   for (const end = x + (<usize> n << 3); x < end; x += 16, y += 16) {

@@ -50,7 +50,7 @@ let low: f32 = 0;
 let high: f32 = 0;
 
 // @ts-ignore: decorator
-
+@inline
 function reciprocal(scale: f32): f32 {
   return 1 / (abs(scale) < TINY ? TINY : scale);
 }
@@ -264,7 +264,7 @@ export function chooseScale(w: usize, n: u32, weight: usize, rule: u32): void {
 
 /** Sixteen 32-bit codes as bytes. */
 // @ts-ignore: decorator
-
+@inline
 function storeCodes(
   out: usize,
   c0: v128,
@@ -320,7 +320,7 @@ function encodeAffine(
 
 /** The pseudo-minimum and -maximum turn NaN into 0, so that the conversion is exact on every machine. */
 // @ts-ignore: decorator
-
+@inline
 function affine4(x: v128, b: v128, inv: v128, zero: v128, most: v128): v128 {
   const q = f32x4.mul(f32x4.sub(x, b), inv);
   return i32x4.relaxed_trunc_f32x4_s(

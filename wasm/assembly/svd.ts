@@ -16,14 +16,14 @@ const ORTHOGONAL: f64 = 1e-9;
 
 /** Whether vectors of squared lengths `p` and `q` with the product `h` need no turn. */
 // @ts-ignore: decorator
-
+@inline
 export function isOrthogonal(h: f64, p: f64, q: f64): bool {
   return h * h <= ORTHOGONAL * ORTHOGONAL * p * q;
 }
 
 /** Tangent of the smaller angle that makes them orthogonal. */
 // @ts-ignore: decorator
-
+@inline
 export function tangent(h: f64, p: f64, q: f64): f64 {
   const d = p - q;
   const root = sqrt(d * d + 4 * h * h);

@@ -10,7 +10,7 @@ import { share, word } from "./args";
 
 /** `x . y` over bytes `from` to `line`, both rows. */
 // @ts-ignore: decorator
-
+@inline
 function dot(x: usize, y: usize, from: usize, line: usize): f64 {
   let s = f64x2.splat(0);
   for (let at = from; at < line; at += 16) {
@@ -21,14 +21,14 @@ function dot(x: usize, y: usize, from: usize, line: usize): f64 {
 
 /** Address of element `j` of a row. */
 // @ts-ignore: decorator
-
+@inline
 function at(row: usize, j: u32): usize {
   return row + (<usize> j << 3);
 }
 
 /** Byte offset of the even column at or before `j`. */
 // @ts-ignore: decorator
-
+@inline
 function evenFrom(j: u32): usize {
   return <usize> (j & ~1) << 3;
 }

@@ -393,7 +393,7 @@ function reduceBelow(
 }
 
 // @ts-ignore: decorator
-
+@inline
 function subtract(o: usize, c0: v128, c1: v128): void {
   v128.store(o, f64x2.sub(v128.load(o), c0));
   v128.store(o, f64x2.sub(v128.load(o, 16), c1), 16);

@@ -148,11 +148,38 @@ for (const name of DEVICES) {
     using device = await openDevice(name);
     for (const [rows, cols] of [[20, 13], [13, 20], [1, 7], [7, 1], [1, 1]]) {
       const rank = Math.min(rows, cols);
-      const e = normalMatrix(new Random(5), rows, cols);
       using truncator = randomizedTruncator(device, { rows, cols, rank });
-      for (let call = 0; call < 2; call++) {
+      for (let call = 0; call < 3; call++) {
+        const e = normalMatrix(new Random(call), rows, cols);
         const { left } = await factor(device, truncator, { e, rank });
         assert.ok(left <= 1e-10 * energy(e.data), `${rows} x ${cols}: ${left}`);
+      }
+    }
+  });
+
+  Deno.test(`randomised truncation on ${name} near full rank is exact`, async () => {
+    using device = await openDevice(name);
+    for (const [rows, cols] of [[20, 13], [13, 20], [12, 12]]) {
+      using truncator = randomizedTruncator(device, { rows, cols, rank: 6 });
+      for (let call = 0; call < 3; call++) {
+        const e = normalMatrix(new Random(call), rows, cols);
+        const { left } = await factor(device, truncator, { e, rank: 6 });
+        assertAllClose([left], [await optimum(device, e, 6)], { rtol: 1e-4 });
+      }
+    }
+  });
+
+  Deno.test(`a randomised truncator on ${name} recovers from a matrix short of rank`, async () => {
+    using device = await openDevice(name);
+    const shape = { rows: 40, cols: 30 };
+    const values = Array.from({ length: 30 }, (_, i) => 1 / (i + 1));
+    for (const rank of [0, 2, 4]) {
+      using truncator = randomizedTruncator(device, { ...shape, rank: 4 });
+      for (const kept of [rank, 30]) {
+        const e = withSpectrum(new Random(6), values.slice(0, kept), shape);
+        const { s } = await factor(device, truncator, { e, rank: 4 });
+        const wanted = [...values.slice(0, Math.min(kept, 4)), 0, 0, 0, 0];
+        assertAllClose(s, wanted.slice(0, 4), { atol: 2e-3 });
       }
     }
   });

@@ -60,6 +60,7 @@ Deno.test("LoftQ's fractional bits: the first layers at 4 bits, the others at 2"
   assert.equal(count(40, 2.25), 5);
   assert.equal(count(30, 2.2), 3);
   assert.equal(count(5, 2.5), 1);
+  assert.equal(count(7, 2.5), 1);
   assert.equal(count(7, 4), 7);
   assert.equal(count(7, 2), 0);
   const kinds = formats(llama(32), { mixed: "bits=3" });
