@@ -155,6 +155,11 @@ function readOptions(args: Parsed): InitOptions {
   if ((metric ?? "identity") === "identity" && args.text("moments")) {
     throw new UsageError("--moments needs --metric diag or full");
   }
+  for (const name of ["format", "block", "scale", "mixed"]) {
+    if (args.text("base") && args.text(name)) {
+      throw new UsageError(`--base keeps its formats, got --${name}`);
+    }
+  }
   return {
     method,
     format: args.choice("format", FORMAT_NAMES) ?? "nf4",

@@ -21,6 +21,17 @@ import type { InitReport } from "./report.ts";
 /** The file that marks a folder as loqa's own. */
 export const REPORT_FILE = "loqa.json";
 
+/** The file that tells how far an unfinished run is safe. */
+export const JOURNAL_FILE = "journal.json";
+
+function placeOf(out: string): string {
+  return out.replace(/[\\/]+$/, "");
+}
+
+function replacedPath(place: string): string {
+  return `${place}.replaced`;
+}
+
 /**
  * The folder to write in until `out` is whole, `OUT.partial`; emptied unless `resume`.
  *
@@ -30,11 +41,15 @@ export async function prepareOutput(
   out: string,
   resume: boolean,
 ): Promise<string> {
-  const place = out.replace(/[\\/]+$/, "");
+  const place = placeOf(out);
   if (/(^|[\\/])\.{0,2}$/.test(place)) {
     throw new RangeError(
       `Cannot write to ${out}: wanted the name of a folder`,
     );
+  }
+  // A crash between the two renames of `finish` leaves the old result beside its place.
+  if (!await exists(place) && await exists(replacedPath(place))) {
+    await rename(replacedPath(place), place);
   }
   const kind = await kindOf(place);
   if (kind !== undefined) {
@@ -86,12 +101,13 @@ export async function finish(
     json(adapterConfig),
   );
   await writeFileAtomic(joinPath(partial, REPORT_FILE), json(report));
-  await remove(joinPath(partial, "journal.json"));
 
-  const place = out.replace(/[\\/]+$/, "");
-  const replaced = `${place}.replaced`;
+  const place = placeOf(out);
+  const replaced = replacedPath(place);
   await remove(replaced);
   if (await exists(place)) await rename(place, replaced);
   await rename(partial, place);
+  // Only now: until the folder is in its place, a run that resumes wants it.
+  await remove(joinPath(place, JOURNAL_FILE));
   await remove(replaced);
 }

@@ -35,7 +35,7 @@ import {
 } from "./journal.ts";
 import { chooseBackbone, planTargets, storedBits } from "./layers.ts";
 import type { InitOptions, RunOptions } from "./options.ts";
-import { finish, prepareOutput } from "./output.ts";
+import { finish, JOURNAL_FILE, prepareOutput } from "./output.ts";
 import { type InitReport, mean } from "./report.ts";
 import { matrixModules, targetModuleNames, taskType } from "./targets.ts";
 import { Work } from "./work.ts";
@@ -102,7 +102,7 @@ export async function init(
 
   const partial = await prepareOutput(out, run.resume ?? false);
   const paths = {
-    journal: joinPath(partial, "journal.json"),
+    journal: joinPath(partial, JOURNAL_FILE),
     backbone: joinPath(partial, "backbone/model.safetensors"),
     adapter: joinPath(partial, "adapter/adapter_model.safetensors"),
   };

@@ -226,6 +226,7 @@ async function run(
         seed,
         // A single iteration has no later ones to make up for a rough start.
         steps: iterations === 1 ? 6 : 2,
+        warmSteps: iterations > 3 ? 1 : 3,
       }),
   );
 

@@ -74,7 +74,7 @@ async function peakRow(settings: Settings, threads: number): Promise<number> {
     figure: `FMA peak, 128-bit, ${plural(threads)}`,
     unit: "GFLOP/s",
     ours: async () => work.flops / await work.run(FILL) / 1e9,
-    rounds: 5,
+    rounds: 9,
   });
   settings.onRow(row);
   return Math.max(...row.runs);
