@@ -42,7 +42,7 @@ export const TABLES = 2048;
 const SLACK = 256;
 
 /** Looks at a word of shared memory before a thread goes to sleep: some tens of microseconds. */
-const SPINS = 4000;
+const SPINS = 60000;
 
 /** The most parts of a job: what the claim word can hold. */
 export const MAX_PARTS = 0xfff;

@@ -101,9 +101,8 @@ export function exactTruncator(
  *
  * A subspace `V[n, l]`, `l = rank + oversample`, is improved by a Chebyshev filter: `T_d(2G/b - I) V` leaves what lies in
  * `[0, b]` within ±1 and lets the rest grow like cosh, which tells a flat spectrum apart in far fewer products than
- * powers of `G` do. `b` is taken from the singular values found last: at the first call those of a random subspace
- * after one power step (at the price of a second readback), later those of the call before, whose right singular
- * vectors are the start. Either ends with `Y = E V = Q R` and the small SVD of `R[l, l]` on the host.
+ * powers of `G` do. `b` comes from what is known of the spectrum: at the first call from a power step on a random
+ * subspace (at the price of a second readback), later from the call before, whose subspace is the start. Either ends with `Y = E V = Q R` and the small SVD of `R[l, l]` on the host.
  *
  * @throws {RangeError} If the rank does not fit the shape.
  */
@@ -122,7 +121,6 @@ export function randomizedTruncator(
   // The subspace and the one before it in the recurrence; they trade places with every step.
   let v = alloc(cols, l);
   let spare = alloc(cols, l);
-  const rotation = alloc(l, l);
   const identity = alloc(l, l);
   device.write(identity.buffer, identityValues(l));
   const toB = alloc(l, rank);
@@ -144,19 +142,17 @@ export function randomizedTruncator(
   }
 
   /**
-   * `v = T_degree(2G/b - I) v`, orthonormalised as often as f32 needs it, with `b` so many times the smallest squared
-   * singular value known.
+   * `v = T_degree(2G/b - I) v` for the bound b, orthonormalised as often as f32 needs it. `top` is about the largest
+   * eigenvalue of G.
    */
   function filter(
     e: Mat,
-    { degree, slack, values }: {
+    { degree, top, bound: b }: {
       degree: number;
-      slack: number;
-      values: Float64Array;
+      top: number;
+      bound: number;
     },
   ): void {
-    const top = values[0] ** 2;
-    const b = slack * values[l - 1] ** 2;
     if (l === Math.min(rows, cols) || !(b > SHORT ** 2 * top)) {
       // Nothing lies beyond the subspace: there is no flat part to tell apart, and what is below b is wanted.
       product(e, 1, false);
@@ -185,10 +181,8 @@ export function randomizedTruncator(
     }
   }
 
-  /** `y = E v = Q R` and the small SVD of R. */
-  async function project(e: Mat): Promise<SmallSvd> {
-    gemm({ a: e, b: v, c: y });
-    qr({ y, r });
+  /** The small SVD of the triangle that `qr` left. */
+  async function readSmall(): Promise<SmallSvd> {
     return smallSvd(await readF32(device, r.buffer, 0, l * l), l);
   }
 
@@ -196,25 +190,32 @@ export function randomizedTruncator(
     async factor(e, { b, a, gain = 1 }) {
       // A subspace short of rank cannot grow; the next matrix may need it to.
       if (found && found.values[l - 1] > SHORT * found.values[0]) {
-        const { values } = found;
-        filter(e, { degree: warmSteps, slack: WARM_SLACK, values });
+        filter(e, {
+          degree: warmSteps,
+          top: found.values[0] ** 2,
+          bound: WARM_SLACK * found.values[l - 1] ** 2,
+        });
       } else {
         device.write(v.buffer, start(cols * l, seed));
         qr({ y: v, r });
         product(e, 1, false);
         qr({ y: v, r });
-        const { values } = await project(e);
-        filter(e, { degree: steps, slack: COLD_SLACK, values });
+        // V was orthonormal, so that the values of R in G V = Q R tell those of G.
+        const { values } = await readSmall();
+        filter(e, {
+          degree: steps,
+          top: values[0],
+          bound: COLD_SLACK * values[l - 1],
+        });
       }
-      found = await project(e);
-      device.write(rotation.buffer, Float32Array.from(found.vectors));
+      gemm({ a: e, b: v, c: y });
+      qr({ y, r });
+      found = await readSmall();
       const factors = balance(found, { l, rank, gain });
       device.write(toB.buffer, factors.toB);
       device.write(toA.buffer, factors.toA);
       gemm({ a: y, b: toB, c: b });
       gemm({ a: toA, b: v, c: a, transA: true, transB: true });
-      gemm({ a: v, b: rotation, c: spare });
-      [v, spare] = [spare, v];
       return found.values.slice(0, rank);
     },
     [Symbol.dispose]: () => memory.dispose(),
@@ -224,8 +225,8 @@ export function randomizedTruncator(
 /** Of the largest singular value: what f32 cannot tell from zero. */
 const SHORT = 1e-6;
 
-/** Singular values found in a random subspace are too small; the bound may lie a little above the last. */
-const COLD_SLACK = 1.2;
+/** What a random subspace shows of a flat spectrum lies well below its top, so the bound lies above the least of it. */
+const COLD_SLACK = 2;
 
 /**
  * From one LoftQ iteration to the next the directions about the smallest singular value kept change, and a subspace that

@@ -91,15 +91,23 @@ def load(path: str, most: int) -> int:
     return sum(w.numel() for w in weights[path])
 
 
+def round_to_nf4(w: torch.Tensor) -> torch.Tensor:
+    """nf4 there and back in torch's own operations, which on a CPU is many times as fast as bitsandbytes."""
+    levels = bnb.get_4bit_type("nf4", device="cpu")
+    blocks = w.reshape(-1, 64)
+    scales = blocks.abs().amax(dim=1, keepdim=True)
+    codes = torch.bucketize(blocks / scales, (levels[1:] + levels[:-1]) / 2)
+    return (levels[codes] * scales).reshape(w.shape)
+
+
 def loftq(path: str, rank: int, iterations: int, how: str) -> dict:
-    """PEFT's loop, with bitsandbytes' quantiser on the CPU, over all linear layers."""
+    """PEFT's loop over all linear layers, with the fastest quantiser that torch has."""
     began, square = time.perf_counter(), 0.0
     own = 0.0
     for w in weights[path]:
         residual = w
         for _ in range(iterations):
-            packed, state = bnb.quantize_4bit(residual, blocksize=64, quant_type="nf4", compress_statistics=False)
-            q = bnb.dequantize_4bit(packed, state)
+            q = round_to_nf4(residual)
             b, a = low_rank(w - q, rank, how)
             product = b @ a
             residual = w - product
