@@ -15,8 +15,8 @@ const K_BLOCK = 320;
 /** Bytes of packed columns that should stay in a thread's L2 cache. */
 const PACKED_BYTES = 1 << 19;
 
-/** Rows or columns of a part of a product, at least. */
-const LEAST_SIDE = 96;
+/** Rows or columns of a part of a product, if there are more parts than threads. */
+const LEAST_SIDE = 384;
 
 /** Scratch memory that a thread keeps a partial tile in. */
 const TILE_BYTES = 192;
@@ -37,10 +37,10 @@ export function gemm(
   const blocks = Math.max(1, Math.ceil(panels * kBlock * 32 / PACKED_BYTES));
   const nBlock = Math.ceil(panels / blocks) * 8;
   const scratchBytes = TILE_BYTES + kBlock * 20 + nBlock * kBlock * 4;
-  // Every part packs the shorter side anew: let it be worth it.
+  // Every part packs the shorter side anew, which costs as much as the products of some dozens of rows.
   const parts = Math.min(
     memory.parts(m * n * k, 1 << 18),
-    Math.ceil(Math.max(m, n) / LEAST_SIDE),
+    Math.max(kernels.threads, Math.ceil(Math.max(m, n) / LEAST_SIDE)),
   );
   kernels.run("gemm", parts, [
     m,

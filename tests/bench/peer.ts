@@ -42,7 +42,12 @@ export class Peer implements AsyncDisposable {
     await this.#writer.write(line);
     while (!this.#rest.includes("\n")) {
       const { value, done } = await this.#reader.read();
-      if (done) throw new Error("Cannot ask the peers: peers.py has ended");
+      if (done) {
+        const { code, signal } = await this.#child.status;
+        throw new Error(
+          `Cannot ask the peers: peers.py has ended (${signal ?? code})`,
+        );
+      }
       this.#rest += value;
     }
     const end = this.#rest.indexOf("\n");
@@ -62,8 +67,9 @@ export class Peer implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#writer.close();
-    await this.#reader.cancel();
+    // Both fail where the process has ended already.
+    await this.#writer.close().catch(() => {});
+    await this.#reader.cancel().catch(() => {});
     await this.#child.status;
   }
 }
