@@ -41,7 +41,10 @@ export const TABLES = 2048;
 /** Room behind the last buffer: kernels read whole vectors, and up to five values past a matrix. */
 const SLACK = 256;
 
-/** Looks at a word of shared memory before a thread goes to sleep: some tens of microseconds. */
+/**
+ * Looks at a word of shared memory before a thread goes to sleep: some tenths of a millisecond, which
+ * outlasts what the caller does between two jobs.
+ */
 const SPINS = 60000;
 
 /** The most parts of a job: what the claim word can hold. */
