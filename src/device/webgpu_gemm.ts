@@ -26,6 +26,7 @@ import type { Source } from "../../gpu/shaders/gemm_text.ts";
 import { checkGemm, checkRowSquares, checkScaleColumns } from "./check.ts";
 import type { GemmBatch, Mat, Operations } from "./device.ts";
 import { chooseTile, shareOut } from "./webgpu_gemm_tiles.ts";
+import { part, rowTiles, same } from "./webgpu_map.ts";
 import type { WebGpuMemory } from "./webgpu_memory.ts";
 
 type GemmArgs = Parameters<Operations["gemm"]>[0];
@@ -44,25 +45,6 @@ const MOST_INNER = 2 ** 17;
 
 /** Where a split falls: a multiple of this, if there is one. */
 const SPLIT = 64;
-
-/** Whether two matrices of the same shape are one and the same. */
-function same(x: Mat, y: Mat): boolean {
-  return x.buffer === y.buffer && x.offset === y.offset &&
-    x.stride === y.stride;
-}
-
-/** A part of a matrix. */
-function part(
-  x: Mat,
-  { row = 0, rows = x.rows, col = 0, cols = x.cols }: {
-    row?: number;
-    rows?: number;
-    col?: number;
-    cols?: number;
-  },
-): Mat {
-  return { ...x, rows, cols, offset: x.offset + row * x.stride + col };
-}
 
 /** A product with nothing left open, and a batch even for one. */
 interface Product {
@@ -351,7 +333,7 @@ export function rowSquares(
 ): void {
   checkRowSquares(args);
   const { out } = args;
-  const runs = pieces(memory, args.x).map(({ row, rows }) => {
+  const runs = rowTiles(memory, [args.x]).map(({ row, rows }) => {
     const x = memory.bind(part(args.x, { row, rows }));
     const { span, first } = memory.part(out, row * 4, rows * 4);
     return () =>
@@ -377,7 +359,7 @@ export function scaleColumns(
   const inPlace = same(args.x, args.out);
   const by = memory.part(args.by, 0, cols * 4);
   const widest = args.x.stride > args.out.stride ? args.x : args.out;
-  const runs = pieces(memory, widest).map(({ row, rows }) => {
+  const runs = rowTiles(memory, [widest]).map(({ row, rows }) => {
     const x = memory.bind(part(args.x, { row, rows }));
     const out = memory.bind(part(args.out, { row, rows }));
     return () =>
@@ -393,18 +375,4 @@ export function scaleColumns(
       });
   });
   memory.enqueue(() => runs.forEach((run) => run()));
-}
-
-/** Runs of rows that a binding reaches. */
-function pieces(
-  memory: WebGpuMemory,
-  { rows, cols, stride }: Mat,
-): { row: number; rows: number }[] {
-  const most = Math.floor((memory.context.mostBound / 4 - cols - 68) / stride);
-  const step = Math.max(1, Number.isFinite(most) ? most + 1 : rows);
-  const out: { row: number; rows: number }[] = [];
-  for (let row = 0; row < rows; row += step) {
-    out.push({ row, rows: Math.min(step, rows - row) });
-  }
-  return out;
 }

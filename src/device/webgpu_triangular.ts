@@ -18,23 +18,11 @@ import { checkCholesky, checkSolveRight } from "./check.ts";
 import { type DeviceBuffer, type Mat, mat, type Operations } from "./device.ts";
 import { cpuWork } from "./webgpu_cpu.ts";
 import { gemm } from "./webgpu_gemm.ts";
+import { part } from "./webgpu_map.ts";
 import type { WebGpuMemory } from "./webgpu_memory.ts";
 
 /** Columns that are updated at once: what lies above the diagonal is left out strip by strip. */
 const STRIP = 1024;
-
-/** The part of `x` from (`row`, `col`) on. */
-function part(
-  x: Mat,
-  { row = 0, col = 0, rows = x.rows - row, cols = x.cols - col }: {
-    row?: number;
-    col?: number;
-    rows?: number;
-    cols?: number;
-  },
-): Mat {
-  return { ...x, offset: x.offset + row * x.stride + col, rows, cols };
-}
 
 /** Cuts the rows of `x` into runs that one binding reaches. */
 function* runs(memory: WebGpuMemory, x: Mat): Generator<Mat & { row: number }> {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { assertConforms } from "../helpers/conformance.ts";
 import { OPERATIONS } from "../../src/device/device.ts";
 import { DEVICE_NAMES, openDevice } from "../../src/device/open.ts";
 import { gpuTest } from "../helpers/gpu.ts";
@@ -15,36 +16,13 @@ for (const { name, threads } of RUNS) {
   test(`conformance: ${name}, ${threads} threads`, async (t) => {
     using device = await openDevice(name, { threads });
     assert.equal(device.threads, threads);
-    using oracle = await openDevice("reference");
     for (const op of OPERATIONS) {
       const cases = TABLE.filter((row) => row.op === op);
       assert.ok(cases.length > 0, `no case for ${op}`);
-      await t.step(`${op}: ${cases.length} cases`, async () => {
-        const failures: string[] = [];
-        for (const row of cases) {
-          const before = device.memory.bytes;
-          using w = new Workspace(device);
-          using oracleWorkspace = new Workspace(oracle);
-          try {
-            await row.run({ device, w, oracle, oracleWorkspace });
-          } catch (error) {
-            failures.push(
-              `${row.name} [${row.why}]: ${
-                error instanceof Error ? error.message : error
-              }`,
-            );
-          }
-          w[Symbol.dispose]();
-          assert.equal(device.memory.bytes, before, `${row.name} leaks`);
-        }
-        assert.equal(
-          failures.length,
-          0,
-          `${failures.length} of ${cases.length} cases fail on ${device.description}:\n${
-            failures.slice(0, 20).join("\n")
-          }`,
-        );
-      });
+      await t.step(
+        `${op}: ${cases.length} cases`,
+        () => assertConforms(device, cases),
+      );
     }
 
     await t.step("memory: write and read in parts", async () => {

@@ -9,7 +9,7 @@ import { openReferenceDevice } from "../../src/device/reference.ts";
 import type { Case } from "../conformance/table.ts";
 import { Workspace } from "../conformance/workspace.ts";
 
-/** Runs `rows`; gives a line for each that does not hold. Only the operations of the rows are asked for. */
+/** Runs `rows`; gives a line for each that does not hold or leaves memory behind. Only the operations of the rows are asked for. */
 export async function failuresOf(
   device: PartialDevice,
   rows: readonly Case[],
@@ -18,6 +18,7 @@ export async function failuresOf(
   using oracle = await openReferenceDevice() as Device;
   const failures: string[] = [];
   for (const row of rows) {
+    const before = whole.memory.bytes;
     using w = new Workspace(whole);
     using oracleWorkspace = new Workspace(oracle);
     try {
@@ -25,6 +26,10 @@ export async function failuresOf(
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       failures.push(`${row.op} ${row.name} [${row.why}]: ${why}`);
+    }
+    w[Symbol.dispose]();
+    if (whole.memory.bytes !== before) {
+      failures.push(`${row.op} ${row.name} leaks`);
     }
   }
   return failures;
