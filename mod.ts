@@ -93,6 +93,8 @@ export {
   type PlanOptions,
 } from "./src/loftq/plan.ts";
 
+export * as qalora from "./src/qalora/qalora.ts";
+
 export type { ByteSink, ByteSource } from "./src/io/bytes.ts";
 export {
   blobSource,
@@ -132,6 +134,7 @@ export {
   type ModuleScaling,
   type ReadSettings,
 } from "./src/io/peft_config.ts";
+export type { Pooling, QaloraGroups } from "./src/io/peft_qalora.ts";
 export {
   bnbConfigBlock,
   type BnbConfigOptions,

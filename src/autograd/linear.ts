@@ -1,5 +1,5 @@
 /**
- * Linear layers: a weight that may be quantised and frozen, a bias, and LoRA factors, in one operation.
+ * Linear layers: a weight that may be quantised and frozen, a bias, and LoRA or QA-LoRA factors, in one operation.
  *
  * @module
  */
@@ -21,6 +21,8 @@ export interface LinearWeight {
   backward(device: Device, dy: Mat, args: { dx: Mat; add?: Mat }): void;
   /** The weight itself, where it is trained. */
   readonly parameter?: Parameter;
+  /** Inputs that share a scale and a bias, where the weight is quantised in affine groups along them. */
+  readonly group?: number;
 }
 
 /** A weight in f32. */
@@ -39,13 +41,25 @@ export function denseWeight(
   };
 }
 
+/**
+ * How products with quantised weights are computed: with values in f32, or, where the weight is affine in groups along its
+ * rows, with inputs and gradients rounded to 8 bits and the codes as they are.
+ */
+export type Compute = "f32" | "int8";
+
 /** A frozen quantised weight, decoded while it is multiplied by. */
-export function quantizedWeight(q: QuantMat): LinearWeight {
+export function quantizedWeight(
+  q: QuantMat,
+  compute: Compute = "f32",
+): LinearWeight {
+  const op = compute === "int8" ? "gemmInt8" : "gemmQuantized";
   return {
     rows: q.rows,
     cols: q.cols,
+    ...(q.spec.levels === null && q.spec.grouping === "row" &&
+      { group: q.block || q.cols }),
     forward: (device, x, { y, add }) =>
-      device.ops.gemmQuantized({
+      device.ops[op]({
         a: x,
         q,
         c: y,
@@ -53,7 +67,7 @@ export function quantizedWeight(q: QuantMat): LinearWeight {
         ...plus(add),
       }),
     backward: (device, dy, { dx, add }) =>
-      device.ops.gemmQuantized({ a: dy, q, c: dx, ...plus(add) }),
+      device.ops[op]({ a: dy, q, c: dx, ...plus(add) }),
   };
 }
 
@@ -61,16 +75,21 @@ function plus(add: Mat | undefined): { beta?: number; add?: Mat } {
   return add ? { beta: 1, add } : {};
 }
 
-/** LoRA factors of a linear layer: it adds `scaling * dropout(x) * Aᵀ * Bᵀ` (Hu et al., 2106.09685). */
+/**
+ * LoRA factors of a linear layer: it adds `scaling * dropout(x) * Aᵀ * Bᵀ` (Hu et al., 2106.09685), or with `group`
+ * QA-LoRA's `scaling * dropout(pool(x)) * Aᵀ * Bᵀ`, where `pool` sums the inputs of each group (Xu et al., 2309.14717).
+ */
 export interface LoraFactors {
-  /** `lora_A: [rank, in]`. */
+  /** `lora_A: [rank, in]`, or `[rank, ceil(in / group)]`. */
   readonly a: Mat;
   /** `lora_B: [out, rank]`. */
   readonly b: Mat;
   /** Factor of the product. */
   readonly scaling: number;
-  /** Share of the inputs that is dropped in training; 0 without. */
+  /** Share of the inputs, pooled ones with `group`, that is dropped in training; 0 without. */
   readonly dropout: number;
+  /** Inputs that are summed before A, for QA-LoRA; the last group may be short. */
+  readonly group?: number;
   /** Both factors, where they are trained. */
   readonly trained?: { readonly a: Parameter; readonly b: Parameter };
 }
@@ -92,6 +111,8 @@ export interface LinearLayer {
  * `y[m, out] = x[m, in] Wᵀ + bias + Σ scaling * dropout(x) Aᵀ Bᵀ + add[m, out]`.
  *
  * Backward: `dx = dy W + Σ scaling * (dy B) A`, `dA = scaling * (dy B)ᵀ x`, `dB = scaling * dyᵀ (x Aᵀ)`, `dW = dyᵀ x`.
+ * Factors with a group have `pool(x)` for `x`, made once for all factors of that group, and their part of `dx` spread over
+ * the groups.
  *
  * @throws {TypeError} If the features do not fit.
  */
@@ -110,8 +131,21 @@ export function linear(
   if (bias) {
     device.ops.addRow({ x: y.value, row: bias.value, out: y.value });
   }
-  const parts = lora.map((factors) => loraForward(tape, factors, { x, y }));
-  const saved = parts.flatMap(({ u }) => u.buffer);
+  const pooled = new Map<number, Mat>();
+  const inputsOf = (group: number | undefined): Mat => {
+    if (group === undefined) return x.value;
+    const found = pooled.get(group);
+    if (found) return found;
+    const out = tape.matrix(m, Math.ceil(weight.cols / group));
+    device.ops.poolColumns({ x: x.value, group, out });
+    pooled.set(group, out);
+    return out;
+  };
+  const parts = lora.map((factors) =>
+    loraForward(tape, factors, { x, inputs: inputsOf(factors.group), y })
+  );
+  const saved = [...parts.map(({ u }) => u), ...pooled.values()]
+    .map(({ buffer }) => buffer);
   tape.record(y, (dy) => {
     if (weight.parameter) {
       accumulateParameter(
@@ -147,15 +181,20 @@ export function linear(
 }
 
 interface LoraPart {
-  /** `dropout(x) Aᵀ`, `[m, rank]`. */
+  /** `dropout(inputs) Aᵀ`, `[m, rank]`. */
   readonly u: Mat;
   backward(dy: Mat): void;
 }
 
 function loraForward(
   tape: Tape,
-  { a, b, scaling, dropout, trained }: LoraFactors,
-  { x, y }: { x: Tensor; y: Tensor },
+  { a, b, scaling, dropout, group, trained }: LoraFactors,
+  { x, inputs, y }: {
+    x: Tensor;
+    /** The values of `x`, or sums over its groups. */
+    inputs: Mat;
+    y: Tensor;
+  },
 ): LoraPart {
   const { device } = tape;
   const { gemm } = device.ops;
@@ -166,9 +205,9 @@ function loraForward(
   const seed = drops ? tape.seed() : 0;
   /** Runs `use` with the inputs that were not dropped. */
   const withInputs = (use: (inputs: Mat) => void): void => {
-    if (!drops) return use(x.value);
+    if (!drops) return use(inputs);
     const kept = tape.matrix(m, a.cols);
-    device.ops.dropout({ x: x.value, out: kept, rate: dropout, seed });
+    device.ops.dropout({ x: inputs, out: kept, rate: dropout, seed });
     use(kept);
     tape.free(kept.buffer);
   };
@@ -210,14 +249,18 @@ function loraForward(
       }
       if (x.needsGradient) {
         tape.accumulate(x, (dx, add) => {
-          if (!drops) {
+          if (!drops && group === undefined) {
             gemm({ a: du, b: a, c: dx, ...plus(add) });
             return;
           }
           const part = tape.matrix(m, a.cols);
           gemm({ a: du, b: a, c: part });
-          device.ops.dropout({ x: part, out: part, rate: dropout, seed });
-          device.ops.combine({ x: part, y: add, out: dx });
+          if (drops) {
+            device.ops.dropout({ x: part, out: part, rate: dropout, seed });
+          }
+          if (group === undefined) {
+            device.ops.combine({ x: part, y: add, out: dx });
+          } else device.ops.spreadColumns({ x: part, group, out: dx, add });
           tape.free(part.buffer);
         });
       }

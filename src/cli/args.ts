@@ -65,6 +65,16 @@ export const COMMON: Options = {
   help: { short: "h", help: "this page" },
 };
 
+/** How products with quantised weights may be computed. */
+export const COMPUTES = ["f32", "int8"] as const;
+
+/** The option of verbs that only run a model. */
+export const COMPUTE: Options[string] = {
+  value: "NAME",
+  default: "int8 for a model merged by qalora, else f32",
+  help: "how products with int4, int3 and int2 are computed: f32 or int8",
+};
+
 /**
  * Parses the arguments after the verb.
  *

@@ -10,6 +10,8 @@ import { loadModel } from "../models/load.ts";
 import { VERSION } from "../version.ts";
 import {
   COMMON,
+  COMPUTE,
+  COMPUTES,
   optionHelp,
   type Options,
   parse,
@@ -41,6 +43,7 @@ const OPTIONS: Options = {
     multiple: true,
     help: "another adapter to put on the model",
   },
+  compute: COMPUTE,
   "no-adapter": { help: "leave out the adapter that belongs to the model" },
   ...COMMON,
 };
@@ -85,6 +88,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   await using loaded = await loadModel(device, path, {
     adapters: textsByName(args, "adapter"),
     own: !args.on("no-adapter"),
+    compute: args.choice("compute", COMPUTES),
     onProgress: (done) => progress.update(done, "loading the model"),
   });
   const tokenizer = await checkpointTokenizer(loaded.checkpoint);

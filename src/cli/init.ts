@@ -11,6 +11,7 @@ import { calibrate, calibrationSequences } from "../init/calibrate.ts";
 import { openMoments } from "../init/moments.ts";
 import { remove } from "../io/deno.ts";
 import { openCheckpoint } from "../io/open.ts";
+import { BASE_QUANTIZERS } from "../qalora/quantizer.ts";
 import { FORMAT_NAMES } from "../quant/formats.ts";
 import {
   COMMON,
@@ -31,35 +32,41 @@ const OPTIONS: Options = {
   method: {
     value: "NAME",
     default: "loftq",
-    help: "loftq, or qlora: quantise only, A at random, B zero",
+    help:
+      "loftq; qlora: quantise only, A at random, B zero; qalora: an adapter that merges into int4, int3, int2 exactly",
   },
   format: {
     value: "NAME",
-    default: "nf4",
+    default: "nf4; qalora: MODEL's own affine groups, else int4",
     help: "nf4 nf3 nf2, int4 int3 int2, or LoftQ's uniform4..2, clip4..2",
   },
   block: {
     value: "N",
     default: "64 (nf), 32 (int)",
-    help: "weights that share a scale; 0: the whole matrix or row",
+    help:
+      "weights that share a scale; 0: the whole matrix or row; qalora: 32, 64 or 128",
   },
   scale: {
     value: "RULE",
     default: "absmax (nf), minmax (int)",
-    help: "absmax, minmax, mse (searched), std, clip",
+    help:
+      "absmax, minmax, mse (searched), std, clip; qalora: minmax, mse, hqq, gptq (needs --metric full)",
+  },
+  biases: {
+    help: "calibrate the groups' biases (qalora, needs --metric diag or full)",
   },
   rank: { value: "R", default: "16", help: "rank of the adapter" },
   alpha: { value: "A", default: "the rank", help: "LoRA's alpha" },
   rslora: { help: "scale by alpha / sqrt(rank)" },
   iters: {
     value: "T",
-    default: "5",
-    help: "LoftQ's iterations; 0 is QLoRA's start",
+    default: "5; qalora: 0",
+    help: "LoftQ's iterations; 0 is LoRA's own start, B zero",
   },
   svd: {
     value: "NAME",
     default: "randomized",
-    help: "randomized, or exact (slow: a check)",
+    help: "randomized, or exact (slow: a check); not for qalora",
   },
   metric: {
     value: "NAME",
@@ -140,6 +147,8 @@ Writes DIR/backbone (the quantised model), DIR/adapter (for PEFT) and DIR/loqa.j
   loqa init SmolLM2-135M.gguf --format nf4 --rank 16 -o smol-nf4
   loqa init ./llama --format int2 --scale mse --rank 64 -o llama-2bit
   loqa init ./llama --format nf4 --metric full --calib wiki.txt -o llama-calibrated
+  loqa init SmolLM2-135M.Q4_1.gguf --method qalora -o smol-int4
+  loqa init ./llama --method qalora --format int3 --scale mse --biases --metric full --calib wiki.txt -o llama-int3
   loqa init hf:HuggingFaceTB/SmolLM2-135M --mixed "first=8:nf4,rest=nf2" -o smol-mixed
 
 Options:
@@ -147,7 +156,8 @@ ${optionHelp(OPTIONS)}
 `;
 
 function readOptions(args: Parsed): InitOptions {
-  const method = args.choice("method", ["loftq", "qlora"]) ?? "loftq";
+  const method = args.choice("method", ["loftq", "qlora", "qalora"]) ?? "loftq";
+  const qalora = method === "qalora";
   const rank = args.number("rank", { least: 1 }) ?? 16;
   const iterations = args.number("iters", { least: 0 });
   if (method === "qlora" && iterations) {
@@ -166,16 +176,45 @@ function readOptions(args: Parsed): InitOptions {
       throw new UsageError(`--base keeps its formats, got --${name}`);
     }
   }
+  const block = args.number("block", { least: 0 });
+  const biases = args.on("biases");
+  if (qalora) {
+    if (block !== undefined && ![32, 64, 128].includes(block)) {
+      throw new UsageError(
+        `--method qalora takes --block 32, 64 or 128, got ${block}`,
+      );
+    }
+    if (biases && (metric ?? "identity") === "identity") {
+      throw new UsageError("--biases needs --metric diag or full");
+    }
+    if (biases && iterations) {
+      throw new UsageError(
+        "--biases leaves nothing for iterations to find, got --iters",
+      );
+    }
+    if (args.text("svd")) {
+      throw new UsageError("--svd is for loftq, got --method qalora");
+    }
+    if (args.text("scale") === "gptq" && metric !== "full") {
+      throw new UsageError("--scale gptq needs --metric full");
+    }
+  } else if (biases) {
+    throw new UsageError("--biases needs --method qalora");
+  }
   return {
     method,
-    format: args.choice("format", FORMAT_NAMES) ?? "nf4",
-    block: args.number("block", { least: 0 }),
-    scale: args.choice("scale", ["absmax", "minmax", "mse", "std", "clip"]),
+    format: args.choice("format", FORMAT_NAMES) ??
+      (qalora ? undefined : "nf4"),
+    block,
+    scale: qalora
+      ? args.choice("scale", BASE_QUANTIZERS)
+      : args.choice("scale", ["absmax", "minmax", "mse", "std", "clip"]),
+    ...(qalora && { biases }),
     rank,
     alpha: args.number("alpha", { least: Number.MIN_VALUE, fraction: true }) ??
       rank,
     rslora: args.on("rslora"),
-    iterations: method === "qlora" ? 0 : iterations ?? 5,
+    iterations: method === "qlora" ? 0 : iterations ?? (qalora ? 0 : 5),
     svd: args.choice("svd", ["randomized", "exact"]),
     metric,
     mixed: args.text("mixed"),

@@ -62,6 +62,10 @@ interface AdapterReport {
   readonly ranks: readonly number[];
   readonly scalings: readonly number[];
   readonly parameters: number;
+  /** Inputs that QA-LoRA sums. */
+  readonly group?: number;
+  /** Fingerprint of the quantised weights that it belongs to. */
+  readonly base?: string;
   readonly targetModules: unknown;
   readonly baseModel: unknown;
 }
@@ -99,7 +103,9 @@ function modelReport({ format, config, tensors }: Checkpoint): ModelReport {
   };
 }
 
-function adapterReport({ modules, config }: Adapter): AdapterReport {
+function adapterReport(
+  { modules, config, settings }: Adapter,
+): AdapterReport {
   const list = [...modules.values()];
   const distinct = (values: readonly number[]) => [...new Set(values)];
   return {
@@ -110,6 +116,8 @@ function adapterReport({ modules, config }: Adapter): AdapterReport {
       (sum, m) => sum + m.rank * (m.inputs + m.outputs),
       0,
     ),
+    ...(settings.qalora && { group: settings.qalora.group }),
+    ...(settings.base !== undefined && { base: settings.base }),
     targetModules: config.target_modules ?? null,
     baseModel: config.base_model_name_or_path ?? null,
   };
@@ -148,7 +156,10 @@ ${columns(rows, every ? [3, 4] : [1, 2, 3, 4])}`;
 }
 
 function adapterText(report: AdapterReport): string {
-  return `LoRA adapter: ${report.modules} modules, rank ${
+  const kind = report.group === undefined
+    ? "LoRA adapter"
+    : `QA-LoRA adapter on sums of ${report.group} inputs`;
+  return `${kind}: ${report.modules} modules, rank ${
     report.ranks.join(", ")
   }, scaling ${report.scalings.map((s) => +s.toPrecision(6)).join(", ")}, ${
     report.parameters.toLocaleString("en")

@@ -43,9 +43,17 @@ const VERBS: Readonly<Record<string, Entry>> = {
     summary: "let a model write",
     load: () => import("./generate.ts"),
   },
+  export: {
+    summary: "write a model in the format of another runtime: GGUF, ONNX, …",
+    load: () => import("./export.ts"),
+  },
   inspect: {
     summary: "tell what a model, adapter or tensor file holds",
     load: () => import("./inspect.ts"),
+  },
+  plan: {
+    summary: "parameters, bytes and work of fine-tuning a model of any size",
+    load: () => import("./plan.ts"),
   },
   bench: {
     summary: "this machine's figures beside its limits",

@@ -4,13 +4,21 @@
  * @module
  */
 
-import { exists, remove } from "../io/deno.ts";
+import type { Device } from "../device/device.ts";
+import type { Checkpoint } from "../io/checkpoint.ts";
+import { exists, joinPath, remove, writeFileAtomic } from "../io/deno.ts";
 import { openCheckpoint } from "../io/open.ts";
 import { replaceFolder } from "../io/replace.ts";
-import { compareModels } from "../merge/compare.ts";
+import { compareModels, type ForwardDifference } from "../merge/compare.ts";
 import { mergeDense } from "../merge/dense.ts";
-import { findModel, readAdapterFolder } from "../models/open.ts";
+import { mergeExact, mergesExactly } from "../merge/exact.ts";
+import {
+  findModel,
+  type ModelPlace,
+  readAdapterFolder,
+} from "../models/open.ts";
 import { LLAMA_TYPES } from "../models/llama_config.ts";
+import type { AdapterModuleFactors } from "../nn/adapter.ts";
 import { VERSION } from "../version.ts";
 import { COMMON, optionHelp, type Options, parse, UsageError } from "./args.ts";
 import { openChosen, readDeviceOptions } from "./device.ts";
@@ -27,24 +35,100 @@ const OPTIONS: Options = {
   dtype: {
     value: "NAME",
     default: "bf16",
-    help: "bf16, f16 or f32: what the weights are rounded to",
+    help: "bf16, f16 or f32: what the weights are rounded to; not for QA-LoRA",
   },
   ...COMMON,
 };
 
 /** The page of `loqa merge --help`. */
 export const help =
-  `loqa merge DIR -o OUT: a dense model with the adapter added to its weights
+  `loqa merge DIR -o OUT: a model with the adapter added to its weights
 
-DIR is a folder that loqa wrote, or a model (with --adapter). OUT is a model in the Hugging Face layout.
-Quantised weights are decoded: the result is not low-bit. What rounding it cost is printed.
+DIR is a folder that loqa wrote, or a model (with --adapter).
+QA-LoRA on a base in affine groups: the adapter goes into the groups' biases. Codes and scales stay as they are, the merge is
+exact, and OUT is a folder as loqa init writes it, with a backbone and no adapter.
+Any other adapter: quantised weights are decoded, and OUT is a dense model in the Hugging Face layout. What rounding it cost
+is printed.
 
-  loqa merge smol-nf4 -o smol-merged
+  loqa merge smol-int4 -o smol-merged
+  loqa merge smol-nf4 -o smol-dense
   loqa merge SmolLM2-135M.gguf --adapter ./lora --dtype f32 -o smol-merged
 
 Options:
 ${optionHelp(OPTIONS)}
 `;
+
+/** What a merge works with. */
+interface Job {
+  readonly place: ModelPlace;
+  readonly checkpoint: Checkpoint;
+  readonly factors: readonly AdapterModuleFactors[];
+  readonly device: Device;
+  /** Folder to build the result in. */
+  readonly partial: string;
+  readonly out: string;
+  readonly signal: AbortSignal;
+  readonly onProgress: (done: number, text: string) => void;
+}
+
+/** A merge that is on the disk. */
+interface Done {
+  /** What the document says of it. */
+  readonly told: Readonly<Record<string, unknown>>;
+  /** Largest change of a weight by rounding; 0 where nothing is rounded. */
+  readonly maxDifference: number;
+  /** What a person is told of it. */
+  readonly line: string;
+}
+
+async function mergeGroups(job: Job): Promise<Done> {
+  const { place, checkpoint, out, partial } = job;
+  const { layers, base } = await mergeExact(checkpoint, {
+    ...job,
+    out: joinPath(partial, "backbone"),
+  });
+  const report = place.report ?? { model: place.model };
+  await writeFileAtomic(
+    joinPath(partial, "loqa.json"),
+    `${
+      JSON.stringify(
+        { ...report, out, base, merged: { version: VERSION, of: place.model } },
+        null,
+        2,
+      )
+    }\n`,
+  );
+  return {
+    told: { exact: true, base, layers },
+    maxDifference: 0,
+    line:
+      `exact: ${layers.length} layers merged into the biases of their groups, codes and scales are as they were`,
+  };
+}
+
+async function mergeWeights(
+  job: Job,
+  dtype: "bf16" | "f16" | "f32",
+): Promise<Done> {
+  const { checkpoint, partial } = job;
+  const layers = await mergeDense(checkpoint, { ...job, out: partial, dtype });
+  const error = Math.max(...layers.map((l) => l.error));
+  return {
+    told: { dtype, exact: false, layers },
+    maxDifference: Math.max(...layers.map((l) => l.maxDifference)),
+    line: `${layers.length} layers merged and rounded to ${dtype}: at most ${
+      (error * 100).toPrecision(2)
+    } % of a layer's weights lost`,
+  };
+}
+
+function forwardLine(forward: ForwardDifference): string {
+  return `over ${forward.tokens} tokens the scores differ by at most ${
+    forward.maxDifference.toPrecision(3)
+  } (${(forward.relative * 100).toPrecision(2)} % of their spread); ${
+    Math.round(forward.agreement * 100)
+  } % of the likeliest tokens agree`;
+}
 
 /** Runs the verb. */
 export async function run(argv: readonly string[]): Promise<number> {
@@ -57,7 +141,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   }
   const out = args.text("out")?.replace(/[\\/]+$/, "");
   if (!out) throw new UsageError("merge needs -o DIR");
-  const dtype = args.choice("dtype", ["bf16", "f16", "f32"]) ?? "bf16";
+  const dtype = args.choice("dtype", ["bf16", "f16", "f32"]);
   const began = performance.now();
   using progress = new Progress({ quiet: args.on("quiet") });
   return await interruptible(async (signal, started) => {
@@ -71,51 +155,51 @@ export async function run(argv: readonly string[]): Promise<number> {
         `Cannot write to ${out}: it is there already; wanted a new folder`,
       );
     }
-    using device = await openChosen(readDeviceOptions(args, progress));
     await using checkpoint = await openCheckpoint(place.model);
+    const factors = await readAdapterFolder(adapter, place);
+    const exact = await mergesExactly(checkpoint, factors);
+    if (exact && dtype) {
+      throw new UsageError(
+        `--dtype rounds, and ${path} is merged exactly; leave it out`,
+      );
+    }
+    using device = await openChosen(readDeviceOptions(args, progress));
     const partial = `${out}.partial`;
     await remove(partial);
     started();
-    const layers = await mergeDense(checkpoint, {
+    const job: Job = {
+      place,
+      checkpoint,
+      factors,
       device,
-      out: partial,
-      factors: await readAdapterFolder(adapter),
-      dtype,
+      partial,
+      out,
       signal,
       onProgress: (done, text) => progress.update(done, text),
-    });
+    };
+    const { told, maxDifference, line } = exact
+      ? await mergeGroups(job)
+      : await mergeWeights(job, dtype ?? "bf16");
     await replaceFolder(partial, out);
     const type = checkpoint.config.model_type;
-    const forward = LLAMA_TYPES.includes(String(type)) && !args.text("adapter")
-      ? await compareModels(device, { before: path, after: out })
+    const forward = LLAMA_TYPES.includes(String(type))
+      ? await compareModels(device, { before: path, after: out, adapter })
       : undefined;
-    const error = Math.max(...layers.map((l) => l.error));
     const report = {
       verb: "merge",
       version: VERSION,
       out,
-      dtype,
-      exact: false,
-      maxDifference: forward?.maxDifference ??
-        Math.max(...layers.map((l) => l.maxDifference)),
+      maxDifference: forward?.maxDifference ?? maxDifference,
       forward,
-      layers,
+      ...told,
       seconds: (performance.now() - began) / 1000,
     };
     progress[Symbol.dispose]();
     console.log(
-      args.on("json") ? JSON.stringify(report, null, 2) : [
-        `${layers.length} layers merged and rounded to ${dtype}: at most ${
-          (error * 100).toPrecision(2)
-        } % of a layer's weights lost`,
-        forward &&
-        `over ${forward.tokens} tokens the scores differ by at most ${
-          forward.maxDifference.toPrecision(3)
-        } (${(forward.relative * 100).toPrecision(2)} % of their spread); ${
-          Math.round(forward.agreement * 100)
-        } % of the likeliest tokens agree`,
-        `written: ${out}`,
-      ].filter(Boolean).join("\n"),
+      args.on("json")
+        ? JSON.stringify(report, null, 2)
+        : [line, forward && forwardLine(forward), `written: ${out}`]
+          .filter(Boolean).join("\n"),
     );
   });
 }

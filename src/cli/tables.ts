@@ -83,12 +83,22 @@ export function initTable(report: InitReport): string {
 
 ${columns(rows, [2, 3, 4, 5])}
 ${output}
-${summary.bitsPerWeight.toFixed(2)} bits a weight, ${
+${
+    report.kept === undefined
+      ? ""
+      : `Nothing was quantised: codes and scales are those of ${report.kept}.\n`
+  }${
+    report.group === undefined
+      ? ""
+      : `QA-LoRA: the adapter sees sums of ${report.group} inputs and ${
+        report.merged ? "is merged" : "merges"
+      } into the biases exactly.\n`
+  }${summary.bitsPerWeight.toFixed(2)} bits a weight, ${
     clock(summary.seconds)
   }, at most ${bytes(summary.peakBytes)} of memory.
 Written to ${out}: ${
     report.options.backbone === "none"
       ? ""
       : `backbone/ (${report.options.backbone}), `
-  }adapter/ (PEFT), loqa.json`;
+  }${report.merged ? "" : "adapter/ (PEFT), "}loqa.json`;
 }

@@ -10,6 +10,7 @@ import { SCHEDULES } from "../train/schedule.ts";
 import { TEMPLATES } from "../train/data/templates.ts";
 import {
   COMMON,
+  COMPUTES,
   numbersByName,
   optionHelp,
   type Options,
@@ -101,6 +102,11 @@ const OPTIONS: Options = {
   checkpointing: {
     help: "compute blocks again going backwards: less memory, slower",
   },
+  compute: {
+    value: "NAME",
+    default: "f32",
+    help: "int8: integer arithmetic for int4, int3 and int2 (faster), or f32",
+  },
   rank: { value: "R", default: "16", help: "rank of a new adapter (lora)" },
   alpha: { value: "A", default: "the rank", help: "its alpha" },
   rslora: { help: "its scale is alpha / sqrt(rank)" },
@@ -187,6 +193,7 @@ function readOptions(
     clip: args.number("clip", { least: 0, fraction: true }),
     dropout: args.number("dropout", share),
     checkpointing: args.on("checkpointing"),
+    compute: args.choice("compute", COMPUTES),
     order: args.choice("order", ["shuffle", "random", "sequential"]),
     template: args.choice("template", TEMPLATES),
     overflow: args.choice("overflow", ["truncate", "drop", "error"]),

@@ -55,6 +55,23 @@ export function checkColumnSums({ x, out }: Args<"columnSums">): void {
   wantBytes("columnSums: out", out, x.cols * 4);
 }
 
+/** Checks sums over groups of columns. */
+export function checkPoolColumns(
+  { x, group, out }: Args<"poolColumns">,
+): void {
+  wantWhole("poolColumns: group", group, { low: 1 });
+  want("poolColumns: out", out, x.rows, Math.ceil(x.cols / group));
+}
+
+/** Checks the backward of sums over groups of columns. */
+export function checkSpreadColumns(
+  { x, group, out, add }: Args<"spreadColumns">,
+): void {
+  wantWhole("spreadColumns: group", group, { low: 1 });
+  want("spreadColumns: x", x, out.rows, Math.ceil(out.cols / group));
+  if (add) want("spreadColumns: add", add, out.rows, out.cols);
+}
+
 /** Checks a look-up. */
 export function checkGatherRows(
   { table, ids, out }: Args<"gatherRows">,

@@ -227,6 +227,23 @@ export interface Operations extends NetworkOperations {
     add?: Mat;
   }): void;
 
+  /**
+   * As {@linkcode gemmQuantized}, with the left side rounded to 8 bits where the device has integer arithmetic for it and
+   * `q` is affine in groups along its rows: with `transQ`, each row of `a` by its groups, `a ≈ scale * byte` with
+   * `scale = max |a| / 127`; without, each row of `a` times the scales of a group of columns, in blocks of 64 inner indices.
+   * Codes are taken as they are, so that the rounding of `a` is the only error: at most half a step of each of its
+   * values (a step of the gradient is `max |a| * max scale / 127`). Other formats and shapes are multiplied in f32.
+   */
+  gemmInt8(args: {
+    a: Mat;
+    q: QuantMat;
+    c: Mat;
+    transQ?: boolean;
+    alpha?: number;
+    beta?: number;
+    add?: Mat;
+  }): void;
+
   /** `out[i] = Σ_j x[i, j]²`, one f32 a row in a buffer of `[m]`, each accumulated in a fixed order (f64 where the device has it). */
   rowSquares(args: { x: Mat; out: DeviceBuffer }): void;
 
@@ -266,6 +283,7 @@ export const OPERATIONS: readonly OperationName[] = [
   "quantize",
   "dequantize",
   "gemmQuantized",
+  "gemmInt8",
   "rowSquares",
   "scaleColumns",
   "qr",

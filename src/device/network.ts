@@ -82,6 +82,19 @@ export interface NetworkOperations {
     args: { x: Mat; out: DeviceBuffer; beta?: 0 | 1; square?: boolean },
   ): void;
 
+  /**
+   * `out[i, g] = Σ_j x[i, j]` over the columns of group `g`, `[g * group, (g + 1) * group)`: `x[m, n]`,
+   * `out[m, ceil(n / group)]`; the last group may be short. `group` is a whole number of at least 1. (The pooled input of
+   * QA-LoRA, Xu et al., 2309.14717, algorithm 1.)
+   */
+  poolColumns(args: { x: Mat; group: number; out: Mat }): void;
+
+  /**
+   * `out[i, j] = x[i, floor(j / group)] + add[i, j]`: `x[m, ceil(n / group)]`, `out[m, n]`, the backward of
+   * {@linkcode poolColumns}; `add` may be `out`.
+   */
+  spreadColumns(args: { x: Mat; group: number; out: Mat; add?: Mat }): void;
+
   /** `out[i, :] = table[ids[i], :]` with `ids: u32 [m]`, each below `table.rows`. */
   gatherRows(args: { table: Mat; ids: DeviceBuffer; out: Mat }): void;
 
@@ -233,6 +246,8 @@ export const NETWORK_OPERATIONS = [
   "combine",
   "addRow",
   "columnSums",
+  "poolColumns",
+  "spreadColumns",
   "gatherRows",
   "scatterRows",
   "rmsNorm",

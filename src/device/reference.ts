@@ -25,6 +25,8 @@ import type {
   QuantMat,
 } from "./device.ts";
 import { gemmProducts, quantSizes } from "./device.ts";
+import { takenInInt8 } from "./int8.ts";
+import { roundedGradient, roundedRows } from "./reference_int8.ts";
 import {
   choleskyFactor,
   dot,
@@ -50,6 +52,16 @@ function loadQuantized(q: QuantMat): Float64Array {
     codes: u8(q.codes).subarray(0, codeBytes),
     scales: f32(q.scales),
     biases: q.spec.levels === null ? f32(q.biases!) : null,
+  });
+}
+
+/** The codes of `q`, row-major. */
+function loadCodes(q: QuantMat): Float64Array {
+  const { blocks, codeBytes } = quantSizes(q.spec, q.rows, q.cols, q.block);
+  return dequantizeValues(q, {
+    codes: u8(q.codes).subarray(0, codeBytes),
+    scales: new Float32Array(blocks).fill(1),
+    biases: new Float32Array(blocks),
   });
 }
 
@@ -90,6 +102,21 @@ function gemmQuantized(args: Parameters<Operations["gemmQuantized"]>[0]): void {
         values[i % q.rows * q.cols + Math.floor(i / q.rows)]
       ),
   });
+}
+
+function gemmInt8(args: Parameters<Operations["gemmInt8"]>[0]): void {
+  if (!takenInInt8(args)) return gemmQuantized(args);
+  const sizes = checkGemmQuantized(args);
+  const { q, transQ } = args;
+  if (transQ) {
+    multiply(args, { ...sizes, a: roundedRows(args), b: loadQuantized(q) });
+    return;
+  }
+  const { m, n } = sizes;
+  const product = roundedGradient(args, loadCodes(q));
+  const identity = new Float64Array(n * n);
+  for (let j = 0; j < n; j++) identity[j * n + j] = 1;
+  multiply(args, { m, n, k: n, a: product, b: identity });
 }
 
 /**
@@ -248,6 +275,7 @@ export function openReferenceDevice(): Promise<PartialDevice> {
       quantize,
       dequantize,
       gemmQuantized,
+      gemmInt8,
       rowSquares,
       scaleColumns,
       qr,

@@ -14,10 +14,12 @@ import {
   checkCrossEntropy,
   checkDropout,
   checkGatherRows,
+  checkPoolColumns,
   checkRmsNorm,
   checkRmsNormBackward,
   checkRope,
   checkScatterRows,
+  checkSpreadColumns,
   checkSwiglu,
   checkSwigluBackward,
 } from "./check_network.ts";
@@ -55,6 +57,31 @@ function columnSums(args: Args<"columnSums">): void {
     : new Float64Array(n);
   load(args.x).forEach((x, i) => sums[i % n] += args.square ? x * x : x);
   out.set(sums);
+}
+
+function poolColumns(args: Args<"poolColumns">): void {
+  checkPoolColumns(args);
+  const { x, group, out } = args;
+  const sums = new Float64Array(out.rows * out.cols);
+  load(x).forEach((value, e) => {
+    const [i, j] = [Math.floor(e / x.cols), e % x.cols];
+    sums[i * out.cols + Math.floor(j / group)] += value;
+  });
+  store(out, sums);
+}
+
+function spreadColumns(args: Args<"spreadColumns">): void {
+  checkSpreadColumns(args);
+  const { x, group, out, add } = args;
+  const values = load(x);
+  const sums = add ? load(add) : new Float64Array(out.rows * out.cols);
+  store(
+    out,
+    sums.map((value, e) => {
+      const [i, j] = [Math.floor(e / out.cols), e % out.cols];
+      return value + values[i * x.cols + Math.floor(j / group)];
+    }),
+  );
 }
 
 function gatherRows(args: Args<"gatherRows">): void {
@@ -248,6 +275,8 @@ export const networkOperations: NetworkOperations = {
   combine,
   addRow,
   columnSums,
+  poolColumns,
+  spreadColumns,
   gatherRows,
   scatterRows,
   rmsNorm,

@@ -12,6 +12,7 @@ import { openKernels } from "../../wasm/loader.ts";
 import type { DeviceBuffer, PartialDevice } from "./device.ts";
 import { gemm, rowSquares, scaleColumns } from "./wasm_gemm.ts";
 import { gemmQuantized } from "./wasm_gemm_quant.ts";
+import { gemmInt8 } from "./wasm_int8.ts";
 import { cholesky, qr, solveRight } from "./wasm_linalg.ts";
 import { WasmMemory } from "./wasm_memory.ts";
 import { networkOperations } from "./wasm_network.ts";
@@ -53,6 +54,7 @@ export async function openWasmDevice(
       quantize: (args) => quantize(memory, args),
       dequantize: (args) => dequantize(memory, args),
       gemmQuantized: (args) => gemmQuantized(memory, args),
+      gemmInt8: (args) => gemmInt8(memory, args),
       rowSquares: (args) => rowSquares(memory, args),
       scaleColumns: (args) => scaleColumns(memory, args),
       qr: (args) => qr(memory, args),

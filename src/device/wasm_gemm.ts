@@ -4,9 +4,9 @@
  * @module
  */
 
-import { f32 } from "../../wasm/loader.ts";
+import { f32, type Word } from "../../wasm/loader.ts";
 import { checkGemm, checkRowSquares, checkScaleColumns } from "./check.ts";
-import { gemmProducts, type Operations } from "./device.ts";
+import { gemmProducts, type Mat, type Operations } from "./device.ts";
 import type { WasmMemory } from "./wasm_memory.ts";
 
 /** Inner indices of a block: eight columns and five rows of this length fill half of a usual L1 cache. */
@@ -17,6 +17,9 @@ const PACKED_BYTES = 1 << 19;
 
 /** Rows or columns of a part of a product, if there are more parts than threads. */
 const LEAST_SIDE = 384;
+
+/** Rows on the left up to which packing the right side costs more than it saves. */
+export const FEW_ROWS = 4;
 
 /** Scratch memory that a thread keeps a partial tile in. */
 const TILE_BYTES = 192;
@@ -40,6 +43,14 @@ function multiply(
   const { alpha = 1, beta = 0 } = args;
   const add = beta === 0 ? undefined : args.add;
   const { kernels } = memory;
+  if (m <= FEW_ROWS && transB && !transA) {
+    kernels.run("gemv", memory.parts(m * n * k, 1 << 16), [
+      ...[m, n, k, memory.origin(a), a.stride * 4],
+      ...[memory.origin(b), b.stride * 4],
+      ...resultWords(memory, { c, add, alpha, beta }),
+    ]);
+    return;
+  }
   const kBlock = Math.ceil(k / Math.max(1, Math.ceil(k / K_BLOCK)) / 4) * 4;
   const panels = Math.ceil(n / 8);
   const blocks = Math.max(1, Math.ceil(panels * kBlock * 32 / PACKED_BYTES));
@@ -63,17 +74,32 @@ function multiply(
     memory.origin(b),
     b.stride * 4,
     transB ? 1 : 0,
+    ...resultWords(memory, { c, add, alpha, beta }),
+    memory.scratch(scratchBytes),
+    scratchBytes,
+    kBlock,
+    nBlock,
+  ]);
+}
+
+/** Words of where the result of a product goes: c, its stride, add (0: none), its stride, alpha, beta. */
+export function resultWords(
+  memory: WasmMemory,
+  { c, add, alpha, beta }: {
+    c: Mat;
+    add?: Mat;
+    alpha: number;
+    beta: number;
+  },
+): Word[] {
+  return [
     memory.origin(c),
     c.stride * 4,
     add ? memory.origin(add) : 0,
     add ? add.stride * 4 : 0,
     f32(alpha),
     f32(beta),
-    memory.scratch(scratchBytes),
-    scratchBytes,
-    kBlock,
-    nBlock,
-  ]);
+  ];
 }
 
 /** As the contract says. */

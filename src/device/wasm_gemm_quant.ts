@@ -8,8 +8,8 @@
 import { checkGemmQuantized } from "./check.ts";
 import { type Mat, mat, type Operations, type QuantMat } from "./device.ts";
 import { quantParts } from "./gemm_quant_parts.ts";
-import { gemm } from "./wasm_gemm.ts";
-import type { WasmMemory } from "./wasm_memory.ts";
+import { FEW_ROWS, gemm, resultWords } from "./wasm_gemm.ts";
+import { putPlanes, type WasmMemory } from "./wasm_memory.ts";
 import { blockSize, decode, gcd } from "./wasm_quant.ts";
 
 /** Bytes of values of a thread that should stay in its L2 cache. */
@@ -23,6 +23,7 @@ export function gemmQuantized(
   const { m, n, k } = checkGemmQuantized(args);
   if (m === 0 || n === 0) return;
   const { a, q, c, transQ = false, alpha, beta, add } = args;
+  if (m <= FEW_ROWS && transQ && inSixteens(q)) return product(memory, args);
   const { rows, cols } = q;
   // Where rows of q are inner indices, tiles are pieces of sums, and may not depend on the threads.
   const share = transQ ? memory.kernels.threads : 2;
@@ -37,6 +38,36 @@ export function gemmQuantized(
   for (const { product, ...part } of quantParts(args, count)) {
     gemm(memory, { ...product, b: decodeRows(memory, { q, ...part, tile }) });
   }
+}
+
+/** Whether rows begin with a block and blocks are whole sixteens of codes. */
+function inSixteens(q: QuantMat): boolean {
+  const block = blockSize(q);
+  return q.cols > 0 && (q.cols | block) % 16 === 0 &&
+    (q.spec.grouping === "row" || q.cols % block === 0);
+}
+
+/** The product with few rows, without values in memory. */
+function product(
+  memory: WasmMemory,
+  { a, q, c, alpha = 1, beta = 0, add }: Parameters<
+    Operations["gemmQuantized"]
+  >[0],
+): void {
+  const { kernels } = memory;
+  const { spec, rows, cols } = q;
+  const block = blockSize(q);
+  const blocks = Math.ceil(cols / block);
+  const scratchBytes = Math.ceil((a.rows * blocks * 4 + cols + 128) / 64) * 64;
+  kernels.run("gemvQuantized", memory.parts(a.rows * rows * cols, 1 << 15), [
+    ...[a.rows, rows, cols, memory.origin(a), a.stride * 4],
+    ...[memory.address(q.codes), cols / 8 * spec.bits],
+    memory.address(q.scales),
+    spec.levels === null ? memory.address(q.biases!) : 0,
+    ...[blocks, block, spec.bits, spec.order === "high" ? 1 : 0],
+    ...[putPlanes(kernels, spec), memory.scratch(scratchBytes), scratchBytes],
+    ...resultWords(memory, { c, add: beta ? add : undefined, alpha, beta }),
+  ]);
 }
 
 /** Elements from one place where both a block and a byte of codes begin to the next; 1 where rows begin so. */

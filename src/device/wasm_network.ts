@@ -1,5 +1,5 @@
 /**
- * Transformers' operations on the WASM device. The kernels: `wasm/assembly/{rows,norm,rope,activation,loss,optimizer}.ts`;
+ * Transformers' operations on the WASM device. The kernels: `wasm/assembly/{rows,groups,norm,rope,activation,loss,optimizer}.ts`;
  * attention is in `wasm_attention.ts`.
  *
  * Row numbers, positions and labels are data, but here they can be looked at: one that is out of range is an error, not
@@ -18,10 +18,12 @@ import {
   checkCrossEntropy,
   checkDropout,
   checkGatherRows,
+  checkPoolColumns,
   checkRmsNorm,
   checkRmsNormBackward,
   checkRope,
   checkScatterRows,
+  checkSpreadColumns,
   checkSwiglu,
   checkSwigluBackward,
 } from "./check_network.ts";
@@ -120,6 +122,37 @@ function columnSums(memory: WasmMemory, args: Args<"columnSums">): void {
     memory.address(out),
     beta,
     square ? 1 : 0,
+  ]);
+}
+
+function poolColumns(memory: WasmMemory, args: Args<"poolColumns">): void {
+  checkPoolColumns(args);
+  const { x, group, out } = args;
+  if (isEmpty(x)) return;
+  memory.kernels.run("poolColumns", memory.parts(x.rows * x.cols, GRAIN), [
+    x.rows,
+    x.cols,
+    Math.min(group, x.cols),
+    ...matWords(memory, x),
+    ...matWords(memory, out),
+  ]);
+}
+
+function spreadColumns(
+  memory: WasmMemory,
+  args: Args<"spreadColumns">,
+): void {
+  checkSpreadColumns(args);
+  const { x, group, out, add } = args;
+  if (isEmpty(out)) return;
+  const parts = memory.parts(out.rows * out.cols, GRAIN);
+  memory.kernels.run("spreadColumns", parts, [
+    out.rows,
+    out.cols,
+    Math.min(group, out.cols),
+    ...matWords(memory, x),
+    ...matWords(memory, out),
+    ...(add ? matWords(memory, add) : [0, 0]),
   ]);
 }
 
@@ -326,6 +359,8 @@ export function networkOperations(memory: WasmMemory): NetworkOperations {
     combine: (args) => combine(memory, args),
     addRow: (args) => addRow(memory, args),
     columnSums: (args) => columnSums(memory, args),
+    poolColumns: (args) => poolColumns(memory, args),
+    spreadColumns: (args) => spreadColumns(memory, args),
     gatherRows: (args) => gatherRows(memory, args),
     scatterRows: (args) => scatterRows(memory, args),
     rmsNorm: (args) => rmsNorm(memory, args),

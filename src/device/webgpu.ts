@@ -49,6 +49,7 @@ export async function openWebGpuDevice(
       quantize: (args) => quantize(memory, args),
       dequantize: (args) => dequantize(memory, args),
       gemmQuantized: (args) => gemmQuantized(memory, args),
+      gemmInt8: (args) => gemmQuantized(memory, args),
       rowSquares: (args) => rowSquares(memory, args),
       scaleColumns: (args) => scaleColumns(memory, args),
       qr: (args) => qr(memory, args),

@@ -1,5 +1,5 @@
 /**
- * Transformers' operations on the WebGPU device. The kernels: `gpu/shaders/{rows,norm,rope,activation,loss,optimizer}.ts`;
+ * Transformers' operations on the WebGPU device. The kernels: `gpu/shaders/{rows,groups,norm,rope,activation,loss,optimizer}.ts`;
  * attention is in `webgpu_attention.ts`.
  *
  * Row numbers, positions and labels are in buffers that nobody here reads: one out of range is not told, and WebGPU
@@ -10,6 +10,11 @@
 
 import { grid } from "../../gpu/context.ts";
 import { SWIGLU, SWIGLU_BACKWARD } from "../../gpu/shaders/activation.ts";
+import {
+  GROUPS_THREADS,
+  POOL_COLUMNS,
+  spreadColumnsKernel,
+} from "../../gpu/shaders/groups.ts";
 import { crossEntropyKernel } from "../../gpu/shaders/loss.ts";
 import {
   rmsNormBackwardKernel,
@@ -38,10 +43,12 @@ import {
   checkCrossEntropy,
   checkDropout,
   checkGatherRows,
+  checkPoolColumns,
   checkRmsNorm,
   checkRmsNormBackward,
   checkRope,
   checkScatterRows,
+  checkSpreadColumns,
   checkSwiglu,
   checkSwigluBackward,
 } from "./check_network.ts";
@@ -145,6 +152,58 @@ function columnSums(memory: WebGpuMemory, args: Args<"columnSums">): void {
   const { x, out, beta, square } = args;
   const term = square ? "squares" : "values";
   sumColumns(memory, { term, x, out, grow: beta === 1 });
+}
+
+function poolColumns(memory: WebGpuMemory, args: Args<"poolColumns">): void {
+  checkPoolColumns(args);
+  const { cols } = args.x;
+  const pooled = args.out.cols;
+  if (pooled === 0) return;
+  const runs = rowTiles(memory, [args.x, args.out]).map((tile) => {
+    const x = memory.bind(part(args.x, tile));
+    const out = memory.bind(part(args.out, tile));
+    return () =>
+      memory.context.run(POOL_COLUMNS, {
+        params: [
+          ...[tile.rows, cols, pooled, Math.min(args.group, cols)],
+          ...[x.first, x.stride, out.first, out.stride],
+        ],
+        reads: [x.span],
+        writes: [out.span],
+        groups: grid(Math.ceil(tile.rows * pooled / GROUPS_THREADS)),
+        shape: `${tile.rows}x${cols} by ${args.group}`,
+      });
+  });
+  memory.enqueue(() => runs.forEach((run) => run()));
+}
+
+function spreadColumns(
+  memory: WebGpuMemory,
+  args: Args<"spreadColumns">,
+): void {
+  checkSpreadColumns(args);
+  const { cols } = args.out;
+  if (cols === 0) return;
+  const inOut = args.add !== undefined && same(args.add, args.out);
+  const other = inOut ? undefined : args.add;
+  const kernel = spreadColumnsKernel(inOut ? "out" : other ? "other" : "none");
+  const mats = [args.x, args.out, ...(other ? [other] : [])];
+  const runs = rowTiles(memory, mats).map((tile) => {
+    const [x, out, add] = mats.map((m) => memory.bind(part(m, tile)));
+    return () =>
+      memory.context.run(kernel, {
+        params: [
+          ...[tile.rows, cols, Math.min(args.group, cols)],
+          ...[x.first, x.stride, out.first, out.stride],
+          ...[add?.first ?? 0, add?.stride ?? 0],
+        ],
+        reads: [x.span, ...(add ? [add.span] : [])],
+        writes: [out.span],
+        groups: grid(Math.ceil(tile.rows * cols / GROUPS_THREADS)),
+        shape: `${tile.rows}x${cols} by ${args.group}`,
+      });
+  });
+  memory.enqueue(() => runs.forEach((run) => run()));
 }
 
 /** Takes rows of `x` to or from those of a table that `ids` names, part by part of both. */
@@ -427,6 +486,8 @@ export function networkOperations(memory: WebGpuMemory): NetworkOperations {
     combine: (args) => combine(memory, args),
     addRow: (args) => addRow(memory, args),
     columnSums: (args) => columnSums(memory, args),
+    poolColumns: (args) => poolColumns(memory, args),
+    spreadColumns: (args) => spreadColumns(memory, args),
     gatherRows: (args) => gatherRows(memory, args),
     scatterRows: (args) => scatterRows(memory, args),
     rmsNorm: (args) => rmsNorm(memory, args),

@@ -4,13 +4,14 @@
  * @module
  */
 
-import type { ScaleRule } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import type { PackedShape } from "../io/packed.ts";
-import { type LayerPlan, planLayers, type PlanOptions } from "../loftq/plan.ts";
+import { type LayerPlan, planLayers } from "../loftq/plan.ts";
 import { bitsPerWeight, format, scaleRules } from "../quant/formats.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
 import type { BackboneKind } from "./backbone.ts";
+import type { InitOptions } from "./options.ts";
+import { hasGroups } from "./qalora.ts";
 import { findTargets, type Target } from "./targets.ts";
 
 /** A linear layer of a run. */
@@ -20,65 +21,94 @@ export interface Layer extends Target {
   readonly shape: PackedShape;
 }
 
-/** Options of {@linkcode planTargets}. */
-export interface TargetOptions extends PlanOptions {
-  readonly targets?: readonly string[];
-  readonly block?: number;
-  readonly scale?: ScaleRule;
+/** The layers of a run. */
+export interface Targets {
+  readonly layers: readonly Layer[];
+  /** The model whose quantised layers are kept; without one they are quantised. */
+  readonly base?: Checkpoint;
 }
 
 /**
- * Finds and plans the layers of `checkpoint`. Those of `base`, a model quantised elsewhere, keep its formats.
+ * Finds and plans the layers of `checkpoint`. Those of `base`, a model quantised elsewhere, keep its formats; so do those of
+ * the checkpoint itself, if QA-LoRA is asked for without a format and all of them are affine groups.
  *
  * @throws {RangeError} If an option does not fit, or `base` lacks a layer or holds it in another form.
  */
 export async function planTargets(
   checkpoint: Checkpoint,
-  options: TargetOptions,
+  options: InitOptions,
   base?: Checkpoint,
-): Promise<Layer[]> {
+): Promise<Targets> {
+  const { method, block, scale, mixed } = options;
+  const qalora = method === "qalora";
   const targets = findTargets(checkpoint, options.targets);
-  const plans = planLayers(targets.map(({ module }) => module), options);
-  const layers: Layer[] = [];
-  const missing: string[] = [];
-  for (const target of targets) {
+  const plans = planLayers(targets.map(({ module }) => module), {
+    ...options,
+    format: options.format ?? (qalora ? "int4" : "nf4"),
+  });
+  if (base) {
+    const { layers, wrong } = await keep(base, targets, plans);
+    if (wrong.length === 0) return { layers, base };
+    throw new RangeError(
+      `Cannot use ${base.name} as the base of ${checkpoint.name}: ${
+        wrong.slice(0, 5).join("; ")
+      }${wrong.length > 5 ? `; and ${wrong.length - 5} more` : ""}`,
+    );
+  }
+  if (qalora && [options.format, block, scale, mixed].every((o) => !o)) {
+    const { layers, wrong } = await keep(checkpoint, targets, plans);
+    const fits = wrong.length === 0 &&
+      layers.every(({ shape }) => hasGroups(format(shape.format)));
+    if (fits) return { layers, base: checkpoint };
+  }
+  const layers = targets.map((target): Layer => {
     const [rows, cols] = target.tensor.shape;
     const plan = plans.get(target.module)!;
-    if (base) {
-      const q = await outside(base, target);
-      if (typeof q === "string") missing.push(q);
-      else {
-        layers.push({
-          ...target,
-          plan: { ...plan, format: q.format },
-          shape: { format: q.format, rows, cols, block: q.block },
-        });
-      }
-      continue;
-    }
     const spec = format(plan.format);
-    if (options.scale && !scaleRules(spec).includes(options.scale)) {
+    const rules = scaleRules(spec);
+    if (scale && !qalora && !rules.some((rule) => rule === scale)) {
       throw new RangeError(
-        `Cannot quantize ${target.module}: scale "${options.scale}" does not fit ${plan.format}, wanted one of ${
-          scaleRules(spec).join(", ")
+        `Cannot quantize ${target.module}: scale "${scale}" does not fit ${plan.format}, wanted one of ${
+          rules.join(", ")
         }`,
       );
     }
-    const block = options.block ?? spec.defaultBlock;
-    layers.push({
+    return {
       ...target,
       plan,
-      shape: { format: plan.format, rows, cols, block },
+      shape: {
+        format: plan.format,
+        rows,
+        cols,
+        block: block ?? spec.defaultBlock,
+      },
+    };
+  });
+  return { layers };
+}
+
+/** The layers as `base` has them, and what is wrong with those that it has not. */
+async function keep(
+  base: Checkpoint,
+  targets: readonly Target[],
+  plans: ReadonlyMap<string, LayerPlan>,
+): Promise<{ layers: Layer[]; wrong: string[] }> {
+  const layers: Layer[] = [];
+  const wrong: string[] = [];
+  for (const target of targets) {
+    const q = await outside(base, target);
+    if (typeof q === "string") {
+      wrong.push(q);
+      continue;
+    }
+    const { format, rows, cols, block } = q;
+    layers.push({
+      ...target,
+      plan: { ...plans.get(target.module)!, format },
+      shape: { format, rows, cols, block },
     });
   }
-  if (missing.length > 0) {
-    throw new RangeError(
-      `Cannot use ${base!.name} as the base of ${checkpoint.name}: ${
-        missing.slice(0, 5).join("; ")
-      }${missing.length > 5 ? `; and ${missing.length - 5} more` : ""}`,
-    );
-  }
-  return layers;
+  return { layers, wrong };
 }
 
 /** The quantised matrix of `target` in `base`, or what is wrong with it. */
@@ -93,8 +123,17 @@ async function outside(
       tensor.shape.join(", ")
     }]`;
   }
-  return await base.readQuantized?.(tensor.name) ??
-    `${tensor.name} is ${there.encoding}, wanted one of loqa's formats`;
+  const q = await base.readQuantized?.(tensor.name);
+  if (!q) {
+    return `${tensor.name} is ${there.encoding}, wanted one of loqa's formats`;
+  }
+  for (const key of ["scales", "biases"] as const) {
+    const bad = q[key]?.find((x) => !Number.isFinite(x));
+    if (bad !== undefined) {
+      return `${tensor.name} has ${bad} among its ${key}, wanted finite values`;
+    }
+  }
+  return q;
 }
 
 /**

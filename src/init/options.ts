@@ -8,26 +8,32 @@ import type { Device, ScaleRule } from "../device/device.ts";
 import type { DeviceFailure } from "../device/errors.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import type { Metric } from "../loftq/metric.ts";
+import type { BaseQuantizer } from "../qalora/quantizer.ts";
 import type { FormatName } from "../quant/formats.ts";
 import type { BackboneKind, PlainDType } from "./backbone.ts";
 
 /** What decides the bytes of the result; all of it goes into loqa.json. */
 export interface InitOptions {
-  /** `loftq`, or `qlora`: quantise only, A at random, B zero. */
-  readonly method: "loftq" | "qlora";
-  /** Number format of layers that `mixed` does not name. */
-  readonly format: FormatName;
+  /** `loftq`; `qlora`: quantise only, A at random, B zero; `qalora`: affine groups, an adapter on the sums of their inputs. */
+  readonly method: "loftq" | "qlora" | "qalora";
+  /**
+   * Number format of layers that `mixed` does not name; nf4 without it. For `qalora` without format, block, scale and
+   * mixed, a checkpoint that holds every layer in affine groups is the base as it is; any other is quantised to int4.
+   */
+  readonly format?: FormatName;
   /** Weights that share a scale; the format's default without it. */
   readonly block?: number;
-  /** How scales are chosen; the format's default without it. */
-  readonly scale?: ScaleRule;
+  /** How scales, for `qalora` codes and scales, are chosen; the format's default without it. */
+  readonly scale?: ScaleRule | BaseQuantizer;
+  /** Whether biases of groups are calibrated by the metric, for `qalora`. */
+  readonly biases?: boolean;
   /** Rank of the adapter. */
   readonly rank: number;
   /** LoRA's alpha. */
   readonly alpha: number;
   /** Scale by `alpha / sqrt(rank)`. */
   readonly rslora?: boolean;
-  /** LoftQ's iterations. */
+  /** LoftQ's iterations; for `qalora` 0 is LoRA's own start. */
   readonly iterations: number;
   /** `randomized` by default. */
   readonly svd?: "randomized" | "exact";

@@ -48,6 +48,12 @@ export interface InitReport {
   readonly out: string;
   /** SHA-256 over the quantised weights: an adapter fits the backbone with the same one. */
   readonly base: string;
+  /** Where the codes and scales are from, if they were kept as they are and nothing was quantised. */
+  readonly kept?: string;
+  /** Inputs that QA-LoRA's adapter sums. */
+  readonly group?: number;
+  /** What `loqa merge` took the adapter from, where the biases hold it. */
+  readonly merged?: { readonly version: string; readonly of: string };
   /** Everything that decides the bytes of the result. */
   readonly options: Readonly<Record<string, unknown>>;
   /** The layers, in file order. */

@@ -1,5 +1,5 @@
 /**
- * `loqa init`: streams a checkpoint through LoftQ into a backbone and a PEFT adapter.
+ * `loqa init`: streams a checkpoint through LoftQ or QA-LoRA into a backbone and a PEFT adapter.
  *
  * Tensors go one by one from the source to the files; what is held at any time is one weight and its workspace. All
  * is written into `OUT.partial`, which takes the place of `OUT` when it is whole.
@@ -31,6 +31,7 @@ import { planBackbone } from "./backbone.ts";
 import { type JournalState, readJournal } from "./journal.ts";
 import { chooseBackbone, planTargets, storedBits } from "./layers.ts";
 import type { InitOptions, RunOptions } from "./options.ts";
+import { adapterGroups, checkQaloraOptions } from "./qalora.ts";
 import { finish, JOURNAL_FILE, prepareOutput } from "./output.ts";
 import { type InitReport, mean } from "./report.ts";
 import { matrixModules, targetModuleNames, taskType } from "./targets.ts";
@@ -40,6 +41,7 @@ export type { InitOptions, RunOptions } from "./options.ts";
 export type { InitReport, LayerReport } from "./report.ts";
 export type { BackboneKind, PlainDType } from "./backbone.ts";
 export type { Metric } from "../loftq/metric.ts";
+export type { BaseQuantizer } from "../qalora/quantizer.ts";
 export type { FormatName } from "../quant/formats.ts";
 export type { Checkpoint } from "../io/checkpoint.ts";
 export type { Device, ScaleRule } from "../device/device.ts";
@@ -49,6 +51,7 @@ export { openInstead } from "../device/fallback.ts";
 /**
  * Initialises `checkpoint` into the folder `run.out`.
  *
+ * @throws {RangeError} If options do not go together, or not with the layers.
  * @throws {DOMException} `AbortError` if the signal came; the run can be resumed.
  */
 export async function init(
@@ -58,7 +61,10 @@ export async function init(
 ): Promise<InitReport> {
   const began = performance.now();
   const { out, device } = run;
-  const layers = await planTargets(checkpoint, options, run.base);
+  const qalora = options.method === "qalora";
+  if (qalora) checkQaloraOptions(options);
+  const { layers, base } = await planTargets(checkpoint, options, run.base);
+  const groups = qalora ? adapterGroups(layers) : undefined;
   const kind = chooseBackbone(layers, options.backbone);
   if (options.doubleQuant && kind !== "bnb") {
     throw new RangeError(
@@ -81,11 +87,16 @@ export async function init(
     adapterEntries(layers.map(({ module, plan, shape }) => ({
       module,
       rank: plan.rank,
-      inputs: shape.cols,
+      inputs: groups ? Math.ceil(shape.cols / groups.group) : shape.cols,
       outputs: shape.rows,
     }))),
   );
-  const stated = { ...options, backbone: kind };
+  const formats = new Set(layers.map(({ plan }) => plan.format));
+  const stated = {
+    ...options,
+    ...(!options.mixed && formats.size === 1 && { format: [...formats][0] }),
+    backbone: kind,
+  };
   // One layer's moments stand for all in the key.
   const metric = await run.metricOf?.(layers[0].module);
   const key = await digest(JSON.stringify([
@@ -94,7 +105,7 @@ export async function init(
     device.name,
     device.threads,
     await fingerprint(checkpoint),
-    run.base && await fingerprint(run.base),
+    base && await fingerprint(base),
     metric && metric.kind !== "identity" && await digest(metric.moments),
   ]));
 
@@ -124,6 +135,8 @@ export async function init(
     checkpoint,
     options,
     run,
+    base,
+    groups,
     backbone,
     paths,
     key,
@@ -138,13 +151,15 @@ export async function init(
   await work.all(layers);
 
   const all = work.layers.map(({ report }) => report);
-  const base = await digest(...work.layers.map((l) => l.digest));
+  const mark = await digest(...work.layers.map((l) => l.digest));
   const report: InitReport = {
     verb: "init",
     version: VERSION,
     model: checkpoint.name,
     out,
-    base,
+    base: mark,
+    ...(base && { kept: base.name }),
+    ...(groups && { group: groups.group }),
     options: stated,
     layers: all,
     summary: {
@@ -170,6 +185,7 @@ export async function init(
       rslora: options.rslora,
       rankPattern: options.rankPattern,
       alphaPattern: options.alphaPattern,
+      ...(groups && { qalora: groups, base: mark }),
       targetModules: targetModuleNames(
         layers.map(({ module }) => module),
         matrixModules(checkpoint),

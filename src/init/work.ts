@@ -1,19 +1,22 @@
 /**
- * One pass over the tensors of a checkpoint: layers through LoftQ, the others copied, each written as it comes.
+ * One pass over the tensors of a checkpoint: layers through LoftQ or QA-LoRA, the others copied, each written as it comes.
  *
  * @module
  */
 
-import type { Device } from "../device/device.ts";
+import type { Device, ScaleRule } from "../device/device.ts";
 import { isDeviceFailure } from "../device/errors.ts";
 import type { ByteSink } from "../io/bytes.ts";
 import type { NamedBytes } from "../io/bnb_write.ts";
 import type { Checkpoint, TensorInfo } from "../io/checkpoint.ts";
 import { adapterTensorName } from "../io/peft.ts";
+import { poolingFactor, type QaloraGroups } from "../io/peft_qalora.ts";
 import type { SafetensorsWriter } from "../io/safetensors_writer.ts";
 import { loftq, type LoftqResult } from "../loftq/loftq.ts";
+import { qaloraLayer } from "../qalora/layer.ts";
+import { BASE_QUANTIZERS } from "../qalora/quantizer.ts";
 import { fromF32, isFloat } from "../tensor/dtype.ts";
-import { matrix } from "../tensor/matrix.ts";
+import { type Matrix, matrix } from "../tensor/matrix.ts";
 import type { BackbonePlan } from "./backbone.ts";
 import { digest } from "../io/fingerprint.ts";
 import { type JournalLayer, writeJournal } from "./journal.ts";
@@ -31,6 +34,10 @@ export interface WorkParts {
   readonly checkpoint: Checkpoint;
   readonly options: InitOptions;
   readonly run: RunOptions;
+  /** The model whose quantised layers are kept. */
+  readonly base: Checkpoint | undefined;
+  /** How the file of a QA-LoRA adapter has its inputs pooled. */
+  readonly groups: QaloraGroups | undefined;
   readonly backbone: BackbonePlan | undefined;
   readonly paths: { readonly journal: string };
   readonly key: string;
@@ -107,28 +114,14 @@ export class Work {
   }
 
   async #layer({ module, tensor, plan, shape }: Layer): Promise<void> {
-    const { checkpoint, options, run, backbone, writer, adapter } = this.#parts;
+    const { checkpoint, backbone, groups, writer, adapter } = this.#parts;
     const began = performance.now();
     const { name } = tensor;
     const data = await checkpoint.readF32(name);
-    const loftqOptions = {
-      format: plan.format,
-      block: shape.block,
-      scale: options.scale,
-      rank: plan.rank,
-      alpha: plan.alpha,
-      rslora: options.rslora,
-      iterations: options.method === "qlora" ? 0 : options.iterations,
-      earlyStop: options.earlyStop,
-      svd: options.svd,
-      metric: await run.metricOf?.(module),
-      base: await run.base?.readQuantized?.(name),
-      seed: options.seed,
-      name: module,
-    };
+    const initialise = await this.#method({ module, tensor, plan, shape });
     const weight = matrix(shape.rows, shape.cols, data);
     const { result, tensors } = await this.#onDevice(async (device) => {
-      const result = await loftq(weight, { ...loftqOptions, device });
+      const result = await initialise(weight, device);
       const tensors = await backbone?.tensors(name, result.backbone, device);
       return { result, tensors };
     });
@@ -143,10 +136,12 @@ export class Work {
       }
     };
     if (tensors) await write(writer!, tensors);
+    const by = groups ? poolingFactor(groups, result.a.cols) : 1;
+    const a = by === 1 ? result.a.data : result.a.data.map((x) => x / by);
     await write(adapter, [
       {
         name: adapterTensorName(module, "A"),
-        bytes: fromF32(result.a.data, "f32"),
+        bytes: fromF32(a, "f32"),
       },
       {
         name: adapterTensorName(module, "B"),
@@ -159,6 +154,44 @@ export class Work {
       digest: await digest(module, codes, scales, biases),
       late,
     });
+  }
+
+  /** What initialises a layer. */
+  async #method(
+    { module, tensor, plan, shape }: Layer,
+  ): Promise<(weight: Matrix, device: Device) => Promise<LoftqResult>> {
+    const { options, run, base } = this.#parts;
+    const { method, scale, biases = false, iterations } = options;
+    const common = {
+      format: plan.format,
+      block: shape.block,
+      rank: plan.rank,
+      alpha: plan.alpha,
+      rslora: options.rslora,
+      metric: await run.metricOf?.(module),
+      base: await base?.readQuantized?.(tensor.name),
+      seed: options.seed,
+      name: module,
+    };
+    if (method === "qalora") {
+      const quantizer = BASE_QUANTIZERS.find((name) => name === scale) ??
+        "minmax";
+      return (weight, device) =>
+        qaloraLayer(weight, {
+          ...common,
+          quantizer,
+          biases,
+          iterations,
+          device,
+        });
+    }
+    const more = {
+      scale: scale as ScaleRule | undefined,
+      iterations: method === "qlora" ? 0 : iterations,
+      earlyStop: options.earlyStop,
+      svd: options.svd,
+    };
+    return (weight, device) => loftq(weight, { ...common, ...more, device });
   }
 
   /** Does `work`; if the device fails and there is another one, again there. */

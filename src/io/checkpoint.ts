@@ -37,7 +37,15 @@ export interface Checkpoint extends AsyncDisposable {
   /** What errors call it: the path or id it was opened by. */
   readonly name: string;
   /** Layout it was found in. */
-  readonly format: "safetensors" | "gguf" | "bnb" | "packed" | "torch";
+  readonly format:
+    | "safetensors"
+    | "gguf"
+    | "bnb"
+    | "packed"
+    | "mlx"
+    | "hqq"
+    | "gptq"
+    | "torch";
   /** Tensors in file order. */
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   /** Contents of config.json (made from the metadata of a GGUF file); empty where there is none. */
@@ -64,7 +72,7 @@ export interface Checkpoint extends AsyncDisposable {
     to?: number,
   ): Promise<Uint8Array<ArrayBuffer>>;
   /**
-   * The quantised matrix behind a tensor that is stored in one of loqa's formats (`nf4` of bitsandbytes, packed);
+   * The quantised matrix behind a tensor that is stored in one of loqa's formats (`nf4` of bitsandbytes, packed, MLX, HQQ, GPTQ);
    * undefined for every other tensor.
    *
    * @throws {TypeError} If there is no such tensor.

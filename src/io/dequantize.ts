@@ -1,13 +1,23 @@
 /**
  * Values of rows of a quantised matrix, in plain TypeScript and without the rest of it.
  *
- * Checkpoints decode with this; the maths itself runs on a device. Products and sums are taken in f64 and rounded
- * once, as the reference device does.
+ * Checkpoints decode with this; the maths itself runs on a device. A product and a sum are each rounded to f32, as the
+ * device contract says and as MLX does.
  *
  * @module
  */
 
-import type { Format } from "../quant/formats.ts";
+/** How codes lie in a file; other widths than the formats have occur there. */
+export interface StoredSpec {
+  /** Bits of a code, 2 to 8. */
+  readonly bits: number;
+  /** Whether blocks run along rows or over the flattened matrix. */
+  readonly grouping: "flat" | "row";
+  /** Order of the codes in the bit stream, as the device contract has it. */
+  readonly order: "high" | "low";
+  /** Levels of a codebook, or null for an affine format. */
+  readonly levels: Float32Array | null;
+}
 
 /** A quantised matrix as laid out in files. */
 export interface StoredShape {
@@ -21,7 +31,7 @@ export interface StoredShape {
 
 /** Sizes of the parts of a stored matrix, as `quantSizes` of the device contract has them. */
 export function storedSizes(
-  spec: Pick<Format, "bits" | "grouping">,
+  spec: Pick<StoredSpec, "bits" | "grouping">,
   shape: StoredShape,
 ): { blocks: number; codeBytes: number } {
   const { streams, length, block } = streamsOf(spec, shape);
@@ -33,7 +43,7 @@ export function storedSizes(
 
 /** Bit streams, elements of each and the block that is really used: one stream, or one a row. */
 function streamsOf(
-  spec: Pick<Format, "grouping">,
+  spec: Pick<StoredSpec, "grouping">,
   { rows, cols, block }: StoredShape,
 ): { streams: number; length: number; block: number } {
   const [streams, length] = spec.grouping === "flat"
@@ -52,7 +62,7 @@ export interface StoredRange {
 
 /** Which bytes of codes and which blocks rows `from` up to `to` need. */
 export function storedRange(
-  spec: Pick<Format, "bits" | "grouping">,
+  spec: Pick<StoredSpec, "bits" | "grouping">,
   shape: StoredShape,
   [from, to]: readonly [number, number],
 ): StoredRange {
@@ -89,7 +99,7 @@ export interface StoredParts {
 
 /** f32 values of rows `from` up to `to`, out of the parts that {@linkcode storedRange} names for them. */
 export function dequantizeRows(
-  spec: Pick<Format, "bits" | "grouping" | "order" | "levels">,
+  spec: StoredSpec,
   shape: StoredShape,
   [from, to]: readonly [number, number],
   parts: StoredParts,
@@ -125,7 +135,7 @@ export function dequantizeRows(
 
 /** Decodes consecutive codes, the first of which begins at `bit` of the first byte and is the `inBlock`-th of its block. */
 function decodeRun(
-  { bits, order, levels }: Pick<Format, "bits" | "order" | "levels">,
+  { bits, order, levels }: Pick<StoredSpec, "bits" | "order" | "levels">,
   out: Float32Array,
   { codes, scales, biases, bit, inBlock, block }: StoredParts & {
     bit: number;
@@ -144,10 +154,12 @@ function decodeRun(
       const byte = bit >> 3;
       const shift = (bit & 7) ^ swap;
       let word = codes[byte];
-      // Only 3-bit codes cross the end of a byte.
+      // Codes of 3, 5 and 6 bits cross the end of a byte.
       if (shift + bits > 8) word |= codes[byte + 1] << 8;
       const code = word >> shift & mask;
-      out[at] = levels === null ? scale * code + bias : scale * levels[code];
+      out[at] = levels === null
+        ? Math.fround(scale * code) + bias
+        : scale * levels[code];
     }
   }
 }

@@ -11,9 +11,14 @@ import { quoted } from "./errors.ts";
 import { readFile, readSideFiles, sourceFiles } from "./files.ts";
 import type { FileSet } from "./files.ts";
 import { openGgufCheckpoint } from "./gguf_checkpoint.ts";
+import { gptqReaders, hasGptq } from "./gptq.ts";
+import { hasHqq, hqqReaders } from "./hqq.ts";
 import { parseJsonObject } from "./json.ts";
+import type { JsonObject } from "./json.ts";
+import { hasMlx, mlxReaders } from "./mlx.ts";
 import { hasPacked, packedReaders } from "./packed.ts";
 import { makeCheckpoint } from "./tensor_reader.ts";
+import type { TensorReader } from "./tensor_reader.ts";
 import { openSafetensorsFile, openSafetensorsIndex } from "./tensor_store.ts";
 import type { TensorStore } from "./tensor_store.ts";
 import { openTorchFiles } from "./torch_store.ts";
@@ -68,22 +73,40 @@ export async function openFileSet(files: FileSet): Promise<Checkpoint> {
       ? openSafetensorsIndex(files, weights)
       : openSafetensorsFile(files, weights)),
   );
-  const packed = hasPacked(store);
-  const bnb = !packed && hasBnb(store);
-  const readers = packed
-    ? packedReaders(store, files.name)
-    : bnb
-    ? await bnbReaders(store, files.name)
-    : store.tensors.values();
+  const where = files.name;
+  const [format, readers] = await recognise(store, {
+    where,
+    config,
+    plain: torch ? "torch" : "safetensors",
+  });
   const owned = stack.move();
   return makeCheckpoint({
-    name: files.name,
-    format: packed ? "packed" : bnb ? "bnb" : torch ? "torch" : "safetensors",
+    name: where,
+    format,
     readers,
     config,
     sideFiles: () => readSideFiles(files),
     dispose: () => owned.disposeAsync(),
   });
+}
+
+/** The layout of a store, by the names of its tensors, and readers of what it holds. */
+async function recognise(
+  store: TensorStore,
+  { where, config, plain }: {
+    where: string;
+    config: JsonObject;
+    plain: Checkpoint["format"];
+  },
+): Promise<[Checkpoint["format"], Iterable<TensorReader>]> {
+  if (hasPacked(store)) return ["packed", packedReaders(store, where)];
+  if (hasBnb(store)) return ["bnb", await bnbReaders(store, where)];
+  if (hasMlx(store)) return ["mlx", mlxReaders(store, { where, config })];
+  if (hasHqq(store)) return ["hqq", await hqqReaders(store, where)];
+  if (hasGptq(store)) {
+    return ["gptq", await gptqReaders(store, { where, config })];
+  }
+  return [plain, store.tensors.values()];
 }
 
 function onlyFile(files: FileSet): string {

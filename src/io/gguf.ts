@@ -43,6 +43,12 @@ export interface GgufFile {
     from: number,
     to: number,
   ): Promise<Uint8Array<ArrayBuffer>>;
+  /**
+   * Stored bytes of the metadata pair `key`, key and type included, so that it can be copied into another file.
+   *
+   * @throws {TypeError} If there is none.
+   */
+  readPair(key: string): Promise<Uint8Array<ArrayBuffer>>;
 }
 
 /** How much of a file is read first; doubled until the tables fit. */
@@ -64,10 +70,23 @@ export async function openGguf(source: ByteSource): Promise<GgufFile> {
   ) {
     const bytes = await source.read(0, want);
     try {
-      const tables = readTables(new Cursor(bytes, size, name), name, size);
+      const { pairs, ...tables } = readTables(
+        new Cursor(bytes, size, name),
+        name,
+        size,
+      );
       return {
         name,
         ...tables,
+        async readPair(key) {
+          const range = pairs.get(key);
+          if (range === undefined) {
+            throw new TypeError(
+              `Cannot read metadata ${quoted(key)}: ${quoted(name)} has none`,
+            );
+          }
+          return await source.read(range.from, range.to - range.from);
+        },
         async readRows(tensor, from, to) {
           const { offset, bytes: length } = rowBytes(tensor, from, to);
           return await source.read(tensor.offset + offset, length);
@@ -90,6 +109,8 @@ interface Tables {
   version: number;
   metadata: Map<string, GgufValue>;
   tensors: Map<string, GgufTensor>;
+  /** Where each metadata pair lies. */
+  pairs: Map<string, { from: number; to: number }>;
 }
 
 function readTables(cursor: Cursor, name: string, size: number): Tables {
@@ -111,12 +132,15 @@ function readTables(cursor: Cursor, name: string, size: number): Tables {
   const tensorCount = cursor.count(24, "tensor count");
   const pairCount = cursor.count(13, "metadata count");
   const metadata = new Map<string, GgufValue>();
+  const pairs = new Map<string, { from: number; to: number }>();
   for (let i = 0; i < pairCount; i++) {
+    const from = cursor.at;
     const key = cursor.string(`metadata key ${i}`);
     if (metadata.has(key)) {
       throw bad(`the metadata key ${quoted(key)} occurs twice`);
     }
     metadata.set(key, cursor.value(`metadata ${quoted(key)}`));
+    pairs.set(key, { from, to: cursor.at });
   }
   const alignment = metadata.get("general.alignment") ?? 32;
   if (
@@ -144,6 +168,7 @@ function readTables(cursor: Cursor, name: string, size: number): Tables {
   return {
     version,
     metadata,
+    pairs,
     tensors: new Map(placed.map((tensor) => [tensor.name, tensor])),
   };
 }

@@ -12,6 +12,7 @@ import type { GgufFile, GgufTensor } from "./gguf.ts";
 import { ggufModel } from "./gguf_config.ts";
 import type { GgufModel } from "./gguf_config.ts";
 import { fileRow, huggingFaceName } from "./gguf_names.ts";
+import { decodeQ41Matrix } from "./gguf_q41.ts";
 import { ggufTokenizer } from "./gguf_tokenizer.ts";
 import { decodeBlocks, isDecodable } from "./gguf_types.ts";
 import type { JsonObject } from "./json.ts";
@@ -143,6 +144,16 @@ function tensorReader(
         width,
         read: decode,
       }),
+    type.name !== "Q4_1" || shape.length !== 2 ? undefined : async () => {
+      const [rows, cols] = shape;
+      const stored = await rowsOf(0, rows, {
+        headRows,
+        unit: 1,
+        width: bytes / rows,
+        read: (from, to) => file.readRows(tensor, from, to),
+      });
+      return decodeQ41Matrix(stored, { rows, cols });
+    },
   );
 }
 

@@ -40,6 +40,27 @@ export function huggingFaceName(name: string): string | undefined {
   return `${prefix}${table[part]}.${kind}`;
 }
 
+function inverse(
+  table: Readonly<Record<string, string>>,
+): ReadonlyMap<string, string> {
+  return new Map(Object.entries(table).map(([gguf, ours]) => [ours, gguf]));
+}
+
+const TOP_NAMES = inverse(TOP);
+const LAYER_NAMES = inverse(LAYER);
+
+/** GGUF's name of Hugging Face's tensor `name`, the inverse of {@linkcode huggingFaceName}. */
+export function ggufName(name: string): string | undefined {
+  const match = /^(?:model\.layers\.(\d{1,5})\.)?(.+)\.(weight|bias)$/.exec(
+    name,
+  );
+  if (match === null) return undefined;
+  const [, layer, part, kind] = match;
+  const found = (layer === undefined ? TOP_NAMES : LAYER_NAMES).get(part);
+  if (found === undefined) return undefined;
+  return `${layer === undefined ? "" : `blk.${layer}.`}${found}.${kind}`;
+}
+
 /**
  * Row of the file that holds row `row` of Hugging Face's `q_proj` or `k_proj`.
  *

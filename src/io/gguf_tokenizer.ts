@@ -26,7 +26,7 @@ const TEKKEN =
   "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 
 /** How text is cut before the merges apply. */
-interface WordRule {
+export interface WordRule {
   /** Regular expression of a word; GPT-2's own without it. */
   readonly split?: string;
   /** Every digit is a word. */
@@ -45,7 +45,7 @@ const gpt2: WordRule = {};
 const digits: WordRule = { digits: true };
 
 /** Rules by `tokenizer.ggml.pre`. */
-const RULES: Readonly<Record<string, WordRule>> = {
+export const RULES: Readonly<Record<string, WordRule>> = {
   "gpt-2": gpt2,
   "phi-2": gpt2,
   "olmo": gpt2,

@@ -159,6 +159,16 @@ export function ggufType(id: number): GgufType | undefined {
   return TYPES.get(id);
 }
 
+/**
+ * ggml's number of the type `name`, and the type.
+ *
+ * @throws {TypeError} If there is none.
+ */
+export function ggufTypeNamed(name: string): { id: number; type: GgufType } {
+  for (const [id, type] of TYPES) if (type.name === name) return { id, type };
+  throw new TypeError(`Cannot use GGUF type ${name}: there is none`);
+}
+
 /** Whether values of `type` can be had as f32. */
 export function isDecodable(type: GgufType): boolean {
   return type.decode !== undefined || type.dtype === "f32" ||

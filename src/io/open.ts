@@ -18,9 +18,9 @@ export type { Checkpoint, SideFile, TensorInfo } from "./checkpoint.ts";
 export type { FileSet } from "./files.ts";
 
 /**
- * Opens the checkpoint at `path`: a folder in the Hugging Face layout (plain, bitsandbytes or packed safetensors, or
- * torch), a `.safetensors`, `.gguf` or `.bin` file (a `config.json` beside it is read too), or `hf:owner/name[@revision]`, which
- * is downloaded first.
+ * Opens the checkpoint at `path`: a folder in the Hugging Face layout (torch, or safetensors that are plain, packed, or of
+ * bitsandbytes, MLX, HQQ or GPTQ), a `.safetensors`, `.gguf` or `.bin` file (a `config.json` beside it is read too), or
+ * `hf:owner/name[@revision]`, which is downloaded first.
  *
  * @throws {IoError} If there is nothing at `path` or it cannot be read.
  * @throws {TypeError} If it is no model, or of a kind that loqa does not read.

@@ -2,7 +2,8 @@
  * LoRA adapters in PEFT's layout: `adapter_config.json` and `adapter_model.safetensors` (or `.bin`).
  *
  * Of a module at path `M` with weight `[out, in]`, the file holds `base_model.model.M.lora_A.weight`, `[r, in]`, and
- * `base_model.model.M.lora_B.weight`, `[out, r]`; the model adds `scaling * B * A` to the weight.
+ * `base_model.model.M.lora_B.weight`, `[out, r]`; the model adds `scaling * B * A` to the weight. A of a QA-LoRA adapter
+ * is `[r, groups of inputs]` and may be meant for another pooling than loqa's sums, see `peft_qalora.ts`.
  *
  * @module
  */
@@ -14,6 +15,7 @@ import type { FileSet } from "./files.ts";
 import { parseJsonObject } from "./json.ts";
 import { moduleScaling, readAdapterConfig } from "./peft_config.ts";
 import type { ModuleScaling, ReadSettings } from "./peft_config.ts";
+import { poolingFactor, type QaloraGroups } from "./peft_qalora.ts";
 import type { SafetensorsEntry } from "./safetensors_writer.ts";
 import type { TensorReader } from "./tensor_reader.ts";
 import { openSafetensorsFile } from "./tensor_store.ts";
@@ -36,7 +38,7 @@ export interface AdapterModule {
   readonly module: string;
   /** Rows of A and columns of B. */
   readonly rank: number;
-  /** `in` features. */
+  /** Columns of A: `in` features, or groups of them. */
   readonly inputs: number;
   /** `out` features. */
   readonly outputs: number;
@@ -55,7 +57,9 @@ export function adapterEntries(
 
 /** The factors of one module in an open adapter. */
 export interface AdapterFactors extends AdapterModule, ModuleScaling {
-  /** Values of A, `[rank, inputs]`. */
+  /** Inputs that are summed before A, for QA-LoRA. */
+  readonly group?: number;
+  /** Values of A, `[rank, inputs]`; where groups are pooled, for their sums. */
   readA(): Promise<Float32Array<ArrayBuffer>>;
   /** Values of B, `[outputs, rank]`. */
   readB(): Promise<Float32Array<ArrayBuffer>>;
@@ -83,12 +87,17 @@ const FACTOR =
  * Opens the adapter in a set of files.
  *
  * @param options.config Settings for an adapter that comes without `adapter_config.json`.
+ * @param options.qalora Groups of a QA-LoRA adapter whose settings do not tell of them: of the paper's own repository,
+ * `{ group: 32, pooling: "average" }`.
  * @throws {TypeError} If there is no adapter, or it is no LoRA adapter.
  * @throws {SyntaxError} If a file is malformed or factors do not fit each other or the settings, all in one error.
  */
 export async function openAdapterFrom(
   files: FileSet,
-  options: { config?: Readonly<Record<string, unknown>> } = {},
+  options: {
+    config?: Readonly<Record<string, unknown>>;
+    qalora?: QaloraGroups;
+  } = {},
 ): Promise<Adapter> {
   const { name } = files;
   const bad = (reason: string) =>
@@ -100,7 +109,10 @@ export async function openAdapterFrom(
     await readFile(files, ADAPTER_CONFIG),
     `${name}/${ADAPTER_CONFIG}`,
   );
-  const settings = readAdapterConfig(config, `${name}/${ADAPTER_CONFIG}`);
+  const settings = {
+    ...readAdapterConfig(config, `${name}/${ADAPTER_CONFIG}`),
+    ...(options.qalora && { qalora: options.qalora }),
+  };
   const weights = [ADAPTER_FILE, "adapter_model.bin"]
     .find((file) => files.names.includes(file)) ??
     files.names.find((file) => /\.(safetensors|bin|pt)$/.test(file));
@@ -145,6 +157,7 @@ function pairUp(
     if (pair[factor]) problems.add(`tensor ${quoted(key)} occurs twice`);
     pair[factor] = reader;
   }
+  const { qalora } = settings;
   const modules = new Map<string, AdapterFactors>();
   for (const [module, { A, B }] of pairs) {
     const wrong = (reason: string) =>
@@ -177,7 +190,12 @@ function pairUp(
       inputs,
       outputs,
       ...scaling,
-      readA: () => A.readF32(0, rank),
+      ...(qalora && { group: qalora.group }),
+      async readA() {
+        const values = await A.readF32(0, rank);
+        const by = qalora ? poolingFactor(qalora, inputs) : 1;
+        return by === 1 ? values : values.map((x) => x * by);
+      },
       readB: () => B.readF32(0, outputs),
     });
   }

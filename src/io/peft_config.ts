@@ -7,6 +7,11 @@
 import { quoted } from "./errors.ts";
 import { isObject } from "./json.ts";
 import type { JsonObject } from "./json.ts";
+import {
+  qaloraFields,
+  type QaloraGroups,
+  readQaloraFields,
+} from "./peft_qalora.ts";
 
 /** What a LoRA adapter was made with; the rest of the file takes PEFT's defaults. */
 export interface LoraSettings {
@@ -30,13 +35,18 @@ export interface LoraSettings {
   readonly dropout?: number;
   /** Modules stored in full beside the factors. */
   readonly modulesToSave?: readonly string[] | null;
+  /** Groups of inputs that are pooled before A, for QA-LoRA. */
+  readonly qalora?: QaloraGroups;
+  /** Fingerprint of the quantised weights that the adapter belongs to: `base` of loqa.json. */
+  readonly base?: string;
 }
 
 /** Version of PEFT whose fields {@linkcode adapterConfig} writes. */
 export const PEFT_VERSION = "0.21.2";
 
 /**
- * `adapter_config.json` with every field that PEFT writes.
+ * `adapter_config.json` with every field that PEFT writes, and loqa's own where there is something to tell that PEFT has no
+ * field for (`peft_qalora.ts`).
  *
  * `init_lora_weights` is true whatever made the factors: any other value would have PEFT make them anew.
  */
@@ -86,6 +96,7 @@ export function adapterConfig(settings: LoraSettings): JsonObject {
     use_qalora: false,
     use_rslora: settings.rslora ?? false,
     velora_config: null,
+    ...qaloraFields({ base: settings.base, groups: settings.qalora }),
   };
 }
 
@@ -154,6 +165,7 @@ export function readAdapterConfig(
   };
   const rank = number("r", 8);
   if (!Number.isInteger(rank) || rank < 1) bad("r", "a whole number >= 1");
+  const { base, groups } = readQaloraFields(config, where);
   return {
     targetModules: typeof config.target_modules === "string"
       ? config.target_modules
@@ -167,6 +179,8 @@ export function readAdapterConfig(
     baseModel: text("base_model_name_or_path"),
     dropout: number("lora_dropout", 0),
     modulesToSave: names("modules_to_save"),
+    ...(base !== undefined && { base }),
+    ...(groups && { qalora: groups }),
   };
 }
 

@@ -23,7 +23,6 @@ const WIDTHS: Readonly<Record<string, number>> = {
     Object.entries(DTYPE_BYTES).map(([k, v]) => [k.toUpperCase(), v]),
   ),
   U16: 2,
-  U32: 4,
   U64: 8,
   F8_E4M3: 1,
   F8_E5M2: 1,
@@ -35,7 +34,7 @@ export interface SafetensorsTensor {
   readonly name: string;
   /** Element type as the format names it: `F32`. */
   readonly type: string;
-  /** The same as loqa names it; undefined for types that it has no use for (`U32`, `F8_E4M3`). */
+  /** The same as loqa names it; undefined for types that it has no use for (`U16`, `F8_E4M3`). */
   readonly dtype: DType | undefined;
   /** Sizes, outermost first. */
   readonly shape: readonly number[];

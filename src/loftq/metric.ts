@@ -55,26 +55,34 @@ export function channelWeights(
   );
 }
 
+/** The layer that a metric is for. */
+export interface MetricOptions {
+  /** `in` features. */
+  readonly cols: number;
+  /** What errors call the weight. */
+  readonly name: string;
+}
+
+/** What {@linkcode checkMetric} found. */
+export interface CheckedMetric {
+  /** `diag(H)`, `[in]`. */
+  readonly weights: Float32Array;
+  /** Mean of the weights. */
+  readonly mean: number;
+  /** Share of the mean to add to each. */
+  readonly damping: number;
+}
+
 /**
- * Prepares `metric` for a layer of `cols` inputs.
+ * Checks moments for a layer of `cols` inputs; whether full ones are positive definite, only a factorisation tells.
  *
  * @throws {TypeError} If the moments have not the size of the layer's input.
- * @throws {RangeError} If they are not finite, negative on the diagonal, all zero, or not positive definite, or the
- * damping is negative.
+ * @throws {RangeError} If they are not finite, negative on the diagonal or all zero, or the damping is negative.
  */
-export async function prepareMetric(
-  device: Device,
-  metric: Metric,
-  { cols, name }: { cols: number; name: string },
-): Promise<DeviceMetric> {
-  if (metric.kind === "identity") {
-    return {
-      identity: true,
-      apply() {},
-      remove() {},
-      [Symbol.dispose]() {},
-    };
-  }
+export function checkMetric(
+  metric: Exclude<Metric, { kind: "identity" }>,
+  { cols, name }: MetricOptions,
+): CheckedMetric {
   const { kind, moments, damping = DAMPING } = metric;
   const wanted = kind === "diag" ? cols : cols * cols;
   if (moments.length !== wanted) {
@@ -102,6 +110,31 @@ export async function prepareMetric(
       `Cannot use the ${kind} metric for ${name}: every moment is 0`,
     );
   }
+  return { weights, mean, damping };
+}
+
+/**
+ * Prepares `metric` for a layer of `cols` inputs.
+ *
+ * @throws {TypeError} If the moments have not the size of the layer's input.
+ * @throws {RangeError} If they are not finite, negative on the diagonal, all zero, or not positive definite, or the
+ * damping is negative.
+ */
+export async function prepareMetric(
+  device: Device,
+  metric: Metric,
+  { cols, name }: MetricOptions,
+): Promise<DeviceMetric> {
+  if (metric.kind === "identity") {
+    return {
+      identity: true,
+      apply() {},
+      remove() {},
+      [Symbol.dispose]() {},
+    };
+  }
+  const { kind, moments } = metric;
+  const { weights, mean, damping } = checkMetric(metric, { cols, name });
   if (kind === "diag" && damping === 0 && weights.includes(0)) {
     throw new RangeError(
       `Cannot use the diag metric for ${name}: the moment of input ${
@@ -140,7 +173,7 @@ function diagonal(
 async function full(
   device: Device,
   moments: Float32Array,
-  { cols, name, damping }: { cols: number; name: string; damping: number },
+  { cols, name, damping }: MetricOptions & { damping: number },
 ): Promise<DeviceMetric> {
   using memory = new DisposableStack();
   const l = mat(memory.use(device.alloc(cols * cols * 4)), cols, cols);

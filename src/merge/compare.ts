@@ -36,14 +36,15 @@ async function logitsOf(
 }
 
 /**
- * Runs the model at `before`, adapter and all, and the one at `after` over the same tokens: `ids`, or `count` random ones. One
- * model is loaded at a time.
+ * Runs the model at `before`, with its adapter or the one in the folder `adapter`, and the one at `after` over the same tokens:
+ * `ids`, or `count` random ones. One model is loaded at a time.
  */
 export async function compareModels(
   device: Device,
-  { before, after, ids, count = 64 }: {
+  { before, after, adapter, ids, count = 64 }: {
     before: string;
     after: string;
+    adapter?: string;
     ids?: readonly number[];
     count?: number;
   },
@@ -51,7 +52,15 @@ export async function compareModels(
   let tokens = ids;
   const scores: Float32Array[] = [];
   for (const path of [before, after]) {
-    await using loaded = await loadModel(device, path);
+    await using loaded = await loadModel(
+      device,
+      path,
+      {
+        compute: "f32",
+        ...(path === before && adapter &&
+          { own: false, adapters: { adapter } }),
+      },
+    );
     const { vocabSize, maxLength } = loaded.model.config;
     const random = new Random(0, "merge");
     tokens ??= Array.from(

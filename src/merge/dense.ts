@@ -1,5 +1,5 @@
 /**
- * Merging a LoRA adapter into a dense model.
+ * Merging a LoRA or QA-LoRA adapter into a dense model.
  *
  * The factors are added to what the backbone *is*, its decoded values, not to the weights it was quantised from: the
  * adapter was trained on those. The result is rounded to 16 bits (or not, with f32), which costs something; how much
@@ -48,7 +48,8 @@ export interface MergedLayer {
 const CHUNK = 2 ** 21;
 
 /**
- * Writes `checkpoint` with the factors added, `W + scaling * B * A`, into the folder `out`.
+ * Writes `checkpoint` with the factors added, `W + scaling * B * A`, into the folder `out`; an A of groups counts for every
+ * input of a group.
  *
  * @throws {TypeError} That lists every module which the model has not or that has another shape.
  */
@@ -112,9 +113,16 @@ async function added(
     return mat(buffer, m, n);
   };
   const w = put(await checkpoint.readF32(name), rows, cols);
+  let a = put(part.a, part.rank, part.a.length / part.rank);
+  if (part.group !== undefined) {
+    const buffer = memory.use(device.alloc(part.rank * cols * 4));
+    const out = mat(buffer, part.rank, cols);
+    device.ops.spreadColumns({ x: a, group: part.group, out });
+    a = out;
+  }
   device.ops.gemm({
     a: put(part.b, rows, part.rank),
-    b: put(part.a, part.rank, cols),
+    b: a,
     c: w,
     alpha: part.scaling,
     beta: 1,
@@ -149,16 +157,18 @@ function checkFit(
   const wrong: string[] = [];
   const byTensor = new Map<string, AdapterModuleFactors>();
   for (const part of factors) {
-    const { module, rank, a, b } = part;
+    const { module, rank, a, b, group = 1 } = part;
     const name = `${module}.weight`;
     const shape = checkpoint.tensors.get(name)?.shape;
     const wanted = [b.length / rank, a.length / rank];
     if (!shape) wrong.push(`the model has no layer ${module}`);
-    else if (shape[0] !== wanted[0] || shape[1] !== wanted[1]) {
+    else if (
+      shape[0] !== wanted[0] || Math.ceil(shape[1] / group) !== wanted[1]
+    ) {
       wrong.push(
         `${module} is ${shape.join(" x ")}, the adapter's ${
           wanted.join(" x ")
-        }`,
+        }${group === 1 ? "" : ` groups of ${group}`}`,
       );
     }
     byTensor.set(name, part);

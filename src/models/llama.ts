@@ -5,7 +5,7 @@
  */
 
 import { embedding } from "../autograd/elementwise.ts";
-import type { LinearWeight } from "../autograd/linear.ts";
+import type { Compute, LinearWeight } from "../autograd/linear.ts";
 import { denseWeight } from "../autograd/linear.ts";
 import { type NormWeight, rmsNorm } from "../autograd/norm.ts";
 import { type Parameter, ParameterSet } from "../autograd/parameter.ts";
@@ -42,6 +42,8 @@ export interface TokenBatch {
 export interface LlamaOptions {
   /** Whether all weights are to be trained; a quantised checkpoint is then decoded. */
   readonly full?: boolean;
+  /** How products with quantised weights are computed (`f32`). */
+  readonly compute?: Compute;
   /** Told the share that is loaded, from 0 to 1. */
   readonly onProgress?: (done: number) => void;
 }
@@ -141,7 +143,7 @@ export class Llama implements Disposable {
   static async load(
     device: Device,
     checkpoint: Checkpoint,
-    { full = false, onProgress }: LlamaOptions = {},
+    { full = false, compute, onProgress }: LlamaOptions = {},
   ): Promise<Llama> {
     const config = readLlamaConfig(checkpoint.config, checkpoint.name);
     checkLlamaTensors(checkpoint, config);
@@ -159,7 +161,9 @@ export class Llama implements Disposable {
         ),
       )
       : undefined;
-    const weights = memory.use(new Weights(device, checkpoint, parameters));
+    const weights = memory.use(
+      new Weights(device, checkpoint, { trained: parameters, compute }),
+    );
     const embedding = await weights.matrix("model.embed_tokens.weight");
     const blocks: LlamaBlock[] = [];
     for (let i = 0; i < config.layers; i++) {

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { Compute } from "../autograd/linear.ts";
 import type { Device } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import { openCheckpoint } from "../io/open.ts";
@@ -27,6 +28,7 @@ export type { Linear } from "../nn/linear.ts";
 export type { RopeScaling } from "../nn/rope.ts";
 export { Tape, type Tensor } from "../autograd/tape.ts";
 export type {
+  Compute,
   LinearLayer,
   LinearWeight,
   LoraFactors,
@@ -44,6 +46,8 @@ export interface LoadOptions {
   readonly adapters?: Readonly<Record<string, string>>;
   /** Whether the adapter that belongs to the model is put on it (true). */
   readonly own?: boolean;
+  /** How products with quantised weights are computed; `int8` for a model that an adapter was merged into exactly, else `f32`. */
+  readonly compute?: Compute;
   /** Told the share that is loaded, from 0 to 1. */
   readonly onProgress?: (done: number) => void;
 }
@@ -66,17 +70,21 @@ export interface LoadedModel extends AsyncDisposable {
  * Loads the model at `path`, a folder that loqa wrote or a checkpoint, with its adapters.
  *
  * @throws {TypeError} If an adapter does not fit the model; the error lists every module.
+ * @throws {RangeError} If an adapter belongs to other quantised weights.
  */
 export async function loadModel(
   device: Device,
   path: string,
-  { adapters = {}, own = true, onProgress }: LoadOptions = {},
+  { adapters = {}, own = true, compute, onProgress }: LoadOptions = {},
 ): Promise<LoadedModel> {
   await using stack = new AsyncDisposableStack();
   const place = await findModel(path);
   const checkpoint = stack.use(await openCheckpoint(place.model));
   const model = stack.use(
-    await Llama.load(device, checkpoint, { onProgress }),
+    await Llama.load(device, checkpoint, {
+      compute: compute ?? (place.report?.merged ? "int8" : "f32"),
+      onProgress,
+    }),
   );
   const folders = {
     ...(own && place.adapter && { default: place.adapter }),
@@ -84,7 +92,7 @@ export async function loadModel(
   };
   const { linears } = model;
   for (const [name, folder] of Object.entries(folders)) {
-    const factors = await readAdapterFolder(folder);
+    const factors = await readAdapterFolder(folder, place);
     stack.use(attachAdapter(device, linears, { name, factors }));
   }
   const names = Object.keys(folders);

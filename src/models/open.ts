@@ -78,15 +78,40 @@ export async function readAdapterFactors(
       scaling: module.scaling,
       a: await module.readA(),
       b: await module.readB(),
+      ...(module.group && { group: module.group }),
     });
   }
   return factors;
 }
 
-/** Reads all factors of the adapter in a folder. */
+/**
+ * Reads all factors of the adapter in a folder.
+ *
+ * @param place Where the model is that they are for: with it, an adapter of another base is refused.
+ * @throws {RangeError} If the adapter belongs to other quantised weights than those of `place`.
+ */
 export async function readAdapterFolder(
   path: string,
+  place?: ModelPlace,
 ): Promise<AdapterModuleFactors[]> {
   await using adapter = await openAdapter(path);
+  if (place) checkBase(adapter, place);
   return await readAdapterFactors(adapter);
+}
+
+/**
+ * Checks that an adapter which says what base it belongs to is put on that one, as far as `place` tells its own.
+ *
+ * @throws {RangeError} If it belongs to another one.
+ */
+export function checkBase(
+  { name, settings }: Adapter,
+  { model, report }: ModelPlace,
+): void {
+  const { base } = settings;
+  const here = report?.base;
+  if (base === undefined || here === undefined || base === here) return;
+  throw new RangeError(
+    `Cannot use the adapter ${name}: it belongs to the quantised weights with the fingerprint ${base}, those of ${model} have ${here}`,
+  );
 }

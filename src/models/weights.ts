@@ -4,7 +4,11 @@
  * @module
  */
 
-import { denseWeight, type LinearWeight } from "../autograd/linear.ts";
+import {
+  type Compute,
+  denseWeight,
+  type LinearWeight,
+} from "../autograd/linear.ts";
 import type { NormWeight } from "../autograd/norm.ts";
 import type { Parameter, ParameterSet } from "../autograd/parameter.ts";
 import type { Device, DeviceBuffer, Mat } from "../device/device.ts";
@@ -20,24 +24,29 @@ export class Weights implements Disposable {
   readonly device: Device;
   readonly #checkpoint: Checkpoint;
   readonly #trained: ParameterSet | undefined;
+  readonly #compute: Compute | undefined;
   readonly #memory = new DisposableStack();
 
-  /** @param trained Where every tensor goes that it has a parameter for; the others are frozen. */
+  /** @param options `trained`: where every tensor goes that it has a parameter for; the others are frozen. */
   constructor(
     device: Device,
     checkpoint: Checkpoint,
-    trained?: ParameterSet,
+    { trained, compute }: { trained?: ParameterSet; compute?: Compute } = {},
   ) {
     this.device = device;
     this.#checkpoint = checkpoint;
     this.#trained = trained;
+    this.#compute = compute;
   }
 
   /** A linear layer's weight `[out, in]`; quantised ones stay so. */
   async linear(name: string): Promise<LinearWeight> {
     if (!this.#trained?.parameters.has(name)) {
       const q = await this.#checkpoint.readQuantized?.(name);
-      if (q) return this.#memory.use(ownQuantized(this.device, q)).weight;
+      if (q) {
+        const own = ownQuantized(this.device, q, this.#compute);
+        return this.#memory.use(own).weight;
+      }
     }
     const { value, parameter } = await this.matrix(name);
     return denseWeight(value, parameter);

@@ -1,5 +1,5 @@
 /**
- * LoRA adapters on a model's linear layers.
+ * LoRA and QA-LoRA adapters on a model's linear layers.
  *
  * @module
  */
@@ -16,10 +16,12 @@ export interface AdapterModuleFactors {
   readonly rank: number;
   /** What the product of the factors is multiplied with. */
   readonly scaling: number;
-  /** `lora_A: [rank, in]`. */
+  /** `lora_A: [rank, in]`, or `[rank, ceil(in / group)]`. */
   readonly a: Float32Array;
   /** `lora_B: [out, rank]`. */
   readonly b: Float32Array;
+  /** Inputs that are summed before A, for QA-LoRA. */
+  readonly group?: number;
 }
 
 /** Options of {@linkcode attachAdapter}. */
@@ -28,7 +30,7 @@ export interface AttachOptions {
   readonly name: string;
   /** Whether the factors are to be trained (false). */
   readonly train?: boolean;
-  /** Share of the inputs that is dropped in training (0). */
+  /** Share of the inputs, pooled ones for QA-LoRA, that is dropped in training (0). */
   readonly dropout?: number;
 }
 
@@ -39,6 +41,7 @@ export interface AttachedAdapter extends Disposable {
   readonly modules: readonly {
     readonly module: string;
     readonly rank: number;
+    /** Columns of A: `in` features, or groups of them. */
     readonly inputs: number;
     readonly outputs: number;
   }[];
@@ -54,7 +57,8 @@ export function factorName(module: string, factor: "A" | "B"): string {
 /**
  * Puts an adapter on the layers that it names; {@linkcode Linear.enable} makes it count.
  *
- * @throws {TypeError} That lists every module that the model has not or that has another shape.
+ * @throws {TypeError} That lists every module that the model has not, that has another shape, or whose weight is quantised
+ * in groups that the adapter's are no multiple of: it could not be merged into them.
  */
 export function attachAdapter(
   device: Device,
@@ -91,7 +95,8 @@ export function attachAdapter(
     device.write(buffer, data);
     return mat(buffer, rows, cols);
   };
-  for (const [i, { module, rank, scaling, a, b }] of factors.entries()) {
+  for (const [i, factor] of factors.entries()) {
+    const { module, rank, scaling, a, b, group } = factor;
     const { inputs, outputs } = modules[i];
     const layer = linears.get(module)!;
     if (!parameters) {
@@ -100,6 +105,7 @@ export function attachAdapter(
         b: put(outputs, rank, b),
         scaling,
         dropout: 0,
+        group,
       });
       continue;
     }
@@ -114,6 +120,7 @@ export function attachAdapter(
       b: trained.b.value,
       scaling,
       dropout,
+      group,
       trained,
     });
   }
@@ -134,14 +141,22 @@ function checkFit(
   name: string,
 ): AttachedAdapter["modules"] {
   const wrong: string[] = [];
-  const modules = factors.map(({ module, rank, a, b }) => {
+  const modules = factors.map(({ module, rank, a, b, group = 1 }) => {
     const inputs = a.length / rank;
     const outputs = b.length / rank;
     const weight = linears.get(module)?.weight;
     if (!weight) wrong.push(`the model has no layer ${module}`);
-    else if (weight.cols !== inputs || weight.rows !== outputs) {
+    else if (
+      Math.ceil(weight.cols / group) !== inputs || weight.rows !== outputs
+    ) {
       wrong.push(
-        `${module} is ${weight.rows} x ${weight.cols}, the adapter's ${outputs} x ${inputs}`,
+        `${module} is ${weight.rows} x ${weight.cols}, the adapter's ${outputs} x ${inputs}${
+          group === 1 ? "" : ` groups of ${group}`
+        }`,
+      );
+    } else if (group > 1 && weight.group && group % weight.group !== 0) {
+      wrong.push(
+        `${module} is quantised in groups of ${weight.group}, the adapter's of ${group}`,
       );
     }
     return { module, rank, inputs, outputs };

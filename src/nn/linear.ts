@@ -5,6 +5,7 @@
  */
 
 import {
+  type Compute,
   denseWeight,
   type LinearLayer,
   type LinearWeight,
@@ -81,10 +82,14 @@ export function ownDense(
 }
 
 /** A frozen quantised weight on a device. */
-export function ownQuantized(device: Device, q: QuantizedMatrix): OwnedWeight {
+export function ownQuantized(
+  device: Device,
+  q: QuantizedMatrix,
+  compute?: Compute,
+): OwnedWeight {
   const on = upload(device, q);
   return {
-    weight: quantizedWeight(on),
+    weight: quantizedWeight(on, compute),
     [Symbol.dispose]: () => on[Symbol.dispose](),
   };
 }

@@ -11,6 +11,7 @@ export type DType =
   | "f16"
   | "bf16"
   | "i64"
+  | "u32"
   | "i32"
   | "i16"
   | "i8"
@@ -24,6 +25,7 @@ export const DTYPE_BYTES: Readonly<Record<DType, number>> = {
   f16: 2,
   bf16: 2,
   i64: 8,
+  u32: 4,
   i32: 4,
   i16: 2,
   i8: 1,

@@ -57,6 +57,8 @@ export interface NamedMat {
   /** Shape in the file; the matrix's own without it. */
   readonly shape?: readonly number[];
   readonly value: Mat;
+  /** What values are multiplied by on their way into the file (1); {@linkcode readTensors} does not undo it. */
+  readonly factor?: number;
 }
 
 const STATE = "state.json";
@@ -89,17 +91,19 @@ export async function writeTensors(
     shape: shape ?? [value.rows, value.cols],
   }));
   const layout = safetensorsHeader(entries);
-  const values = new Map(tensors.map(({ name, value }) => [name, value]));
+  const places = new Map(tensors.map((tensor) => [tensor.name, tensor]));
   await using sink = await fileSink(path);
   const writer = await SafetensorsWriter.open(sink, layout);
   for (const { name } of layout.entries) {
-    const { buffer, offset, rows, cols } = values.get(name)!;
+    const { value, factor = 1 } = places.get(name)!;
+    const { buffer, offset, rows, cols } = value;
     const data = await readF32(parameters.device, buffer, offset, rows * cols);
     const bad = data.find((x) => !Number.isFinite(x));
     if (bad !== undefined) {
       throw new NotFiniteError(`tensor ${name} holds ${bad}`);
     }
-    await writer.write(name, new Uint8Array(data.buffer));
+    const stored = factor === 1 ? data : data.map((x) => x * factor);
+    await writer.write(name, new Uint8Array(stored.buffer));
   }
   await writer.close();
 }
@@ -152,7 +156,7 @@ export async function saveCheckpoint(
     parameters: ParameterSet;
     state: TrainState;
     keep: number;
-    /** Writes the trained values into a folder. */
+    /** Writes the trained values into a folder, to the bit. */
     writeValues: (folder: string) => Promise<void>;
   },
 ): Promise<string> {

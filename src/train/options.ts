@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { Compute } from "../autograd/linear.ts";
 import type { Device } from "../device/device.ts";
 import type { TextCodec } from "./data/codec.ts";
 import type { TextUnit } from "../io/records/records.ts";
@@ -50,6 +51,8 @@ export interface TrainOptions {
   readonly dropout: number;
   /** Whether blocks are computed again going backwards. */
   readonly checkpointing: boolean;
+  /** How products with quantised weights are computed: `int8` rounds inputs and gradients to 8 bits, for affine formats. */
+  readonly compute: Compute;
   /** Order of the examples: shuffled each epoch, windows at random (`lm`), or as they come. */
   readonly order: "shuffle" | "random" | "sequential";
   /** How a record becomes prompt and answer (`sft`); by its fields without it. */
@@ -91,6 +94,7 @@ export const TRAIN_DEFAULTS: Omit<TrainOptions, "method"> = {
   clip: 1,
   dropout: 0,
   checkpointing: false,
+  compute: "f32",
   order: "shuffle",
   overflow: "truncate",
   field: "text",

@@ -407,7 +407,7 @@ class Work implements Disposable {
         parameters: subject.parameters,
         state: this.state,
         keep: run.keep,
-        writeValues: (folder) => subject.write(folder),
+        writeValues: (folder) => subject.save(folder),
       });
     } catch (error) {
       if (!(error instanceof NotFiniteError)) throw error;

@@ -13,10 +13,16 @@ import { stringifyLike } from "../io/json.ts";
 import { openAdapter, openCheckpoint } from "../io/open.ts";
 import { ADAPTER_CONFIG, ADAPTER_FILE, adapterTensorName } from "../io/peft.ts";
 import { adapterConfig, moduleScaling } from "../io/peft_config.ts";
+import {
+  poolingFactor,
+  qaloraFields,
+  type QaloraGroups,
+} from "../io/peft_qalora.ts";
 import { matchPattern } from "../loftq/plan.ts";
 import { loraStart } from "../loftq/start.ts";
 import { Llama } from "../models/llama.ts";
 import {
+  checkBase,
   findModel,
   type ModelPlace,
   readAdapterFactors,
@@ -43,18 +49,20 @@ export interface Subject extends AsyncDisposable {
   readonly parameters: ParameterSet;
   /** Hash of the values that training starts from, besides the model's. */
   readonly start: string;
-  /** Writes the trained values and what goes with them into a folder: an adapter, or a model's weights. */
+  /** Writes the trained values and what goes with them into a folder, as others read it: an adapter, or a model's weights. */
   write(folder: string): Promise<void>;
-  /** Reads the values that {@linkcode write} wrote. */
+  /** The same, to the bit where {@linkcode write} has to convert them. */
+  save(folder: string): Promise<void>;
+  /** Reads the values that {@linkcode save} wrote. */
   read(folder: string): Promise<void>;
-  /** What {@linkcode start} would be if training started from what {@linkcode write} wrote. */
+  /** What {@linkcode start} would be if training started from what {@linkcode write} would make of what was saved. */
   startFrom(folder: string): Promise<string>;
 }
 
 /**
  * Opens what is to be trained.
  *
- * @throws {RangeError} If the folder has no adapter, or no layer is a target.
+ * @throws {RangeError} If the folder has no adapter, or one of another base, or no layer is a target.
  */
 export async function openSubject(
   device: Device,
@@ -76,6 +84,7 @@ export async function openSubject(
   const model = stack.use(
     await Llama.load(device, checkpoint, {
       full: method === "full",
+      compute: options.compute,
       onProgress: (done) => onProgress?.(done, "loading the model"),
     }),
   );
@@ -94,7 +103,7 @@ export async function openSubject(
 
 type Parts = Pick<
   Subject,
-  "parameters" | "start" | "write" | "read" | "startFrom"
+  "parameters" | "start" | "write" | "save" | "read" | "startFrom"
 >;
 
 function fullParts(model: Llama, checkpoint: Checkpoint): Parts {
@@ -106,33 +115,35 @@ function fullParts(model: Llama, checkpoint: Checkpoint): Parts {
     value,
     shape: checkpoint.tensors.get(name)!.shape,
   }));
+  const write = async (folder: string): Promise<void> => {
+    await makeFolder(folder);
+    for (const { name, bytes } of await checkpoint.sideFiles()) {
+      if (name !== "config.json") {
+        await writeFileAtomic(joinPath(folder, name), bytes);
+        continue;
+      }
+      const { quantization_config: _, ...config } = checkpoint.config;
+      await writeFileAtomic(
+        joinPath(folder, name),
+        `${
+          stringifyLike(
+            { ...config, dtype: TORCH_DTYPES.f32, torch_dtype: undefined },
+            new TextDecoder().decode(bytes),
+          )
+        }\n`,
+      );
+    }
+    await writeTensors(
+      joinPath(folder, "model.safetensors"),
+      parameters,
+      tensors,
+    );
+  };
   return {
     parameters,
     start: "",
-    async write(folder) {
-      await makeFolder(folder);
-      for (const { name, bytes } of await checkpoint.sideFiles()) {
-        if (name !== "config.json") {
-          await writeFileAtomic(joinPath(folder, name), bytes);
-          continue;
-        }
-        const { quantization_config: _, ...config } = checkpoint.config;
-        await writeFileAtomic(
-          joinPath(folder, name),
-          `${
-            stringifyLike(
-              { ...config, dtype: TORCH_DTYPES.f32, torch_dtype: undefined },
-              new TextDecoder().decode(bytes),
-            )
-          }\n`,
-        );
-      }
-      await writeTensors(
-        joinPath(folder, "model.safetensors"),
-        parameters,
-        tensors,
-      );
-    },
+    write,
+    save: write,
     async read(folder) {
       await readTensors(
         joinPath(folder, "model.safetensors"),
@@ -154,7 +165,7 @@ async function adapterParts(
     stack: AsyncDisposableStack;
   },
 ): Promise<Parts> {
-  const { factors, config } = options.method === "lora"
+  const { factors, config, qalora } = options.method === "lora"
     ? newFactors(model, place, options)
     : await storedFactors(place, options);
   const adapter = stack.use(
@@ -167,36 +178,66 @@ async function adapterParts(
   );
   for (const layer of model.linears.values()) layer.enable([ADAPTER]);
   const parameters = adapter.parameters!;
-  const tensors = adapterTensors(adapter);
+  const exact = qalora && { ...qalora, pooling: "sum" as const };
+  const write = async (
+    folder: string,
+    groups: QaloraGroups | undefined,
+  ): Promise<void> => {
+    await makeFolder(folder);
+    await writeTensors(
+      joinPath(folder, ADAPTER_FILE),
+      parameters,
+      adapterTensors(adapter, groups),
+    );
+    await writeFileAtomic(
+      joinPath(folder, ADAPTER_CONFIG),
+      `${JSON.stringify(config(groups), null, 2)}\n`,
+    );
+  };
   return {
     parameters,
     start: await digestFactors(factors),
-    async write(folder) {
-      await makeFolder(folder);
-      await writeTensors(
-        joinPath(folder, ADAPTER_FILE),
-        parameters,
-        tensors,
-      );
-      await writeFileAtomic(
-        joinPath(folder, ADAPTER_CONFIG),
-        `${JSON.stringify(config, null, 2)}\n`,
-      );
-    },
+    write: (folder) => write(folder, qalora),
+    save: (folder) => write(folder, exact),
     read: (folder) =>
-      readTensors(joinPath(folder, ADAPTER_FILE), device, tensors),
+      readTensors(
+        joinPath(folder, ADAPTER_FILE),
+        device,
+        adapterTensors(adapter),
+      ),
     startFrom: async (folder) =>
-      await digestFactors(await readAdapterFolder(folder)),
+      await digestFactors(
+        (await readAdapterFolder(folder)).map((f) => rewritten(f, qalora)),
+      ),
   };
 }
 
-function adapterTensors({ modules, parameters }: AttachedAdapter): NamedMat[] {
-  return modules.flatMap(({ module }) =>
+/** The tensors of the file, A for the pooling that it is to have; by sums as they are. */
+function adapterTensors(
+  { modules, parameters }: AttachedAdapter,
+  groups?: QaloraGroups,
+): NamedMat[] {
+  return modules.flatMap(({ module, inputs }) =>
     (["A", "B"] as const).map((factor) => ({
       name: adapterTensorName(module, factor),
       value: parameters!.get(factorName(module, factor)).value,
+      ...(groups && factor === "A" &&
+        { factor: 1 / poolingFactor(groups, inputs) }),
     }))
   );
+}
+
+/** Factors as they are after writing them for another pooling and reading them back, two roundings later. */
+function rewritten(
+  factors: AdapterModuleFactors,
+  groups: QaloraGroups | undefined,
+): AdapterModuleFactors {
+  if (!groups) return factors;
+  const by = poolingFactor(groups, factors.a.length / factors.rank);
+  return {
+    ...factors,
+    a: factors.a.map((x) => x * (1 / by)).map((x) => x * by),
+  };
 }
 
 /** A hash of factors, whatever their order in a file. */
@@ -213,8 +254,10 @@ async function digestFactors(
 
 interface Start {
   readonly factors: AdapterModuleFactors[];
-  /** Contents of adapter_config.json. */
-  readonly config: Readonly<Record<string, unknown>>;
+  /** Contents of adapter_config.json, for these groups of inputs where there are any. */
+  config(groups: QaloraGroups | undefined): Readonly<Record<string, unknown>>;
+  /** The groups of the adapter's own file. */
+  readonly qalora?: QaloraGroups;
 }
 
 async function storedFactors(
@@ -222,9 +265,20 @@ async function storedFactors(
   { dropout }: TrainOptions,
 ): Promise<Start> {
   await using adapter = await openAdapter(place.adapter!);
+  checkBase(adapter, place);
+  const { config, settings } = adapter;
+  const { qalora, base } = settings;
   return {
     factors: await readAdapterFactors(adapter),
-    config: { ...adapter.config, lora_dropout: dropout },
+    config: (groups) => ({
+      ...config,
+      lora_dropout: dropout,
+      ...(groups && groups !== qalora && {
+        use_qalora: false,
+        ...qaloraFields({ base, groups }),
+      }),
+    }),
+    qalora,
   };
 }
 
@@ -246,6 +300,14 @@ function newFactors(
     );
   }
   const settings = { rank, alpha, rslora, rankPattern, alphaPattern };
+  const config = adapterConfig({
+    ...settings,
+    baseModel: place.model,
+    taskType: "CAUSAL_LM",
+    dropout: options.dropout,
+    targetModules: targets ??
+      [...new Set(chosen.map(({ module }) => module.split(".").at(-1)!))],
+  });
   return {
     factors: chosen.map(({ module, weight }) => {
       const own = moduleScaling(settings, module);
@@ -264,13 +326,6 @@ function newFactors(
         b: b.data,
       };
     }),
-    config: adapterConfig({
-      ...settings,
-      baseModel: place.model,
-      taskType: "CAUSAL_LM",
-      dropout: options.dropout,
-      targetModules: targets ??
-        [...new Set(chosen.map(({ module }) => module.split(".").at(-1)!))],
-    }),
+    config: () => config,
   };
 }

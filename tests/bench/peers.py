@@ -7,9 +7,11 @@ The models' weights are loaded before the clock starts, as on our side.
 
 import json
 import os
+import resource
 import sys
 import time
 import warnings
+from time import perf_counter
 
 warnings.filterwarnings("ignore")
 answers = os.fdopen(os.dup(1), "w")  # bitsandbytes prints at import
@@ -157,6 +159,72 @@ def loftq(path: str, rank: int, iterations: int, how: str) -> dict:
     return {"seconds": time.perf_counter() - began - own, "meanSquareError": square / len(weights[path])}
 
 
+models: dict[str, object] = {}
+
+
+def model_of(path: str) -> object:
+    """SmolLM2 in f32 from its GGUF file, or a bitsandbytes backbone with f32 between its layers."""
+    from transformers import AutoModelForCausalLM
+
+    if path not in models:
+        folder, name = os.path.split(path)
+        if name.endswith(".gguf"):
+            model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=torch.float32)
+        else:
+            model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+            for parameter in model.parameters():
+                if parameter.dtype.is_floating_point:
+                    parameter.data = parameter.data.float()
+            for module in model.modules():
+                if hasattr(module, "compute_dtype"):
+                    module.compute_dtype = torch.float32
+        models[path] = model.eval()
+    return models[path]
+
+
+def train_step(path: str, batch: int, time: int, rank: int) -> float:
+    """A step of LoRA on all linear layers with AdamW."""
+    from peft import LoraConfig, get_peft_model
+
+    key = f"{path} LoRA"
+    if key not in models:
+        config = LoraConfig(r=rank, lora_alpha=rank, target_modules="all-linear", task_type="CAUSAL_LM")
+        model = get_peft_model(model_of(path), config).train()
+        del models[path]
+        models[key] = model, torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
+    model, optimizer = models[key]
+    ids = torch.randint(0, 49152, (batch, time), generator=torch.Generator().manual_seed(0))
+    with torch.enable_grad():
+        began = perf_counter()
+        model(input_ids=ids, labels=ids).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return perf_counter() - began
+
+
+def prefill(path: str, prompt: int) -> dict:
+    """The logits behind a prompt, of its last token only."""
+    model = model_of(path)
+    ids = torch.randint(0, 49152, (1, prompt), generator=torch.Generator().manual_seed(0))
+    began = perf_counter()
+    model(ids, logits_to_keep=1)
+    return {"tokens": prompt, "seconds": perf_counter() - began}
+
+
+def decode(path: str, count: int) -> dict:
+    """Greedy tokens behind sixteen others."""
+    model = model_of(path)
+    ids = torch.arange(100, 116)[None]
+    began = perf_counter()
+    model.generate(ids, max_new_tokens=count, min_new_tokens=count, do_sample=False)
+    return {"tokens": count, "seconds": perf_counter() - began}
+
+
+def peak() -> dict:
+    """The most memory of this process so far."""
+    return {"bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+
+
 TIMED = {
     work.__name__: work
     for work in (
@@ -170,6 +238,7 @@ TIMED = {
         cross_entropy,
         attention,
         attention_backward,
+        train_step,
     )
 }
 
@@ -185,6 +254,8 @@ def answer(request: dict) -> dict:
         return {"values": load(**request)}
     if op == "loftq":
         return loftq(**request)
+    if op in ("prefill", "decode", "peak"):
+        return globals()[op](**request)
     return {"seconds": TIMED[op](**request)}
 
 

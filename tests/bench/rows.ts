@@ -24,6 +24,7 @@ import { randomizedTruncator } from "../../src/linalg/truncated_svd.ts";
 import { loftq } from "../../src/loftq/loftq.ts";
 import { type Matrix, matrix } from "../../src/tensor/matrix.ts";
 import { Random } from "../../src/tensor/random.ts";
+import { wholeModelRows } from "./model_rows.ts";
 import { networkRows } from "./network_rows.ts";
 import type { Peer } from "./peer.ts";
 import { quantizedProductRows } from "./quantized_rows.ts";
@@ -68,6 +69,7 @@ export async function measureAll(settings: Settings): Promise<void> {
   if (settings.smollm) {
     using device = await openDevice(NAME, { threads: settings.threads });
     await modelRows(settings, device, peaks.get(settings.threads)!);
+    await wholeModelRows(settings);
   }
 }
 

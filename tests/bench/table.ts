@@ -8,8 +8,8 @@
 export interface Row {
   /** What is measured. */
   readonly figure: string;
-  /** Unit of the values; seconds are better when small, the others when large. */
-  readonly unit: "GFLOP/s" | "GB/s" | "s";
+  /** Unit of the values; seconds and MB are better when small, the others when large. */
+  readonly unit: "GFLOP/s" | "GOP/s" | "GB/s" | "tokens/s" | "s" | "MB";
   /** Our median. */
   readonly ours: number;
   /** All our runs. */
@@ -71,7 +71,8 @@ export async function takeRow(plan: RowPlan): Promise<Row> {
     if (peer) theirRuns.push(await peer.take());
   }
   const ours = median(runs);
-  const faster = (a: number, b: number) => unit === "s" ? b / a : a / b;
+  const faster = (a: number, b: number) =>
+    unit === "s" || unit === "MB" ? b / a : a / b;
   const theirs = peer && median(theirRuns);
   return {
     figure,

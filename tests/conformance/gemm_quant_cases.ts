@@ -5,6 +5,7 @@
  */
 
 import { format, type FormatName } from "../../src/quant/formats.ts";
+import { ROW_BLOCK } from "../../src/device/int8.ts";
 import { matrix } from "../../src/tensor/matrix.ts";
 import { Random } from "../../src/tensor/random.ts";
 import { assertAllClose } from "../helpers/assert.ts";
@@ -27,6 +28,48 @@ interface Product {
   beta?: number;
   inPlace?: boolean;
   view?: View;
+  /** The left side may be rounded to 8 bits. */
+  int8?: boolean;
+}
+
+/** Half a step of each value of `a` times the magnitudes that it meets: the most that rounding to 8 bits changes. */
+function int8Limit(
+  { m, n, k, transQ }: Product,
+  { a, size, scales, block }: {
+    a: Float32Array;
+    /** Magnitudes of the values of `q`. */
+    size: Float64Array;
+    scales: Float32Array;
+    block: number;
+  },
+): Float64Array {
+  const limit = new Float64Array(m * n);
+  const width = transQ ? block : ROW_BLOCK;
+  const groups = Math.ceil((transQ ? k : n) / block);
+  const most = (length: number, value: (i: number) => number) => {
+    let x = 0;
+    for (let i = 0; i < length; i++) x = Math.max(x, Math.abs(value(i)));
+    return x;
+  };
+  for (let first = 0; first < k; first += width) {
+    const count = Math.min(width, k - first);
+    // What a value of `a` meets in each column; codes less their middle are 8 at the most.
+    const meets = Float64Array.from({ length: n }, (_, j) => {
+      if (!transQ) {
+        const g = Math.floor(j / block);
+        return 8 * count *
+          most(count, (o) => scales[(first + o) * groups + g]);
+      }
+      let sum = 0;
+      for (let l = 0; l < count; l++) sum += size[j * k + first + l];
+      return sum;
+    });
+    for (let i = 0; i < m; i++) {
+      const half = most(count, (l) => a[i * k + first + l]) / 254;
+      for (let j = 0; j < n; j++) limit[i * n + j] += half * meets[j];
+    }
+  }
+  return limit;
 }
 
 /** What the roundings of each value are relative to: of an affine one both its parts, which may nearly cancel. */
@@ -45,7 +88,7 @@ function sizes(result: Quantised): Float64Array {
 }
 
 function productCase(p: Product): Case {
-  const { m, n, k, transQ, alpha = 1, beta, inPlace, view } = p;
+  const { m, n, k, transQ, alpha = 1, beta, inPlace, view, int8 } = p;
   const spec = format(p.format);
   const block = p.block ?? spec.defaultBlock;
   const [rows, cols] = transQ ? [n, k] : [k, n];
@@ -57,11 +100,13 @@ function productCase(p: Product): Case {
     view && "views",
   ].filter(Boolean).join(", ");
   return {
-    op: "gemmQuantized",
+    op: int8 ? "gemmInt8" : "gemmQuantized",
     name: `${p.format} block ${block} ${m}x${k} * ${k}x${n}${
       marks && ` (${marks})`
     }`,
-    why: "(k + 5) roundings of f32 on the sum of magnitudes",
+    why: int8
+      ? "half a step of 8 bits of each value of a, then as gemmQuantized"
+      : "(k + 5) roundings of f32 on the sum of magnitudes",
     async run({ w, device, oracle, oracleWorkspace }) {
       const random = new Random(m * 10007 + n * 101 + k);
       const a = normalMatrix(random, m, k);
@@ -82,7 +127,7 @@ function productCase(p: Product): Case {
         : inPlace
         ? c
         : w.put(added, view);
-      device.ops.gemmQuantized({
+      device.ops[int8 ? "gemmInt8" : "gemmQuantized"]({
         a: w.put(a, view),
         q,
         c,
@@ -94,7 +139,10 @@ function productCase(p: Product): Case {
       const dense = values(result);
       const size = sizes(result);
       const expected = new Float64Array(m * n);
-      const limit = new Float64Array(m * n);
+      const limit = int8
+        ? int8Limit(p, { a: a.data, size, scales: result.scales, block })
+          .map((x) => x * Math.abs(alpha))
+        : new Float64Array(m * n);
       const [down, right] = transQ ? [1, k] : [n, 1];
       for (let i = 0; i < m; i++) {
         for (let j = 0; j < n; j++) {
@@ -107,7 +155,7 @@ function productCase(p: Product): Case {
           }
           const plus = (beta ?? 0) * added.data[i * n + j];
           expected[i * n + j] = alpha * sum + plus;
-          limit[i * n + j] = (k + 5) * U *
+          limit[i * n + j] += (k + 5) * U *
             (Math.abs(alpha) * magnitude + Math.abs(plus));
         }
       }
@@ -165,6 +213,52 @@ export function gemmQuantizedTable(): Case[] {
       // Large enough that threads share the work, and for several tiles.
       productCase({ ...base, m: 9, n: 523, k: 677 }),
       productCase({ ...base, format: "int3", m: 33, n: 612, k: 576 }),
+    );
+  }
+  return table;
+}
+
+/** Products that may be taken in 8 bits, and others that may not. */
+export function gemmInt8Table(): Case[] {
+  const table: Case[] = [];
+  for (const name of ["int4", "int3", "int2"] as const) {
+    for (const transQ of [true, false]) {
+      const base = { format: name, transQ, int8: true };
+      // Few rows, whole and partial tiles, a short last group, several turns.
+      for (const m of [1, 3, 5, 13]) {
+        table.push(
+          productCase({ ...base, m, n: 48, k: 96, block: 32 }),
+          productCase({ ...base, m, n: 112, k: 80, block: 64 }),
+        );
+      }
+      table.push(
+        productCase({ ...base, m: 6, n: 32, k: 16, block: 16 }),
+        productCase({ ...base, m: 70, n: 592, k: 576, block: 32 }),
+        productCase({
+          ...base,
+          ...{ m: 7, n: 64, k: 160, block: 32 },
+          ...{ alpha: -0.5, beta: 2, view: INNER },
+        }),
+        productCase({
+          ...base,
+          ...{ m: 2, n: 64, k: 160, block: 128 },
+          ...{ alpha: 0.5, beta: 1, inPlace: true, view: INNER },
+        }),
+        productCase({
+          ...base,
+          ...{ m: 9, n: 64, k: 64, block: 32 },
+          ...{ beta: -1, inPlace: true },
+        }),
+        // The rows are no whole sixteen.
+        productCase({ ...base, m: 4, n: 21, k: 32, block: 32 }),
+        productCase({ ...base, m: 4, n: 32, k: 21, block: 32 }),
+        productCase({ ...base, m: 0, n: 16, k: 32, block: 32 }),
+      );
+    }
+  }
+  for (const transQ of [true, false]) {
+    table.push(
+      productCase({ format: "nf4", m: 3, n: 64, k: 64, transQ, int8: true }),
     );
   }
   return table;

@@ -24,6 +24,8 @@ const WRONG: {
   combine: (w) => ({ x: w.room(2, 3), out: w.room(3, 2) }),
   addRow: (w) => ({ x: w.room(2, 3), row: row(w, 2), out: w.room(2, 3) }),
   columnSums: (w) => ({ x: w.room(2, 3), out: row(w, 2) }),
+  poolColumns: (w) => ({ x: w.room(2, 5), group: 2, out: w.room(2, 2) }),
+  spreadColumns: (w) => ({ x: w.room(2, 2), group: 2, out: w.room(2, 5) }),
   gatherRows: (w) => ({
     table: w.room(2, 3),
     ids: row(w, 2),

@@ -6,7 +6,7 @@
 
 import type { Device, OperationName } from "../../src/device/device.ts";
 import { gemmTable } from "./gemm_cases.ts";
-import { gemmQuantizedTable } from "./gemm_quant_cases.ts";
+import { gemmInt8Table, gemmQuantizedTable } from "./gemm_quant_cases.ts";
 import { linalgTable } from "./linalg_cases.ts";
 import { quantTable } from "./quant_cases.ts";
 import type { Workspace } from "./workspace.ts";
@@ -38,5 +38,6 @@ export const TABLE: readonly Case[] = [
   ...gemmTable(),
   ...quantTable(),
   ...gemmQuantizedTable(),
+  ...gemmInt8Table(),
   ...linalgTable(),
 ];

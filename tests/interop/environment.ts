@@ -1,6 +1,7 @@
 /**
  * The Python that interop tests and benchmarks talk to: `$LOQA_PYTHON`, or `.venv` in the project's root, made
- * here with the versions of requirements.txt when it is not there yet.
+ * here with the versions of requirements.txt when it is not there yet. Beside it the consumers
+ * from npm.
  *
  * @module
  */
@@ -53,4 +54,94 @@ export async function makePython(): Promise<string> {
   return PYTHON.pathname;
 }
 
-if (import.meta.main) console.log(await makePython());
+/** Package with llama.cpp's binary for this machine. */
+function llamaBinary(): string {
+  const system = { linux: "linux", darwin: "mac", windows: "win" }[
+    Deno.build.os as string
+  ];
+  const cpu = Deno.build.arch === "aarch64" ? "arm64" : "x64";
+  return `@node-llama-cpp/${system}-${cpu}${
+    system === "mac" && cpu === "arm64" ? "-metal" : ""
+  }`;
+}
+
+/** A consumer from npm, in a folder of its own. */
+interface NodePackage {
+  /** Environment variable with a folder whose `node_modules` has it. */
+  readonly variable: string;
+  /** Its main file in `node_modules`. */
+  readonly main: string;
+  /** What `npm install` is told. */
+  readonly install: readonly string[];
+}
+
+const NODE_PACKAGES = {
+  "llama-cpp": {
+    variable: "LOQA_LLAMA_CPP",
+    main: "node-llama-cpp/dist/index.js",
+    // Its optional packages are binaries for every GPU.
+    install: [
+      "--omit=optional",
+      "node-llama-cpp@3.22.1",
+      `${llamaBinary()}@3.22.1`,
+    ],
+  },
+  "transformers-js": {
+    variable: "LOQA_TRANSFORMERS_JS",
+    main: "@huggingface/transformers/dist/transformers.node.mjs",
+    install: ["@huggingface/transformers@4.3.1"],
+  },
+} satisfies Record<string, NodePackage>;
+
+/** Where the main file of a package is: in the folder that its variable names, or where it was installed. */
+export async function findNodePackage(
+  key: keyof typeof NODE_PACKAGES,
+): Promise<string | undefined> {
+  const { variable, main } = NODE_PACKAGES[key];
+  const folder = Deno.env.get(variable) ?? new URL(key, VENV).pathname;
+  const path = `${folder}/node_modules/${main}`;
+  return await exists(new URL(`file://${path}`)) ? path : undefined;
+}
+
+/** Installs the packages that are not there yet. */
+export async function makeNodePackages(): Promise<void> {
+  for (const key of ["llama-cpp", "transformers-js"] as const) {
+    if (await findNodePackage(key)) continue;
+    const folder = new URL(key, VENV).pathname;
+    await Deno.mkdir(folder, { recursive: true });
+    const plain = ["--prefix", folder, "--ignore-scripts", "--no-save"];
+    await run("npm", ["install", ...plain, ...NODE_PACKAGES[key].install]);
+  }
+}
+
+/**
+ * Runs `script` of this folder, whose first argument is the main file of a package, in a Deno that takes other packages
+ * from beside it.
+ *
+ * @throws {Error} If it fails.
+ */
+export async function runNodePackage(
+  script: string,
+  module: string,
+  request: unknown,
+): Promise<void> {
+  const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: [
+      "run",
+      "-A",
+      "--quiet",
+      "--no-config",
+      "--node-modules-dir=manual",
+      new URL(script, import.meta.url).pathname,
+      module,
+      JSON.stringify(request),
+    ],
+    cwd: module.slice(0, module.indexOf("/node_modules/")),
+  }).output();
+  if (code !== 0) throw new Error(new TextDecoder().decode(stderr));
+}
+
+if (import.meta.main) {
+  console.log(await makePython());
+  await makeNodePackages();
+}

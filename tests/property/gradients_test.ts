@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { denseWeight, linear } from "../../src/autograd/linear.ts";
+import { ParameterSet } from "../../src/autograd/parameter.ts";
+import { Tape } from "../../src/autograd/tape.ts";
 import { type Device, type Mat, mat } from "../../src/device/device.ts";
 import type { AttentionShape } from "../../src/device/network.ts";
 import { openDevice } from "../../src/device/open.ts";
@@ -383,6 +386,89 @@ Deno.test("rope turns back, and its inverse is its backward", async () => {
     const back = await turn(matrix(rows, cols, fx), true);
     assertAllClose(back, x.data, { atol: 2e-6 });
     assertAdjoint({ x: x.data, y: y.data, fx, gy: await turn(y, true) });
+  });
+});
+
+Deno.test("spreadColumns is the backward of poolColumns", async () => {
+  using device = await openDevice("reference");
+  await forSeeds(25, async (random) => {
+    const [rows, cols] = [integer(random, 1, 6), integer(random, 1, 40)];
+    const group = integer(random, 1, 45);
+    const x = normalMatrix(random, rows, cols);
+    const y = normalMatrix(random, rows, Math.ceil(cols / group));
+    const { fx, gy } = await compute(device, { x, y }, ({ on, room }) => {
+      const to = { fx: room(y), gy: room(x) };
+      device.ops.poolColumns({ x: on.x, group, out: to.fx });
+      device.ops.spreadColumns({ x: on.y, group, out: to.gy });
+      return to;
+    });
+    assertAdjoint({ x: x.data, y: y.data, fx, gy });
+  });
+});
+
+Deno.test("pooled factors of a linear layer: the backward is the slope of the forward, dropout and all", async () => {
+  using device = await openDevice("reference");
+  await forSeeds(25, async (random) => {
+    const [m, rows] = [integer(random, 1, 5), integer(random, 1, 6)];
+    const [cols, group] = [integer(random, 2, 24), integer(random, 2, 9)];
+    const rank = integer(random, 1, 3);
+    const dropout = pick(random, [0, 0.3]);
+    const scaling = 0.5 + random.uniform();
+    const inputs = {
+      x: normalMatrix(random, m, cols),
+      weight: normalMatrix(random, rows, cols),
+      a: normalMatrix(random, rank, Math.ceil(cols / group)),
+      b: normalMatrix(random, rows, rank),
+    };
+    const dy = normalMatrix(random, m, rows);
+    const run = async (given: Inputs) => {
+      using w = new Workspace(device);
+      using parameters = new ParameterSet(
+        device,
+        (["a", "b"] as const).map((name) => ({
+          name,
+          rows: given[name].rows,
+          cols: given[name].cols,
+          decay: true,
+        })),
+      );
+      parameters.set("a", given.a.data);
+      parameters.set("b", given.b.data);
+      const trained = { a: parameters.get("a"), b: parameters.get("b") };
+      using tape = new Tape(device, { recording: true, seed: 3 });
+      const x = tape.input(w.put(given.x), true);
+      const y = linear(tape, x, {
+        layer: {
+          weight: denseWeight(w.put(given.weight)),
+          lora: [{
+            a: trained.a.value,
+            b: trained.b.value,
+            scaling,
+            dropout,
+            group,
+            trained,
+          }],
+        },
+      });
+      const { data } = await w.get(y.value);
+      const gradient = tape.matrix(m, rows);
+      device.write(gradient.buffer, dy.data);
+      tape.backward(y, gradient);
+      return {
+        loss: inner(data, dy.data),
+        gradients: {
+          x: (await w.get(tape.gradient(x)!)).data,
+          a: await parameters.readGradient("a"),
+          b: await parameters.readGradient("b"),
+        },
+      };
+    };
+    const { gradients } = await run(inputs);
+    await assertGradients(random, {
+      inputs,
+      gradients,
+      loss: async (given) => (await run(given)).loss,
+    });
   });
 });
 

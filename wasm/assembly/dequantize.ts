@@ -6,13 +6,11 @@
  */
 
 import { share, word } from "./args";
+import { high16, high8, low16, low8, NIBBLE } from "./decode";
 import { unpackCodes } from "./pack";
 
 /** Codes that are unpacked at once. */
 const RUN: u32 = 4096;
-
-/** The low half of a byte, loaded before a loop; why, `codebook.ts` says. */
-const NIBBLE: usize = memory.data<i32>([0x0f0f0f0f]);
 
 /** Scales the levels of sixteen codes, or takes them from sixteen values, rounded as written. */
 // @ts-ignore: decorator
@@ -125,68 +123,6 @@ function decodeNibbles(
     decode16(c, p0, p1, p2, p3, s, b, affine, from, out);
     if (from) from += 64;
   }
-}
-
-// @ts-ignore: decorator
-@inline
-function low8(a: v128, b: v128): v128 {
-  return v128.shuffle<u8>(
-    a,
-    b,
-    0,
-    16,
-    1,
-    17,
-    2,
-    18,
-    3,
-    19,
-    4,
-    20,
-    5,
-    21,
-    6,
-    22,
-    7,
-    23,
-  );
-}
-
-// @ts-ignore: decorator
-@inline
-function high8(a: v128, b: v128): v128 {
-  return v128.shuffle<u8>(
-    a,
-    b,
-    8,
-    24,
-    9,
-    25,
-    10,
-    26,
-    11,
-    27,
-    12,
-    28,
-    13,
-    29,
-    14,
-    30,
-    15,
-    31,
-  );
-}
-
-// @ts-ignore: decorator
-@inline
-function low16(a: v128, b: v128): v128 {
-  return v128.shuffle<u16>(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
-}
-
-// @ts-ignore: decorator
-@inline
-function high16(a: v128, b: v128): v128 {
-  return v128.shuffle<u16>(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
 }
 
 /**

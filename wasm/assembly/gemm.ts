@@ -18,7 +18,7 @@ import {
 const TILE_BYTES: usize = 192;
 
 /** Adds `beta * add` to a tile and stores the `rows` x `cols` of it that exist. */
-function storeTile(
+export function storeTile(
   tile: usize,
   rows: i32,
   cols: i32,

@@ -30,8 +30,19 @@ export { dequantize } from "./dequantize";
 export { dotRows } from "./vector";
 export { expSum, rowMax } from "./exp";
 export { gemm } from "./gemm";
+export { dotBytes, dotFour, dotNibbles, gemv, gemvQuantized } from "./gemv";
 export { micro } from "./gemm_micro";
 export { microF64 } from "./f64_micro";
+export { int8Forward, int8Rows, largest, roundRow } from "./int8";
+export {
+  int8Backward,
+  int8Fold,
+  int8Units,
+  roundFifth,
+  roundFour,
+} from "./int8_backward";
+export { micro8 } from "./int8_micro";
+export { fourBytes, fourNibbles, int8Gemv } from "./int8_rows";
 export { jacobi, svdStore } from "./svd";
 export {
   dotWeighted,
@@ -41,7 +52,8 @@ export {
   rmsNormBackward,
   scaleByWeight,
 } from "./norm";
-export { peak, peakJob } from "./peak";
+export { peak, peakDots, peakDotsJob, peakJob } from "./peak";
+export { poolColumns, spreadColumns } from "./groups";
 export { quantize } from "./quantize";
 export { rope, rotate } from "./rope";
 export { rowSquares, scaleColumns } from "./elementwise";

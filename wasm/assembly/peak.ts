@@ -1,4 +1,4 @@
-/** The physical limit of one core: fused multiply-adds that touch no memory. */
+/** The physical limits of one core: fused multiply-adds, and dot products of bytes, that touch no memory. */
 
 /** `12 * n` independent f32x4 fused multiply-adds, 96 * n operations; the result only keeps them alive. */
 export function peak(n: i32, x: f32, y: f32): f32 {
@@ -42,5 +42,49 @@ export function peakJob(args: usize, part: u32, parts: u32): void {
   store<f32>(
     load<u32>(args, 12) + (part << 6),
     peak(load<i32>(args), load<f32>(args, 4), load<f32>(args, 8)),
+  );
+}
+
+/** As {@linkcode peak} with dot products of bytes, 384 * n operations. */
+export function peakDots(n: i32, x: i32, y: i32): i32 {
+  const a = i32x4.splat(x);
+  const b = i32x4.splat(y);
+  let c0 = i32x4.splat(0);
+  let c1 = i32x4.splat(1);
+  let c2 = i32x4.splat(2);
+  let c3 = i32x4.splat(3);
+  let c4 = i32x4.splat(4);
+  let c5 = i32x4.splat(5);
+  let c6 = i32x4.splat(6);
+  let c7 = i32x4.splat(7);
+  let c8 = i32x4.splat(8);
+  let c9 = i32x4.splat(9);
+  let c10 = i32x4.splat(10);
+  let c11 = i32x4.splat(11);
+  for (let i = 0; i < n; i++) {
+    c0 = i32x4.relaxed_dot_i8x16_i7x16_add_s(a, b, c0);
+    c1 = i32x4.relaxed_dot_i8x16_i7x16_add_s(a, b, c1);
+    c2 = i32x4.relaxed_dot_i8x16_i7x16_add_s(a, b, c2);
+    c3 = i32x4.relaxed_dot_i8x16_i7x16_add_s(a, b, c3);
+    c4 = i32x4.relaxed_dot_i8x16_i7x16_add_s(a, b, c4);
+    c5 = i32x4.relaxed_dot_i8x16_i7x16_add_s(a, b, c5);
+    c6 = i32x4.relaxed_dot_i8x16_i7x16_add_s(a, b, c6);
+    c7 = i32x4.relaxed_dot_i8x16_i7x16_add_s(a, b, c7);
+    c8 = i32x4.relaxed_dot_i8x16_i7x16_add_s(a, b, c8);
+    c9 = i32x4.relaxed_dot_i8x16_i7x16_add_s(a, b, c9);
+    c10 = i32x4.relaxed_dot_i8x16_i7x16_add_s(a, b, c10);
+    c11 = i32x4.relaxed_dot_i8x16_i7x16_add_s(a, b, c11);
+  }
+  c0 = i32x4.add(i32x4.add(c0, c1), i32x4.add(c2, c3));
+  c4 = i32x4.add(i32x4.add(c4, c5), i32x4.add(c6, c7));
+  c8 = i32x4.add(i32x4.add(c8, c9), i32x4.add(c10, c11));
+  return i32x4.extract_lane(i32x4.add(c0, i32x4.add(c4, c8)), 0);
+}
+
+/** Job form of {@linkcode peakDots}, with the words of {@linkcode peakJob}. */
+export function peakDotsJob(args: usize, part: u32, parts: u32): void {
+  store<i32>(
+    load<u32>(args, 12) + (part << 6),
+    peakDots(load<i32>(args), load<i32>(args, 4), load<i32>(args, 8)),
   );
 }

@@ -10,10 +10,12 @@ import {
   checkCrossEntropy,
   checkDropout,
   checkGatherRows,
+  checkPoolColumns,
   checkRmsNorm,
   checkRmsNormBackward,
   checkRope,
   checkScatterRows,
+  checkSpreadColumns,
   checkSwiglu,
   checkSwigluBackward,
 } from "../../../src/device/check_network.ts";
@@ -53,6 +55,17 @@ Deno.test("network checks: rows", () => {
   ]);
   refuses(checkColumnSums, { x, out: words(4) }, [
     [{ out: words(3) }, "TypeError", /columnSums: out/],
+  ]);
+  refuses(checkPoolColumns, { x, group: 3, out: m(3, 2) }, [
+    [{ out: m(3, 1) }, "TypeError", /poolColumns: out must be 3 x 2/],
+    [{ out: m(2, 2) }, "TypeError", /poolColumns: out/],
+    [{ group: 0 }, "RangeError", /group must be a whole number >= 1, got 0/],
+    [{ group: 1.5 }, "RangeError", /poolColumns: group/],
+  ]);
+  refuses(checkSpreadColumns, { x: m(3, 2), group: 3, out: x, add: x }, [
+    [{ x: m(3, 1) }, "TypeError", /spreadColumns: x must be 3 x 2/],
+    [{ add: m(3, 2) }, "TypeError", /spreadColumns: add must be 3 x 4/],
+    [{ group: -1 }, "RangeError", /spreadColumns: group/],
   ]);
   refuses(checkGatherRows, { table: m(9, 4), ids: words(3), out: x }, [
     [{ table: m(9, 5) }, "TypeError", /gatherRows: out must be 3 x 5/],

@@ -58,6 +58,11 @@ async function results(device: PartialDevice): Promise<Record<string, string>> {
   await keep("gatherRows", to);
   ops.scatterRows({ x: y, ids, table: to });
   await keep("scatterRows", to);
+  const pooled = normals(device, m, Math.ceil(n / 3), "pooled");
+  ops.poolColumns({ x, group: 3, out: pooled });
+  await keep("poolColumns", pooled);
+  ops.spreadColumns({ x: pooled, group: 3, out: to, add: to });
+  await keep("spreadColumns", to);
   ops.rmsNorm({ x, weight, epsilon: 1e-5, out: to, inverse });
   await keep("rmsNorm", to);
   const dweight = normals(device, 1, n, "dweight").buffer;

@@ -21,6 +21,8 @@ import { normalMatrix } from "../../helpers/inputs.ts";
  * whole rows, or all of a vector, get as much as the longest of theirs takes.
  */
 const LIMITS: Partial<Record<keyof NetworkOperations, number>> = {
+  poolColumns: 4096,
+  spreadColumns: 4096,
   rmsNorm: 4096,
   rmsNormBackward: 4096,
   rope: 4096,

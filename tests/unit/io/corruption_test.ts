@@ -58,10 +58,13 @@ function counting(inner: ByteSource): ByteSource & { taken: number } {
 async function useCheckpoint(
   name: string,
   bytes: Uint8Array<ArrayBuffer>,
+  config?: Uint8Array,
 ): Promise<void> {
   const source = counting(bytesSource(bytes, name));
+  const files = new Map<string, ByteSource>([[name, source]]);
+  if (config) files.set("config.json", bytesSource(config, "config.json"));
   try {
-    await using model = await openCheckpointFrom(new Map([[name, source]]));
+    await using model = await openCheckpointFrom(files);
     assert.ok(source.taken <= 4 * bytes.length + 100, "opening reads too much");
     for (const [key, { shape, bytes: size }] of model.tensors) {
       assert.ok(size <= bytes.length, `${key} claims ${size} bytes`);
@@ -98,17 +101,26 @@ const KINDS: Record<string, number> = {
   "bnb.safetensors": 600,
   "llama.gguf": 600,
   "tensors.bin": 1500,
+  "../affine/mlx.safetensors": 600,
+  "../affine/hqq.safetensors": 600,
+  "../affine/gptq-v1-3.safetensors": 600,
 };
+
+/** Checkpoints that a config.json of the same name belongs to. */
+const CONFIGURED = /mlx|gptq/;
 
 for (const [name, rounds] of Object.entries(KINDS)) {
   Deno.test(`a corrupted ${name} is read or refused, nothing else`, async () => {
     const bytes = await goldenBytes(name);
-    await useCheckpoint(name, bytes);
+    const config = CONFIGURED.test(name)
+      ? await goldenBytes(name.replace(".safetensors", ".json"))
+      : undefined;
+    await useCheckpoint(name, bytes, config);
     let refused = 0;
     for (let seed = 0; seed < rounds; seed++) {
       const bad = corrupt(bytes, new Random(seed, name));
       try {
-        await useCheckpoint(name, bad);
+        await useCheckpoint(name, bad, config);
       } catch (error) {
         refused++;
         try {

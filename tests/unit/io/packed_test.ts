@@ -58,7 +58,7 @@ function decoded(q: QuantizedMatrix): Float32Array {
       : Math.floor(i / q.cols) * Math.ceil(q.cols / block) +
         Math.floor(i % q.cols / block);
     return spec.levels === null
-      ? q.scales[b] * code + q.biases![b]
+      ? Math.fround(q.scales[b] * code) + q.biases![b]
       : q.scales[b] * spec.levels[code];
   });
 }

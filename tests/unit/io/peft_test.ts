@@ -8,6 +8,7 @@ import {
   moduleScaling,
   readAdapterConfig,
 } from "../../../src/io/peft_config.ts";
+import { qaloraGroups } from "../../../src/io/peft_qalora.ts";
 import {
   safetensorsHeader,
   SafetensorsWriter,
@@ -121,6 +122,127 @@ Deno.test("an adapter that is written comes back", async () => {
       values(rank * outputs, adapterTensorName(module, "B").length),
     );
   }
+});
+
+const Q = "model.layers.0.self_attn.q_proj";
+const DOWN = "model.layers.0.mlp.down_proj";
+
+/** Files of an adapter on groups of inputs, with `columns` of A by module. */
+async function pooledFiles(
+  columns: Record<string, number>,
+  config: Record<string, unknown>,
+) {
+  const modules = Object.entries(columns).map(([module, inputs]) => ({
+    module,
+    rank: 2,
+    inputs,
+    outputs: 3,
+  }));
+  const layout = safetensorsHeader(adapterEntries(modules));
+  const sink = memorySink("adapter");
+  const writer = await SafetensorsWriter.open(sink, layout);
+  for (const { name, bytes } of layout.entries) {
+    await writer.write(
+      name,
+      new Uint8Array(new Float32Array(bytes / 4).fill(1).buffer),
+    );
+  }
+  await writer.close();
+  return files({
+    "adapter_config.json": JSON.stringify(config),
+    "adapter_model.safetensors": sink.bytes(),
+  });
+}
+
+/** What each value of A, 1 in the file, is read as. */
+async function readAs(
+  set: Awaited<ReturnType<typeof pooledFiles>>,
+  options: Parameters<typeof openAdapterFrom>[1] = {},
+) {
+  await using adapter = await openAdapterFrom(set, options);
+  const found: Record<string, [number | undefined, number]> = {};
+  for (const { module, group, readA } of adapter.modules.values()) {
+    const values = new Set(await readA());
+    assert.equal(values.size, 1);
+    found[module] = [group, [...values][0]];
+  }
+  return found;
+}
+
+Deno.test("factors of QA-LoRA are converted to sums over the groups", async () => {
+  const settings = { targetModules: ["q_proj"], rank: 2, alpha: 4 };
+  const columns = { [Q]: 18, [DOWN]: 48 };
+  const peft = adapterConfig({
+    ...settings,
+    qalora: { group: 32, pooling: "peft" },
+  });
+  assert.deepEqual(
+    [peft.use_qalora, peft.qalora_group_size, peft.loqa],
+    [true, 32, undefined],
+  );
+  // in / group² with 576 and 1536 inputs.
+  assert.deepEqual(await readAs(await pooledFiles(columns, peft)), {
+    [Q]: [32, 576 / 1024],
+    [DOWN]: [32, 1536 / 1024],
+  });
+  for (const [pooling, by] of [["sum", 1], ["average", 1 / 32]] as const) {
+    const own = adapterConfig({
+      ...settings,
+      base: "abc",
+      qalora: { group: 32, pooling },
+    });
+    assert.deepEqual(
+      [own.use_qalora, own.loqa],
+      [false, { base: "abc", qalora_group_size: 32, pooling }],
+    );
+    assert.deepEqual(await readAs(await pooledFiles(columns, own)), {
+      [Q]: [32, by],
+      [DOWN]: [32, by],
+    });
+  }
+});
+
+Deno.test("an adapter of the paper's repository is read as such when somebody says so", async () => {
+  const set = () =>
+    pooledFiles({ [Q]: 8 }, { peft_type: "LORA", r: 2, lora_alpha: 2 });
+  assert.deepEqual(await readAs(await set()), { [Q]: [undefined, 1] });
+  const qalora = { group: 64, pooling: "average" } as const;
+  assert.deepEqual(await readAs(await set(), { qalora }), {
+    [Q]: [64, 1 / 64],
+  });
+});
+
+Deno.test("settings of QA-LoRA: PEFT's default group, and what contradicts itself", async () => {
+  const config = { peft_type: "LORA", r: 2, lora_alpha: 2 };
+  const read = (change: Record<string, unknown>) =>
+    readAdapterConfig({ ...config, ...change }, "x").qalora;
+  assert.equal(read({}), undefined);
+  assert.deepEqual(read({ use_qalora: true }), {
+    group: 16,
+    pooling: "peft",
+  });
+  const wrong: [Record<string, unknown>, string][] = [
+    [{ use_qalora: 1 }, "use_qalora"],
+    [{ use_qalora: true, qalora_group_size: 0 }, "qalora_group_size"],
+    [{ loqa: [] }, "loqa"],
+    [{ loqa: { base: 1 } }, "loqa.base"],
+    [{ loqa: { pooling: "max", qalora_group_size: 32 } }, "loqa.pooling"],
+    [{ loqa: { qalora_group_size: 32 } }, "loqa.pooling"],
+    [{ loqa: { pooling: "sum" } }, "loqa.qalora_group_size"],
+    [{ use_qalora: true, loqa: { pooling: "sum" } }, "beside use_qalora"],
+  ];
+  for (const [change, text] of wrong) {
+    await rejects(
+      () => Promise.resolve().then(() => read(change)),
+      SyntaxError,
+      text,
+    );
+  }
+});
+
+Deno.test("qaloraGroups(): PEFT's way only where the group divides every layer", () => {
+  assert.equal(qaloraGroups(32, [576, 1536]).pooling, "peft");
+  assert.equal(qaloraGroups(32, [576, 100]).pooling, "sum");
 });
 
 const REAL = new URL(

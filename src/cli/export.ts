@@ -1,0 +1,111 @@
+/**
+ * `loqa export`.
+ *
+ * @module
+ */
+
+import { exportModel, type ExportResult, TARGETS } from "../export/run.ts";
+import { VERSION } from "../version.ts";
+import { COMMON, optionHelp, type Options, parse, UsageError } from "./args.ts";
+import { interruptible } from "./interrupt.ts";
+import { Progress } from "./progress.ts";
+import { bytes } from "./tables.ts";
+
+const OPTIONS: Options = {
+  to: { value: "NAME", help: `${Object.keys(TARGETS).join(", ")}; needed` },
+  out: { short: "o", value: "PATH", help: "what to write; needed" },
+  dtype: {
+    value: "NAME",
+    default: "the target's own",
+    help: "f16, bf16 or f32: plain tensors, and scales where the target allows",
+  },
+  json: COMMON.json,
+  quiet: COMMON.quiet,
+  help: COMMON.help,
+};
+
+/** The page of `loqa export --help`. */
+export const help =
+  `loqa export DIR --to NAME -o PATH: a model in the format of another runtime
+
+DIR is a folder that loqa wrote, with its adapter merged, or a model. Codes of int4, int3 and int2 are kept as they
+are; what rounding their scales and biases cost is printed.
+
+${
+    Object.entries(TARGETS).map(([name, { summary }]) =>
+      `  ${name.padEnd(6)} ${summary}`
+    ).join("\n")
+  }
+
+  loqa export smol-merged --to gguf -o smol.gguf
+  loqa export smol-merged --to onnx -o smol-onnx
+
+Options:
+${optionHelp(OPTIONS)}
+`;
+
+/** Runs the verb. */
+export async function run(argv: readonly string[]): Promise<number> {
+  const args = parse(argv, OPTIONS);
+  const [path, ...more] = args.positionals;
+  if (path === undefined || more.length > 0) {
+    throw new UsageError(
+      `export takes one DIR, got ${args.positionals.length || "none"}`,
+    );
+  }
+  const to = args.choice("to", Object.keys(TARGETS));
+  if (!to) {
+    throw new UsageError(
+      `export needs --to, one of ${Object.keys(TARGETS).join(", ")}`,
+    );
+  }
+  const out = args.text("out");
+  if (!out) throw new UsageError("export needs -o PATH");
+  const dtype = args.choice("dtype", ["f16", "bf16", "f32"]);
+  const began = performance.now();
+  using progress = new Progress({ quiet: args.on("quiet") });
+  return await interruptible(async (signal, started) => {
+    started();
+    const result = await exportModel(path, {
+      to,
+      out,
+      dtype,
+      signal,
+      onProgress: (done, text) => progress.update(done, text),
+    });
+    progress[Symbol.dispose]();
+    console.log(
+      args.on("json")
+        ? JSON.stringify(
+          {
+            verb: "export",
+            version: VERSION,
+            to,
+            out,
+            ...result,
+            seconds: (performance.now() - began) / 1000,
+          },
+          null,
+          2,
+        )
+        : exportText(result, out),
+    );
+  });
+}
+
+function exportText(result: ExportResult, out: string): string {
+  const { exact, rounding, layers, notes } = result;
+  const quantised = layers.length === 0
+    ? "no quantised layers"
+    : exact
+    ? `${layers.length} quantised layers, exact to the bit`
+    : `${layers.length} quantised layers, ${rounding.layers} of them rounded: by ${
+      percent(rounding.mean)
+    } of a step in the mean, ${percent(rounding.max)} at most`;
+  return [quantised, ...notes, `written: ${out} (${bytes(result.bytes)})`]
+    .join("\n");
+}
+
+function percent(share: number): string {
+  return `${(100 * share).toPrecision(2)} %`;
+}

@@ -1,0 +1,176 @@
+/**
+ * `loqa plan`.
+ *
+ * @module
+ */
+
+import { exists, joinPath, kindOf, readTextFile } from "../io/deno.ts";
+import { parseJsonObject } from "../io/json.ts";
+import { openCheckpoint } from "../io/open.ts";
+import { type Method, type MethodCost, methodCosts } from "../plan/cost.ts";
+import { KNOWN_MODELS } from "../plan/known.ts";
+import { type Config, type ModelShape, modelShape } from "../plan/shape.ts";
+import { COMMON, optionHelp, type Options, parse, UsageError } from "./args.ts";
+import { bytes, columns } from "./tables.ts";
+
+const OPTIONS: Options = {
+  rank: { value: "R", default: "64", help: "rank of the adapters" },
+  group: {
+    value: "G",
+    default: "32",
+    help: "QA-LoRA: weights that share a scale, inputs that are pooled",
+  },
+  bits: {
+    value: "B",
+    default: "4",
+    help: "width of quantised weights: 4, 3 or 2",
+  },
+  seq: { value: "N", default: "512", help: "tokens of a sequence in training" },
+  batch: { value: "N", default: "1", help: "sequences of a step" },
+  checkpointing: { help: "as in train: compute layers again going backwards" },
+  gflops: {
+    value: "X",
+    help: "tell a step's time at this rate, in 10^9 operations a second",
+  },
+  json: COMMON.json,
+  quiet: COMMON.quiet,
+  help: COMMON.help,
+};
+
+/** The page of `loqa plan --help`. */
+export const help =
+  `loqa plan CONFIG|NAME: what fine-tuning a model costs, without its weights
+
+CONFIG is a config.json, a folder that holds one, or a .gguf file; NAME one of ${
+    Object.keys(KNOWN_MODELS).join(", ")
+  }.
+Parameters to train, bytes on disk, bytes of memory in a step (weights, adapter, gradients, AdamW's moments, values
+kept for the backward pass) and operations of a step, of each method. All of it is computed, none measured.
+
+  loqa plan llama-7b --rank 64 --group 32
+  loqa plan model/config.json --bits 3 --seq 1024 --batch 4
+
+Options:
+${optionHelp(OPTIONS)}
+`;
+
+/** Runs the verb. */
+export async function run(argv: readonly string[]): Promise<number> {
+  const args = parse(argv, OPTIONS);
+  const [name, ...more] = args.positionals;
+  if (name === undefined || more.length > 0) {
+    throw new UsageError(
+      `plan takes one CONFIG or NAME, got ${args.positionals.length || "none"}`,
+    );
+  }
+  const positive = (option: string, fallback: number) =>
+    args.number(option, { least: 1 }) ?? fallback;
+  const options = {
+    rank: positive("rank", 64),
+    group: positive("group", 32),
+    bits: (args.number("bits", { least: 2, most: 4 }) ?? 4) as 2 | 3 | 4,
+    sequence: positive("seq", 512),
+    batch: positive("batch", 1),
+    checkpointing: args.on("checkpointing"),
+  };
+  const gflops = args.number("gflops", { least: 0, fraction: true });
+  if (gflops === 0) throw new UsageError("--gflops must be > 0");
+  const shape = modelShape(await findConfig(name), name);
+  const methods = methodCosts(shape, options);
+  const seconds = (cost: MethodCost) =>
+    gflops === undefined ? undefined : cost.stepFlops / (gflops * 1e9);
+  console.log(
+    args.on("json")
+      ? JSON.stringify(
+        {
+          verb: "plan",
+          model: name,
+          modelType: shape.modelType,
+          parameters: shape.linearParameters + shape.otherParameters,
+          linearParameters: shape.linearParameters,
+          ...options,
+          methods: Object.fromEntries(
+            Object.entries(methods).map((
+              [key, cost],
+            ) => [key, { ...cost, stepSeconds: seconds(cost) }]),
+          ),
+        },
+        null,
+        2,
+      )
+      : planText(name, { shape, methods, seconds }),
+  );
+  return 0;
+}
+
+async function findConfig(name: string): Promise<Config> {
+  if (Object.hasOwn(KNOWN_MODELS, name.toLowerCase())) {
+    return KNOWN_MODELS[name.toLowerCase()];
+  }
+  const kind = name.startsWith("hf:") ? undefined : await kindOf(name);
+  if (kind === "file" && name.endsWith(".gguf")) {
+    await using model = await openCheckpoint(name);
+    return model.config;
+  }
+  const places = kind === "folder"
+    ? [joinPath(name, "config.json"), joinPath(name, "backbone/config.json")]
+    : kind === "file"
+    ? [name]
+    : [];
+  for (const place of places) {
+    if (await exists(place)) {
+      return parseJsonObject(await readTextFile(place), place);
+    }
+  }
+  throw new RangeError(
+    `Cannot plan for "${name}": wanted a config.json, a folder with one, a .gguf file or one of ${
+      Object.keys(KNOWN_MODELS).join(", ")
+    }, got ${kind === "folder" ? "a folder without config.json" : "none"}`,
+  );
+}
+
+function planText(
+  name: string,
+  { shape, methods, seconds }: {
+    shape: ModelShape;
+    methods: Record<Method, MethodCost>;
+    seconds: (cost: MethodCost) => number | undefined;
+  },
+): string {
+  const count = (n: number) => n.toLocaleString("en");
+  const timed = seconds(methods.full) !== undefined;
+  const rows = Object.entries(methods).map(([method, cost]) => [
+    method,
+    count(cost.trainableParameters),
+    bytes(cost.diskBytes),
+    cost.bitsPerWeight.toFixed(2),
+    bytes(cost.memoryBytes),
+    ...Object.values(cost.memory).map(bytes),
+    bytes(cost.deployedBytes),
+    cost.stepFlops.toExponential(2),
+    ...timed ? [`${seconds(cost)!.toPrecision(3)} s`] : [],
+  ]);
+  const heads = [
+    "method",
+    "trains",
+    "on disk",
+    "bits",
+    "memory",
+    "weights",
+    "adapter",
+    "gradients",
+    "moments",
+    "kept values",
+    "deployed",
+    "step's work",
+    ...timed ? ["step"] : [],
+  ];
+  return `${name} (${shape.modelType}): ${
+    count(shape.linearParameters + shape.otherParameters)
+  } parameters, ${count(shape.linearParameters)} of them in linear layers
+
+${columns([heads, ...rows], heads.keys().drop(1).toArray())}
+
+Computed, not measured. bits: of a weight of the linear layers, scales and biases included; memory: in a training
+step, everything that is not quantised in f32; deployed: merged, 16-bit or (qalora) still quantised.`;
+}

@@ -1,0 +1,28 @@
+/**
+ * Which products {@linkcode Operations.gemmInt8} takes in 8 bits, the same on every device that has integers for it.
+ *
+ * @module
+ */
+
+import type { Operations, QuantMat } from "./device.ts";
+
+/** Rows of the weight that a gradient is rounded with together. */
+export const ROW_BLOCK = 128;
+
+/** Inner indices that kernels take at once. */
+const STEP = 16;
+
+/** Elements of a group along a row. */
+export function groupSize({ block, cols }: QuantMat): number {
+  return Math.min(block || cols, cols);
+}
+
+/** Whether a product is taken in 8 bits: affine groups along rows, all in whole sixteens. */
+export function takenInInt8(
+  { q, transQ }: Parameters<Operations["gemmInt8"]>[0],
+): boolean {
+  const { spec, rows, cols } = q;
+  return spec.levels === null && spec.grouping === "row" && cols > 0 &&
+    (cols | groupSize(q)) % STEP === 0 &&
+    (transQ === true || rows % STEP === 0);
+}

@@ -1,0 +1,153 @@
+/**
+ * Products with a quantised matrix in 8-bit integers on the WASM device. The kernels: `wasm/assembly/int8.ts`.
+ *
+ * @module
+ */
+
+import { f32 } from "../../wasm/loader.ts";
+import { checkGemmQuantized } from "./check.ts";
+import { mat, type Operations } from "./device.ts";
+import { groupSize, ROW_BLOCK, takenInInt8 } from "./int8.ts";
+import { FEW_ROWS, gemm, resultWords } from "./wasm_gemm.ts";
+import { gemmQuantized } from "./wasm_gemm_quant.ts";
+import type { WasmMemory } from "./wasm_memory.ts";
+
+/** Bytes of packed codes that should stay in a thread's L2 cache. */
+const PACKED_BYTES = 1 << 19;
+
+/** Bytes of the factors of a strip's group, and of a partial tile. */
+const FACTOR_BYTES = 64;
+const TILE_BYTES = 192;
+
+type Args = Parameters<Operations["gemmInt8"]>[0];
+
+/** As the contract says. */
+export function gemmInt8(memory: WasmMemory, args: Args): void {
+  const { m, n, k } = checkGemmQuantized(args);
+  if (!takenInInt8(args)) return gemmQuantized(memory, args);
+  const block = groupSize(args.q);
+  if (m === 0 || n === 0) return;
+  if (!args.transQ) return backward(memory, args, { m, n: k, k: n, block });
+  if (m <= FEW_ROWS) return few(memory, args, { m, n, k, block });
+  forward(memory, args, { m, n, k, block });
+}
+
+interface Sizes {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  readonly block: number;
+}
+
+/** The product with few rows, from codes as they are stored. */
+function few(
+  memory: WasmMemory,
+  { a, q, c, alpha = 1, beta = 0, add }: Args,
+  { m, n, k, block }: Sizes,
+): void {
+  const { kernels } = memory;
+  const { bits } = q.spec;
+  const groups = Math.ceil(k / block);
+  const scratchBytes =
+    Math.ceil((m * (k + groups * 8 + 16) + 4 * k + 64) / 64) * 64;
+  kernels.run(
+    "int8Gemv",
+    Math.min(kernels.threads, memory.parts(m * n * k, 1 << 17)),
+    [
+      ...[m, n, k, memory.origin(a), a.stride * 4],
+      ...[memory.address(q.codes), Math.ceil(k * bits / 8)],
+      ...[memory.address(q.scales), memory.address(q.biases!), bits, block],
+      ...[memory.scratch(scratchBytes), scratchBytes],
+      ...resultWords(memory, { c, add: beta ? add : undefined, alpha, beta }),
+    ],
+  );
+}
+
+function forward(
+  memory: WasmMemory,
+  { a, q, c, alpha = 1, beta = 0, add }: Args,
+  { m, n, k, block }: Sizes,
+): void {
+  const { kernels } = memory;
+  const groups = Math.ceil(k / block);
+  const rows = Math.ceil(m / 5);
+  using strips = memory.alloc(rows * k * 5);
+  using factors = memory.alloc(rows * groups * FACTOR_BYTES);
+  kernels.run("int8Rows", memory.parts(m * k, 32768), [
+    ...[m, k, memory.origin(a), a.stride * 4, block],
+    ...[memory.address(strips), memory.address(factors), f32(alpha)],
+  ]);
+  const panelBytes = k * 8 + groups * 64;
+  const columns = 8 * Math.max(1, Math.floor(PACKED_BYTES / panelBytes));
+  const scratchBytes = TILE_BYTES + k +
+    Math.min(columns, Math.ceil(n / 8) * 8) / 8 * panelBytes;
+  const scratch = memory.scratch(scratchBytes);
+  kernels.run("int8Forward", partsOf(memory, m * n * k, n), [
+    ...[m, n, k, memory.address(strips), memory.address(factors)],
+    ...[memory.address(q.codes), Math.ceil(k * q.spec.bits / 8)],
+    ...[memory.address(q.scales), memory.address(q.biases!)],
+    ...[q.spec.bits, block, columns, scratch, scratchBytes],
+    ...resultWords(memory, { c, add: beta ? add : undefined, alpha: 1, beta })
+      .filter((_, i) => i !== 4),
+  ]);
+}
+
+/** `c = a * q`: sums over the rows of `q`, whose scales are multiplied into `a`. */
+function backward(
+  memory: WasmMemory,
+  { a, q, c, alpha = 1, beta = 0, add }: Args,
+  { m, n, k, block }: Sizes,
+): void {
+  const { kernels } = memory;
+  const { bits } = q.spec;
+  const groups = Math.ceil(k / block);
+  const blocks = Math.ceil(n / ROW_BLOCK);
+  const strips = Math.ceil(m / 5);
+  const middle = 1 << (bits - 1);
+  using units = memory.alloc(strips * 5 * n * 2);
+  using mosts = memory.alloc(strips * 5 * blocks * 4);
+  using scaleUnits = memory.alloc(groups * n * 2);
+  using scaleMosts = memory.alloc(groups * blocks * 4);
+  using middles = memory.alloc(n * groups * 4);
+  using sums = memory.alloc(strips * 5 * groups * 4);
+  kernels.run("int8Fold", memory.parts(n * groups, 8192), [
+    ...[n, groups, memory.address(q.scales), memory.address(q.biases!)],
+    ...[f32(middle), memory.address(scaleUnits), memory.address(scaleMosts)],
+    memory.address(middles),
+  ]);
+  gemm(memory, {
+    a,
+    b: mat(middles, n, groups),
+    c: mat(sums, m, groups),
+    alpha,
+  });
+  kernels.run("int8Units", memory.parts(m * n, 32768), [
+    ...[m, strips * 5, n, memory.origin(a), a.stride * 4],
+    ...[memory.address(units), memory.address(mosts), f32(alpha)],
+  ]);
+  const turn = Math.max(1, Math.floor(PACKED_BYTES / (block * n)));
+  const scratchBytes = Math.ceil(
+    (TILE_BYTES + 64 + n * 5 + blocks * FACTOR_BYTES + 4 * block +
+      Math.min(turn, groups) * block * n + 64) / 64,
+  ) * 64;
+  kernels.run(
+    "int8Backward",
+    Math.min(partsOf(memory, m * n * k, k), groups),
+    [
+      ...[m, n, k, memory.address(units), memory.address(mosts)],
+      ...[memory.address(scaleUnits), memory.address(scaleMosts)],
+      ...[memory.address(sums), memory.address(q.codes)],
+      ...[Math.ceil(k * bits / 8), bits, block, middle, turn],
+      ...[memory.scratch(scratchBytes), scratchBytes],
+      ...resultWords(memory, { c, add: beta ? add : undefined, alpha: 1, beta })
+        .filter((_, i) => i !== 4),
+    ],
+  );
+}
+
+/** As many parts for each thread, of some panels at least. */
+function partsOf(memory: WasmMemory, work: number, columns: number): number {
+  const { threads } = memory.kernels;
+  const rounds = Math.max(1, Math.floor(columns / (192 * threads)));
+  return Math.min(memory.parts(work, 1 << 20), threads * rounds);
+}

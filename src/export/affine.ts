@@ -1,0 +1,195 @@
+/**
+ * Exporters of affine groups to checkpoints of other programs: a folder with `model.safetensors`, `config.json` and the
+ * files beside them.
+ *
+ * @module
+ */
+
+import type {
+  AffineShape,
+  EncodedAffine,
+  ScaleDType,
+} from "../io/affine_write.ts";
+import type { Checkpoint } from "../io/checkpoint.ts";
+import { fileSink, joinPath, makeFolder, writeFileAtomic } from "../io/deno.ts";
+import { stringifyLike } from "../io/json.ts";
+import type { JsonObject } from "../io/json.ts";
+import {
+  safetensorsHeader,
+  SafetensorsWriter,
+} from "../io/safetensors_writer.ts";
+import type { SafetensorsEntry } from "../io/safetensors_writer.ts";
+import type { QuantizedMatrix } from "../quant/quantized.ts";
+import { fromF32, isFloat, TORCH_DTYPES } from "../tensor/dtype.ts";
+import type {
+  ExportedLayer,
+  ExporterOptions,
+  ExportReport,
+} from "./exporter.ts";
+import { roundingLoss } from "./rounding.ts";
+import { RefusedFormats, storedFormat } from "./weights.ts";
+
+/** Values of a plain tensor that are held at a time. */
+const CHUNK = 2 ** 21;
+
+/** A program's format. */
+export interface AffineTarget {
+  /** What errors call it. */
+  readonly name: string;
+  /** `__metadata__` of the file. */
+  readonly metadata: Readonly<Record<string, string>>;
+  /** Whether one width and group hold for all layers. */
+  readonly uniform: boolean;
+  /** Why it cannot hold a weight; undefined if it can. */
+  refuses(shape: AffineShape): string | undefined;
+  /** The tensors that a layer becomes. */
+  entries(
+    module: string,
+    shape: AffineShape,
+    dtype: ScaleDType,
+  ): SafetensorsEntry[];
+  /** Their bytes, in the same order. */
+  encode(module: string, q: QuantizedMatrix, dtype: ScaleDType): EncodedAffine;
+  /** What config.json says of the quantisation. */
+  config(plan: AffinePlan): JsonObject;
+}
+
+/** Which layers are quantised. */
+export interface AffinePlan {
+  /** By module path, in file order; at least one. */
+  readonly layers: ReadonlyMap<string, AffineShape>;
+  /** Paths of modules with a plain matrix. */
+  readonly plain: readonly string[];
+}
+
+/**
+ * Writes a checkpoint in a program's format; plain tensors and scales in f16 unless told.
+ *
+ * @throws {TypeError} That lists the weights which the format cannot hold, or if none is quantised.
+ * @throws {RangeError} If a scale, bias or zero is beyond the element type.
+ */
+export async function exportAffine(
+  checkpoint: Checkpoint,
+  { out, dtype = "f16", signal, onProgress }: ExporterOptions,
+  target: AffineTarget,
+): Promise<ExportReport> {
+  const plan = await planLayers(checkpoint, target);
+  const tensors = [...checkpoint.tensors.values()];
+  const layout = safetensorsHeader(
+    tensors.flatMap(({ name, shape, dtype: stored }) => {
+      const layer = plan.layers.get(moduleOf(name));
+      return layer !== undefined && name.endsWith(".weight")
+        ? target.entries(moduleOf(name), layer, dtype)
+        : [{ name, shape, dtype: isFloat(stored) ? dtype : stored }];
+    }),
+    target.metadata,
+  );
+  await makeFolder(out);
+  await using sink = await fileSink(joinPath(out, "model.safetensors"));
+  const writer = await SafetensorsWriter.open(sink, layout);
+  const layers: ExportedLayer[] = [];
+  for (const [i, { name, shape, dtype: stored }] of tensors.entries()) {
+    signal?.throwIfAborted();
+    onProgress?.(i / tensors.length, name);
+    const module = moduleOf(name);
+    if (plan.layers.has(module) && name.endsWith(".weight")) {
+      const q = (await checkpoint.readQuantized!(name))!;
+      const encoded = target.encode(module, q, dtype);
+      for (const part of encoded.tensors) {
+        await writer.write(part.name, part.bytes);
+      }
+      const { format, block } = q;
+      const loss = roundingLoss(q, encoded);
+      layers.push({ name: module, format, block, ...loss });
+      continue;
+    }
+    const [rows = 1, ...rest] = shape;
+    const width = rest.reduce((a, b) => a * b, 1);
+    const most = Math.max(1, Math.floor(CHUNK / Math.max(1, width)));
+    for (let from = 0; from < rows; from += most) {
+      const to = Math.min(rows, from + most);
+      await writer.write(
+        name,
+        isFloat(stored)
+          ? fromF32(await checkpoint.readF32(name, from, to), dtype)
+          : await checkpoint.readRaw(name, from, to),
+      );
+    }
+  }
+  await writer.close();
+  await writeSideFiles(checkpoint, out, {
+    ...target.config(plan),
+    dtype: TORCH_DTYPES[dtype],
+  });
+  onProgress?.(1, `${tensors.length} tensors`);
+  return { layers, notes: [] };
+}
+
+function moduleOf(name: string): string {
+  return name.replace(/\.weight$/, "");
+}
+
+async function planLayers(
+  checkpoint: Checkpoint,
+  target: AffineTarget,
+): Promise<AffinePlan> {
+  const layers = new Map<string, AffineShape>();
+  const plain: string[] = [];
+  const formats = new RefusedFormats(target.name);
+  const wrong: string[] = [];
+  const kinds = new Set<string>();
+  for (const tensor of checkpoint.tensors.values()) {
+    const { name } = tensor;
+    const key = await storedFormat(checkpoint, tensor);
+    if (key === undefined) {
+      if (tensor.shape.length === 2) plain.push(moduleOf(name));
+      continue;
+    }
+    if (!formats.accepts(name, key)) continue;
+    const { format, rows, cols, block } =
+      (await checkpoint.readQuantized!(name))!;
+    const shape = { format, rows, cols, block };
+    const reason = target.refuses(shape);
+    if (reason !== undefined) wrong.push(`${name}: ${reason}`);
+    kinds.add(`${format} in groups of ${block}`);
+    layers.set(moduleOf(name), shape);
+  }
+  formats.throwIfAny(checkpoint.name);
+  if (layers.size === 0) {
+    wrong.push("it has no quantised layers; wanted int4, int3 or int2");
+  }
+  if (target.uniform && kinds.size > 1) {
+    wrong.push(
+      `wanted one format for all layers, got ${[...kinds].join(", ")}`,
+    );
+  }
+  if (wrong.length > 0) {
+    throw new TypeError(
+      `Cannot export ${checkpoint.name} to ${target.name}: ${
+        wrong.slice(0, 20).join("; ")
+      }${wrong.length > 20 ? `; and ${wrong.length - 20} more` : ""}`,
+    );
+  }
+  return { layers, plain };
+}
+
+async function writeSideFiles(
+  checkpoint: Checkpoint,
+  out: string,
+  changed: JsonObject,
+): Promise<void> {
+  const config: JsonObject = { ...checkpoint.config };
+  delete config.quantization;
+  delete config.quantization_config;
+  delete config.torch_dtype;
+  Object.assign(config, changed);
+  let original = "";
+  for (const { name, bytes } of await checkpoint.sideFiles()) {
+    if (name === "config.json") original = new TextDecoder().decode(bytes);
+    else await writeFileAtomic(joinPath(out, name), bytes);
+  }
+  await writeFileAtomic(
+    joinPath(out, "config.json"),
+    `${stringifyLike(config, original)}\n`,
+  );
+}

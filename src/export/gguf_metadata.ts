@@ -1,0 +1,91 @@
+/**
+ * The metadata of a GGUF file for a model of the LLaMA family, beside its tokenizer.
+ *
+ * llama.cpp runs LLaMA and Mistral as its architecture `llama`, and Qwen2 as `qwen2`.
+ *
+ * @module
+ */
+
+import { ggufPair } from "../io/gguf_write.ts";
+import type { LlamaConfig } from "../models/llama_config.ts";
+import { ropeFrequencies } from "../nn/rope.ts";
+
+/** llama.cpp's architecture of a model type. */
+export function ggufArchitecture(config: LlamaConfig): "llama" | "qwen2" {
+  return config.modelType === "qwen2" ? "qwen2" : "llama";
+}
+
+/** Numbers that llama.cpp's `general.file_type` has for the type of most of a file's values. */
+const FILE_TYPES: Readonly<Record<string, number>> = {
+  F32: 0,
+  F16: 1,
+  Q4_1: 3,
+  BF16: 32,
+};
+
+/** The pair `general.file_type`. @param type ggml's name of the type of most values. */
+export function fileTypePair(type: string): Uint8Array<ArrayBuffer> {
+  return ggufPair("general.file_type", "u32", FILE_TYPES[type]);
+}
+
+/**
+ * Metadata pairs of a model.
+ *
+ * @param name A name for people.
+ * @param type ggml's name of the type of most values.
+ */
+export function ggufModelPairs(
+  config: LlamaConfig,
+  { name, type }: { name: string; type: string },
+): Uint8Array<ArrayBuffer>[] {
+  const arch = ggufArchitecture(config);
+  const { hiddenSize, heads, headDim, ropeScaling } = config;
+  const whole = (key: string, value: number) =>
+    ggufPair(`${arch}.${key}`, "u32", value);
+  const real = (key: string, value: number) =>
+    ggufPair(`${arch}.${key}`, "f32", value);
+  return [
+    ggufPair("general.architecture", "string", arch),
+    ggufPair("general.type", "string", "model"),
+    ggufPair("general.name", "string", name),
+    fileTypePair(type),
+    ggufPair("general.quantization_version", "u32", 2),
+    whole("vocab_size", config.vocabSize),
+    whole("context_length", config.maxLength),
+    whole("embedding_length", hiddenSize),
+    whole("block_count", config.layers),
+    whole("feed_forward_length", config.intermediateSize),
+    whole("attention.head_count", heads),
+    whole("attention.head_count_kv", config.kvHeads),
+    ...(headDim === hiddenSize / heads ? [] : [
+      whole("attention.key_length", headDim),
+      whole("attention.value_length", headDim),
+    ]),
+    real("attention.layer_norm_rms_epsilon", config.normEpsilon),
+    whole("rope.dimension_count", headDim),
+    real("rope.freq_base", config.ropeTheta),
+    ...(ropeScaling.type === "linear"
+      ? [
+        ggufPair(`${arch}.rope.scaling.type`, "string", "linear"),
+        real("rope.scaling.factor", ropeScaling.factor),
+      ]
+      : []),
+  ];
+}
+
+/**
+ * Contents of `rope_freqs.weight`, `[headDim / 2]`: what each frequency of the rotary positions is divided by;
+ * undefined unless the model has the scaling of Llama 3, which is kept as this tensor.
+ */
+export function ropeFactors(
+  { headDim, ropeTheta: theta, ropeScaling: scaling }: LlamaConfig,
+): Float32Array<ArrayBuffer> | undefined {
+  if (scaling.type !== "llama3") return undefined;
+  const plain = ropeFrequencies({
+    headDim,
+    theta,
+    scaling: { type: "default" },
+  });
+  const scaled = ropeFrequencies({ headDim, theta, scaling });
+  return Float32Array.from(plain, (f, i) => f / scaled[i]);
+}

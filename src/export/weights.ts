@@ -1,0 +1,64 @@
+/**
+ * The quantised weights of a checkpoint, as exporters look at them.
+ *
+ * @module
+ */
+
+import type { Checkpoint, TensorInfo } from "../io/checkpoint.ts";
+import { format, type FormatName, FORMATS } from "../quant/formats.ts";
+import type { ExportDType } from "./exporter.ts";
+
+/** The number format that a tensor is stored in; undefined for a plain tensor, and for encodings that are no format. */
+export async function storedFormat(
+  checkpoint: Checkpoint,
+  { name, shape, encoding, dtype }: TensorInfo,
+): Promise<FormatName | undefined> {
+  if (Object.hasOwn(FORMATS, encoding)) return encoding as FormatName;
+  if (shape.length !== 2 || encoding === dtype.toUpperCase()) return undefined;
+  return (await checkpoint.readQuantized?.(name))?.format;
+}
+
+/** The element type that holds a plain tensor's values without loss: f16 and bf16 where they are stored so, else f32. */
+export function losslessDType({ encoding, dtype }: TensorInfo): ExportDType {
+  return encoding === dtype.toUpperCase() &&
+      (dtype === "f16" || dtype === "bf16")
+    ? dtype
+    : "f32";
+}
+
+/** Collects weights that a target cannot hold, most of all by their format, so that one error can name them all. */
+export class RefusedFormats {
+  readonly #target: string;
+  readonly #list: string[] = [];
+
+  /** @param target What errors call the target: `GGUF`. */
+  constructor(target: string) {
+    this.#target = target;
+  }
+
+  /** Notes a weight. @param reason What is wrong with it, its name included. */
+  add(reason: string): void {
+    this.#list.push(reason);
+  }
+
+  /** Whether format `key` has affine groups along the row; notes the weight if not. */
+  accepts(name: string, key: FormatName): boolean {
+    const { levels, grouping } = format(key);
+    const fine = levels === null && grouping === "row";
+    if (!fine) this.add(`${name} is ${key}`);
+    return fine;
+  }
+
+  /** @throws {TypeError} That names the weights and says what to do, if any was noted. */
+  throwIfAny(model: string): void {
+    const list = this.#list;
+    if (list.length === 0) return;
+    throw new TypeError(
+      `Cannot export ${model} to ${this.#target}: ${
+        list.slice(0, 3).join(", ")
+      }${
+        list.length > 3 ? ` and ${list.length - 3} more` : ""
+      }; wanted affine groups along the row (int4, int3, int2) that fit the target's blocks. A dense model can be exported too: "loqa merge", or "loqa init --backbone dense"`,
+    );
+  }
+}

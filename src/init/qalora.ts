@@ -1,0 +1,79 @@
+/**
+ * What QA-LoRA asks of the layers of a run: affine groups of one size, whose biases take the adapter up exactly.
+ *
+ * @module
+ */
+
+import { type QaloraGroups, qaloraGroups } from "../io/peft_qalora.ts";
+import { BASE_QUANTIZERS } from "../qalora/quantizer.ts";
+import { type Format, format } from "../quant/formats.ts";
+import type { Layer } from "./layers.ts";
+import type { InitOptions } from "./options.ts";
+
+/** Whether a format has a scale and a bias for each group along the input. */
+export function hasGroups(spec: Format): boolean {
+  return spec.levels === null && spec.grouping === "row";
+}
+
+/**
+ * Checks that what is asked for goes together.
+ *
+ * @throws {RangeError} If it does not.
+ */
+export function checkQaloraOptions(
+  options: InitOptions,
+): void {
+  const { scale, biases, iterations, svd } = options;
+  const { metric = "identity", backbone = "packed" } = options;
+  const fail = (why: string): never => {
+    throw new RangeError(`Cannot initialise QA-LoRA: ${why}`);
+  };
+  if (scale && !BASE_QUANTIZERS.some((name) => name === scale)) {
+    fail(`wanted the scale ${BASE_QUANTIZERS.join(", ")}, got ${scale}`);
+  }
+  if (scale === "gptq" && metric !== "full") {
+    fail(`the scale gptq needs the full metric, got ${metric}`);
+  }
+  if (biases && metric === "identity") {
+    fail("calibrated biases need the diag or full metric, got identity");
+  }
+  if (biases && iterations > 0) {
+    fail(
+      `calibrated biases leave nothing to find, got ${iterations} iterations`,
+    );
+  }
+  if (svd) fail(`it has one kind of svd, got ${svd}`);
+  if (backbone !== "packed") {
+    fail(`its backbone is packed, got ${backbone}`);
+  }
+}
+
+/**
+ * The groups of an adapter on `layers`.
+ *
+ * @throws {RangeError} If a layer has no groups, or theirs differ in size; the error lists them.
+ */
+export function adapterGroups(layers: readonly Layer[]): QaloraGroups {
+  const others = layers.filter(({ shape }) => !hasGroups(format(shape.format)));
+  if (others.length > 0) {
+    const [{ module, shape }] = others;
+    throw new RangeError(
+      `Cannot initialise QA-LoRA: wanted affine groups (int4, int3, int2), ${module} is ${shape.format}${
+        others.length > 1 ? `, as ${others.length - 1} more are not` : ""
+      }`,
+    );
+  }
+  const sizes = new Map<number, string>();
+  for (const { module, shape: { block, cols } } of layers) {
+    if (!sizes.has(block || cols)) sizes.set(block || cols, module);
+  }
+  if (sizes.size > 1) {
+    throw new RangeError(
+      `Cannot initialise QA-LoRA: wanted groups of one size, got ${
+        [...sizes].map(([size, module]) => `${size} (${module})`).join(", ")
+      }`,
+    );
+  }
+  const [[group]] = sizes;
+  return qaloraGroups(group, layers.map(({ shape }) => shape.cols));
+}

@@ -1,0 +1,141 @@
+/**
+ * Q4_1 blocks of GGUF files to and from affine groups, without a change of a code.
+ *
+ * A block is 32 values of one row: scale and minimum in f16, then 16 bytes, in which value `j` has the low half of byte
+ * `j` and value `j + 16` the high half; `w = scale * q + minimum` (llama.cpp, `ggml-quants.c`).
+ *
+ * @module
+ */
+
+import { format, FORMATS } from "../quant/formats.ts";
+import type { Format } from "../quant/formats.ts";
+import { codesOf, packMatrix } from "../quant/pack.ts";
+import type { QuantizedMatrix } from "../quant/quantized.ts";
+import { quoted } from "./errors.ts";
+
+const BLOCK = 32;
+const BYTES = 20;
+
+/** A matrix in blocks. */
+export interface EncodedBlocks {
+  /** Rows one after the other. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** Scales of the matrix's groups as they are in the blocks. */
+  readonly scales: Float16Array<ArrayBuffer>;
+  /** The same of its biases. */
+  readonly biases: Float16Array<ArrayBuffer>;
+}
+
+/** How a group's codes are spread over its 32-blocks. */
+interface Groups {
+  readonly spec: Format;
+  /** Values of a group. */
+  readonly size: number;
+  /** Groups of a row. */
+  readonly count: number;
+}
+
+/**
+ * Checks that `q` can be written in Q4_1 blocks.
+ *
+ * @param name What errors call it.
+ * @throws {TypeError} If it has no affine groups along the row, or these are no whole blocks of 32.
+ */
+function groupsOf(q: QuantizedMatrix, name: string): Groups {
+  const spec = format(q.format);
+  if (spec.levels !== null || spec.grouping !== "row" || !q.biases) {
+    throw new TypeError(
+      `Cannot write ${
+        quoted(name)
+      } as Q4_1: wanted affine groups along the row (int4, int3, int2), got ${q.format}`,
+    );
+  }
+  const size = q.block || q.cols;
+  if (q.cols % BLOCK !== 0 || (size % BLOCK !== 0 && size < q.cols)) {
+    throw new TypeError(
+      `Cannot write ${
+        quoted(name)
+      } as Q4_1: wanted rows and groups of whole blocks of ${BLOCK}, got ${q.cols} columns in groups of ${size}`,
+    );
+  }
+  return { spec, size, count: Math.ceil(q.cols / size) };
+}
+
+/**
+ * The matrix as Q4_1 blocks. Codes of 2 and 3 bits fit into the halves as they are; a longer group repeats its scale and
+ * bias in each of its blocks; both are rounded to f16.
+ *
+ * @param rowOf Row of the file for each row of the matrix; the same without it.
+ * @throws {TypeError} If the groups are not affine along the row, or no whole blocks of 32.
+ * @throws {RangeError} If a scale or bias is beyond f16.
+ */
+export function encodeQ41(
+  q: QuantizedMatrix,
+  { name, rowOf = (row) => row }: {
+    name: string;
+    rowOf?: (row: number) => number;
+  },
+): EncodedBlocks {
+  const { size, count } = groupsOf(q, name);
+  const codes = codesOf(q);
+  const scales = new Float16Array(q.scales);
+  const biases = new Float16Array(q.biases!);
+  const far = scales.findIndex((s, i) => !Number.isFinite(s + biases[i]));
+  if (far >= 0) {
+    throw new RangeError(
+      `Cannot write ${quoted(name)} as Q4_1: scale ${q.scales[far]} or bias ${
+        q.biases![far]
+      } of row ${Math.floor(far / count)} is beyond f16`,
+    );
+  }
+  const perRow = q.cols / BLOCK;
+  const out = new Uint8Array(q.rows * perRow * BYTES);
+  const words = new DataView(out.buffer);
+  for (let r = 0; r < q.rows; r++) {
+    let to = rowOf(r) * perRow * BYTES;
+    for (let b = 0; b < perRow; b++, to += BYTES) {
+      const group = r * count + Math.floor(b * BLOCK / size);
+      words.setFloat16(to, scales[group], true);
+      words.setFloat16(to + 2, biases[group], true);
+      const from = r * q.cols + b * BLOCK;
+      for (let j = 0; j < BLOCK / 2; j++) {
+        out[to + 4 + j] = codes[from + j] | codes[from + j + BLOCK / 2] << 4;
+      }
+    }
+  }
+  return { bytes: out, scales, biases };
+}
+
+/**
+ * Rows of Q4_1 blocks as a matrix of 4-bit groups of 32, the same codes, scales and biases.
+ *
+ * @param bytes The rows, one after the other.
+ */
+export function decodeQ41Matrix(
+  bytes: Uint8Array<ArrayBuffer>,
+  { rows, cols }: { rows: number; cols: number },
+): QuantizedMatrix {
+  const blocks = rows * cols / BLOCK;
+  const words = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const scales = new Float32Array(blocks);
+  const biases = new Float32Array(blocks);
+  const codes = new Uint8Array(rows * cols);
+  for (let b = 0, from = 0; b < blocks; b++, from += BYTES) {
+    scales[b] = words.getFloat16(from, true);
+    biases[b] = words.getFloat16(from + 2, true);
+    for (let j = 0; j < BLOCK / 2; j++) {
+      const byte = bytes[from + 4 + j];
+      codes[b * BLOCK + j] = byte & 15;
+      codes[b * BLOCK + j + BLOCK / 2] = byte >> 4;
+    }
+  }
+  return {
+    format: "int4",
+    rows,
+    cols,
+    block: BLOCK,
+    codes: packMatrix(FORMATS.int4, { rows, cols, codes }),
+    scales,
+    biases,
+  };
+}

@@ -1,0 +1,241 @@
+/**
+ * Reading GPTQ checkpoints (AutoGPTQ, GPTQModel), of both versions of the format, without reordered columns.
+ *
+ * A quantised layer `P` is `P.qweight`, i32 `[in * bits / 32, out]`: down a column the words of a little-endian stream in
+ * which code `k` is at bits `k * bits`; `P.scales`, `[groups, out]`; `P.qzeros`, i32 `[groups, out * bits / 32]`: integer
+ * zeros in such a stream along a row; `P.g_idx`, i32 `[in]`: the group of each column. `w = scale * (code - zero)`, which
+ * is affine with `bias = -zero * scale`, exactly. Version 1 (`checkpoint_format` `gptq`) stores `zero - 1`, version 2
+ * (`gptq_v2`) `zero`. Writing: `gptq_write.ts`.
+ *
+ * @module
+ */
+
+import { unpackCodes } from "../quant/pack.ts";
+import { format } from "../quant/formats.ts";
+import {
+  affineReader,
+  PartFinder,
+  replaceParts,
+  SCALE_TYPES,
+} from "./affine.ts";
+import { Problems, quoted } from "./errors.ts";
+import { isObject } from "./json.ts";
+import type { JsonObject } from "./json.ts";
+import { readByteRange } from "./tensor_reader.ts";
+import type { TensorReader } from "./tensor_reader.ts";
+import type { TensorStore } from "./tensor_store.ts";
+
+/** Whether a store holds weights in a layout of `qweight` and `qzeros`. */
+export function hasGptq(store: TensorStore): boolean {
+  return modulesOf(store).next().done === false;
+}
+
+function* modulesOf({ tensors }: TensorStore): Generator<string> {
+  for (const name of tensors.keys()) {
+    if (!name.endsWith(".qweight")) continue;
+    const module = name.slice(0, -".qweight".length);
+    if (tensors.has(`${module}.qzeros`)) yield module;
+  }
+}
+
+interface Settings {
+  readonly bits: 2 | 3 | 4;
+  /** -1: a row is a group. */
+  readonly group: number;
+  readonly version: 1 | 2;
+}
+
+/**
+ * Readers of the logical tensors of a GPTQ store; plain tensors pass through.
+ *
+ * @param where What errors call the checkpoint.
+ * @param config Contents of its config.json.
+ * @throws {TypeError} If it is of another method (AWQ has the same names), width, layout or order of columns.
+ * @throws {SyntaxError} That lists every layer whose parts do not fit each other or the config.
+ */
+export async function gptqReaders(
+  store: TensorStore,
+  { where, config }: { where: string; config: JsonObject },
+): Promise<TensorReader[]> {
+  const settings = readSettings(config, where);
+  const problems = new Problems(`read ${quoted(where)} as GPTQ`);
+  const weights = new Map<string, TensorReader>();
+  const parts = new Set<string>();
+  const reordered: string[] = [];
+  for (const module of modulesOf(store)) {
+    const found = readWeight(store, { module, settings, problems });
+    for (const key of ["qzeros", "scales", "g_idx"]) {
+      parts.add(`${module}.${key}`);
+    }
+    if (found === undefined) continue;
+    weights.set(`${module}.qweight`, found.reader);
+    if (!await inOrder(found.order, found.block)) reordered.push(module);
+  }
+  problems.throwIfAny();
+  if (reordered.length > 0) {
+    throw new TypeError(
+      `Cannot read ${quoted(where)}: ${reordered.length} layers (${
+        reordered.slice(0, 3).join(", ")
+      }${
+        reordered.length > 3 ? ", ..." : ""
+      }) have columns in the order of their activations (act-order, desc_act), so that groups are scattered along the input; wanted g_idx[k] = floor(k / group_size)`,
+    );
+  }
+  return replaceParts(store, weights, (name) => parts.has(name));
+}
+
+function readSettings(config: JsonObject, where: string): Settings {
+  const block = config.quantization_config;
+  const wrong = (wanted: string, got: unknown) =>
+    new TypeError(
+      `Cannot read ${quoted(where)} as GPTQ: wanted ${wanted}, got ${
+        quoted(JSON.stringify(got) ?? "none")
+      }`,
+    );
+  if (!isObject(block) || block.quant_method !== "gptq") {
+    throw wrong(
+      'quant_method "gptq" in the quantization_config of config.json',
+      isObject(block) ? block.quant_method : block,
+    );
+  }
+  const { bits, group_size: group } = block;
+  const version = block.checkpoint_format ?? block.format ?? "gptq";
+  if (bits !== 2 && bits !== 3 && bits !== 4) {
+    throw wrong("2, 3 or 4 bits", bits);
+  }
+  if (
+    !Number.isSafeInteger(group) || (group !== -1 && (group as number) < 1)
+  ) throw wrong("a group_size > 0 or -1", group);
+  if (version !== "gptq" && version !== "gptq_v2") {
+    throw wrong('checkpoint_format "gptq" or "gptq_v2"', version);
+  }
+  return { bits, group: group as number, version: version === "gptq" ? 1 : 2 };
+}
+
+function readWeight(
+  store: TensorStore,
+  { module, settings, problems }: {
+    module: string;
+    settings: Settings;
+    problems: Problems;
+  },
+):
+  | { reader: TensorReader; order: TensorReader | undefined; block: number }
+  | undefined {
+  const { bits, group, version } = settings;
+  const find = new PartFinder(store, module, problems);
+  const codes = find.matrix("qweight", ["i32"]);
+  if (codes === undefined) return undefined;
+  const [words, rows] = codes.info.shape;
+  const cols = words * 32 / bits;
+  if (!Number.isInteger(cols) || rows * bits % 32 !== 0) {
+    return find.bad(
+      `qweight: [${words}, ${rows}] are no whole columns and words of ${bits}-bit codes`,
+    );
+  }
+  const block = group === -1 ? cols : group;
+  const groups = Math.ceil(cols / block);
+  const scales = find.part("scales", SCALE_TYPES, [groups, rows]);
+  const zeros = find.part("qzeros", ["i32"], [groups, rows * bits / 32]);
+  const order = store.tensors.has(`${module}.g_idx`)
+    ? find.part("g_idx", ["i32"], [cols])
+    : undefined;
+  if (!find.fine) return undefined;
+  const reader = affineReader(
+    {
+      name: `${module}.weight`,
+      rows,
+      cols,
+      block,
+      bits,
+      dtype: scales!.info.dtype,
+      parts: [codes, scales!, zeros!, ...(order === undefined ? [] : [order])],
+    },
+    async (from, to) => {
+      const count = to - from;
+      const steps = await scales!.readF32(0, groups);
+      const points = zeroPoints(await allBytes(zeros!), {
+        bits,
+        groups,
+        rows,
+        version,
+      });
+      const out = {
+        codes: transposeWords(await allBytes(codes), {
+          words,
+          rows,
+          from,
+          to,
+        }),
+        scales: new Float32Array(count * groups),
+        biases: new Float32Array(count * groups),
+      };
+      for (let r = 0; r < count; r++) {
+        for (let g = 0; g < groups; g++) {
+          const at = g * rows + from + r;
+          out.scales[r * groups + g] = steps[at];
+          out.biases[r * groups + g] = 0 - points[at] * steps[at];
+        }
+      }
+      return out;
+    },
+  );
+  return { reader, order, block };
+}
+
+function allBytes(reader: TensorReader): Promise<Uint8Array<ArrayBuffer>> {
+  return readByteRange(reader, 0, reader.info.bytes);
+}
+
+/** Words of columns `from` up to `to` of `[words, rows]`, column by column: the byte streams of loqa's rows. */
+function transposeWords(
+  bytes: Uint8Array<ArrayBuffer>,
+  { words, rows, from, to }: {
+    words: number;
+    rows: number;
+    from: number;
+    to: number;
+  },
+): Uint8Array<ArrayBuffer> {
+  const source = new Uint32Array(bytes.buffer);
+  const out = new Uint32Array((to - from) * words);
+  for (let w = 0; w < words; w++) {
+    for (let n = from; n < to; n++) {
+      out[(n - from) * words + w] = source[w * rows + n];
+    }
+  }
+  return new Uint8Array(out.buffer);
+}
+
+/**
+ * Zero points `[groups, rows]`. Version 1's are raised as GPTQModel does it: whole words where no code straddles two of
+ * them, so that what its own writer borrowed from a neighbour is given back, else each by itself.
+ */
+function zeroPoints(
+  bytes: Uint8Array<ArrayBuffer>,
+  { bits, groups, rows, version }: {
+    bits: 2 | 3 | 4;
+    groups: number;
+    rows: number;
+    version: 1 | 2;
+  },
+): Uint8Array {
+  const spec = format(`int${bits}`);
+  if (version === 1 && bits !== 3) {
+    const ones = bits === 4 ? 0x11111111 : 0x55555555;
+    const words = new Uint32Array(bytes.buffer);
+    for (let i = 0; i < words.length; i++) words[i] += ones;
+  }
+  const codes = unpackCodes(spec, { rows: groups, cols: rows, codes: bytes });
+  return version === 1 && bits === 3 ? codes.map((z) => (z + 1) & 7) : codes;
+}
+
+/** Whether column `k` is in group `floor(k / block)` throughout. */
+async function inOrder(
+  order: TensorReader | undefined,
+  block: number,
+): Promise<boolean> {
+  if (order === undefined) return true;
+  const groups = new Int32Array((await allBytes(order)).buffer);
+  return groups.every((g, k) => g === Math.floor(k / block));
+}

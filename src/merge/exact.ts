@@ -1,0 +1,264 @@
+/**
+ * Merging a QA-LoRA adapter into the biases of a base that is quantised in affine groups.
+ *
+ * The adapter adds one number to all weights of a group, `scaling * (B A)[o, g]`, which the group's bias takes up; codes and
+ * scales stay as they are (Xu et al., 2309.14717, section 3.3). Biases are f32 here, so that nothing is lost but the
+ * rounding of that one sum.
+ *
+ * @module
+ */
+
+import type { Checkpoint, TensorInfo } from "../io/checkpoint.ts";
+import { fileSink, joinPath, makeFolder, writeFileAtomic } from "../io/deno.ts";
+import { digest } from "../io/fingerprint.ts";
+import { stringifyLike } from "../io/json.ts";
+import {
+  packedConfigBlock,
+  packedEntries,
+  packedMetadata,
+  type PackedShape,
+  packedTensors,
+} from "../io/packed.ts";
+import {
+  type SafetensorsEntry,
+  safetensorsHeader,
+  SafetensorsWriter,
+} from "../io/safetensors_writer.ts";
+import type { AdapterModuleFactors } from "../nn/adapter.ts";
+import { merge } from "../qalora/merge.ts";
+import { format } from "../quant/formats.ts";
+import type { QuantizedMatrix } from "../quant/quantized.ts";
+import { type Matrix, matrix } from "../tensor/matrix.ts";
+
+/** Options of {@linkcode mergeExact}. */
+export interface ExactMergeOptions {
+  /** Folder to write; a finished one is a model in the packed layout. */
+  readonly out: string;
+  readonly factors: readonly AdapterModuleFactors[];
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (done: number, text: string) => void;
+}
+
+/** What merging changed of one layer. */
+export interface ExactLayer {
+  /** Module path. */
+  readonly name: string;
+  /** Weights that share a bias. */
+  readonly group: number;
+  /** Largest change of a bias. */
+  readonly maxChange: number;
+}
+
+/** A merged model. */
+export interface ExactMerge {
+  readonly layers: ExactLayer[];
+  /** SHA-256 over the quantised weights, as `base` of loqa.json. */
+  readonly base: string;
+}
+
+/** Values of a plain tensor that are copied at a time. */
+const CHUNK = 2 ** 20;
+
+/** Problems that one error lists. */
+const SHOWN = 20;
+
+/** Whether a quantised matrix has a scale and a bias for each group along its input. */
+function hasGroups(q: QuantizedMatrix | undefined): q is QuantizedMatrix {
+  if (!q) return false;
+  const { levels, grouping } = format(q.format);
+  return levels === null && grouping === "row";
+}
+
+/** Whether `factors` are QA-LoRA's and any of their layers is quantised in affine groups: what {@linkcode mergeExact} is for. */
+export async function mergesExactly(
+  checkpoint: Checkpoint,
+  factors: readonly AdapterModuleFactors[],
+): Promise<boolean> {
+  for (const { module, group } of factors) {
+    const name = `${module}.weight`;
+    if (group === undefined || !checkpoint.tensors.has(name)) continue;
+    if (hasGroups(await checkpoint.readQuantized?.(name))) return true;
+  }
+  return false;
+}
+
+/**
+ * Writes `checkpoint` with the factors added to the biases of its groups into the folder `out`, in the packed layout.
+ *
+ * @throws {TypeError} That lists every module which the model has not, that has another shape, is not in affine groups or in
+ * groups that the adapter's are no multiple of.
+ * @throws {RangeError} If a scale, a bias or a factor is not finite; the error lists the modules.
+ */
+export async function mergeExact(
+  checkpoint: Checkpoint,
+  { out, factors, signal, onProgress }: ExactMergeOptions,
+): Promise<ExactMerge> {
+  const byTensor = new Map(factors.map((f) => [`${f.module}.weight`, f]));
+  const weights = await checkFit(checkpoint, byTensor);
+  const tensors = [...checkpoint.tensors.values()];
+  const layout = safetensorsHeader(
+    tensors.flatMap((tensor): SafetensorsEntry[] => {
+      const weight = weights.get(tensor.name);
+      return weight ? packedEntries(tensor.name, weight) : [tensor];
+    }),
+    packedMetadata(weights),
+  );
+  await makeFolder(out);
+  await using sink = await fileSink(joinPath(out, "model.safetensors"));
+  const writer = await SafetensorsWriter.open(sink, layout);
+  const layers: ExactLayer[] = [];
+  const marks: string[] = [];
+  for (const [i, tensor] of tensors.entries()) {
+    signal?.throwIfAborted();
+    const { name } = tensor;
+    onProgress?.(i / tensors.length, name);
+    if (!weights.has(name)) {
+      await copy(checkpoint, writer, tensor);
+      continue;
+    }
+    const q = (await checkpoint.readQuantized!(name))!;
+    const part = byTensor.get(name);
+    const merged = part ? merge(q, factorsOn(q, part)) : q;
+    for (const { name: key, bytes } of packedTensors(name, merged)) {
+      await writer.write(key, bytes);
+    }
+    if (part) layers.push(layerOf(part.module, q, merged));
+    const module = name.replace(/\.weight$/, "");
+    const { codes, scales, biases } = merged;
+    marks.push(await digest(module, codes, scales, biases));
+  }
+  await writer.close();
+  await writeSideFiles(checkpoint, out);
+  return { layers, base: await digest(...marks) };
+}
+
+/** The factors with a column of A for each group of `q`, of which one of the adapter's may hold several. */
+function factorsOn(
+  { cols, block }: QuantizedMatrix,
+  { rank, a, b, scaling, group }: AdapterModuleFactors,
+): { a: Matrix; b: Matrix; scaling: number } {
+  const groups = Math.ceil(cols / (block || cols));
+  const columns = a.length / rank;
+  const times = group! / (block || cols);
+  const wide = times === 1 ? a : Float32Array.from(
+    { length: rank * groups },
+    (_, e) =>
+      a[Math.floor(e / groups) * columns + Math.floor(e % groups / times)],
+  );
+  return {
+    a: matrix(rank, groups, wide),
+    b: matrix(b.length / rank, rank, b),
+    scaling,
+  };
+}
+
+function layerOf(
+  name: string,
+  before: QuantizedMatrix,
+  after: QuantizedMatrix,
+): ExactLayer {
+  let maxChange = 0;
+  after.biases!.forEach((bias, i) => {
+    maxChange = Math.max(maxChange, Math.abs(bias - before.biases![i]));
+  });
+  return { name, group: before.block || before.cols, maxChange };
+}
+
+async function copy(
+  checkpoint: Checkpoint,
+  writer: SafetensorsWriter,
+  { name, shape }: TensorInfo,
+): Promise<void> {
+  const rows = shape[0] ?? 1;
+  const width = shape.slice(1).reduce((a, b) => a * b, 1);
+  const step = Math.max(1, Math.floor(CHUNK / Math.max(1, width)));
+  for (let from = 0; from < rows; from += step) {
+    const to = Math.min(rows, from + step);
+    await writer.write(name, await checkpoint.readRaw(name, from, to));
+  }
+}
+
+/** Shapes of all quantised weights, after a look at those that get factors. */
+async function checkFit(
+  checkpoint: Checkpoint,
+  byTensor: ReadonlyMap<string, AdapterModuleFactors>,
+): Promise<Map<string, PackedShape>> {
+  const wrong: string[] = [];
+  const bad: string[] = [];
+  for (const [name, { module }] of byTensor) {
+    if (!checkpoint.tensors.has(name)) {
+      wrong.push(`the model has no layer ${module}`);
+    }
+  }
+  const weights = new Map<string, PackedShape>();
+  for (const { name, shape, encoding } of checkpoint.tensors.values()) {
+    const q = shape.length === 2
+      ? await checkpoint.readQuantized?.(name)
+      : undefined;
+    if (q) {
+      const { format, rows, cols, block } = q;
+      weights.set(name, { format, rows, cols, block });
+    }
+    const part = byTensor.get(name);
+    if (!part) continue;
+    const { module, rank, a, b, group } = part;
+    if (group === undefined || !hasGroups(q)) {
+      wrong.push(
+        group === undefined
+          ? `the factors of ${module} are of every input, wanted sums over groups`
+          : `${module} is ${encoding}, wanted affine groups`,
+      );
+      continue;
+    }
+    const block = q.block || q.cols;
+    const columns = a.length / rank;
+    if (
+      Math.ceil(q.cols / group) !== columns || q.rows * rank !== b.length
+    ) {
+      wrong.push(
+        `${module} is ${q.rows} x ${q.cols}, the adapter's ${
+          b.length / rank
+        } x ${columns} groups of ${group}`,
+      );
+    } else if (group % block !== 0) {
+      wrong.push(
+        `${module} is quantised in groups of ${block}, the adapter's of ${group}`,
+      );
+    }
+    const values = { scales: q.scales, biases: q.biases!, factors: [a, b] };
+    for (const [key, list] of Object.entries(values)) {
+      for (const part of [list].flat()) {
+        const found = part.find((x) => !Number.isFinite(x));
+        if (found !== undefined) {
+          bad.push(`${module} has ${found} in its ${key}`);
+        }
+      }
+    }
+  }
+  const list = (problems: readonly string[]) =>
+    `Cannot merge the adapter into ${checkpoint.name}: ${
+      problems.slice(0, SHOWN).join("; ")
+    }${problems.length > SHOWN ? `; and ${problems.length - SHOWN} more` : ""}`;
+  if (wrong.length > 0) throw new TypeError(list(wrong));
+  if (bad.length > 0) throw new RangeError(list(bad));
+  return weights;
+}
+
+async function writeSideFiles(
+  checkpoint: Checkpoint,
+  out: string,
+): Promise<void> {
+  let original = "";
+  for (const { name, bytes } of await checkpoint.sideFiles()) {
+    if (name === "config.json") original = new TextDecoder().decode(bytes);
+    else await writeFileAtomic(joinPath(out, name), bytes);
+  }
+  const config = {
+    ...checkpoint.config,
+    ...Object.fromEntries([["quantization_config", packedConfigBlock()]]),
+  };
+  await writeFileAtomic(
+    joinPath(out, "config.json"),
+    `${stringifyLike(config, original)}\n`,
+  );
+}

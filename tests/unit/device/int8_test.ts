@@ -1,0 +1,62 @@
+import assert from "node:assert/strict";
+import { type Device, mat, readF32 } from "../../../src/device/device.ts";
+import { openDevice } from "../../../src/device/open.ts";
+import { format, type FormatName } from "../../../src/quant/formats.ts";
+import { allocQuant } from "../../../src/quant/quantize.ts";
+import { Random } from "../../../src/tensor/random.ts";
+
+interface Product {
+  readonly name: FormatName;
+  readonly m: number;
+  readonly rows: number;
+  readonly cols: number;
+  readonly block: number;
+  readonly transQ: boolean;
+}
+
+async function product(
+  device: Device,
+  { name, m, rows, cols, block, transQ }: Product,
+): Promise<Float32Array> {
+  const [k, n] = transQ ? [cols, rows] : [rows, cols];
+  using memory = new DisposableStack();
+  const put = (r: number, c: number) => {
+    const buffer = memory.use(device.alloc(r * c * 4));
+    device.write(buffer, new Random(r + c).normals(r * c));
+    return mat(buffer, r, c);
+  };
+  const q = memory.use(allocQuant(device, format(name), { rows, cols, block }));
+  device.ops.quantize({ w: put(rows, cols), q, scale: "minmax" });
+  const [a, c] = [put(m, k), put(m, n)];
+  const before = device.memory.bytes;
+  device.ops.gemmInt8({ a, q, c, transQ, alpha: 0.75, beta: 1, add: c });
+  assert.equal(device.memory.bytes, before, "room is given back");
+  return await readF32(device, c.buffer);
+}
+
+const PRODUCTS: readonly Product[] = [
+  { name: "int4", m: 1, rows: 37, cols: 96, block: 32, transQ: true },
+  { name: "int3", m: 3, rows: 64, cols: 112, block: 64, transQ: true },
+  { name: "int4", m: 23, rows: 83, cols: 320, block: 128, transQ: true },
+  { name: "int2", m: 42, rows: 576, cols: 576, block: 32, transQ: true },
+  { name: "int4", m: 1, rows: 48, cols: 96, block: 32, transQ: false },
+  { name: "int3", m: 23, rows: 144, cols: 112, block: 64, transQ: false },
+  { name: "int2", m: 42, rows: 576, cols: 576, block: 32, transQ: false },
+];
+
+for (const p of PRODUCTS) {
+  const { name, m, rows, cols, transQ } = p;
+  Deno.test(`gemmInt8 on wasm rounds as the reference does: ${name} ${m}, ${rows} x ${cols}${transQ ? " (qᵀ)" : ""}`, async () => {
+    using oracle = await openDevice("reference");
+    using one = await openDevice("wasm", { threads: 1 });
+    using three = await openDevice("wasm", { threads: 3 });
+    const expected = await product(oracle, p);
+    const found = await product(one, p);
+    const size = Math.max(...expected.map(Math.abs));
+    for (const [i, x] of found.entries()) {
+      // One value that is rounded the other way would change a sum by 1e-4 of the largest.
+      assert.ok(Math.abs(x - expected[i]) <= 4e-6 * size, `element ${i}`);
+    }
+    assert.deepEqual(await product(three, p), found);
+  });
+}

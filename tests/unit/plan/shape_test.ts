@@ -1,0 +1,60 @@
+import assert from "node:assert/strict";
+import { methodCosts } from "../../../src/plan/cost.ts";
+import { KNOWN_MODELS } from "../../../src/plan/known.ts";
+import { type Config, modelShape } from "../../../src/plan/shape.ts";
+
+interface Row {
+  readonly config: Config;
+  readonly parameters: number;
+  readonly linearParameters: number;
+  readonly loraParameters: number;
+}
+
+const GOLDEN: Record<string, Row> = JSON.parse(
+  await Deno.readTextFile(
+    new URL("../../golden/plan/plan.json", import.meta.url),
+  ),
+);
+
+const OPTIONS = { group: 32, bits: 4, sequence: 64, batch: 1 } as const;
+
+for (const [name, row] of Object.entries(GOLDEN)) {
+  Deno.test(`${name}: as many parameters as transformers and PEFT count`, () => {
+    for (const config of [row.config, KNOWN_MODELS[name] ?? row.config]) {
+      const shape = modelShape(config, name);
+      assert.equal(shape.linearParameters, row.linearParameters);
+      assert.equal(
+        shape.linearParameters + shape.otherParameters,
+        row.parameters,
+      );
+      const { full, lora } = methodCosts(shape, { ...OPTIONS, rank: 8 });
+      assert.equal(full.trainableParameters, row.parameters);
+      assert.equal(lora.trainableParameters, row.loraParameters);
+    }
+  });
+}
+
+Deno.test("a model that is not known is refused by its type, a size that is missing by its key", () => {
+  assert.throws(
+    () => modelShape({ model_type: "t5" }, "here"),
+    (error: Error) =>
+      error instanceof TypeError && /plan for here.*llama.*"t5"/.test(
+        error.message,
+      ),
+  );
+  assert.throws(() => modelShape({}, "here"), /got none/);
+  const known = KNOWN_MODELS["llama-7b"];
+  assert.throws(
+    () => modelShape({ ...known, hidden_size: "wide" }, "here"),
+    (error: Error) =>
+      error instanceof SyntaxError && /hidden_size, got "wide"/.test(
+        error.message,
+      ),
+  );
+});
+
+Deno.test("each model of the papers by name", () => {
+  for (const [name, config] of Object.entries(KNOWN_MODELS)) {
+    assert.ok(modelShape(config, name).linearParameters > 0, name);
+  }
+});

@@ -1,0 +1,262 @@
+/**
+ * Products of a matrix rounded to 8 bits with codes: jobs that round, and jobs that multiply.
+ *
+ * A row of the left side is rounded group by group, `x ≈ scale * byte`, so that `Σ w x` over a group is
+ * `scale * (s * Σ code byte + b * Σ byte)` with one scale and bias of the weight. For the gradient the sum runs over the
+ * rows of the weight, whose scales are multiplied into the left side before it is rounded.
+ */
+
+import { float, share, word } from "./args";
+import { FACTOR_BYTES, micro8 } from "./int8_micro";
+import { unpackCodes } from "./pack";
+import { storeTile } from "./gemm";
+
+/** 1.5 * 2^23: added to a small value, it leaves the nearest integer in the low bits. */
+export const ROUND: f32 = 12582912;
+
+/** Bytes at the start of a thread's scratch memory: one tile. */
+export const TILE_BYTES: usize = 192;
+
+/** The low bytes of sixteen integers. */
+// @ts-ignore: decorator
+@inline
+export function lowBytes(x0: v128, x1: v128, x2: v128, x3: v128): v128 {
+  const a = v128.shuffle<u8>(
+    x0, x1, 0, 4, 8, 12, 16, 20, 24, 28, 0, 0, 0, 0, 0, 0, 0, 0,
+  );
+  const b = v128.shuffle<u8>(
+    x2, x3, 0, 4, 8, 12, 16, 20, 24, 28, 0, 0, 0, 0, 0, 0, 0, 0,
+  );
+  return v128.shuffle<u64>(a, b, 0, 2);
+}
+
+/** Puts sixteen bytes of row `i` of a strip where its step has them. */
+// @ts-ignore: decorator
+@inline
+function storeStrip(step: usize, i: u32, bytes: v128): void {
+  if (i == 4) {
+    v128.store(step, bytes, 64);
+    return;
+  }
+  step += <usize> i << 2;
+  v128.store32_lane(step, bytes, 0);
+  v128.store32_lane(step, bytes, 1, 16);
+  v128.store32_lane(step, bytes, 2, 32);
+  v128.store32_lane(step, bytes, 3, 48);
+}
+
+/** Sum of four integers. */
+// @ts-ignore: decorator
+@inline
+export function sumInts(v: v128): i32 {
+  const two = i32x4.add(v, v128.shuffle<i32>(v, v, 2, 3, 2, 3));
+  return i32x4.extract_lane(two, 0) + i32x4.extract_lane(two, 1);
+}
+
+/** The largest magnitude of `n` values, a multiple of four. */
+export function largest(x: usize, n: u32): f32 {
+  let most = f32x4.splat(0);
+  for (const end = x + (<usize> n << 2); x < end; x += 16) {
+    most = f32x4.pmax(most, f32x4.abs(v128.load(x)));
+  }
+  most = f32x4.pmax(most, v128.shuffle<f32>(most, most, 2, 3, 2, 3));
+  return max(f32x4.extract_lane(most, 0), f32x4.extract_lane(most, 1));
+}
+
+/** Rounds `n` values times `factor`, a multiple of sixteen, to bytes of row `i` of a strip; returns their sum. */
+export function roundRow(
+  x: usize,
+  factor: f32,
+  n: u32,
+  step: usize,
+  i: u32,
+): i32 {
+  const round = f32x4.splat(ROUND);
+  const f = f32x4.splat(factor);
+  let sums = i32x4.splat(0);
+  for (const end = x + (<usize> n << 2); x < end; x += 64, step += 80) {
+    const x0 = f32x4.add(f32x4.mul(v128.load(x), f), round);
+    const x1 = f32x4.add(f32x4.mul(v128.load(x, 16), f), round);
+    const x2 = f32x4.add(f32x4.mul(v128.load(x, 32), f), round);
+    const x3 = f32x4.add(f32x4.mul(v128.load(x, 48), f), round);
+    sums = i32x4.add(
+      sums,
+      i32x4.add(i32x4.add(x0, x1), i32x4.add(x2, x3)),
+    );
+    storeStrip(step, i, lowBytes(x0, x1, x2, x3));
+  }
+  // Each integer has the bits of ROUND in it.
+  return sumInts(sums) - <i32> n * reinterpret<i32>(ROUND);
+}
+
+/** Sets the factors of row `i` of a group. */
+// @ts-ignore: decorator
+@inline
+function setFactors(p: usize, i: u32, scale: f32, bias: f32, start: i32): void {
+  if (i == 4) {
+    store<f32>(p, scale, 32);
+    store<f32>(p, bias, 36);
+    store<i32>(p, start, 40);
+    return;
+  }
+  p += <usize> i << 2;
+  store<f32>(p, scale);
+  store<f32>(p, bias, 16);
+  store<i32>(p, start, 48);
+}
+
+/**
+ * Job: rounds rows by groups, into strips. Words are m, k (a multiple of sixteen), x, its stride in bytes, group (too),
+ * strips, factors, alpha.
+ */
+export function int8Rows(args: usize, part: u32, parts: u32): void {
+  const m = word(args, 0);
+  const k = word(args, 1);
+  const ldx = <usize> word(args, 3);
+  const group = word(args, 4);
+  const alpha = float(args, 7);
+  const groups = (k + group - 1) / group;
+  const strips = (m + 4) / 5;
+  const end = share(strips, part + 1, parts);
+  for (let s = share(strips, part, parts); s < end; s++) {
+    const strip = <usize> word(args, 5) + <usize> s * <usize> (k >> 4) * 80;
+    const factors = <usize> word(args, 6) + <usize> (s * groups) * FACTOR_BYTES;
+    for (let i: u32 = 0; i < 5; i++) {
+      const row = s * 5 + i;
+      const x = <usize> word(args, 2) + <usize> row * ldx;
+      for (let g: u32 = 0; g < groups; g++) {
+        const from = g * group;
+        const n = min(group, k - from);
+        const step = strip + <usize> (from >> 4) * 80;
+        const to = factors + <usize> g * FACTOR_BYTES;
+        if (row >= m) {
+          for (let j: u32 = 0; j < n; j += 16) {
+            storeStrip(step + <usize> (j >> 4) * 80, i, i32x4.splat(0));
+          }
+          setFactors(to, i, 0, 0, 0);
+          continue;
+        }
+        const at = x + (<usize> from << 2);
+        const most = largest(at, n);
+        const sum = roundRow(at, most > 0 ? 127 / most : 0, n, step, i);
+        const scale = alpha * (most / 127);
+        setFactors(to, i, scale, scale * <f32> sum, 0);
+      }
+    }
+  }
+}
+
+/** Packs rows of codes, one a byte, as columns of a panel; `rows` of eight exist. */
+function packForward(
+  codes: usize,
+  rowBytes: usize,
+  rows: u32,
+  k: u32,
+  bits: u32,
+  panel: usize,
+  row: usize,
+): void {
+  for (let r: u32 = 0; r < 8; r++) {
+    let to = panel + (<usize> r << 2);
+    if (r < rows) unpackCodes(codes + <usize> r * rowBytes, k, bits, false, row);
+    else memory.fill(row, 0, k);
+    for (let at = row; at < row + k; at += 16, to += 128) {
+      const x = v128.load(at);
+      v128.store32_lane(to, x, 0);
+      v128.store32_lane(to, x, 1, 32);
+      v128.store32_lane(to, x, 2, 64);
+      v128.store32_lane(to, x, 3, 96);
+    }
+  }
+}
+
+/**
+ * Job: words are m, n, k, strips, factors, codes, bytes of a row of codes, scales, biases, bits, group, columns of a
+ * block, scratch, its size a thread, c, ldc, add (0: none), ldadd, beta. Scratch holds a tile, a row of codes, then for each
+ * panel of a block its codes, scales and biases.
+ */
+export function int8Forward(
+  args: usize,
+  part: u32,
+  parts: u32,
+  thread: u32,
+): void {
+  const m = word(args, 0);
+  const k = word(args, 2);
+  const strips = <usize> word(args, 3);
+  const factors = <usize> word(args, 4);
+  const rowBytes = <usize> word(args, 6);
+  const bits = word(args, 9);
+  const group = word(args, 10);
+  const block = word(args, 11);
+  const tile = <usize> word(args, 12) + <usize> thread * <usize> word(args, 13);
+  const c = <usize> word(args, 14);
+  const ldc = <usize> word(args, 15);
+  const add = <usize> word(args, 16);
+  const ldadd = <usize> word(args, 17);
+  const beta = float(args, 18);
+  const steps = k >> 4;
+  const groups = (k + group - 1) / group;
+  const stripBytes = <usize> steps * 80;
+  const factorBytes = <usize> groups * FACTOR_BYTES;
+  const row = tile + TILE_BYTES;
+  const panels = row + <usize> k;
+  const codeBytes = <usize> k << 3;
+  const panelBytes = codeBytes + (<usize> groups << 6);
+
+  const all = word(args, 1);
+  const count = (all + 7) >> 3;
+  const from = share(count, part, parts) << 3;
+  const to = min(all, share(count, part + 1, parts) << 3);
+  for (let j0 = from; j0 < to; j0 += block) {
+    const cols = min(block, to - j0);
+    let p = panels;
+    for (let j: u32 = 0; j < cols; j += 8, p += panelBytes) {
+      const first = j0 + j;
+      const width = min(8, all - first);
+      packForward(
+        <usize> word(args, 5) + <usize> first * rowBytes,
+        rowBytes, width, k, bits, p, row,
+      );
+      const affine = p + codeBytes;
+      for (let r: u32 = 0; r < 8; r++) {
+        const at = <usize> ((first + r) * groups) << 2;
+        for (let g: u32 = 0; g < groups; g++) {
+          const on = affine + (<usize> g << 6) + (<usize> r << 2);
+          const there = at + (<usize> g << 2);
+          const within = r < width;
+          store<f32>(on, within ? load<f32>(<usize> word(args, 7) + there) : 0);
+          store<f32>(
+            on, within ? load<f32>(<usize> word(args, 8) + there) : 0, 32,
+          );
+        }
+      }
+    }
+    let x = strips;
+    let f = factors;
+    for (let i: u32 = 0; i < m; i += 5, x += stripBytes, f += factorBytes) {
+      const rows = min(5, m - i);
+      const at = c + <usize> i * ldc + (<usize> j0 << 2);
+      const base = add ? add + <usize> i * ldadd + (<usize> j0 << 2) : 0;
+      p = panels;
+      for (let j: u32 = 0; j < cols; j += 8, p += panelBytes) {
+        const o = <usize> j << 2;
+        const b = base ? base + o : 0;
+        if (rows == 5 && cols - j >= 8) {
+          micro8(
+            steps, group >> 4, x, f, p, p + codeBytes, 64,
+            at + o, ldc, b, ldadd, beta, 0, 0,
+          );
+        } else {
+          micro8(
+            steps, group >> 4, x, f, p, p + codeBytes, 64,
+            tile, 32, 0, 0, 0, 0, 0,
+          );
+          storeTile(
+            tile, rows, min(8, cols - j), at + o, ldc, b, ldadd, beta,
+          );
+        }
+      }
+    }
+  }
+}
