@@ -5,7 +5,7 @@
  */
 
 import type { Device, DeviceBuffer, Mat, QuantMat } from "../device/device.ts";
-import { mat } from "../device/device.ts";
+import { hasGroups, mat } from "../device/device.ts";
 import { accumulateParameter, type Tape, type Tensor } from "./tape.ts";
 import type { Parameter } from "./parameter.ts";
 
@@ -56,8 +56,7 @@ export function quantizedWeight(
   return {
     rows: q.rows,
     cols: q.cols,
-    ...(q.spec.levels === null && q.spec.grouping === "row" &&
-      { group: q.block || q.cols }),
+    ...(hasGroups(q.spec) && { group: q.block || q.cols }),
     forward: (device, x, { y, add }) =>
       device.ops[op]({
         a: x,

@@ -10,7 +10,7 @@ import type { LinearWeight } from "./linear.ts";
 import { accumulateParameter, type Tape, type Tensor } from "./tape.ts";
 
 /** Bytes of logits at a time. */
-const LOGIT_BYTES = 32 * 2 ** 20;
+const LOGIT_BYTES = 16 * 2 ** 20;
 
 /** Rows of logits that are computed at a time, for a vocabulary of `words`. */
 export function lossRows(words: number): number {

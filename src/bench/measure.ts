@@ -109,23 +109,36 @@ function emptyMat(
   return mat(memory.use(device.alloc(rows * cols * 4)), rows, cols);
 }
 
+/** Loops that touch no memory: each one's job, operations a turn, and two factors. */
+const PEAKS = {
+  fma: { job: "peakJob", operations: 96, factors: [f32(0.999), f32(0.5)] },
+  int8: {
+    job: "peakDotsJob",
+    operations: 384,
+    factors: [0x01020301, 0x03010201],
+  },
+} as const;
+
 /**
- * Fused multiply-adds that touch no memory, on every thread at once: the limit of what WebAssembly's 128-bit vectors
- * can do here. It opens kernels of its own, with `threads` threads or as many as start.
+ * Fused multiply-adds (`fma`) or dot products of bytes (`int8`) that touch no memory, on every thread at once: the limit of
+ * what WebAssembly's 128-bit vectors can do here. It opens kernels of its own, with `threads` threads or as many as start.
  */
-export async function preparePeak(threads: number): Promise<Work> {
+export async function preparePeak(
+  threads: number,
+  kind: keyof typeof PEAKS = "fma",
+): Promise<Work> {
+  const { job, operations, factors } = PEAKS[kind];
   const kernels = await openKernels({ threads });
   const parts = kernels.threads;
   const results = kernels.alloc(64 * parts);
   const turns = 200_000;
   return {
-    flops: 96 * turns * parts,
+    flops: operations * turns * parts,
     bytes: 0,
     run(least = 0) {
       const began = performance.now();
       for (let runs = 1;; runs++) {
-        const factors = [f32(0.999), f32(0.5)];
-        kernels.run("peakJob", parts, [turns, ...factors, results]);
+        kernels.run(job, parts, [turns, ...factors, results]);
         const spent = (performance.now() - began) / 1000;
         if (spent >= least) return Promise.resolve(spent / runs);
       }
@@ -215,6 +228,32 @@ export function prepareGemmQuantized(
         device.ops.gemm({ a, b: w, c, transB: true });
       }
     },
+  });
+}
+
+/**
+ * A linear layer's product in 8 bits with an int4 matrix `q[n, k]`: `c[m, n] = a qᵀ`, or with `backward` its gradient
+ * `c[m, k] = a[m, n] q`.
+ */
+export function prepareGemmInt8(
+  device: Device,
+  { m, n, k, block, backward }: ProductShape & {
+    /** Weights that share a scale. */
+    readonly block: number;
+    readonly backward: boolean;
+  },
+): Work {
+  using memory = new DisposableStack();
+  const shape = { rows: n, cols: k };
+  const w = randomMat(device, memory, { ...shape, seed: 1 });
+  const a = randomMat(device, memory, { rows: m, cols: backward ? n : k });
+  const c = emptyMat(device, memory, m, backward ? k : n);
+  const q = memory.use(allocQuant(device, format("int4"), { ...shape, block }));
+  device.ops.quantize({ w, q, scale: "minmax" });
+  return work(device, memory, {
+    result: c.buffer,
+    flops: 2 * m * n * k,
+    enqueue: () => device.ops.gemmInt8({ a, q, c, transQ: !backward }),
   });
 }
 

@@ -113,6 +113,13 @@ export interface QuantMat {
   readonly biases: DeviceBuffer | null;
 }
 
+/** Whether a format has a scale and a bias for each group along a row. */
+export function hasGroups(
+  { levels, grouping }: Pick<QuantSpec, "levels" | "grouping">,
+): boolean {
+  return levels === null && grouping === "row";
+}
+
 /** Number of blocks and of bytes of packed codes of a quantised `rows` x `cols` matrix. */
 export function quantSizes(
   spec: QuantSpec,

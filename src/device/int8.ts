@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Operations, QuantMat } from "./device.ts";
+import { hasGroups, type Operations, type QuantMat } from "./device.ts";
 
 /** Rows of the weight that a gradient is rounded with together. */
 export const ROW_BLOCK = 128;
@@ -22,7 +22,7 @@ export function takenInInt8(
   { q, transQ }: Parameters<Operations["gemmInt8"]>[0],
 ): boolean {
   const { spec, rows, cols } = q;
-  return spec.levels === null && spec.grouping === "row" && cols > 0 &&
+  return hasGroups(spec) && cols > 0 &&
     (cols | groupSize(q)) % STEP === 0 &&
     (transQ === true || rows % STEP === 0);
 }

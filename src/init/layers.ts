@@ -4,6 +4,7 @@
  * @module
  */
 
+import { hasGroups } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import type { PackedShape } from "../io/packed.ts";
 import { type LayerPlan, planLayers } from "../loftq/plan.ts";
@@ -11,7 +12,6 @@ import { bitsPerWeight, format, scaleRules } from "../quant/formats.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
 import type { BackboneKind } from "./backbone.ts";
 import type { InitOptions } from "./options.ts";
-import { hasGroups } from "./qalora.ts";
 import { findTargets, type Target } from "./targets.ts";
 
 /** A linear layer of a run. */

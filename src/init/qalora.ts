@@ -4,16 +4,12 @@
  * @module
  */
 
+import { hasGroups } from "../device/device.ts";
 import { type QaloraGroups, qaloraGroups } from "../io/peft_qalora.ts";
 import { BASE_QUANTIZERS } from "../qalora/quantizer.ts";
-import { type Format, format } from "../quant/formats.ts";
+import { format } from "../quant/formats.ts";
 import type { Layer } from "./layers.ts";
 import type { InitOptions } from "./options.ts";
-
-/** Whether a format has a scale and a bias for each group along the input. */
-export function hasGroups(spec: Format): boolean {
-  return spec.levels === null && spec.grouping === "row";
-}
 
 /**
  * Checks that what is asked for goes together.

@@ -8,6 +8,7 @@
  * @module
  */
 
+import { hasGroups } from "../device/device.ts";
 import type { Checkpoint, TensorInfo } from "../io/checkpoint.ts";
 import { fileSink, joinPath, makeFolder, writeFileAtomic } from "../io/deno.ts";
 import { digest } from "../io/fingerprint.ts";
@@ -62,11 +63,9 @@ const CHUNK = 2 ** 20;
 /** Problems that one error lists. */
 const SHOWN = 20;
 
-/** Whether a quantised matrix has a scale and a bias for each group along its input. */
-function hasGroups(q: QuantizedMatrix | undefined): q is QuantizedMatrix {
-  if (!q) return false;
-  const { levels, grouping } = format(q.format);
-  return levels === null && grouping === "row";
+/** Whether a weight is quantised with a scale and a bias for each group along its input. */
+function isGrouped(q: QuantizedMatrix | undefined): q is QuantizedMatrix {
+  return q !== undefined && hasGroups(format(q.format));
 }
 
 /** Whether `factors` are QA-LoRA's and any of their layers is quantised in affine groups: what {@linkcode mergeExact} is for. */
@@ -77,7 +76,7 @@ export async function mergesExactly(
   for (const { module, group } of factors) {
     const name = `${module}.weight`;
     if (group === undefined || !checkpoint.tensors.has(name)) continue;
-    if (hasGroups(await checkpoint.readQuantized?.(name))) return true;
+    if (isGrouped(await checkpoint.readQuantized?.(name))) return true;
   }
   return false;
 }
@@ -202,7 +201,7 @@ async function checkFit(
     const part = byTensor.get(name);
     if (!part) continue;
     const { module, rank, a, b, group } = part;
-    if (group === undefined || !hasGroups(q)) {
+    if (group === undefined || !isGrouped(q)) {
       wrong.push(
         group === undefined
           ? `the factors of ${module} are of every input, wanted sums over groups`

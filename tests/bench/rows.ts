@@ -27,7 +27,7 @@ import { Random } from "../../src/tensor/random.ts";
 import { wholeModelRows } from "./model_rows.ts";
 import { networkRows } from "./network_rows.ts";
 import type { Peer } from "./peer.ts";
-import { quantizedProductRows } from "./quantized_rows.ts";
+import { int8Rows, quantizedProductRows } from "./quantized_rows.ts";
 import { median, type Row, takeRow } from "./table.ts";
 
 /** What a run of the benchmark is told. */
@@ -60,6 +60,7 @@ export async function measureAll(settings: Settings): Promise<void> {
     await productRows(settings, device, peaks.get(threads)!);
     await quantRows(settings, device, copy * threads);
     await quantizedProductRows(device, settings);
+    await int8Rows(device, settings);
     await svdRows(settings, device);
     await networkRows(settings, device, {
       peak: peaks.get(threads)!,

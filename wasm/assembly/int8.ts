@@ -30,6 +30,16 @@ export function lowBytes(x0: v128, x1: v128, x2: v128, x3: v128): v128 {
   return v128.shuffle<u64>(a, b, 0, 2);
 }
 
+/** Adds sixteen signed bytes to four sums. */
+// @ts-ignore: decorator
+@inline
+export function addBytes(bytes: v128, sums: v128): v128 {
+  return i32x4.add(
+    sums,
+    i32x4.extadd_pairwise_i16x8_s(i16x8.extadd_pairwise_i8x16_s(bytes)),
+  );
+}
+
 /** Puts sixteen bytes of row `i` of a strip where its step has them. */
 // @ts-ignore: decorator
 @inline

@@ -8,7 +8,7 @@
 
 import { float, share, word } from "./args";
 import { storeTile } from "./gemm";
-import { largest, ROUND, sumInts, TILE_BYTES } from "./int8";
+import { addBytes, largest, ROUND, sumInts, TILE_BYTES } from "./int8";
 import { FACTOR_BYTES, micro8 } from "./int8_micro";
 import { unpackCodes } from "./pack";
 
@@ -136,16 +136,6 @@ function round16(x: usize, by0: v128, by1: v128): v128 {
   const a = i16x8.add(i16x8.q15mulr_sat_s(v128.load(x), by0), half);
   const b = i16x8.add(i16x8.q15mulr_sat_s(v128.load(x, 16), by1), half);
   return i8x16.narrow_i16x8_s(i16x8.shr_s(a, 8), i16x8.shr_s(b, 8));
-}
-
-/** Adds sixteen bytes to four sums. */
-// @ts-ignore: decorator
-@inline
-function addBytes(bytes: v128, sums: v128): v128 {
-  return i32x4.add(
-    sums,
-    i32x4.extadd_pairwise_i16x8_s(i16x8.extadd_pairwise_i8x16_s(bytes)),
-  );
 }
 
 /** Rounds four rows of a block, `stride` bytes apart, into a strip; returns their sums. */

@@ -13,9 +13,10 @@
  */
 export const FACTOR_BYTES: usize = 64;
 
+/** Adds four products of bytes `x` with codes to each of four sums. */
 // @ts-ignore: decorator
 @inline
-function dot(x: v128, code: v128, sum: v128): v128 {
+export function dot(x: v128, code: v128, sum: v128): v128 {
   return i32x4.relaxed_dot_i8x16_i7x16_add_s(x, code, sum);
 }
 

@@ -5,14 +5,9 @@
 import { float, share, word } from "./args";
 import { NIBBLE } from "./decode";
 import { dotFour, sumFour } from "./gemv";
-import { largest, lowBytes, ROUND, sumInts } from "./int8";
+import { addBytes, largest, lowBytes, ROUND, sumInts } from "./int8";
+import { dot } from "./int8_micro";
 import { unpackCodes } from "./pack";
-
-// @ts-ignore: decorator
-@inline
-function dot(x: v128, code: v128, sum: v128): v128 {
-  return i32x4.relaxed_dot_i8x16_i7x16_add_s(x, code, sum);
-}
 
 /** Sixteen values times `factor` as integers, in the low bits of sums with {@linkcode ROUND}; returns their bytes. */
 // @ts-ignore: decorator
@@ -23,16 +18,6 @@ function round16(x: usize, factor: v128, round: v128): v128 {
     f32x4.add(f32x4.mul(v128.load(x, 16), factor), round),
     f32x4.add(f32x4.mul(v128.load(x, 32), factor), round),
     f32x4.add(f32x4.mul(v128.load(x, 48), factor), round),
-  );
-}
-
-/** Sum of sixteen signed bytes, added to four sums. */
-// @ts-ignore: decorator
-@inline
-function addBytes(bytes: v128, sums: v128): v128 {
-  return i32x4.add(
-    sums,
-    i32x4.extadd_pairwise_i16x8_s(i16x8.extadd_pairwise_i8x16_s(bytes)),
   );
 }
 
