@@ -62,7 +62,7 @@ export interface MethodCost {
 }
 
 /** Bytes of logits that training holds at a time. */
-const LOGIT_BYTES = 32 * 2 ** 20;
+const LOGIT_BYTES = 16 * 2 ** 20;
 
 /**
  * What each method costs on a model.

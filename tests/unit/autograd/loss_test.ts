@@ -100,8 +100,8 @@ for (const chunk of [undefined, 5, 2, 1]) {
   );
 }
 
-Deno.test("lossRows(): logits of 32 MiB, at least a row", () => {
-  assert.equal(lossRows(2 ** 15), 256);
+Deno.test("lossRows(): logits of 16 MiB, at least a row", () => {
+  assert.equal(lossRows(2 ** 15), 128);
   assert.equal(lossRows(2 ** 25), 1);
 });
 
