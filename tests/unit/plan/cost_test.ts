@@ -66,7 +66,7 @@ Deno.test("memory is the sum of its parts, and each grows with what it is for", 
     4 * base.full.trainableParameters,
   );
   const twice = costs("llama2-7b", { batch: 2 });
-  const logits = 32 * 2 ** 20;
+  const logits = 16 * 2 ** 20;
   assert.equal(
     twice.lora.memory.activations - logits,
     2 * (base.lora.memory.activations - logits),
