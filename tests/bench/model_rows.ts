@@ -15,6 +15,7 @@ import { Random } from "../../src/tensor/random.ts";
 import { TRAIN_DEFAULTS } from "../../src/train/run.ts";
 import { openSubject } from "../../src/train/subject.ts";
 import { Trainer } from "../../src/train/trainer.ts";
+import { findNodePackage, runNodePackage } from "../interop/environment.ts";
 import { Peer } from "./peer.ts";
 import type { Settings } from "./rows.ts";
 import { takeRow } from "./table.ts";
@@ -261,6 +262,36 @@ async function runningRows(
   }
 }
 
+/** Writing beside llama.cpp, with the file that was exported from the merged model. */
+async function llamaCppRow(
+  { onRow, quick }: Settings,
+  device: Device,
+  { merged }: Folders,
+): Promise<void> {
+  const module = await findNodePackage("llama-cpp");
+  if (!module) return;
+  const model = `${merged}.gguf`;
+  await loqa("export", merged, "--to", "gguf", "-o", model);
+  await using integer = await openRunning(device, merged);
+  const out = `${merged}.json`;
+  const request = { model, count: NEW_TOKENS, threads: device.threads, out };
+  onRow(
+    await takeRow({
+      figure: "writing, SmolLM2, merged int4",
+      unit: "tokens/s",
+      ours: integer.decode,
+      peer: {
+        name: "llama.cpp, its GGUF",
+        take: async () => {
+          await runNodePackage("../bench/llama_cpp.ts", module, request);
+          return NEW_TOKENS / Number(await Deno.readTextFile(out));
+        },
+      },
+      rounds: quick ? 1 : 3,
+    }),
+  );
+}
+
 /** What a training takes at the most, each measured in a process of its own. */
 async function memoryRows(
   { peer, onRow, smollm }: Settings,
@@ -318,6 +349,7 @@ export async function wholeModelRows(settings: Settings): Promise<void> {
     using device = await openDevice("wasm", { threads: settings.threads });
     await trainingRows(settings, device, folders);
     await runningRows(settings, device, folders);
+    await llamaCppRow(settings, device, folders);
     await memoryRows(settings, folders);
   } finally {
     await Deno.remove(folder, { recursive: true });
