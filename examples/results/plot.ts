@@ -27,7 +27,10 @@ const COLOURS = [
   "#7f7f7f",
 ];
 
-/** Draws curves over their steps, each smoothed by a running mean over `smooth` of them. */
+/** Where lines are drawn on the logarithmic axis. */
+const TICKS = [1, 1.5, 2, 2.5, 3, 4, 5, 7, 10, 15, 20, 30];
+
+/** Draws positive curves over their steps, each smoothed by a running mean over `smooth` of them; the axis is logarithmic. */
 export function plot(
   curves: readonly Curve[],
   { title, smooth = 1 }: { title: string; smooth?: number },
@@ -40,14 +43,14 @@ export function plot(
     }),
   }));
   const all = lines.flatMap(({ values }) => values).filter(Number.isFinite);
-  const low = Math.floor(Math.min(...all));
-  const high = Math.ceil(Math.max(...all));
+  const low = Math.min(...all) * 0.97;
+  const high = Math.max(...all) * 1.03;
   const steps = Math.max(...lines.map(({ values }) => values.length));
   const x = (i: number) =>
     LEFT + (i / Math.max(1, steps - 1)) * (WIDTH - LEFT - RIGHT);
   const y = (v: number) =>
     HEIGHT - BOTTOM -
-    ((v - low) / Math.max(1e-9, high - low)) * (HEIGHT - TOP - BOTTOM);
+    Math.log(v / low) / Math.log(high / low) * (HEIGHT - TOP - BOTTOM);
   const text = (
     at: readonly [number, number],
     content: string,
@@ -57,13 +60,12 @@ export function plot(
       at[1].toFixed(1)
     }" text-anchor="${anchor}">${content}</text>`;
   const parts: string[] = [];
-  const ticks = Array.from({ length: 6 }, (_, i) => low + (high - low) * i / 5);
-  for (const v of ticks) {
+  for (const v of TICKS.filter((v) => v > low && v < high)) {
     parts.push(
       `<line x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${y(v).toFixed(1)}" y2="${
         y(v).toFixed(1)
       }" stroke="#ddd"/>`,
-      text([LEFT - 6, y(v) + 4], v.toFixed(1), "end"),
+      text([LEFT - 6, y(v) + 4], `${v}`, "end"),
     );
   }
   for (let i = 0; i <= 4; i++) {

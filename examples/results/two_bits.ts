@@ -10,7 +10,6 @@
 
 import { parseArgs } from "node:util";
 import { openChosen } from "../../src/cli/device.ts";
-import { columns } from "../../src/cli/tables.ts";
 import { openTasks } from "../../src/eval/open_task.ts";
 import { runTask } from "../../src/eval/run.ts";
 import { calibrate, calibrationSequences } from "../../src/init/calibrate.ts";
@@ -134,7 +133,7 @@ for (const start of starts) {
     rank: start.rank,
     before,
     after,
-    losses,
+    losses: losses.map((x: number) => Number(x.toFixed(4))),
     seconds: (performance.now() - began) / 1000,
   });
   await writeResults();
@@ -192,11 +191,11 @@ async function perplexity(path: string): Promise<number> {
   return metrics.perplexity;
 }
 
-/** Stored bits of a weight: codes, and an f32 scale (and bias) for each 64. */
-function bitsOf({ format }: Start): number {
+/** Bits of a weight: codes, and a scale (and a bias) of so many bits for each 64. */
+function bitsOf({ format }: Start, scaleBits = 32): number {
   if (!format) return 16;
   const bits = Number(format.at(-1));
-  return bits + (format.startsWith("int") ? 64 : 32) / 64;
+  return bits + (format.startsWith("int") ? 2 : 1) * scaleBits / 64;
 }
 
 async function readRows(): Promise<Map<string, Row>> {
@@ -227,15 +226,21 @@ async function writeResults(): Promise<void> {
   );
   const figure = (x: number) =>
     x < 1e4 ? x.toFixed(2) : x.toExponential(1).replace("e+", "e");
-  const table = columns([
-    ["start", "bits", "before", "after"],
-    ...all.map(({ name, bits, before, after }) => [
-      name,
-      bits.toFixed(1),
-      figure(before),
-      figure(after),
-    ]),
-  ], [1, 2, 3]);
+  const lines = [
+    ["start", "bits", "16-bit scales", "before", "after"],
+    ["---", "--:", "--:", "--:", "--:"],
+    ...starts.filter(({ name }) => rows.has(name)).map((start) => {
+      const { name, bits, before, after } = rows.get(start.name)!;
+      return [
+        name,
+        bits.toFixed(2),
+        bitsOf(start, 16).toFixed(2),
+        figure(before),
+        figure(after),
+      ];
+    }),
+  ];
+  const table = lines.map((cells) => `| ${cells.join(" | ")} |`).join("\n");
   await Deno.writeTextFile(
     here("two_bits.md"),
     `# SmolLM2-135M at 4, 3 and 2 bits
@@ -245,11 +250,10 @@ after ${steps} steps of ${batch} x 128 random windows of its validation text (Ad
 learning rate 3e-4, 10 steps of warm-up, then linear to 0, clipping at 1, all
 210 linear layers, alpha equal to the rank). QLoRA: the quantised model and
 LoRA's own start. LoftQ: 5 iterations. Calibrated: weighted MSE scales and the
-full metric, from 16384 tokens of other text. Bits: stored, scales included.
+full metric, from 16384 tokens of other text. Bits of a weight: as loqa stores
+it, with scales and biases in 32 bits, and what it would be with 16.
 
-\`\`\`text
 ${table}
-\`\`\`
 
 ![Training loss by step](two_bits.svg)
 
