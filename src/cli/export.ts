@@ -90,7 +90,7 @@ export async function run(argv: readonly string[]): Promise<number> {
         )
         : exportText(result, out),
     );
-  });
+  }, { resumes: false });
 }
 
 function exportText(result: ExportResult, out: string): string {

@@ -295,5 +295,5 @@ export async function run(argv: readonly string[]): Promise<number> {
     console.log(
       args.on("json") ? JSON.stringify(report, null, 2) : initTable(report),
     );
-  });
+  }, { resumes: true });
 }

@@ -6,10 +6,11 @@
 
 /**
  * Runs `work` so that it can be interrupted; resolves to the exit code. Until `work` calls `started`, or the second time, an
- * interrupt ends the process at once: what is on the disk serves `--resume`.
+ * interrupt ends the process at once: what is on the disk serves `--resume`, where the verb `resumes`.
  */
 export async function interruptible(
   work: (signal: AbortSignal, started: () => void) => Promise<void>,
+  { resumes }: { resumes: boolean },
 ): Promise<number> {
   const stop = new AbortController();
   let writing = false;
@@ -25,7 +26,9 @@ export async function interruptible(
   } catch (error) {
     if (error !== stop.signal.reason) throw error;
     console.error(
-      `loqa: interrupted; go on with the same command and --resume`,
+      resumes
+        ? "loqa: interrupted; go on with the same command and --resume"
+        : "loqa: interrupted; nothing is at the place of the result",
     );
     return 130;
   } finally {

@@ -201,5 +201,5 @@ export async function run(argv: readonly string[]): Promise<number> {
         : [line, forward && forwardLine(forward), `written: ${out}`]
           .filter(Boolean).join("\n"),
     );
-  });
+  }, { resumes: false });
 }

@@ -271,7 +271,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     console.log(
       args.on("json") ? JSON.stringify(report, null, 2) : summary(report),
     );
-  });
+  }, { resumes: true });
 }
 
 function summary(report: TrainReport): string {

@@ -88,6 +88,8 @@ export function planBackbone(
   }
   const config: Record<string, unknown> = { ...checkpoint.config };
   delete config.quantization_config;
+  // MLX names its own twice.
+  delete config.quantization;
   if (options.dtype || kind !== "packed") {
     delete config.torch_dtype;
     config.dtype = TORCH_DTYPES[dtype];

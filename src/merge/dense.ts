@@ -190,6 +190,7 @@ async function writeSideFiles(
 ): Promise<void> {
   const config: Record<string, unknown> = { ...checkpoint.config };
   delete config.quantization_config;
+  delete config.quantization;
   delete config.torch_dtype;
   config.dtype = TORCH_DTYPES[dtype];
   let original = "";

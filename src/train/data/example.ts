@@ -2,7 +2,7 @@
  * What is trained on: rows of tokens with labels, and their batches.
  *
  * Labels stand as in transformers: `labels[t]` is the token at `t` itself, or {@linkcode IGNORED}; the model's
- * prediction at `t - 1` is held against it. {@linkcode lossTargets} does the shift.
+ * prediction at `t - 1` is held against it; `targetsOf` in `src/train/step.ts` does the shift.
  *
  * @module
  */
@@ -79,37 +79,4 @@ export function collate(
     lengths[row] = example.tokens.length;
   }
   return { rows, cols, tokens, labels, lengths };
-}
-
-/** 1 for tokens, 0 for padding: [rows, cols]. */
-export function attentionMask(
-  { rows, cols, lengths }: Pick<Batch, "rows" | "cols" | "lengths">,
-): Uint8Array<ArrayBuffer> {
-  const mask = new Uint8Array(rows * cols);
-  for (let row = 0; row < rows; row++) {
-    mask.fill(1, row * cols, row * cols + lengths[row]);
-  }
-  return mask;
-}
-
-/** What each position has to predict, and how many do. */
-export interface LossTargets {
-  /** The next token's label, {@linkcode IGNORED} in the last column: [rows, cols]. */
-  readonly targets: Int32Array<ArrayBuffer>;
-  /** Targets that are not ignored: what a mean loss divides by. */
-  readonly count: number;
-}
-
-/** Labels moved one to the left, so that `targets[t]` is what the logits at `t` are held against. */
-export function lossTargets(
-  { rows, cols, labels }: Pick<Batch, "rows" | "cols" | "labels">,
-): LossTargets {
-  const targets = new Int32Array(rows * cols).fill(IGNORED);
-  let count = 0;
-  for (let row = 0; row < rows; row++) {
-    const own = labels.subarray(row * cols + 1, (row + 1) * cols);
-    targets.set(own, row * cols);
-    for (const label of own) if (label !== IGNORED) count++;
-  }
-  return { targets, count };
 }
