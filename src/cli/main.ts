@@ -24,7 +24,7 @@ interface Entry {
 /** Each verb is a file, loaded only when it is called. */
 const VERBS: Readonly<Record<string, Entry>> = {
   init: {
-    summary: "quantise a model and find its LoRA start (LoftQ, QLoRA)",
+    summary: "quantise a model and find its LoRA start (LoftQ, QLoRA, QA-LoRA)",
     load: () => import("./init.ts"),
   },
   train: {
