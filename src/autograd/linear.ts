@@ -21,6 +21,8 @@ export interface LinearWeight {
   backward(device: Device, dy: Mat, args: { dx: Mat; add?: Mat }): void;
   /** The weight itself, where it is trained. */
   readonly parameter?: Parameter;
+  /** Its values, where it is dense. */
+  readonly value?: Mat;
   /** Inputs that share a scale and a bias, where the weight is quantised in affine groups along them. */
   readonly group?: number;
 }
@@ -34,6 +36,7 @@ export function denseWeight(
     rows: value.rows,
     cols: value.cols,
     parameter,
+    value,
     forward: (device, x, { y, add }) =>
       device.ops.gemm({ a: x, b: value, c: y, transB: true, ...plus(add) }),
     backward: (device, dy, { dx, add }) =>

@@ -14,6 +14,7 @@ import type { RopeTables } from "../autograd/elementwise.ts";
 import type { Device, Mat } from "../device/device.ts";
 import { mat } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
+import { fitsEightBit, ownEightBit } from "../nn/eight_bit.ts";
 import type { Linear } from "../nn/linear.ts";
 import { ropeTables } from "../nn/rope.ts";
 import {
@@ -44,6 +45,8 @@ export interface LlamaOptions {
   readonly full?: boolean;
   /** How products with quantised weights are computed (`f32`). */
   readonly compute?: Compute;
+  /** Whether products of the head with few rows are taken in 8 bits, for writing (false). */
+  readonly eightBitHead?: boolean;
   /** Told the share that is loaded, from 0 to 1. */
   readonly onProgress?: (done: number) => void;
 }
@@ -143,7 +146,8 @@ export class Llama implements Disposable {
   static async load(
     device: Device,
     checkpoint: Checkpoint,
-    { full = false, compute, onProgress }: LlamaOptions = {},
+    { full = false, compute, eightBitHead = false, onProgress }: LlamaOptions =
+      {},
   ): Promise<Llama> {
     const config = readLlamaConfig(checkpoint.config, checkpoint.name);
     checkLlamaTensors(checkpoint, config);
@@ -171,9 +175,12 @@ export class Llama implements Disposable {
       blocks.push(await loadBlock(weights, config, i));
     }
     const norm = await weights.vector("model.norm.weight");
-    const head = config.tied
+    let head = config.tied
       ? denseWeight(embedding.value, embedding.parameter)
       : await weights.linear("lm_head.weight");
+    if (eightBitHead && head.value && fitsEightBit(head.cols)) {
+      head = memory.use(await ownEightBit(device, head, head.value)).weight;
+    }
     onProgress?.(1);
     return new Llama({
       device,

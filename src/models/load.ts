@@ -80,9 +80,11 @@ export async function loadModel(
   await using stack = new AsyncDisposableStack();
   const place = await findModel(path);
   const checkpoint = stack.use(await openCheckpoint(place.model));
+  const how = compute ?? (place.report?.merged ? "int8" : "f32");
   const model = stack.use(
     await Llama.load(device, checkpoint, {
-      compute: compute ?? (place.report?.merged ? "int8" : "f32"),
+      compute: how,
+      eightBitHead: how === "int8",
       onProgress,
     }),
   );

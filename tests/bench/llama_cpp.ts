@@ -1,8 +1,8 @@
 /**
  * `llama_cpp.ts MODULE REQUEST`: writes tokens with llama.cpp, by the node-llama-cpp whose main file is MODULE.
  *
- * REQUEST is the JSON `{model, count, threads, out}`; the seconds of the fastest of three runs, the prompt of sixteen tokens
- * included, are written to `out`. A process of its own, as llama.cpp does not leave when it is told to.
+ * REQUEST is the JSON `{model, count, threads, out}`; the seconds of the fastest run, of three with each of the numbers of
+ * threads, the prompt of sixteen tokens included, are written to `out`. A process of its own, as llama.cpp does not leave when it is told to.
  *
  * @module
  */
@@ -12,7 +12,6 @@ interface Sequence {
     tokens: readonly number[],
     options: { temperature: number },
   ): AsyncIterable<number>;
-  clearHistory(): Promise<void>;
 }
 
 interface LlamaCpp {
@@ -20,13 +19,18 @@ interface LlamaCpp {
     loadModel(options: { modelPath: string }): Promise<{
       createContext(
         options: Record<string, number>,
-      ): Promise<{ getSequence(): Sequence }>;
+      ): Promise<{ getSequence(): Sequence; dispose(): Promise<void> }>;
     }>;
   }>;
 }
 
 const [module, request] = Deno.args;
-const { model: modelPath, count, threads, out } = JSON.parse(request);
+const { model: modelPath, count, threads, out } = JSON.parse(request) as {
+  model: string;
+  count: number;
+  threads: number[];
+  out: string;
+};
 const { getLlama }: LlamaCpp = await import(`file://${module}`);
 const llama = await getLlama({
   gpu: false,
@@ -34,21 +38,24 @@ const llama = await getLlama({
   skipDownload: true,
   progressLogs: false,
   logLevel: "error",
-  maxThreads: threads,
+  maxThreads: Math.max(...threads),
 });
 const model = await llama.loadModel({ modelPath });
-const context = await model.createContext({ contextSize: 256, threads });
-const sequence = context.getSequence();
 const prompt = Array.from({ length: 16 }, (_, i) => 100 + i);
 let best = Infinity;
-for (let run = 0; run < 3; run++) {
-  await sequence.clearHistory();
+for (let run = 0; run < 3 * threads.length; run++) {
+  const context = await model.createContext({
+    contextSize: 256,
+    threads: threads[run % threads.length],
+  });
+  const sequence = context.getSequence();
   const began = performance.now();
   let left = count;
   for await (const _ of sequence.evaluate(prompt, { temperature: 0 })) {
     if (--left === 0) break;
   }
   best = Math.min(best, (performance.now() - began) / 1000);
+  await context.dispose();
 }
 await Deno.writeTextFile(out, JSON.stringify(best));
 Deno.exit(0);

@@ -274,14 +274,15 @@ async function llamaCppRow(
   await loqa("export", merged, "--to", "gguf", "-o", model);
   await using integer = await openRunning(device, merged);
   const out = `${merged}.json`;
-  const request = { model, count: NEW_TOKENS, threads: device.threads, out };
+  const threads = [...new Set([1, device.threads])];
+  const request = { model, count: NEW_TOKENS, threads, out };
   onRow(
     await takeRow({
       figure: "writing, SmolLM2, merged int4",
       unit: "tokens/s",
       ours: integer.decode,
       peer: {
-        name: "llama.cpp, its GGUF",
+        name: "llama.cpp, its GGUF, best number of threads",
         take: async () => {
           await runNodePackage("../bench/llama_cpp.ts", module, request);
           return NEW_TOKENS / Number(await Deno.readTextFile(out));
