@@ -241,15 +241,7 @@ export interface Operations extends NetworkOperations {
    * Codes are taken as they are, so that the rounding of `a` is the only error: at most half a step of each of its
    * values (a step of the gradient is `max |a| * max scale / 127`). Other formats and shapes are multiplied in f32.
    */
-  gemmInt8(args: {
-    a: Mat;
-    q: QuantMat;
-    c: Mat;
-    transQ?: boolean;
-    alpha?: number;
-    beta?: number;
-    add?: Mat;
-  }): void;
+  gemmInt8(args: Parameters<Operations["gemmQuantized"]>[0]): void;
 
   /** `out[i] = Σ_j x[i, j]²`, one f32 a row in a buffer of `[m]`, each accumulated in a fixed order (f64 where the device has it). */
   rowSquares(args: { x: Mat; out: DeviceBuffer }): void;

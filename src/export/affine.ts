@@ -5,14 +5,14 @@
  * @module
  */
 
+import { copySideFiles, copyTensor } from "../io/copy.ts";
 import type {
   AffineShape,
   EncodedAffine,
   ScaleDType,
 } from "../io/affine_write.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
-import { fileSink, joinPath, makeFolder, writeFileAtomic } from "../io/deno.ts";
-import { stringifyLike } from "../io/json.ts";
+import { fileSink, joinPath, makeFolder } from "../io/deno.ts";
 import type { JsonObject } from "../io/json.ts";
 import {
   safetensorsHeader,
@@ -20,7 +20,7 @@ import {
 } from "../io/safetensors_writer.ts";
 import type { SafetensorsEntry } from "../io/safetensors_writer.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
-import { fromF32, isFloat, TORCH_DTYPES } from "../tensor/dtype.ts";
+import { isFloat, TORCH_DTYPES } from "../tensor/dtype.ts";
 import type {
   ExportedLayer,
   ExporterOptions,
@@ -28,9 +28,6 @@ import type {
 } from "./exporter.ts";
 import { roundingLoss } from "./rounding.ts";
 import { RefusedFormats, storedFormat } from "./weights.ts";
-
-/** Values of a plain tensor that are held at a time. */
-const CHUNK = 2 ** 21;
 
 /** A program's format. */
 export interface AffineTarget {
@@ -88,7 +85,8 @@ export async function exportAffine(
   await using sink = await fileSink(joinPath(out, "model.safetensors"));
   const writer = await SafetensorsWriter.open(sink, layout);
   const layers: ExportedLayer[] = [];
-  for (const [i, { name, shape, dtype: stored }] of tensors.entries()) {
+  for (const [i, tensor] of tensors.entries()) {
+    const { name, dtype: stored } = tensor;
     signal?.throwIfAborted();
     onProgress?.(i / tensors.length, name);
     const module = moduleOf(name);
@@ -103,18 +101,8 @@ export async function exportAffine(
       layers.push({ name: module, format, block, ...loss });
       continue;
     }
-    const [rows = 1, ...rest] = shape;
-    const width = rest.reduce((a, b) => a * b, 1);
-    const most = Math.max(1, Math.floor(CHUNK / Math.max(1, width)));
-    for (let from = 0; from < rows; from += most) {
-      const to = Math.min(rows, from + most);
-      await writer.write(
-        name,
-        isFloat(stored)
-          ? fromF32(await checkpoint.readF32(name, from, to), dtype)
-          : await checkpoint.readRaw(name, from, to),
-      );
-    }
+    const as = isFloat(stored) ? dtype : stored;
+    await copyTensor(checkpoint, writer, { ...tensor, as });
   }
   await writer.close();
   await writeSideFiles(checkpoint, out, {
@@ -183,13 +171,5 @@ async function writeSideFiles(
   delete config.quantization_config;
   delete config.torch_dtype;
   Object.assign(config, changed);
-  let original = "";
-  for (const { name, bytes } of await checkpoint.sideFiles()) {
-    if (name === "config.json") original = new TextDecoder().decode(bytes);
-    else await writeFileAtomic(joinPath(out, name), bytes);
-  }
-  await writeFileAtomic(
-    joinPath(out, "config.json"),
-    `${stringifyLike(config, original)}\n`,
-  );
+  await copySideFiles(checkpoint, out, config);
 }

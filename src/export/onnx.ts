@@ -7,9 +7,9 @@
  * @module
  */
 
+import { copySideFiles } from "../io/copy.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import { fileSink, joinPath, makeFolder, writeFileAtomic } from "../io/deno.ts";
-import { stringifyLike } from "../io/json.ts";
 import { OnnxGraph } from "../io/onnx.ts";
 import { readLlamaConfig } from "../models/llama_config.ts";
 import { checkLlamaTensors, llamaTensors } from "../models/llama_names.ts";
@@ -104,13 +104,5 @@ async function writeSideFiles(
   config["transformers.js_config"] = Object.fromEntries([
     ["use_external_data_format", true],
   ]);
-  let original = "";
-  for (const { name, bytes } of await checkpoint.sideFiles()) {
-    if (name === "config.json") original = new TextDecoder().decode(bytes);
-    else await writeFileAtomic(joinPath(out, name), bytes);
-  }
-  await writeFileAtomic(
-    joinPath(out, "config.json"),
-    `${stringifyLike(config, original)}\n`,
-  );
+  await copySideFiles(checkpoint, out, config);
 }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { copySideFiles } from "../io/copy.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import {
   exists,
@@ -14,7 +15,6 @@ import {
   remove,
   writeFileAtomic,
 } from "../io/deno.ts";
-import { stringifyLike } from "../io/json.ts";
 import { recoverFolder, replaceFolder } from "../io/replace.ts";
 import type { InitReport } from "./report.ts";
 
@@ -79,15 +79,7 @@ export async function finish(
   const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;
   const backbone = joinPath(partial, "backbone");
   if (config) {
-    let original = "";
-    for (const { name, bytes } of await checkpoint.sideFiles()) {
-      if (name === "config.json") original = new TextDecoder().decode(bytes);
-      else await writeFileAtomic(joinPath(backbone, name), bytes);
-    }
-    await writeFileAtomic(
-      joinPath(backbone, "config.json"),
-      `${stringifyLike(config, original)}\n`,
-    );
+    await copySideFiles(checkpoint, backbone, config);
   }
   await writeFileAtomic(
     joinPath(partial, "adapter/adapter_config.json"),

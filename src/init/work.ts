@@ -4,6 +4,7 @@
  * @module
  */
 
+import { copyTensor } from "../io/copy.ts";
 import type { Device, ScaleRule } from "../device/device.ts";
 import { isDeviceFailure } from "../device/errors.ts";
 import type { ByteSink } from "../io/bytes.ts";
@@ -15,7 +16,7 @@ import type { SafetensorsWriter } from "../io/safetensors_writer.ts";
 import { loftq, type LoftqResult } from "../loftq/loftq.ts";
 import { qaloraLayer } from "../qalora/layer.ts";
 import { BASE_QUANTIZERS } from "../qalora/quantizer.ts";
-import { fromF32, isFloat } from "../tensor/dtype.ts";
+import { fromF32 } from "../tensor/dtype.ts";
 import { type Matrix, matrix } from "../tensor/matrix.ts";
 import type { BackbonePlan } from "./backbone.ts";
 import { digest } from "../io/fingerprint.ts";
@@ -24,8 +25,6 @@ import type { Layer } from "./layers.ts";
 import type { InitOptions, RunOptions } from "./options.ts";
 import type { LayerReport } from "./report.ts";
 
-/** Bytes of a plain tensor that are copied at a time. */
-const CHUNK = 4 << 20;
 /** Milliseconds between two safe points. */
 const SAFE_INTERVAL = 5000;
 
@@ -209,20 +208,8 @@ export class Work {
 
   async #copy(tensor: TensorInfo): Promise<void> {
     const { checkpoint, backbone, writer } = this.#parts;
-    const { name, shape } = tensor;
-    const dtype = backbone!.plainDType(tensor);
-    const rows = shape[0] ?? 1;
-    const width = shape.slice(1).reduce((a, b) => a * b, 1);
-    const step = Math.max(1, Math.floor(CHUNK / (4 * Math.max(width, 1))));
-    for (let from = 0; from < rows; from += step) {
-      const to = Math.min(rows, from + step);
-      await writer!.write(
-        name,
-        dtype === tensor.dtype || !isFloat(dtype)
-          ? await checkpoint.readRaw(name, from, to)
-          : fromF32(await checkpoint.readF32(name, from, to), dtype),
-      );
-    }
+    const as = backbone!.plainDType(tensor);
+    await copyTensor(checkpoint, writer!, { ...tensor, as });
   }
 
   /** Makes what is written so far survive a crash. */

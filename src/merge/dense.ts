@@ -8,11 +8,11 @@
  * @module
  */
 
+import { copySideFiles, copyTensor } from "../io/copy.ts";
 import type { Device } from "../device/device.ts";
 import { mat, readF32 } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
-import { fileSink, joinPath, makeFolder, writeFileAtomic } from "../io/deno.ts";
-import { stringifyLike } from "../io/json.ts";
+import { fileSink, joinPath, makeFolder } from "../io/deno.ts";
 import {
   type SafetensorsEntry,
   safetensorsHeader,
@@ -43,9 +43,6 @@ export interface MergedLayer {
   /** Largest difference of a weight. */
   readonly maxDifference: number;
 }
-
-/** Values of a tensor that are held at a time, where nothing is added to it. */
-const CHUNK = 2 ** 21;
 
 /**
  * Writes `checkpoint` with the factors added, `W + scaling * B * A`, into the folder `out`; an A of groups counts for every
@@ -79,18 +76,8 @@ export async function mergeDense(
       await writer.write(name, bytes);
       continue;
     }
-    const rows = shape[0] ?? 1;
-    const width = shape.slice(1).reduce((a, b) => a * b, 1);
-    const most = Math.max(1, Math.floor(CHUNK / Math.max(1, width)));
-    for (let from = 0; from < rows; from += most) {
-      const end = Math.min(rows, from + most);
-      await writer.write(
-        name,
-        isFloat(to)
-          ? fromF32(await checkpoint.readF32(name, from, end), to)
-          : await checkpoint.readRaw(name, from, end),
-      );
-    }
+    const tensor = checkpoint.tensors.get(name)!;
+    await copyTensor(checkpoint, writer, { ...tensor, as: to });
   }
   await writer.close();
   await writeSideFiles(checkpoint, out, dtype);
@@ -193,13 +180,5 @@ async function writeSideFiles(
   delete config.quantization;
   delete config.torch_dtype;
   config.dtype = TORCH_DTYPES[dtype];
-  let original = "";
-  for (const { name, bytes } of await checkpoint.sideFiles()) {
-    if (name === "config.json") original = new TextDecoder().decode(bytes);
-    else await writeFileAtomic(joinPath(out, name), bytes);
-  }
-  await writeFileAtomic(
-    joinPath(out, "config.json"),
-    `${stringifyLike(config, original)}\n`,
-  );
+  await copySideFiles(checkpoint, out, config);
 }

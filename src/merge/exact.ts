@@ -8,11 +8,11 @@
  * @module
  */
 
+import { copySideFiles, copyTensor } from "../io/copy.ts";
 import { hasGroups } from "../device/device.ts";
-import type { Checkpoint, TensorInfo } from "../io/checkpoint.ts";
-import { fileSink, joinPath, makeFolder, writeFileAtomic } from "../io/deno.ts";
+import type { Checkpoint } from "../io/checkpoint.ts";
+import { fileSink, joinPath, makeFolder } from "../io/deno.ts";
 import { digest } from "../io/fingerprint.ts";
-import { stringifyLike } from "../io/json.ts";
 import {
   packedConfigBlock,
   packedEntries,
@@ -56,9 +56,6 @@ export interface ExactMerge {
   /** SHA-256 over the quantised weights, as `base` of loqa.json. */
   readonly base: string;
 }
-
-/** Values of a plain tensor that are copied at a time. */
-const CHUNK = 2 ** 20;
 
 /** Problems that one error lists. */
 const SHOWN = 20;
@@ -112,7 +109,7 @@ export async function mergeExact(
     const { name } = tensor;
     onProgress?.(i / tensors.length, name);
     if (!weights.has(name)) {
-      await copy(checkpoint, writer, tensor);
+      await copyTensor(checkpoint, writer, tensor);
       continue;
     }
     const q = (await checkpoint.readQuantized!(name))!;
@@ -161,20 +158,6 @@ function layerOf(
     maxChange = Math.max(maxChange, Math.abs(bias - before.biases![i]));
   });
   return { name, group: before.block || before.cols, maxChange };
-}
-
-async function copy(
-  checkpoint: Checkpoint,
-  writer: SafetensorsWriter,
-  { name, shape }: TensorInfo,
-): Promise<void> {
-  const rows = shape[0] ?? 1;
-  const width = shape.slice(1).reduce((a, b) => a * b, 1);
-  const step = Math.max(1, Math.floor(CHUNK / Math.max(1, width)));
-  for (let from = 0; from < rows; from += step) {
-    const to = Math.min(rows, from + step);
-    await writer.write(name, await checkpoint.readRaw(name, from, to));
-  }
 }
 
 /** Shapes of all quantised weights, after a look at those that get factors. */
@@ -247,17 +230,9 @@ async function writeSideFiles(
   checkpoint: Checkpoint,
   out: string,
 ): Promise<void> {
-  let original = "";
-  for (const { name, bytes } of await checkpoint.sideFiles()) {
-    if (name === "config.json") original = new TextDecoder().decode(bytes);
-    else await writeFileAtomic(joinPath(out, name), bytes);
-  }
   const config = {
     ...checkpoint.config,
     ...Object.fromEntries([["quantization_config", packedConfigBlock()]]),
   };
-  await writeFileAtomic(
-    joinPath(out, "config.json"),
-    `${stringifyLike(config, original)}\n`,
-  );
+  await copySideFiles(checkpoint, out, config);
 }

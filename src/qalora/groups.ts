@@ -4,6 +4,7 @@
  * @module
  */
 
+import { hasGroups } from "../device/device.ts";
 import { type Format, format, type FormatName } from "../quant/formats.ts";
 import { checkSizes } from "../quant/quantize.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
@@ -45,7 +46,7 @@ export function groupCount(shape: Omit<GroupShape, "rows">): number {
  */
 export function groupFormat(name: FormatName, what: string): Format {
   const row = format(name);
-  if (row.levels !== null || row.grouping !== "row") {
+  if (!hasGroups(row)) {
     throw new TypeError(
       `Cannot use ${name} for ${what}: QA-LoRA wants an affine format in groups along the inputs (int4, int3, int2)`,
     );

@@ -1,0 +1,55 @@
+/**
+ * Copying of a model what stays as it is: plain tensors and the files beside them.
+ *
+ * @module
+ */
+
+import { type DType, fromF32, isFloat } from "../tensor/dtype.ts";
+import type { Checkpoint, TensorInfo } from "./checkpoint.ts";
+import { joinPath, writeFileAtomic } from "./deno.ts";
+import type { JsonObject } from "./json.ts";
+import { stringifyLike } from "./json.ts";
+import type { SafetensorsWriter } from "./safetensors_writer.ts";
+
+/** Values of a tensor that are held at a time. */
+const CHUNK = 2 ** 20;
+
+/** Writes a tensor of `checkpoint` in the element type `dtype`, some rows at a time. */
+export async function copyTensor(
+  checkpoint: Checkpoint,
+  writer: SafetensorsWriter,
+  { name, shape, dtype: stored, as: dtype = stored }: TensorInfo & {
+    /** Element type to write; as stored without it. */
+    readonly as?: DType;
+  },
+): Promise<void> {
+  const [rows = 1, ...rest] = shape;
+  const width = rest.reduce((a, b) => a * b, 1);
+  const step = Math.max(1, Math.floor(CHUNK / Math.max(1, width)));
+  for (let from = 0; from < rows; from += step) {
+    const to = Math.min(rows, from + step);
+    await writer.write(
+      name,
+      dtype === stored || !isFloat(dtype)
+        ? await checkpoint.readRaw(name, from, to)
+        : fromF32(await checkpoint.readF32(name, from, to), dtype),
+    );
+  }
+}
+
+/** Writes the files beside a model's weights into a folder, with `config` as its config.json, written as the model's is. */
+export async function copySideFiles(
+  checkpoint: Checkpoint,
+  folder: string,
+  config: JsonObject,
+): Promise<void> {
+  let original = "";
+  for (const { name, bytes } of await checkpoint.sideFiles()) {
+    if (name === "config.json") original = new TextDecoder().decode(bytes);
+    else await writeFileAtomic(joinPath(folder, name), bytes);
+  }
+  await writeFileAtomic(
+    joinPath(folder, "config.json"),
+    `${stringifyLike(config, original)}\n`,
+  );
+}
