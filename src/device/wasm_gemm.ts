@@ -82,24 +82,30 @@ function multiply(
   ]);
 }
 
-/** Words of where the result of a product goes: c, its stride, add (0: none), its stride, alpha, beta. */
-export function resultWords(
+/** Words of where the result of a product goes and what is added: c, its stride, add (0: none), its stride. */
+export function placeWords(
   memory: WasmMemory,
-  { c, add, alpha, beta }: {
-    c: Mat;
-    add?: Mat;
-    alpha: number;
-    beta: number;
-  },
+  { c, add }: { c: Mat; add?: Mat },
 ): Word[] {
   return [
     memory.origin(c),
     c.stride * 4,
     add ? memory.origin(add) : 0,
     add ? add.stride * 4 : 0,
-    f32(alpha),
-    f32(beta),
   ];
+}
+
+/** {@linkcode placeWords}, then alpha and beta. */
+export function resultWords(
+  memory: WasmMemory,
+  { alpha, beta, ...place }: {
+    c: Mat;
+    add?: Mat;
+    alpha: number;
+    beta: number;
+  },
+): Word[] {
+  return [...placeWords(memory, place), f32(alpha), f32(beta)];
 }
 
 /** As the contract says. */

@@ -8,7 +8,7 @@ import { f32 } from "../../wasm/loader.ts";
 import { checkGemmQuantized } from "./check.ts";
 import { mat, type Operations } from "./device.ts";
 import { groupSize, ROW_BLOCK, takenInInt8 } from "./int8.ts";
-import { FEW_ROWS, gemm, resultWords } from "./wasm_gemm.ts";
+import { FEW_ROWS, gemm, placeWords, resultWords } from "./wasm_gemm.ts";
 import { gemmQuantized } from "./wasm_gemm_quant.ts";
 import type { WasmMemory } from "./wasm_memory.ts";
 
@@ -18,6 +18,9 @@ const PACKED_BYTES = 1 << 19;
 /** Bytes of the factors of a strip's group, and of a partial tile. */
 const FACTOR_BYTES = 64;
 const TILE_BYTES = 192;
+
+/** Rows of a strip. */
+const STRIP_ROWS = 5;
 
 type Args = Parameters<Operations["gemmInt8"]>[0];
 
@@ -70,8 +73,8 @@ function forward(
 ): void {
   const { kernels } = memory;
   const groups = Math.ceil(k / block);
-  const rows = Math.ceil(m / 5);
-  using strips = memory.alloc(rows * k * 5);
+  const rows = Math.ceil(m / STRIP_ROWS);
+  using strips = memory.alloc(rows * k * STRIP_ROWS);
   using factors = memory.alloc(rows * groups * FACTOR_BYTES);
   kernels.run("int8Rows", memory.parts(m * k, 32768), [
     ...[m, k, memory.origin(a), a.stride * 4, block],
@@ -87,8 +90,8 @@ function forward(
     ...[memory.address(q.codes), Math.ceil(k * q.spec.bits / 8)],
     ...[memory.address(q.scales), memory.address(q.biases!)],
     ...[q.spec.bits, block, columns, scratch, scratchBytes],
-    ...resultWords(memory, { c, add: beta ? add : undefined, alpha: 1, beta })
-      .filter((_, i) => i !== 4),
+    ...placeWords(memory, { c, add: beta ? add : undefined }),
+    f32(beta),
   ]);
 }
 
@@ -102,14 +105,14 @@ function backward(
   const { bits } = q.spec;
   const groups = Math.ceil(k / block);
   const blocks = Math.ceil(n / ROW_BLOCK);
-  const strips = Math.ceil(m / 5);
+  const strips = Math.ceil(m / STRIP_ROWS);
   const middle = 1 << (bits - 1);
-  using units = memory.alloc(strips * 5 * n * 2);
-  using mosts = memory.alloc(strips * 5 * blocks * 4);
+  using units = memory.alloc(strips * STRIP_ROWS * n * 2);
+  using mosts = memory.alloc(strips * STRIP_ROWS * blocks * 4);
   using scaleUnits = memory.alloc(groups * n * 2);
   using scaleMosts = memory.alloc(groups * blocks * 4);
   using middles = memory.alloc(n * groups * 4);
-  using sums = memory.alloc(strips * 5 * groups * 4);
+  using sums = memory.alloc(strips * STRIP_ROWS * groups * 4);
   kernels.run("int8Fold", memory.parts(n * groups, 8192), [
     ...[n, groups, memory.address(q.scales), memory.address(q.biases!)],
     ...[f32(middle), memory.address(scaleUnits), memory.address(scaleMosts)],
@@ -122,12 +125,12 @@ function backward(
     alpha,
   });
   kernels.run("int8Units", memory.parts(m * n, 32768), [
-    ...[m, strips * 5, n, memory.origin(a), a.stride * 4],
+    ...[m, strips * STRIP_ROWS, n, memory.origin(a), a.stride * 4],
     ...[memory.address(units), memory.address(mosts), f32(alpha)],
   ]);
   const turn = Math.max(1, Math.floor(PACKED_BYTES / (block * n)));
   const scratchBytes = Math.ceil(
-    (TILE_BYTES + 64 + n * 5 + blocks * FACTOR_BYTES + 4 * block +
+    (TILE_BYTES + 64 + n * STRIP_ROWS + blocks * FACTOR_BYTES + 4 * block +
       Math.min(turn, groups) * block * n + 64) / 64,
   ) * 64;
   kernels.run(
@@ -139,8 +142,8 @@ function backward(
       ...[memory.address(sums), memory.address(q.codes)],
       ...[Math.ceil(k * bits / 8), bits, block, middle, turn],
       ...[memory.scratch(scratchBytes), scratchBytes],
-      ...resultWords(memory, { c, add: beta ? add : undefined, alpha: 1, beta })
-        .filter((_, i) => i !== 4),
+      ...placeWords(memory, { c, add: beta ? add : undefined }),
+      f32(beta),
     ],
   );
 }
