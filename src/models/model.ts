@@ -1,0 +1,109 @@
+/**
+ * What the rooms above know of a model: three kinds of transformer behind one face each.
+ *
+ * @module
+ */
+
+import type { LinearWeight } from "../autograd/linear.ts";
+import type { ParameterSet } from "../autograd/parameter.ts";
+import type { Tape, Tensor } from "../autograd/tape.ts";
+import type { Device, Mat } from "../device/device.ts";
+import type { Linear } from "../nn/linear.ts";
+
+/** Sequences of equal length, padded where they differ. */
+export interface TokenBatch {
+  /** `batch * time` token ids, sequence by sequence. */
+  readonly ids: ArrayLike<number>;
+  /** Sequences. */
+  readonly batch: number;
+  /** Tokens of each. */
+  readonly time: number;
+  /** Tokens `[from, to)` of each sequence that are no padding, counted from the start of the cache; all without it. */
+  readonly bounds?: readonly (readonly [number, number])[];
+  /** `batch * time`: which of two texts a token belongs to, for models that tell them apart; all 0 without it. */
+  readonly typeIds?: ArrayLike<number>;
+}
+
+/** What every model has. */
+export interface BaseModel extends Disposable {
+  /** Where it is. */
+  readonly device: Device;
+  /** What every config tells. */
+  readonly config: {
+    /** `llama`, `bert`, `deberta-v2`, `bart`, … */
+    readonly modelType: string;
+    /** Longest sequence, special tokens included. */
+    readonly maxLength: number;
+    /** Tokens of the vocabulary. */
+    readonly vocabSize: number;
+  };
+  /** Linear layers of all blocks by module path. */
+  readonly linears: ReadonlyMap<string, Linear>;
+}
+
+/** How a pass runs, for every kind of model. */
+export interface PassOptions {
+  /** Whether blocks are computed again going backwards instead of kept. */
+  readonly checkpointing?: boolean;
+  /** Told the input `[batch * time, in]` of each linear layer of the blocks before it is used; for calibration. */
+  readonly onInput?: (module: string, x: Mat) => void;
+}
+
+/** What an encoder's head answers. */
+export type EncoderHead =
+  /** A class of each sequence, or a number where `labels` is 1. */
+  | { readonly kind: "classify"; readonly labels: number }
+  /** Where in each sequence an answer begins and ends. */
+  | { readonly kind: "span" }
+  /** Nothing: features only. */
+  | { readonly kind: "none" };
+
+/** A model that reads whole sequences: BERT, RoBERTa, DeBERTa. */
+export interface EncoderModel extends BaseModel {
+  readonly kind: "encoder";
+  /** What it answers. */
+  readonly head: EncoderHead;
+  /** The features of each token, `[batch * time, hidden]`, after the last block. */
+  encode(tape: Tape, tokens: TokenBatch, options?: PassOptions): Tensor;
+  /**
+   * What the head says: scores of the classes `[batch, labels]`, or `[2, batch * time]`, the scores of every position as
+   * an answer's first token and as its last.
+   *
+   * @throws {TypeError} If it has no head.
+   */
+  answer(tape: Tape, tokens: TokenBatch, options?: PassOptions): Tensor;
+}
+
+/** A model that reads one sequence and writes another: BART. */
+export interface Seq2SeqModel extends BaseModel {
+  readonly kind: "seq2seq";
+  /** The head, `[vocabulary, hidden]`. */
+  readonly head: LinearWeight;
+  /** `f32 [vocabulary]`, added to the scores of the head, where the model has such a bias and it is not all zeros. */
+  readonly headBias?: { readonly value: Mat };
+  /** Features of the source, `[batch * time, hidden]`. */
+  encode(tape: Tape, source: TokenBatch, options?: PassOptions): Tensor;
+  /** Features of the target `[batch * time, hidden]`, seeing `encoded`, what {@linkcode encode} made of `source`. */
+  decode(
+    tape: Tape,
+    target: TokenBatch,
+    options: PassOptions & {
+      readonly encoded: Tensor;
+      readonly source: TokenBatch;
+    },
+  ): Tensor;
+}
+
+/** A tensor that a model wants from its checkpoint. */
+export interface WantedTensor {
+  readonly name: string;
+  readonly shape: readonly number[];
+}
+
+/** How a checkpoint is put on a device, for every kind of model. */
+export interface ModelOptions {
+  /** Tensors that are trained, by their names in the checkpoint; the model uses them where they are. */
+  readonly trained?: ParameterSet;
+  /** Told the share that is loaded, from 0 to 1. */
+  readonly onProgress?: (done: number) => void;
+}
