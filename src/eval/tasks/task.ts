@@ -20,6 +20,17 @@ export interface TokenEncoder {
   readonly eosId?: number;
 }
 
+/** A tokenizer that puts two texts into one input, as far as a task needs one. */
+export interface PairEncoder extends TokenEncoder {
+  /** Token ids of both with the special tokens around and between them, and which text each belongs to. */
+  encodePair(
+    first: string,
+    second: string,
+  ): { readonly ids: Int32Array; readonly typeIds: Int32Array };
+  /** The token of an id, as the vocabulary has it. */
+  tokenOf?(id: number): string | undefined;
+}
+
 /** Tokens of a text, with the special tokens that the tokenizer puts around one and no others. */
 export function encodeText(encoder: TokenEncoder, text: string): Int32Array {
   return Int32Array.from(encoder.encode(text, { addSpecialTokens: true }));
@@ -80,6 +91,28 @@ export interface GenerateRequest {
   readonly maxNewTokens: number;
 }
 
+/** Asks an encoder's head about one input. */
+export interface EncodeRequest {
+  /** Tokens, special ones included. */
+  readonly tokens: Int32Array;
+  /** Which of two texts each token belongs to; all the first without it. */
+  readonly typeIds?: Int32Array;
+}
+
+/** The scores of every token as an answer's first and as its last. */
+export interface SpanAnswer {
+  /** Scores as the first token: one for each token of the request, more where it was padded. */
+  readonly start: ArrayLike<number>;
+  /** Scores as the last. */
+  readonly end: ArrayLike<number>;
+}
+
+/** Asks for a text made of a text: by beam search, with the settings of whoever runs the model. */
+export interface WriteRequest {
+  /** Tokens of the source, special ones included. */
+  readonly source: Int32Array;
+}
+
 /** Figures by name; a standard error stands beside its figure under `…StdErr` where it is defined. */
 export type Metrics = Readonly<Record<string, number>>;
 
@@ -120,6 +153,58 @@ export interface GenerateTask {
   /** Figures from the texts generated for requests 0, 1, …, without their prompts. */
   score(answers: readonly string[]): TaskResult;
 }
+
+/** A task of classes, or of one number. */
+export interface ClassifyTask {
+  /** What asks. */
+  readonly kind: "classify";
+  /** Name of the task. */
+  readonly name: string;
+  /** Requests in all. */
+  readonly count: number;
+  /** Scores that an answer has: one for each class, 1 where a number is asked for. */
+  readonly labels: number;
+  /** The request `index`, from 0. */
+  request(index: number): EncodeRequest;
+  /** Figures from the scores for requests 0, 1, …. */
+  score(answers: readonly ArrayLike<number>[]): TaskResult;
+}
+
+/** A task of answers that stand in a text: each request is a window of one. */
+export interface SpanTask {
+  /** What asks. */
+  readonly kind: "span";
+  /** Name of the task. */
+  readonly name: string;
+  /** Requests in all: windows, of which a question may have several. */
+  readonly count: number;
+  /** The request `index`, from 0. */
+  request(index: number): EncodeRequest;
+  /** Figures from the scores for requests 0, 1, …; of the questions whose windows are all answered. */
+  score(answers: readonly SpanAnswer[]): TaskResult;
+}
+
+/** A task of texts made of texts: summaries, pronunciations. */
+export interface WriteTask {
+  /** What asks. */
+  readonly kind: "write";
+  /** Name of the task. */
+  readonly name: string;
+  /** Requests in all. */
+  readonly count: number;
+  /** The request `index`, from 0. */
+  request(index: number): WriteRequest;
+  /** Figures from the texts written for requests 0, 1, …, without special tokens. */
+  score(answers: readonly string[]): TaskResult;
+}
+
+/** Any task. */
+export type Task =
+  | ScoreTask
+  | GenerateTask
+  | ClassifyTask
+  | SpanTask
+  | WriteTask;
 
 /** Where a record stands, as errors call it: `"test.json", line 3`. */
 export function placeOfRecord({ file, line, row }: EvalRecord): string {
