@@ -71,6 +71,30 @@ export function ratioOf(
   return { value, stdErr: Math.sqrt(k / (k - 1) * squares) / count };
 }
 
+/**
+ * The jackknife's standard error of any figure: `√((n - 1) / n · Σ (value - mean)²)` over the `n` values that it takes
+ * when one sample is left out.
+ *
+ * @param weights How many samples leave each of the values; one unless told.
+ */
+export function jackknifeError(
+  values: ArrayLike<number>,
+  weights?: ArrayLike<number>,
+): number {
+  let n = 0;
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) {
+    const weight = weights?.[i] ?? 1;
+    n += weight;
+    sum += weight * values[i];
+  }
+  let squares = 0;
+  for (let i = 0; i < values.length; i++) {
+    squares += (weights?.[i] ?? 1) * (values[i] - sum / n) ** 2;
+  }
+  return Math.sqrt((n - 1) / n * squares);
+}
+
 /** `exp` of an estimate; its error to first order (delta method): `exp(value) · stdErr`. */
 export function expOf({ value, stdErr }: Estimate): Estimate {
   const result = Math.exp(value);
