@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Llama } from "../models/llama.ts";
+import type { CausalModel } from "../models/model.ts";
 import { generate } from "../models/generate.ts";
 import { scoreRequests } from "./score.ts";
 import type {
@@ -14,7 +14,7 @@ import type {
   TaskResult,
 } from "./tasks/task.ts";
 
-export type { Llama } from "../models/llama.ts";
+export type { CausalModel } from "../models/model.ts";
 export type {
   GenerateRequest,
   GenerateTask,
@@ -44,7 +44,7 @@ export interface TaskRun {
 
 /** Runs a task and resolves to its figures. */
 export async function runTask(
-  model: Llama,
+  model: CausalModel,
   task: ScoreTask | GenerateTask,
   { limit = Infinity, batch = 8, decode, stop, signal, onProgress }: TaskRun,
 ): Promise<TaskResult> {

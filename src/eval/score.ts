@@ -8,7 +8,7 @@ import { selectRows } from "../autograd/elementwise.ts";
 import { headLoss } from "../autograd/loss.ts";
 import { Tape } from "../autograd/tape.ts";
 import { readF32 } from "../device/device.ts";
-import type { Llama } from "../models/llama.ts";
+import type { CausalModel } from "../models/model.ts";
 import type { ScoreRequest } from "./tasks/task.ts";
 
 /** A sequence to run, and what is asked of it. */
@@ -28,7 +28,7 @@ const BATCH_TOKENS = 2048;
  * @throws {RangeError} If a row is longer than the model's context.
  */
 export async function scoreRequests(
-  model: Llama,
+  model: CausalModel,
   requests: readonly ScoreRequest[],
 ): Promise<Float64Array[]> {
   const counts = requests.map(({ rows }) => rows.length);
@@ -77,7 +77,7 @@ function* batches(sequences: readonly Sequence[]): Generator<Sequence[]> {
 }
 
 async function scoreBatch(
-  model: Llama,
+  model: CausalModel,
   sequences: readonly Sequence[],
   sums: Float64Array,
 ): Promise<void> {

@@ -7,7 +7,7 @@
 import { Tape } from "../autograd/tape.ts";
 import type { Device } from "../device/device.ts";
 import { readF32 } from "../device/device.ts";
-import type { Llama } from "../models/llama.ts";
+import type { CausalModel } from "../models/model.ts";
 import { loadModel } from "../models/load.ts";
 import { Random } from "../tensor/random.ts";
 
@@ -25,7 +25,7 @@ export interface ForwardDifference {
 
 /** Scores of the next token after each of `ids`, `[tokens, vocabulary]`. */
 async function logitsOf(
-  model: Llama,
+  model: CausalModel,
   ids: readonly number[],
 ): Promise<Float32Array> {
   using tape = new Tape(model.device);

@@ -8,7 +8,7 @@ import { rowsOf } from "../autograd/loss.ts";
 import { Tape, type Tensor } from "../autograd/tape.ts";
 import { mat, readF32 } from "../device/device.ts";
 import { Random } from "../tensor/random.ts";
-import { KeyValueCache, type Llama, type TokenBatch } from "./llama.ts";
+import type { CausalModel, TokenBatch, TokenCache } from "./model.ts";
 import { sample, type SamplingOptions } from "./sampling.ts";
 
 /** Options of {@linkcode generate}. */
@@ -32,11 +32,11 @@ const CHUNK = 256;
  * @throws {RangeError} If a prompt is empty or leaves no room in the model's context.
  */
 export async function generate(
-  model: Llama,
+  model: CausalModel,
   prompts: readonly ArrayLike<number>[],
   options: GenerateOptions,
 ): Promise<number[][]> {
-  const { device, config } = model;
+  const { config } = model;
   const { maxNewTokens, stop = [], seed = 0, onToken } = options;
   const batch = prompts.length;
   const longest = prompts.reduce((n, p) => Math.max(n, p.length), 0);
@@ -52,7 +52,7 @@ export async function generate(
   const most = Math.min(maxNewTokens, config.maxLength - longest);
   if (batch === 0 || most <= 0) return results;
   const capacity = longest + most;
-  using cache = new KeyValueCache(device, config, { batch, capacity });
+  using cache = model.cache({ batch, capacity });
   const randoms = prompts.map((_, i) => new Random(seed, `sequence ${i}`));
   // Short prompts are padded in front, so that all end, and go on, at one place.
   const padded = prompts.some((p) => p.length < longest);
@@ -74,7 +74,7 @@ export async function generate(
 
   let from = 0;
   for (; longest - from > CHUNK; from += CHUNK) {
-    using tape = new Tape(device);
+    using tape = new Tape(model.device);
     model.forward(tape, columns(from, from + CHUNK), { cache });
   }
   const done = prompts.map(() => false);
@@ -103,15 +103,15 @@ export async function generate(
 
 /** Scores of the token after each sequence, `[batch, vocabulary]`. One readback. */
 async function nextLogits(
-  model: Llama,
+  model: CausalModel,
   tokens: TokenBatch,
-  cache: KeyValueCache,
+  cache: TokenCache,
 ): Promise<Float32Array> {
   const { device, config } = model;
   const { batch, time } = tokens;
   using tape = new Tape(device);
   const hidden: Tensor = model.forward(tape, tokens, { cache });
-  const last = tape.matrix(batch, config.hiddenSize);
+  const last = tape.matrix(batch, hidden.value.cols);
   for (let b = 0; b < batch; b++) {
     device.ops.combine({
       x: rowsOf(hidden.value, (b + 1) * time - 1, 1),

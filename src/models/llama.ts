@@ -8,7 +8,7 @@ import { embedding } from "../autograd/elementwise.ts";
 import type { Compute, LinearWeight } from "../autograd/linear.ts";
 import { denseWeight } from "../autograd/linear.ts";
 import { type NormWeight, rmsNorm } from "../autograd/norm.ts";
-import { type Parameter, ParameterSet } from "../autograd/parameter.ts";
+import type { Parameter } from "../autograd/parameter.ts";
 import type { Tape, Tensor } from "../autograd/tape.ts";
 import type { RopeTables } from "../autograd/elementwise.ts";
 import type { Device, Mat } from "../device/device.ts";
@@ -24,45 +24,32 @@ import {
   loadBlock,
 } from "./llama_block.ts";
 import { type LlamaConfig, readLlamaConfig } from "./llama_config.ts";
-import { checkLlamaTensors, llamaTensors } from "./llama_names.ts";
+import { checkLlamaTensors } from "./llama_names.ts";
+import type {
+  CausalModel,
+  ModelOptions,
+  PassOptions,
+  TokenBatch,
+  TokenCache,
+} from "./model.ts";
 import { Weights } from "./weights.ts";
 
-/** Sequences of equal length, padded where they differ. */
-export interface TokenBatch {
-  /** `batch * time` token ids, sequence by sequence. */
-  readonly ids: ArrayLike<number>;
-  /** Sequences. */
-  readonly batch: number;
-  /** Tokens of each. */
-  readonly time: number;
-  /** Tokens `[from, to)` of each sequence that are no padding, counted from the start of the cache; all without it. */
-  readonly bounds?: readonly (readonly [number, number])[];
-}
-
-/** Options of {@linkcode Llama.load}. */
-export interface LlamaOptions {
-  /** Whether all weights are to be trained; a quantised checkpoint is then decoded. */
-  readonly full?: boolean;
+/** Options of {@linkcode Llama.load}. A quantised weight that is trained is decoded. */
+export interface LlamaOptions extends ModelOptions {
   /** How products with quantised weights are computed (`f32`). */
   readonly compute?: Compute;
   /** Whether products of the head with few rows are taken in 8 bits, for writing (false). */
   readonly eightBitHead?: boolean;
-  /** Told the share that is loaded, from 0 to 1. */
-  readonly onProgress?: (done: number) => void;
 }
 
 /** How a pass runs. */
-export interface ForwardOptions {
+export interface ForwardOptions extends PassOptions {
   /** Keys and values of the tokens before; this pass's are added. Not for training. */
   readonly cache?: KeyValueCache;
-  /** Whether blocks are computed again going backwards instead of kept. */
-  readonly checkpointing?: boolean;
-  /** See {@linkcode BlockContext.onInput}. */
-  readonly onInput?: BlockContext["onInput"];
 }
 
 /** Keys and values of all layers, for sequences that grow. */
-export class KeyValueCache implements Disposable {
+export class KeyValueCache implements TokenCache {
   /** Of each layer. */
   readonly layers: readonly LayerCache[];
   /** Sequences. */
@@ -101,15 +88,15 @@ export class KeyValueCache implements Disposable {
 }
 
 /** A model on a device. */
-export class Llama implements Disposable {
+export class Llama implements CausalModel {
+  /** One side only: what is written goes on from what was read. */
+  readonly kind = "causal";
   /** Where it is. */
   readonly device: Device;
   /** Sizes and switches. */
   readonly config: LlamaConfig;
   /** Its layers. */
   readonly blocks: readonly LlamaBlock[];
-  /** All weights, where they are trained. */
-  readonly parameters?: ParameterSet;
   /** The head, `[vocabulary, hidden]`. */
   readonly head: LinearWeight;
   readonly #embedding: { value: Mat; parameter?: Parameter };
@@ -121,7 +108,6 @@ export class Llama implements Disposable {
     device: Device;
     config: LlamaConfig;
     blocks: readonly LlamaBlock[];
-    parameters?: ParameterSet;
     head: LinearWeight;
     embedding: { value: Mat; parameter?: Parameter };
     norm: NormWeight;
@@ -130,7 +116,6 @@ export class Llama implements Disposable {
     this.device = parts.device;
     this.config = parts.config;
     this.blocks = parts.blocks;
-    this.parameters = parts.parameters;
     this.head = parts.head;
     this.#embedding = parts.embedding;
     this.#norm = parts.norm;
@@ -146,27 +131,13 @@ export class Llama implements Disposable {
   static async load(
     device: Device,
     checkpoint: Checkpoint,
-    { full = false, compute, eightBitHead = false, onProgress }: LlamaOptions =
-      {},
+    { trained, compute, eightBitHead = false, onProgress }: LlamaOptions = {},
   ): Promise<Llama> {
     const config = readLlamaConfig(checkpoint.config, checkpoint.name);
     checkLlamaTensors(checkpoint, config);
     using memory = new DisposableStack();
-    const parameters = full
-      ? memory.use(
-        new ParameterSet(
-          device,
-          llamaTensors(config).map(({ name, shape }) => ({
-            name,
-            rows: shape.length === 2 ? shape[0] : 1,
-            cols: shape[shape.length - 1],
-            decay: shape.length === 2,
-          })),
-        ),
-      )
-      : undefined;
     const weights = memory.use(
-      new Weights(device, checkpoint, { trained: parameters, compute }),
+      new Weights(device, checkpoint, { trained, compute }),
     );
     const embedding = await weights.matrix("model.embed_tokens.weight");
     const blocks: LlamaBlock[] = [];
@@ -186,7 +157,6 @@ export class Llama implements Disposable {
       device,
       config,
       blocks,
-      parameters,
       head,
       embedding,
       norm,
@@ -201,6 +171,11 @@ export class Llama implements Disposable {
         [...block.linears.values()].map((l) => [l.module, l] as const)
       ),
     );
+  }
+
+  /** An empty cache. */
+  cache(size: { batch: number; capacity: number }): KeyValueCache {
+    return new KeyValueCache(this.device, this.config, size);
   }
 
   /**

@@ -7,6 +7,7 @@
 import type { Checkpoint } from "../io/checkpoint.ts";
 import { Problems, quoted } from "../io/errors.ts";
 import type { LlamaConfig } from "./llama_config.ts";
+import type { WantedTensor } from "./model.ts";
 
 /** Prefix of a layer's tensors. */
 export function layerPrefix(index: number): string {
@@ -49,12 +50,6 @@ export const BLOCK_NORMS = [
   "input_layernorm",
   "post_attention_layernorm",
 ] as const;
-
-/** A tensor that a model wants. */
-export interface WantedTensor {
-  readonly name: string;
-  readonly shape: readonly number[];
-}
 
 /** Every tensor of a model, by name, in the order of the computation. */
 export function llamaTensors(config: LlamaConfig): WantedTensor[] {

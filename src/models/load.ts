@@ -13,12 +13,19 @@ import { Llama } from "./llama.ts";
 import { findModel, type ModelPlace, readAdapterFolder } from "./open.ts";
 
 export { Llama } from "./llama.ts";
+export type { ForwardOptions, KeyValueCache, LlamaOptions } from "./llama.ts";
 export type {
-  ForwardOptions,
-  KeyValueCache,
-  LlamaOptions,
+  BaseModel,
+  CausalModel,
+  EncoderHead,
+  EncoderModel,
+  Model,
+  ModelOptions,
+  PassOptions,
+  Seq2SeqModel,
   TokenBatch,
-} from "./llama.ts";
+  TokenCache,
+} from "./model.ts";
 export { generate, type GenerateOptions } from "./generate.ts";
 export type { SamplingOptions } from "./sampling.ts";
 export type { ModelPlace } from "./open.ts";

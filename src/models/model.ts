@@ -49,6 +49,31 @@ export interface PassOptions {
   readonly onInput?: (module: string, x: Mat) => void;
 }
 
+/** What a model keeps of the tokens before, for sequences that grow. */
+export interface TokenCache extends Disposable {
+  /** Sequences. */
+  readonly batch: number;
+  /** The most tokens of a sequence. */
+  readonly capacity: number;
+  /** Tokens of each sequence so far, padding included. */
+  readonly length: number;
+}
+
+/** A model that goes on from what it reads: LLaMA. */
+export interface CausalModel extends BaseModel {
+  readonly kind: "causal";
+  /** The head, `[vocabulary, hidden]`. */
+  readonly head: LinearWeight;
+  /** An empty cache. */
+  cache(size: { batch: number; capacity: number }): TokenCache;
+  /** The features of each token, `[batch * time, hidden]`, after the last norm. With a cache of this model, it sees the tokens before. */
+  forward(
+    tape: Tape,
+    tokens: TokenBatch,
+    options?: PassOptions & { readonly cache?: TokenCache },
+  ): Tensor;
+}
+
 /** What an encoder's head answers. */
 export type EncoderHead =
   /** A class of each sequence, or a number where `labels` is 1. */
@@ -93,6 +118,9 @@ export interface Seq2SeqModel extends BaseModel {
     },
   ): Tensor;
 }
+
+/** A model of any kind. */
+export type Model = CausalModel | EncoderModel | Seq2SeqModel;
 
 /** A tensor that a model wants from its checkpoint. */
 export interface WantedTensor {

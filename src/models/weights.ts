@@ -10,14 +10,31 @@ import {
   type LinearWeight,
 } from "../autograd/linear.ts";
 import type { NormWeight } from "../autograd/norm.ts";
-import type { Parameter, ParameterSet } from "../autograd/parameter.ts";
+import { type Parameter, ParameterSet } from "../autograd/parameter.ts";
 import type { Device, DeviceBuffer, Mat } from "../device/device.ts";
 import { mat } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import { ownQuantized } from "../nn/linear.ts";
+import type { WantedTensor } from "./model.ts";
 
 /** Values that are read at a time: the host never holds a whole embedding. */
 const CHUNK = 2 ** 21;
+
+/** Room to train these tensors; their values come when a model is loaded with it. */
+export function trainedTensors(
+  device: Device,
+  tensors: readonly WantedTensor[],
+): ParameterSet {
+  return new ParameterSet(
+    device,
+    tensors.map(({ name, shape }) => ({
+      name,
+      rows: shape.length === 2 ? shape[0] : 1,
+      cols: shape[shape.length - 1],
+      decay: shape.length === 2,
+    })),
+  );
+}
 
 /** Puts tensors on a device and frees them together. */
 export class Weights implements Disposable {

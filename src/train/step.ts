@@ -9,7 +9,7 @@ import { selectRows } from "../autograd/elementwise.ts";
 import { Tape } from "../autograd/tape.ts";
 import type { DeviceBuffer } from "../device/device.ts";
 import { mat, readF32 } from "../device/device.ts";
-import type { Llama, TokenBatch } from "../models/llama.ts";
+import type { CausalModel, TokenBatch } from "../models/model.ts";
 
 /** Sequences with the answers that count. */
 export interface LabelledBatch extends TokenBatch {
@@ -54,7 +54,7 @@ export interface GradientOptions {
 
 /** Adds the gradients of a batch to the parameters that are trained. Nothing is read back. */
 export function accumulateGradients(
-  model: Llama,
+  model: CausalModel,
   batch: LabelledBatch,
   { weight, seed, checkpointing, loss }: GradientOptions,
 ): void {
@@ -80,7 +80,7 @@ export function accumulateGradients(
 
 /** Summed loss and number of predicted tokens of a batch, without gradients. One readback. */
 export async function batchLoss(
-  model: Llama,
+  model: CausalModel,
   batch: LabelledBatch,
 ): Promise<{ sum: number; count: number; losses: Float32Array }> {
   const { device } = model;

@@ -21,6 +21,8 @@ import {
 import { matchPattern } from "../loftq/plan.ts";
 import { loraStart } from "../loftq/start.ts";
 import { Llama } from "../models/llama.ts";
+import { readLlamaConfig } from "../models/llama_config.ts";
+import { llamaTensors } from "../models/llama_names.ts";
 import {
   checkBase,
   findModel,
@@ -34,6 +36,7 @@ import {
   type AttachedAdapter,
   factorName,
 } from "../nn/adapter.ts";
+import { trainedTensors } from "../models/weights.ts";
 import { TORCH_DTYPES } from "../tensor/dtype.ts";
 import { type NamedMat, readTensors, writeTensors } from "./checkpoint.ts";
 import type { TrainOptions } from "./options.ts";
@@ -81,15 +84,21 @@ export async function openSubject(
     );
   }
   const checkpoint = stack.use(await openCheckpoint(place.model));
+  const trained = method === "full"
+    ? stack.use(trainedTensors(
+      device,
+      llamaTensors(readLlamaConfig(checkpoint.config, checkpoint.name)),
+    ))
+    : undefined;
   const model = stack.use(
     await Llama.load(device, checkpoint, {
-      full: method === "full",
+      trained,
       compute: options.compute,
       onProgress: (done) => onProgress?.(done, "loading the model"),
     }),
   );
-  const parts = method === "full"
-    ? fullParts(model, checkpoint)
+  const parts = trained
+    ? fullParts(trained, checkpoint)
     : await adapterParts(device, model, { place, options, stack });
   const owned = stack.move();
   return {
@@ -106,8 +115,7 @@ type Parts = Pick<
   "parameters" | "start" | "write" | "save" | "read" | "startFrom"
 >;
 
-function fullParts(model: Llama, checkpoint: Checkpoint): Parts {
-  const parameters = model.parameters!;
+function fullParts(parameters: ParameterSet, checkpoint: Checkpoint): Parts {
   const tensors = [...parameters.parameters.values()].map((
     { name, value },
   ): NamedMat => ({

@@ -6,7 +6,7 @@
 
 import type { ParameterSet } from "../autograd/parameter.ts";
 import { type DeviceBuffer, mat, readF32 } from "../device/device.ts";
-import type { Llama } from "../models/llama.ts";
+import type { CausalModel } from "../models/model.ts";
 import type { Batch } from "./data/example.ts";
 import { lossCount } from "./data/example.ts";
 import { Optimizer, type OptimizerOptions } from "./optimizer.ts";
@@ -15,7 +15,7 @@ import { accumulateGradients, type LabelledBatch } from "./step.ts";
 
 /** What a {@linkcode Trainer} works with. */
 export interface TrainerOptions {
-  readonly model: Llama;
+  readonly model: CausalModel;
   /** What is trained: an adapter's factors, or all weights of the model. */
   readonly parameters: ParameterSet;
   /** Largest learning rate. */

@@ -9,13 +9,11 @@ import { Tape } from "../../src/autograd/tape.ts";
 import type { ParameterSet } from "../../src/autograd/parameter.ts";
 import type { Device } from "../../src/device/device.ts";
 import { readF32 } from "../../src/device/device.ts";
-import {
-  type ForwardOptions,
-  Llama,
-  type TokenBatch,
-} from "../../src/models/llama.ts";
+import { type ForwardOptions, Llama } from "../../src/models/llama.ts";
 import { readLlamaConfig } from "../../src/models/llama_config.ts";
 import { llamaTensors } from "../../src/models/llama_names.ts";
+import type { TokenBatch } from "../../src/models/model.ts";
+import { trainedTensors } from "../../src/models/weights.ts";
 import {
   type AdapterModuleFactors,
   attachAdapter,
@@ -214,12 +212,23 @@ export function smallWeights(
   }));
 }
 
+/** Room to train all weights of a model. */
+export function allParameters(
+  device: Device,
+  config: Readonly<Record<string, unknown>>,
+): ParameterSet {
+  return trainedTensors(
+    device,
+    llamaTensors(readLlamaConfig(config, "a small model")),
+  );
+}
+
 /** A small model on a device. */
 export async function smallModel(
   device: Device,
   changes: Readonly<Record<string, unknown>> = {},
-  { full = false, seed = 0, tensors }: {
-    full?: boolean;
+  { trained, seed = 0, tensors }: {
+    trained?: ParameterSet;
     seed?: number;
     tensors?: SmallTensors;
   } = {},
@@ -229,7 +238,7 @@ export async function smallModel(
     config,
     tensors: tensors ?? smallWeights(config, seed),
   });
-  return await Llama.load(device, checkpoint, { full });
+  return await Llama.load(device, checkpoint, { trained });
 }
 
 /** `count` sequences of `time` random tokens of the small vocabulary. */

@@ -8,6 +8,7 @@ import type { Random } from "../../src/tensor/random.ts";
 import { assertAllClose } from "../helpers/assert.ts";
 import { forSeeds, integer, pick } from "../helpers/inputs.ts";
 import {
+  allParameters,
   assertNear,
   gradientsOf,
   logitsOf,
@@ -159,8 +160,9 @@ networkTest(
         }
       };
       {
-        using model = await smallModel(device, changes, { full: true });
-        await compare(model, model.parameters!);
+        using trained = allParameters(device, smallConfig(changes));
+        using model = await smallModel(device, changes, { trained });
+        await compare(model, trained);
       }
       using model = await smallModel(device, changes);
       using adapter = trainedAdapter(model, someFactors(model));
@@ -175,9 +177,9 @@ networkTest(
     `batches of a step one by one: the gradients of all at once, on ${device}`,
   async (device) => {
     await forSeeds(4, async (random) => {
-      using model = await smallModel(device, pick(random, FAMILIES), {
-        full: true,
-      });
+      const changes = pick(random, FAMILIES);
+      using trained = allParameters(device, smallConfig(changes));
+      using model = await smallModel(device, changes, { trained });
       const rows = someRows(random, { count: 5, time: 6 });
       // Of these tokens a share is learnt, another one in each batch.
       const labelled = (of: number[][]) => {
@@ -189,10 +191,10 @@ networkTest(
           ),
         };
       };
-      const all = await gradientsOf(model, model.parameters!, {
+      const all = await gradientsOf(model, trained, {
         batches: [labelled(rows)],
       });
-      const parts = await gradientsOf(model, model.parameters!, {
+      const parts = await gradientsOf(model, trained, {
         batches: [labelled(rows.slice(0, 1)), labelled(rows.slice(1))],
       });
       assertAllClose([parts.loss], [all.loss], { rtol: 1e-6 });

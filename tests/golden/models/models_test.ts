@@ -5,6 +5,7 @@ import { batchLoss } from "../../../src/train/step.ts";
 import { assertAllClose } from "../../helpers/assert.ts";
 import { floats, golden } from "../../helpers/golden.ts";
 import {
+  allParameters,
   assertNear,
   gradientsOf,
   logitsOf,
@@ -110,8 +111,9 @@ async function checkLora(device: Device, row: Row): Promise<void> {
 /** Gradients of all weights. */
 async function checkFull(device: Device, row: Row): Promise<void> {
   await using checkpoint = await goldenCheckpoint(row);
-  using model = await Llama.load(device, checkpoint, { full: true });
-  const found = await gradientsOf(model, model.parameters!, {
+  using trained = allParameters(device, checkpoint.config);
+  using model = await Llama.load(device, checkpoint, { trained });
+  const found = await gradientsOf(model, trained, {
     batches: [wholeBatch(row.ids)],
   });
   assertLoss(found.loss, row.loss);

@@ -9,7 +9,7 @@ import { schedule } from "../../../src/train/schedule.ts";
 import { Trainer } from "../../../src/train/trainer.ts";
 import { assertAllClose } from "../../helpers/assert.ts";
 import { golden } from "../../helpers/golden.ts";
-import { trainedAdapter } from "../../helpers/llama.ts";
+import { allParameters, trainedAdapter } from "../../helpers/llama.ts";
 import { networkTest } from "../../helpers/network.ts";
 import {
   type GoldenAdapter,
@@ -86,10 +86,13 @@ for (const training of trainings) {
     async (device) => {
       const most = Math.min(steps, STEPS[device.name][kind]);
       await using checkpoint = await open[kind](name);
+      using trained = kind === "full"
+        ? allParameters(device, checkpoint.config)
+        : undefined;
       using model = await Llama.load(
         device,
         kind === "qlora" ? inNf4(checkpoint) : checkpoint,
-        { full: kind === "full" },
+        { trained },
       );
       const start = kind === "lora"
         ? models.find((row) => row.name === name)!.lora
@@ -103,7 +106,7 @@ for (const training of trainings) {
       );
       using trainer = new Trainer({
         model,
-        parameters: adapter?.parameters ?? model.parameters!,
+        parameters: adapter?.parameters ?? trained!,
         learningRate: training.learningRate,
         schedule: schedule({ name: "linear", steps, warmup: training.warmup }),
         optimizer: { weightDecay: training.weightDecay, clip: training.clip },

@@ -14,8 +14,10 @@ import { assertAllClose } from "../../helpers/assert.ts";
 import { replaced } from "../../helpers/globals.ts";
 import { normalMatrix } from "../../helpers/inputs.ts";
 import {
+  allParameters,
   logitsOf,
   paddedBatch,
+  smallConfig,
   smallModel,
   someFactors,
   someRows,
@@ -97,7 +99,8 @@ for (const checkpointing of [false, true]) {
 
 Deno.test("training all weights leaves nothing behind", async () => {
   using device = await openDevice("reference");
-  using model = await smallModel(device, { mlp_bias: true }, { full: true });
+  using trained = allParameters(device, smallConfig({ mlp_bias: true }));
+  using model = await smallModel(device, { mlp_bias: true }, { trained });
   using losses = device.alloc(4);
   const step = () =>
     accumulateGradients(model, BATCH, {
