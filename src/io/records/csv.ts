@@ -19,6 +19,8 @@ export interface CsvOptions extends LineOptions {
   readonly tabs?: boolean;
   /** Whether the first record names the fields (true); without it they are called "0", "1" and so on. */
   readonly header?: boolean;
+  /** Told the line of each record with fewer fields than the first, which is then passed over; an error without it. */
+  readonly onShort?: (line: number) => void;
 }
 
 /** Lines handed to the parser at a time. */
@@ -56,7 +58,7 @@ async function* linesOf(
  */
 export async function* readCsv(
   source: ByteSource,
-  { tabs = false, header = true, ...options }: CsvOptions = {},
+  { tabs = false, header = true, onShort, ...options }: CsvOptions = {},
 ): AsyncGenerator<DataRecord> {
   const { parse } = await import("npm:csv-parse@7.0.3/stream");
   const file = source.name;
@@ -88,6 +90,10 @@ export async function* readCsv(
           throw fail(line, `the field ${quoted(twice)} occurs twice`);
         }
         if (header) continue;
+      }
+      if (onShort && record.length < names.length) {
+        onShort(line);
+        continue;
       }
       if (record.length !== names.length) {
         throw fail(

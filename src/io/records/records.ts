@@ -28,6 +28,8 @@ export interface ReadOptions extends LineOptions {
   readonly unit?: TextUnit;
   /** Whether the first record of CSV and TSV names the fields (true). */
   readonly header?: boolean;
+  /** Told the line of each CSV or TSV record with fewer fields than the first, which is then passed over. */
+  readonly onShort?: (line: number) => void;
 }
 
 const EXTENSIONS: Readonly<Record<string, DataFormat>> = {

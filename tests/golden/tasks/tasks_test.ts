@@ -1,0 +1,153 @@
+import assert from "node:assert/strict";
+import { pickAnswer } from "../../../src/eval/tasks/squad.ts";
+import { folderFiles } from "../../../src/io/open.ts";
+import { openTokenizer, type Tokenizer } from "../../../src/io/tokenizer.ts";
+import { DocumentEncoder } from "../../../src/train/data/document.ts";
+import { Framer } from "../../../src/train/data/frame.ts";
+import { readSpanExamples } from "../../../src/train/data/qa.ts";
+import type { QaRecord } from "../../../src/train/data/squad.ts";
+import { WindowCutter } from "../../../src/train/data/windows.ts";
+import { golden } from "../../helpers/golden.ts";
+
+type Name = "wordpiece" | "bart" | "unigram-json";
+
+interface Tasks {
+  cuts: {
+    tokenizer: Name;
+    first: string;
+    second: string | null;
+    context: number;
+    length: number;
+    ids: number[];
+    typeIds: number[];
+  }[];
+  offsets: {
+    tokenizer: Name;
+    text: string;
+    ids: number[];
+    offsets: [from: number, to: number][];
+  }[];
+  questions: {
+    question: string;
+    context: string;
+    answer: string;
+    start: number;
+    most: number;
+    stride: number;
+    maxQuestion: number;
+    windows: {
+      ids: number[];
+      typeIds: number[];
+      start: number;
+      end: number;
+      scores: [start: number[], end: number[]];
+    }[];
+    best: number;
+    maxAnswer: number;
+    cut: string;
+    official: string;
+  }[];
+}
+
+const data = golden<Tasks>(import.meta, "tasks.json");
+
+async function open(name: Name): Promise<Tokenizer> {
+  const path = new URL(`../tokenizer/${name}`, import.meta.url).pathname;
+  return await openTokenizer(await folderFiles(path));
+}
+
+const NAMES: readonly Name[] = ["wordpiece", "bart", "unigram-json"];
+
+for (const name of NAMES) {
+  Deno.test(`${name}: texts and pairs are cut as by longest_first`, async () => {
+    const framer = new Framer(await open(name));
+    for (const item of data.cuts.filter((c) => c.tokenizer === name)) {
+      const { first, context } = item;
+      const second = item.second ?? undefined;
+      const made = framer.fit({ first, second }, context);
+      assert.deepEqual([...made.tokens], item.ids, `${first} | ${second}`);
+      assert.equal(made.length, item.length);
+      if (second !== undefined) {
+        assert.deepEqual([...made.typeIds!], item.typeIds);
+      }
+    }
+  });
+
+  Deno.test(`${name}: word by word, tokens and their characters are those of the whole`, async () => {
+    const encoder = new DocumentEncoder(new Framer(await open(name)));
+    for (const item of data.offsets.filter((o) => o.tokenizer === name)) {
+      const { text } = item;
+      const { ids, starts, ends } = encoder.encode(text);
+      assert.deepEqual([...ids], item.ids, text);
+      const chars = Array.from(text);
+      const cut = item.offsets.map(([from, to]) =>
+        chars.slice(from, to).join("")
+      );
+      const found = Array.from(
+        ids,
+        (_, i) => text.slice(starts[i], ends[i]),
+      );
+      // The library counts the space before a word to its first token, or a token that is but that to its first letter;
+      // an accent that is left out it counts to no token, where here its letter has it.
+      const plain = (part: string) => part.replace(/^ +|\p{Mn}/gu, "");
+      assert.deepEqual(
+        found.map(plain),
+        cut.map((part, i) => found[i] === "" ? "" : plain(part)),
+        text,
+      );
+    }
+  });
+}
+
+function recordOf(item: Tasks["questions"][number]): QaRecord {
+  const { question, context, answer: text, start } = item;
+  const record = { fields: {}, file: "dev.json", row: 1 };
+  return { id: "", question, context, answers: [{ text, start }], record };
+}
+
+Deno.test("questions become the windows of run_squad.py, with the answers where it has them", async () => {
+  const framer = new Framer(await open("wordpiece"));
+  let windows = 0;
+  for (const item of data.questions) {
+    const { stride, maxQuestion } = item;
+    const set = await readSpanExamples([recordOf(item)], {
+      framer,
+      context: item.most,
+      stride,
+      maxQuestion,
+    });
+    assert.equal(set.size, item.windows.length, item.context);
+    for (const [i, wanted] of item.windows.entries()) {
+      const { tokens, typeIds, start, end } = set.example(i);
+      assert.deepEqual([...tokens], wanted.ids);
+      assert.deepEqual([...typeIds!], wanted.typeIds);
+      assert.deepEqual([start, end], [wanted.start, wanted.end], item.answer);
+      windows++;
+    }
+  }
+  assert.ok(windows > 100);
+});
+
+Deno.test("of scores the answer of run_squad.py is picked", async () => {
+  const framer = new Framer(await open("wordpiece"));
+  let same = 0;
+  for (const item of data.questions) {
+    const { most: context, stride, maxQuestion, best, maxAnswer } = item;
+    const cut = new WindowCutter(framer, { context, stride, maxQuestion })
+      .cut(recordOf(item));
+    const answers = item.windows.map(({ scores: [start, end] }) => ({
+      start: [...start, 50, 50],
+      end: [...end, 50, 50],
+    }));
+    const found = pickAnswer(item.context, { cut, answers }, {
+      best,
+      maxAnswer,
+    });
+    assert.equal(found, item.cut);
+    // The script writes one space between words, and whole words where the answer begins or ends within one.
+    const words = found.trim().replace(/\s+/g, " ");
+    assert.ok(item.official.includes(words), `${found}: ${item.official}`);
+    if (words === item.official) same++;
+  }
+  assert.ok(same > 40 && same < data.questions.length, `${same} the same`);
+});
