@@ -6,6 +6,7 @@
  */
 
 import type { ByteSource } from "../../io/bytes.ts";
+import { recordError } from "../../io/records/record.ts";
 import { Framer } from "../../train/data/frame.ts";
 import type { PairCodec } from "../../train/data/frame.ts";
 import {
@@ -64,6 +65,8 @@ export interface ClassifyTaskOptions {
   readonly encoder: PairCodec;
   /** Tokens of an input at most; longer ones lose their ends, the longer text first. */
   readonly contextLength: number;
+  /** Whether longer inputs are cut, as is usual, or an error ("truncate"). */
+  readonly overflow?: "truncate" | "error";
   /** Size of the model's vocabulary, which the tokenizer's ids are held against. */
   readonly vocabSize?: number;
   /** What the model calls its classes, in its order (`id2label`); in the data set's order without it. */
@@ -74,6 +77,8 @@ export interface ClassifyTaskOptions {
 export interface LabelledTask extends ClassifyTask {
   /** Lines of a file that end early and were passed over (QQP's own file has some). */
   readonly skipped: number;
+  /** Inputs that lost their end, of those that were asked for so far. */
+  readonly truncated: number;
 }
 
 /** Figures from the classes, or the numbers, that were wanted and found. */
@@ -125,16 +130,11 @@ export async function labelledTask(
     readonly called?: string;
   },
 ): Promise<LabelledTask> {
-  const { encoder, contextLength, vocabSize } = options;
+  const { encoder, contextLength, overflow = "truncate", vocabSize } = options;
   const labels = labelReader(LABELLED_SETS[name].labels, {
     what: called,
     model: options.labels,
   });
-  // F1 is that of the data set's class 1, which may have another place in the model's order.
-  const ordered = labelReader(LABELLED_SETS[name].labels, { what: called });
-  const place = ordered.names.map((_, i) =>
-    labels.read({ fields: {}, file: called, row: 0 }, ordered.names[i])
-  );
   const framer = new Framer(encoder, { vocabSize });
   const questions: Question[] = [];
   let skipped = 0;
@@ -148,18 +148,29 @@ export async function labelledTask(
     throw new RangeError(`Cannot ask ${called}: wanted records, got none`);
   }
   const figures = await figuresOf(name, labels);
+  const truncated = new Set<number>();
   const task: LabelledTask = {
     kind: "classify",
     name: called,
     count: questions.length,
     labels: labels.count,
     skipped,
+    get truncated() {
+      return truncated.size;
+    },
     request(index) {
-      const { tokens, typeIds } = framer.fit(
-        requestAt(questions, index),
-        contextLength,
-      );
-      return { tokens, typeIds };
+      const question = requestAt(questions, index);
+      const { length, ...input } = framer.fit(question, contextLength);
+      if (length > contextLength) {
+        if (overflow === "error") {
+          throw recordError(
+            question.record,
+            `wanted at most ${contextLength} tokens, got ${length}`,
+          );
+        }
+        truncated.add(index);
+      }
+      return input;
     },
     score(answers) {
       checkAnswers(task, answers);
@@ -170,11 +181,12 @@ export async function labelledTask(
         );
       }
       const wanted = questions.slice(0, answers.length).map((q) => q.answer);
-      const set = (c: number) => place.indexOf(c);
+      // F1 is that of the data set's class 1, which may have another place in the model's order.
+      const own = (label: number) => labels.order.indexOf(label);
       return {
         metrics: labels.regression
           ? figures(wanted, answers.map((answer) => answer[0]))
-          : figures(wanted.map(set), answers.map((a) => set(argmax(a)))),
+          : figures(wanted.map(own), answers.map((a) => own(argmax(a)))),
         count: answers.length,
       };
     },

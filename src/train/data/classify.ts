@@ -7,10 +7,54 @@
 import type { ClassExample } from "./example.ts";
 import type { Framer } from "./frame.ts";
 import type { LabelledText } from "./labelled.ts";
-import type { LabelReader } from "./labels.ts";
+import { LABELLED_SETS } from "./glue.ts";
+import type { LabelledSetName } from "./glue.ts";
+import { areNumbers, classesOf, labelReader } from "./labels.ts";
+import type { ClassLabels, LabelReader, NumberLabels } from "./labels.ts";
 import { ExampleList } from "./list.ts";
 import type { ListedSet } from "./list.ts";
 import type { Overflow } from "./sft.ts";
+
+/** What is known of labels. */
+export interface LabelSource {
+  /** The data set, if it is one that is known. */
+  readonly set?: LabelledSetName;
+  /** Names of the model's classes in its order, where it has a head; one where it tells a number. */
+  readonly model?: readonly string[];
+  /** Whether labels are numbers to be told, not classes; by the data set or the model unless told. */
+  readonly regression?: boolean;
+}
+
+/**
+ * The reader of the labels of `texts`: those of a known data set; or the model's own names; or, without either, the
+ * classes that the labels themselves make (`classesOf`).
+ *
+ * @throws {RangeError} If the model has another number of classes, or the labels make none.
+ * @throws {TypeError} If the model calls its classes otherwise.
+ */
+export function labelsOf(
+  texts: readonly LabelledText[],
+  { set, model, regression = model?.length === 1 }: LabelSource = {},
+): LabelReader {
+  const what = set ?? "these data";
+  const labels = set
+    ? LABELLED_SETS[set].labels
+    : ownLabels(texts, { model, regression });
+  return labelReader(labels, { what, model });
+}
+
+function ownLabels(
+  texts: readonly LabelledText[],
+  { model, regression }: Omit<LabelSource, "set">,
+): ClassLabels | NumberLabels {
+  if (regression) return { range: [-Infinity, Infinity] };
+  if (model && !areNumbers(model)) return { names: model };
+  const found = classesOf(texts.map(({ label }) => label));
+  // Numbers may leave classes of the model out; one beyond them is refused with its line when it is read.
+  return model && areNumbers(found.names)
+    ? { names: model.map((_, i) => `${i}`) }
+    : found;
+}
 
 /** Options of {@linkcode readClassExamples}. */
 export interface ClassifyOptions {

@@ -30,6 +30,8 @@ export interface LabelReader {
   readonly regression: boolean;
   /** Names of the classes in the model's order; none for regression. */
   readonly names: readonly string[];
+  /** For each class of the data set its place in the model's order; none for regression. */
+  readonly order: readonly number[];
   /**
    * The class, in the model's order, or the number that `value` of `record` says.
    *
@@ -44,7 +46,7 @@ function plainName(name: string): string {
 }
 
 /** Whether names say nothing: a configuration calls its classes LABEL_0, LABEL_1 where nobody has named them. */
-function areNumbers(names: readonly string[]): boolean {
+export function areNumbers(names: readonly string[]): boolean {
   return names.every((name, i) =>
     /^(label)?0*(\d+)$/.exec(plainName(name))?.[2] === `${i}`
   );
@@ -110,6 +112,7 @@ export function labelReader(
     names: model && !areNumbers(model)
       ? model
       : order.map((_, i) => names[order.indexOf(i)]),
+    order,
     read(record, value) {
       const text = typeof value === "string" ? value.trim() : `${value}`;
       const number = numberOf(value);
@@ -144,6 +147,7 @@ function numberReader(
     count: 1,
     regression: true,
     names: [],
+    order: [],
     read(record, value) {
       const number = numberOf(value);
       if (number !== undefined && number >= from && number <= to) return number;

@@ -4,7 +4,10 @@
  * @module
  */
 
+import type { ByteSource } from "../../../../src/io/bytes.ts";
+import { bytesSource } from "../../../../src/io/sources.ts";
 import type { TextCodec } from "../../../../src/train/data/codec.ts";
+import type { PairCodec } from "../../../../src/train/data/frame.ts";
 
 /** The ids of the toy tokenizer's special tokens. */
 export const BOS = 1;
@@ -50,4 +53,34 @@ export function toyCodec(overrides: Partial<TextCodec> = {}): TextCodec {
     },
     ...overrides,
   };
+}
+
+/** The toy tokenizer as BERT's: with a token before, between and after texts, and the text of each token. */
+export function pairCodec(overrides: Partial<PairCodec> = {}): PairCodec {
+  const toy = toyCodec();
+  const pieces = new Map<number, string>();
+  const plain = (text: string) => {
+    for (const piece of piecesOf(text)) pieces.set(idOf(piece), piece);
+    return Array.from(toy.encode(text, { addSpecialTokens: false }));
+  };
+  return {
+    ...toy,
+    name: "toy",
+    encode: (text, { addSpecialTokens = true } = {}) =>
+      addSpecialTokens ? [BOS, ...plain(text), EOS] : plain(text),
+    encodePair(first, second) {
+      const [a, b] = [plain(first), plain(second)];
+      return {
+        ids: [BOS, ...a, EOS, ...b, EOS],
+        typeIds: [...a.map(() => 0), 0, 0, ...b.map(() => 1), 1],
+      };
+    },
+    tokenOf: (id) => pieces.get(id)?.replace(/^ /, "▁"),
+    ...overrides,
+  };
+}
+
+/** A file of these bytes. */
+export function file(name: string, text: string): ByteSource {
+  return bytesSource(new TextEncoder().encode(text), name);
 }
