@@ -54,7 +54,9 @@ interface LeftOut {
   without(i: number): number;
 }
 
-function withError(value: number, { count, without }: LeftOut): Estimate {
+function withError(found: number, { count, without }: LeftOut): Estimate {
+  // Rounding may lead beyond 1.
+  const value = Math.max(-1, Math.min(1, found));
   if (count < 3 || Number.isNaN(value)) return { value };
   const values = Array.from({ length: count }, (_, i) => without(i));
   return values.every(Number.isFinite)

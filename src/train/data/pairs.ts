@@ -35,6 +35,9 @@ const COLUMNS: readonly PairColumns[] = [
   ["source", "target"],
 ];
 
+/** Columns of a record at most, where a JSON object may be one or a dictionary. */
+const MOST_COLUMNS = 64;
+
 /** Options of {@linkcode readPairs}. */
 export interface PairOptions {
   /** The columns; known ones unless told. */
@@ -57,7 +60,8 @@ export async function* readPairs(
   const whole = formatOfFile(source.name) === "json"
     ? await wholeObject(source)
     : undefined;
-  if (whole && !among(whole)) {
+  // A dictionary has the words "source" and "target" too, and more words than a record has columns.
+  if (whole && !(among(whole) && Object.keys(whole).length <= MOST_COLUMNS)) {
     yield* readDictionary(whole, source.name);
     return;
   }
