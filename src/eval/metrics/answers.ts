@@ -1,7 +1,7 @@
 /**
  * SQuAD's figures: exact match and F1 of an answer's words, by the rules of its own script (evaluate-v1.1.py).
  *
- * Own code: no package of npm with these rules has users.
+ * Own code: no package of npm with these rules was found.
  *
  * @module
  */

@@ -1,8 +1,9 @@
 /**
  * Porter's stemmer with the extensions of NLTK, which google's rouge-score stems by.
  *
- * Own code: npm's stemmer 2.0.1 is Porter's algorithm as its author extended it. NLTK departs from it: irregular
- * forms, `ies` and `ied` of four letters, `y` after a consonant only, `alli` twice, `fulli`, `logi`.
+ * Own code: npm's stemmer 2.0.1 and natural 8.1.1 are Porter's algorithm without NLTK's changes, and give 112 and 149
+ * of the 3000 words of tests/golden/metrics other stems. NLTK's changes are irregular forms, `ies` and `ied` of four
+ * letters, `y` after a consonant only, `alli` twice, `fulli`, `logi`.
  *
  * @module
  */

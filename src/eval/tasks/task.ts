@@ -20,17 +20,6 @@ export interface TokenEncoder {
   readonly eosId?: number;
 }
 
-/** A tokenizer that puts two texts into one input, as far as a task needs one. */
-export interface PairEncoder extends TokenEncoder {
-  /** Token ids of both with the special tokens around and between them, and which text each belongs to. */
-  encodePair(
-    first: string,
-    second: string,
-  ): { readonly ids: Int32Array; readonly typeIds: Int32Array };
-  /** The token of an id, as the vocabulary has it. */
-  tokenOf?(id: number): string | undefined;
-}
-
 /** Tokens of a text, with the special tokens that the tokenizer puts around one and no others. */
 export function encodeText(encoder: TokenEncoder, text: string): Int32Array {
   return Int32Array.from(encoder.encode(text, { addSpecialTokens: true }));

@@ -1,11 +1,19 @@
 import assert from "node:assert/strict";
 import { pickAnswer } from "../../../src/eval/tasks/squad.ts";
+import type { ByteSource } from "../../../src/io/bytes.ts";
 import { folderFiles } from "../../../src/io/open.ts";
+import { bytesSource } from "../../../src/io/sources.ts";
 import { openTokenizer, type Tokenizer } from "../../../src/io/tokenizer.ts";
 import { DocumentEncoder } from "../../../src/train/data/document.ts";
 import { Framer } from "../../../src/train/data/frame.ts";
+import {
+  LABELLED_SETS,
+  readLabelledSet,
+} from "../../../src/train/data/glue.ts";
+import { labelReader } from "../../../src/train/data/labels.ts";
+import { readPairs } from "../../../src/train/data/pairs.ts";
 import { readSpanExamples } from "../../../src/train/data/qa.ts";
-import type { QaRecord } from "../../../src/train/data/squad.ts";
+import { type QaRecord, readSquad } from "../../../src/train/data/squad.ts";
 import { WindowCutter } from "../../../src/train/data/windows.ts";
 import { golden } from "../../helpers/golden.ts";
 
@@ -150,4 +158,40 @@ Deno.test("of scores the answer of run_squad.py is picked", async () => {
     if (words === item.official) same++;
   }
   assert.ok(same > 40 && same < data.questions.length, `${same} the same`);
+});
+
+async function records<T>(
+  name: string,
+  read: (source: ByteSource) => AsyncIterable<T>,
+): Promise<T[]> {
+  const path = new URL(name, import.meta.url);
+  return await Array.fromAsync(
+    read(bytesSource(await Deno.readFile(path), name)),
+  );
+}
+
+Deno.test("Parquet files with the columns of Hugging Face's data sets", async () => {
+  const questions = await records("squad.parquet", readSquad);
+  assert.deepEqual(questions.map(({ id, answers }) => [id, answers]), [
+    ["a1", [{ text: "Ann", start: 0 }]],
+    ["a2", [{ text: "two boats", start: 10 }, { text: "boats", start: 14 }]],
+  ]);
+  const { read } = labelReader(LABELLED_SETS.mnli.labels, { what: "mnli" });
+  const texts = await records(
+    "mnli.parquet",
+    (source) => readLabelledSet("mnli", source),
+  );
+  assert.deepEqual(
+    texts.map(({ first, second, label, record }) => [
+      first,
+      second,
+      read(record, label),
+    ]),
+    [["One.", "Three.", 2], ["Two.", "Four.", 0]],
+  );
+  const [pair] = await records("xsum.parquet", readPairs);
+  assert.deepEqual(
+    [pair.source, pair.target, pair.record.row],
+    ["A long\ntext.", "A text.", 1],
+  );
 });
