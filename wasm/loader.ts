@@ -55,6 +55,8 @@ const START_TIMEOUT = 5000;
 
 /** Exports with the signature `(args, part, parts, thread)`, which threads can share. */
 export const JOBS = [
+  "activate",
+  "activateBackward",
   "adamw",
   "addRow",
   "applyInverse",
@@ -80,11 +82,18 @@ export const JOBS = [
   "int8Gemv",
   "int8Rows",
   "int8Units",
+  "layerNorm",
+  "layerNormBackward",
+  "layerNormWeight",
+  "maskedSoftmax",
+  "maskedSoftmaxBackward",
   "normWeightGradient",
   "peakDotsJob",
   "peakJob",
   "poolColumns",
   "quantize",
+  "relativeScores",
+  "relativeScoresBackward",
   "rmsNorm",
   "rmsNormBackward",
   "rope",

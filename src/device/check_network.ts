@@ -13,14 +13,18 @@ type Args<K extends keyof NetworkOperations> = Parameters<
 >[0];
 
 /** Checks that each of `others` has the shape of `x`. */
-function wantSame(op: string, x: Mat, others: Record<string, Mat>): void {
+export function wantSame(
+  op: string,
+  x: Mat,
+  others: Record<string, Mat>,
+): void {
   for (const [name, other] of Object.entries(others)) {
     want(`${op}: ${name}`, other, x.rows, x.cols);
   }
 }
 
 /** Checks that a value is a whole number from `low` to `high`. */
-function wantWhole(
+export function wantWhole(
   what: string,
   x: number,
   { low = 0, high = Number.MAX_SAFE_INTEGER } = {},

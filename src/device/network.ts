@@ -64,6 +64,22 @@ export interface AdamwStep {
   readonly bias2: number;
 }
 
+/** Functions between the layers of a feed-forward part: `gelu` with the error function, or with a hyperbolic tangent. */
+export const ACTIVATIONS = ["gelu", "gelu_tanh", "relu", "tanh"] as const;
+
+/** Name of an activation. */
+export type Activation = typeof ACTIVATIONS[number];
+
+/** Shape and place of the two relative terms of DeBERTa's scores; see {@linkcode NetworkOperations.relativeScores}. */
+export interface RelativeShape {
+  /** Tokens of a sequence. */
+  readonly time: number;
+  /** `u32 [2 time - 1]`: which relative position `i - j` is, at `i - j + time - 1`. It never falls. */
+  readonly index: DeviceBuffer;
+  /** Factor of both terms. */
+  readonly alpha: number;
+}
+
 /** Operations of transformers. `m` tokens, `n` features, `v` words of a vocabulary. */
 export interface NetworkOperations {
   /** `out[m, n] = alpha * x + beta * y`; without `y` (and `beta`), `alpha * x`. `out` may be `x` or `y`. Defaults of the factors: 1. */
@@ -131,6 +147,75 @@ export interface NetworkOperations {
       dweight?: DeviceBuffer;
     },
   ): void;
+
+  /**
+   * `out[i, :] = (x[i, :] - mean[i]) * inverse[i] * weight + bias`, `inverse[i] = 1 / sqrt(variance + epsilon)` with the
+   * variance over all `n`; `weight, bias: f32 [n]`; `mean, inverse: f32 [m]` are outputs for the backward. `out` may be
+   * `x` where no backward follows. (Ba et al., 1607.06450.)
+   */
+  layerNorm(
+    args: {
+      x: Mat;
+      weight: DeviceBuffer;
+      bias: DeviceBuffer;
+      epsilon: number;
+      out: Mat;
+      mean: DeviceBuffer;
+      inverse: DeviceBuffer;
+    },
+  ): void;
+
+  /**
+   * `dx[i, :] = inverse[i] * (g - mean(g) - y * mean(g * y)) + add[i, :]` with `g = dy[i, :] * weight` and
+   * `y = (x[i, :] - mean[i]) * inverse[i]`; `add` may be `dx`. `dweight, dbias: f32 [n]`, where given, grow by
+   * `Σ_i dy[i, :] * y` and `Σ_i dy[i, :]`.
+   */
+  layerNormBackward(
+    args: {
+      dy: Mat;
+      x: Mat;
+      weight: DeviceBuffer;
+      mean: DeviceBuffer;
+      inverse: DeviceBuffer;
+      dx: Mat;
+      add?: Mat;
+      dweight?: DeviceBuffer;
+      dbias?: DeviceBuffer;
+    },
+  ): void;
+
+  /** `out[m, n] = f(x)` with the function `kind`. `out` may be `x`. (GELU: Hendrycks and Gimpel, 1606.08415.) */
+  activate(args: { x: Mat; out: Mat; kind: Activation }): void;
+
+  /** `dx[m, n] = dy * f'(x)`, where `x` went into {@linkcode activate}. `dx` may be `dy`. */
+  activateBackward(args: { dy: Mat; x: Mat; dx: Mat; kind: Activation }): void;
+
+  /**
+   * DeBERTa's content-to-position and position-to-content terms (He et al., 2006.03654, equation 4): for each of
+   * `scores.rows / time` heads of sequences `r`, `scores[r time + i, j] += alpha * (c2p[r time + i, p] + p2c[r time + j, p])`
+   * with `p = index[i - j + time - 1]`, which is below `c2p.cols`; `scores[_, time]`, `c2p` and `p2c` have its rows.
+   * A term that is not given is left out.
+   */
+  relativeScores(
+    args: { scores: Mat; c2p?: Mat; p2c?: Mat; shape: RelativeShape },
+  ): void;
+
+  /** Gradients of {@linkcode relativeScores}, those asked for, written anew; that of the scores is `dscores` itself. */
+  relativeScoresBackward(
+    args: { dscores: Mat; dc2p?: Mat; dp2c?: Mat; shape: RelativeShape },
+  ): void;
+
+  /**
+   * `out[i, :] = softmax(x[i, :])` over the columns `[from, to)` of the row's sequence, 0 elsewhere; each sequence has
+   * `rows` rows. `bounds: u32 [x.rows / rows, 2]`, `to` at most `n`; all columns without it. Where `from = to`, the row
+   * is zeros. What `x` holds outside the bounds enters nothing. `out` may be `x`.
+   */
+  maskedSoftmax(
+    args: { x: Mat; out: Mat; rows: number; bounds?: DeviceBuffer },
+  ): void;
+
+  /** `dx[i, :] = y * (dy - Σ_j dy * y)`, where `y` came out of {@linkcode maskedSoftmax}. `dx` may be `dy`. */
+  maskedSoftmaxBackward(args: { dy: Mat; y: Mat; dx: Mat }): void;
 
   /**
    * Rotates each head of `x[m, heads * headDim]`: features `c` and `c + headDim / 2` are a pair, turned by the angle whose
@@ -252,6 +337,14 @@ export const NETWORK_OPERATIONS = [
   "scatterRows",
   "rmsNorm",
   "rmsNormBackward",
+  "layerNorm",
+  "layerNormBackward",
+  "activate",
+  "activateBackward",
+  "relativeScores",
+  "relativeScoresBackward",
+  "maskedSoftmax",
+  "maskedSoftmaxBackward",
   "rope",
   "swiglu",
   "swigluBackward",

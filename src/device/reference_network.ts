@@ -26,6 +26,7 @@ import {
 import { dropoutFactor, dropoutHash, dropoutThreshold } from "./dropout.ts";
 import type { NetworkOperations } from "./network.ts";
 import { attention, attentionBackward } from "./reference_attention.ts";
+import { referenceEncoder } from "./reference_encoder.ts";
 import { f32, i32, load, store, u32 } from "./reference_memory.ts";
 
 type Args<K extends keyof NetworkOperations> = Parameters<
@@ -290,4 +291,5 @@ export const networkOperations: NetworkOperations = {
   dropout,
   clipScale,
   adamw,
+  ...referenceEncoder,
 };

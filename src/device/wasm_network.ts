@@ -31,6 +31,7 @@ import type { DeviceBuffer, Mat } from "./device.ts";
 import { dropoutFactor, dropoutThreshold } from "./dropout.ts";
 import type { NetworkOperations } from "./network.ts";
 import { attention, attentionBackward } from "./wasm_attention.ts";
+import { encoderOperations } from "./wasm_encoder.ts";
 import type { WasmMemory } from "./wasm_memory.ts";
 
 type Args<K extends keyof NetworkOperations> = Parameters<
@@ -38,10 +39,10 @@ type Args<K extends keyof NetworkOperations> = Parameters<
 >[0];
 
 /** Values that one thread adds, multiplies or copies in about 30 µs. */
-const GRAIN = 32768;
+export const GRAIN = 32768;
 
 /** The same with an exponential or a hash in each. */
-const SLOW_GRAIN = 8192;
+export const SLOW_GRAIN = 8192;
 
 /** Columns of a piece where matrices without gaps are worked as one long row. */
 const SPAN = 4096;
@@ -49,15 +50,18 @@ const SPAN = 4096;
 /** Values of a chunk of logits, as `wasm/assembly/loss.ts` has it. */
 const CHUNK = 2048;
 
-const matWords = (memory: WasmMemory, x: Mat): Word[] => [
-  memory.origin(x),
-  x.stride * 4,
-];
+/** Words origin and stride of a matrix, zeros for none. */
+export function matWords(memory: WasmMemory, x: Mat | undefined): Word[] {
+  return x ? [memory.origin(x), x.stride * 4] : [0, 0];
+}
 
-const isEmpty = (x: Mat) => x.rows === 0 || x.cols === 0;
+/** Whether a matrix has no values. */
+export function isEmpty(x: Mat): boolean {
+  return x.rows === 0 || x.cols === 0;
+}
 
 /** Words units, columns, span of an elementwise job; see `wasm/assembly/rows.ts`. */
-function pieceWords(mats: readonly (Mat | undefined)[]): number[] {
+export function pieceWords(mats: readonly (Mat | undefined)[]): number[] {
   const { rows, cols } = mats[0]!;
   const dense = mats.every((x) => !x || x.stride === cols || rows === 1);
   return dense
@@ -66,7 +70,7 @@ function pieceWords(mats: readonly (Mat | undefined)[]): number[] {
 }
 
 /** Checks `count` row numbers below `limit`; negative ones too unless they are allowed. */
-function wantIds(
+export function wantIds(
   memory: WasmMemory,
   what: string,
   ids: { at: DeviceBuffer; count: number; limit: number; negative?: boolean },
@@ -374,5 +378,6 @@ export function networkOperations(memory: WasmMemory): NetworkOperations {
     dropout: (args) => dropout(memory, args),
     clipScale: (args) => clipScale(memory, args),
     adamw: (args) => adamw(memory, args),
+    ...encoderOperations(memory),
   };
 }

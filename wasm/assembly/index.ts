@@ -25,6 +25,12 @@ export {
   sumValues,
 } from "./attention_one";
 export { choleskyDiagonal, choleskyRows, solveRight } from "./triangular";
+export {
+  activate,
+  activateBackward,
+  activateRow,
+  activateSlope,
+} from "./activate";
 export { crossEntropy } from "./loss";
 export { dequantize } from "./dequantize";
 export { dotRows } from "./vector";
@@ -44,6 +50,20 @@ export {
 export { micro8 } from "./int8_micro";
 export { fourBytes, fourNibbles, int8Gemv } from "./int8_rows";
 export { jacobi, svdStore } from "./svd";
+export {
+  layerNorm,
+  layerNormBackward,
+  layerNormRow,
+  layerNormWeight,
+  normRow,
+  rowSum,
+} from "./layer_norm";
+export {
+  maskedSoftmax,
+  maskedSoftmaxBackward,
+  relativeScores,
+  relativeScoresBackward,
+} from "./scores";
 export {
   dotWeighted,
   normGradient,
