@@ -95,6 +95,36 @@ export function swiglu(tape: Tape, gate: Tensor, up: Tensor): Tensor {
   return out;
 }
 
+/** `out[m, n] = x + y`. Backward: the gradient goes to both. */
+export function add(tape: Tape, x: Tensor, y: Tensor): Tensor {
+  const { ops } = tape.device;
+  const out = tape.output(x.value.rows, x.value.cols, [x, y]);
+  ops.combine({ x: x.value, y: y.value, out: out.value });
+  tape.record(out, (dy) => {
+    // Only one of the two may have the matrix itself: what is added to it later must not reach the other.
+    tape.accumulate(
+      y,
+      (into, plus) => ops.combine({ x: dy, y: plus, out: into }),
+    );
+    tape.give(x, dy);
+  });
+  return out;
+}
+
+/** `x` with a share `rate` of its values dropped, in training; `x` itself else. Backward: drops the same of the gradient. */
+export function dropout(tape: Tape, x: Tensor, rate: number): Tensor {
+  if (!(rate > 0) || !tape.training) return x;
+  const { ops } = tape.device;
+  const seed = tape.seed();
+  const out = tape.output(x.value.rows, x.value.cols, [x]);
+  ops.dropout({ x: x.value, out: out.value, rate, seed });
+  tape.record(out, (dy) => {
+    ops.dropout({ x: dy, out: dy, rate, seed });
+    tape.give(x, dy);
+  });
+  return out;
+}
+
 /** Hands over a gradient that was made for it, or frees it where it was added to another. */
 export function give(tape: Tape, t: Tensor, gradient: Mat): void {
   tape.give(t, gradient);

@@ -1,5 +1,5 @@
 /**
- * The head and the loss of a language model, in one operation.
+ * Losses: of a language model together with its head, of classes, of numbers.
  *
  * @module
  */
@@ -80,6 +80,65 @@ export function headLoss(
   }
   tape.free(logits.buffer, part);
   if (gradient) tape.give(hidden, gradient);
+}
+
+/**
+ * Cross-entropy of each row of `logits[m, n]` against `labels: i32 [m]` (negative: left out), into `losses: f32 [m]`.
+ *
+ * The loss of the step is `weight` times their sum; its gradient is handed to `logits`.
+ */
+export function crossEntropy(
+  tape: Tape,
+  logits: Tensor,
+  { labels, losses, weight }: {
+    labels: Int32Array;
+    losses: DeviceBuffer;
+    weight: number;
+  },
+): void {
+  const { ops } = tape.device;
+  const { rows, cols } = logits.value;
+  const gradient = tape.matrix(rows, cols);
+  const answers = tape.upload(labels);
+  ops.combine({ x: logits.value, out: gradient });
+  ops.crossEntropy({
+    logits: gradient,
+    labels: answers,
+    losses,
+    gradient: logits.needsGradient ? weight : undefined,
+  });
+  if (logits.needsGradient) tape.give(logits, gradient);
+  else tape.free(gradient.buffer);
+  tape.free(answers);
+}
+
+/**
+ * `losses[i] = (values[i] - targets[i])²` of a column `values[m, 1]`.
+ *
+ * The loss of the step is `weight` times their sum; its gradient is handed to `values`.
+ */
+export function squaredError(
+  tape: Tape,
+  values: Tensor,
+  { targets, losses, weight }: {
+    targets: Float32Array;
+    losses: DeviceBuffer;
+    weight: number;
+  },
+): void {
+  const { ops } = tape.device;
+  const { rows } = values.value;
+  const wanted = mat(tape.upload(targets), rows, 1);
+  const off = tape.matrix(rows, 1);
+  ops.combine({ x: values.value, y: wanted, out: off, beta: -1 });
+  ops.rowSquares({ x: off, out: losses });
+  tape.free(wanted.buffer);
+  if (!values.needsGradient) {
+    tape.free(off.buffer);
+    return;
+  }
+  ops.combine({ x: off, out: off, alpha: 2 * weight });
+  tape.give(values, off);
 }
 
 /** Rows `[from, from + count)` of a matrix. */

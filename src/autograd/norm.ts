@@ -4,12 +4,12 @@
  * @module
  */
 
-import type { DeviceBuffer } from "../device/device.ts";
+import type { DeviceBuffer, Mat } from "../device/device.ts";
 import { mat } from "../device/device.ts";
 import type { Parameter } from "./parameter.ts";
 import { accumulateParameter, type Tape, type Tensor } from "./tape.ts";
 
-/** Weight of a norm, `f32 [n]`. */
+/** Weight or bias of a norm, `f32 [n]`. */
 export interface NormWeight {
   readonly value: DeviceBuffer;
   readonly parameter?: Parameter;
@@ -66,5 +66,68 @@ export function rmsNorm(
       );
     }
   }, { saved: [inverse] });
+  return out;
+}
+
+/**
+ * `out[m, n] = (x - mean(x)) / sqrt(variance(x) + epsilon) * weight + bias`. Backward: see `layerNormBackward` of the
+ * device contract.
+ */
+export function layerNorm(
+  tape: Tape,
+  x: Tensor,
+  { weight, bias, epsilon }: {
+    weight: NormWeight;
+    bias: NormWeight;
+    epsilon: number;
+  },
+): Tensor {
+  const { device } = tape;
+  const { ops } = device;
+  const { rows, cols } = x.value;
+  const trains = [weight, bias].some(({ parameter }) => parameter);
+  const out = tape.output(rows, cols, [x], trains);
+  const mean = tape.alloc(rows * 4);
+  const inverse = tape.alloc(rows * 4);
+  const args = { x: x.value, weight: weight.value, mean, inverse };
+  ops.layerNorm({ ...args, bias: bias.value, epsilon, out: out.value });
+  tape.record(out, (dy) => {
+    using dweight = zeros(tape, weight);
+    using dbias = zeros(tape, bias);
+    const run = (dx: Mat, add?: Mat) =>
+      ops.layerNormBackward({ ...args, dy, dx, add, dweight, dbias });
+    if (x.needsGradient) tape.accumulate(x, run);
+    else {
+      const unused = tape.matrix(rows, cols);
+      run(unused);
+      tape.free(unused.buffer);
+    }
+    for (
+      const [sums, { parameter }] of [[dweight, weight], [dbias, bias]] as const
+    ) {
+      if (!sums || !parameter) continue;
+      accumulateParameter(
+        parameter,
+        (into, add) =>
+          ops.combine({ x: mat(sums, 1, cols), y: add, out: into }),
+      );
+    }
+  }, { saved: [mean, inverse] });
+  return out;
+}
+
+/** Zeros in the shape of a vector, where it is trained. */
+function zeros(
+  { device }: Tape,
+  { value, parameter }: NormWeight,
+): DeviceBuffer | undefined {
+  if (!parameter) return undefined;
+  const { cols } = parameter.value;
+  const out = device.alloc(cols * 4);
+  device.ops.combine({
+    x: mat(value, 1, cols),
+    out: mat(out, 1, cols),
+    alpha: 0,
+  });
   return out;
 }
