@@ -12,11 +12,14 @@ export function rowThreads(cols: number): number {
   return cols > 512 ? 256 : 64;
 }
 
-function sumText(threads: number): string {
+/** `total(value, thread)`: the sum of every thread's value, in all of them. */
+export function sumText(threads: number): string {
   return `
 var<workgroup> sums: array<f32, ${threads}>;
 
 fn total(value: f32, thread: u32) -> f32 {
+  // Somebody may still read the last total.
+  workgroupBarrier();
   sums[thread] = value;
   workgroupBarrier();
   for (var width = ${threads >> 1}u; width > 0u; width >>= 1u) {
@@ -28,7 +31,9 @@ fn total(value: f32, thread: u32) -> f32 {
 `;
 }
 
-const MAIN = (threads: number) => `
+/** The head of an entry point with a workgroup a row: its row `i`, and whether it is `inside` the matrix. */
+export function rowMain(threads: number): string {
+  return `
 @compute @workgroup_size(${threads})
 fn main(
   @builtin(workgroup_id) group: vec3u,
@@ -39,6 +44,7 @@ fn main(
   // A workgroup too many does the last row again, and stores nothing.
   let inside = row < p.rows;
   let i = min(row, p.rows - 1u);`;
+}
 
 /**
  * `out = x * inverse * weight`, `inverse = 1 / sqrt(mean x² + epsilon)`.
@@ -59,7 +65,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 @group(0) @binding(4) var<storage, read_write> inverse: array<f32>;
 ${sumText(threads)}
-${MAIN(threads)}
+${rowMain(threads)}
   let at = p.x + i * p.xStride;
   var squares = 0.0;
   for (var j = thread; j < p.cols; j += ${threads}u) {
@@ -107,7 +113,7 @@ struct Params {
 ${other ? "@group(0) @binding(5) var<storage, read> add: array<f32>;" : ""}
 @group(0) @binding(${other ? 6 : 5}) var<storage, read_write> dx: array<f32>;
 ${sumText(threads)}
-${MAIN(threads)}
+${rowMain(threads)}
   let dyAt = p.dy + i * p.dyStride;
   let at = p.x + i * p.xStride;
   let out = p.dx + i * p.dxStride;

@@ -131,8 +131,11 @@ fn main(
 /** Threads of a workgroup of {@linkcode columnSumsKernel}. */
 const SUM_THREADS = 256;
 
-/** What is summed: the values, their squares, or the terms of a norm's weight, `dy * x * inverse` with `x` for dy. */
-export type ColumnTerm = "values" | "squares" | "weight";
+/**
+ * What is summed: the values, their squares, or the terms of a norm's weight, `dy * x * inverse` with `x` for dy, for a
+ * layer norm `dy * (x - mean) * inverse`.
+ */
+export type ColumnTerm = "values" | "squares" | "weight" | "centred";
 
 /** Columns that a workgroup sums, for so many in all: neighbours are read together, and a single one by all threads. */
 export function sumWidth(cols: number): number {
@@ -144,24 +147,27 @@ export function sumWidth(cols: number): number {
  * then a tree adds the threads'.
  *
  * Groups: columns by {@linkcode sumWidth}. Parameters: rows, cols, first and stride of x, first of out, add, and for a
- * weight first and stride of the other matrix, first of inverse. Reads x and for a weight the other and inverse; writes
- * out.
+ * weight first and stride of the other matrix, first of inverse and of the mean. Reads x and for a weight the other,
+ * inverse and, where it is centred, the mean; writes out.
  */
 export function columnSumsKernel(term: ColumnTerm, width: number): Kernel {
   const lanes = SUM_THREADS / width;
-  const weight = term === "weight";
+  const centred = term === "centred";
+  const weight = term === "weight" || centred;
   const value = {
     values: "value",
     squares: "value * value",
     weight:
       "value * other[p.other + row * p.otherStride + col] * inverse[p.inverse + row]",
+    centred:
+      "value * (other[p.other + row * p.otherStride + col] - mean[p.mean + row]) * inverse[p.inverse + row]",
   }[term];
   return {
     name: `columnSums, ${term} by ${width}`,
     code: `
 struct Params {
   rows: u32, cols: u32, first: u32, stride: u32, out: u32, add: u32,
-  other: u32, otherStride: u32, inverse: u32,
+  other: u32, otherStride: u32, inverse: u32, mean: u32,
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
@@ -171,7 +177,10 @@ ${
 @group(0) @binding(3) var<storage, read> inverse: array<f32>;`
         : ""
     }
-@group(0) @binding(${weight ? 4 : 2}) var<storage, read_write> y: array<f32>;
+${centred ? "@group(0) @binding(4) var<storage, read> mean: array<f32>;" : ""}
+@group(0) @binding(${
+      centred ? 5 : weight ? 4 : 2
+    }) var<storage, read_write> y: array<f32>;
 var<workgroup> sums: array<f32, ${SUM_THREADS}>;
 
 @compute @workgroup_size(${SUM_THREADS})

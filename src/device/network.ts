@@ -150,8 +150,8 @@ export interface NetworkOperations {
 
   /**
    * `out[i, :] = (x[i, :] - mean[i]) * inverse[i] * weight + bias`, `inverse[i] = 1 / sqrt(variance + epsilon)` with the
-   * variance over all `n`; `weight, bias: f32 [n]`; `mean, inverse: f32 [m]` are outputs for the backward. `out` may be
-   * `x` where no backward follows. (Ba et al., 1607.06450.)
+   * variance over all `n`; `weight, bias: f32 [n]`; `mean, inverse: f32 [m]` are outputs for the backward.
+   * (Ba et al., 1607.06450.)
    */
   layerNorm(
     args: {

@@ -56,6 +56,7 @@ import type { DeviceBuffer, Mat } from "./device.ts";
 import { dropoutFactor, dropoutThreshold } from "./dropout.ts";
 import type { NetworkOperations } from "./network.ts";
 import { attention, attentionBackward } from "./webgpu_attention.ts";
+import { encoderOperations } from "./webgpu_encoder.ts";
 import {
   bindMat,
   part,
@@ -72,7 +73,7 @@ type Args<K extends keyof NetworkOperations> = Parameters<
 >[0];
 
 /** Elements `[at, at + count)` of a vector as a binding, and where in it they begin, in elements. */
-function bindVector(
+export function bindVector(
   memory: WebGpuMemory,
   x: DeviceBuffer,
   { at, count }: { at: number; count: number },
@@ -106,14 +107,15 @@ function addRow(memory: WebGpuMemory, args: Args<"addRow">): void {
 }
 
 /** Adds down the columns; the first part of the rows overwrites `out`, unless it grows. */
-function sumColumns(
+export function sumColumns(
   memory: WebGpuMemory,
-  { term, x, other, inverse, out, grow }: {
+  { term, x, other, inverse, mean, out, grow }: {
     term: ColumnTerm;
     x: Mat;
-    /** The matrix and the factors of the rows of a norm's weight. */
+    /** The matrix, and the factors and means of its rows, of a norm's weight. */
     other?: Mat;
     inverse?: DeviceBuffer;
+    mean?: DeviceBuffer;
     out: DeviceBuffer;
     grow: boolean;
   },
@@ -131,14 +133,18 @@ function sumColumns(
     const by = other && bindMat(memory, part(other, tile));
     const factors = inverse &&
       bindVector(memory, inverse, { at: tile.row, count: tile.rows });
+    const means = mean &&
+      bindVector(memory, mean, { at: tile.row, count: tile.rows });
+    const vectors = [factors, means].filter((v) => v !== undefined);
     return () =>
       memory.context.run(kernel, {
         params: [
           ...[tile.rows, tile.cols, on.first, on.stride, at.first],
           grow || tile.row > 0 ? 1 : 0,
-          ...(by && factors ? [by.first, by.stride, factors.first] : []),
+          ...(by ? [by.first, by.stride] : []),
+          ...vectors.map(({ first }) => first),
         ],
-        reads: [on.span, ...(by && factors ? [by.span, factors.span] : [])],
+        reads: [on, ...(by ? [by] : []), ...vectors].map(({ span }) => span),
         writes: [at.span],
         groups: grid(Math.ceil(tile.cols / width)),
         shape: `${rows}x${cols}`,
@@ -501,5 +507,6 @@ export function networkOperations(memory: WebGpuMemory): NetworkOperations {
     dropout: (args) => dropout(memory, args),
     clipScale: (args) => clipScale(memory, args),
     adamw: (args) => adamw(memory, args),
+    ...encoderOperations(memory),
   };
 }
