@@ -11,6 +11,7 @@ import { dropoutHash } from "../../src/device/dropout.ts";
 import { matrix } from "../../src/tensor/matrix.ts";
 import { Random } from "../../src/tensor/random.ts";
 import { attentionTable } from "./attention_cases.ts";
+import { encoderTable } from "./encoder_cases.ts";
 import { groupTable } from "./group_cases.ts";
 import { lossTable } from "./loss_cases.ts";
 import { normTable } from "./norm_cases.ts";
@@ -340,6 +341,7 @@ export function networkTable(): Case[] {
     ...dropoutCases(),
     ...groupTable(),
     ...normTable(),
+    ...encoderTable(),
     ...lossTable(),
     ...attentionTable(),
   ];

@@ -43,6 +43,30 @@ const WRONG: {
     inverse: row(w, 2),
     dx: w.room(3, 3),
   }),
+  layerNorm: (w) => ({
+    ...{ ...normed(w), bias: row(w, 2), out: w.room(2, 3) },
+    ...{ mean: row(w, 2), inverse: row(w, 2) },
+  }),
+  layerNormBackward: (w) => ({
+    ...{ ...normed(w), dy: w.room(2, 3), mean: row(w, 2), inverse: row(w, 1) },
+    dx: w.room(2, 3),
+  }),
+  activate: (w) => ({ x: w.room(2, 3), out: w.room(3, 2), kind: "gelu" }),
+  activateBackward: (w) => ({
+    ...{ x: w.room(2, 3), dy: w.room(2, 3), dx: w.room(2, 4), kind: "relu" },
+  }),
+  relativeScores: (w) => ({
+    ...{ scores: w.room(4, 2), c2p: w.room(4, 3), p2c: w.room(4, 2) },
+    shape: { time: 2, index: row(w, 3), alpha: 1 },
+  }),
+  relativeScoresBackward: (w) => ({
+    ...{ dscores: w.room(4, 2), dc2p: w.room(4, 3) },
+    shape: { time: 2, index: row(w, 2), alpha: 1 },
+  }),
+  maskedSoftmax: (w) => ({ x: w.room(4, 2), out: w.room(4, 2), rows: 3 }),
+  maskedSoftmaxBackward: (w) => ({
+    ...{ dy: w.room(2, 3), y: w.room(2, 3), dx: w.room(2, 2) },
+  }),
   rope: (w) => ({
     x: w.room(2, 6),
     out: w.room(2, 6),
