@@ -13,57 +13,14 @@ import {
   plainAttentionBackward,
 } from "../helpers/attention.ts";
 import { assertAllClose } from "../helpers/assert.ts";
-import { numericGradient } from "../helpers/gradients.ts";
+import {
+  assertSlopes,
+  inner,
+  type Inputs,
+  numericGradient,
+  type Values,
+} from "../helpers/gradients.ts";
 import { forSeeds, integer, normalMatrix, pick } from "../helpers/inputs.ts";
-
-type Values = ArrayLike<number>;
-type Inputs = Record<string, Matrix>;
-
-function inner(a: Values, b: Values): number {
-  let sum = 0;
-  for (let i = 0; i < a.length; i++) sum += a[i] * b[i];
-  return sum;
-}
-
-/**
- * Holds `gradients` against differences of `loss` along random directions, an input at a time.
- *
- * Outputs are rounded to f32, so the step is large, 0.02, and its error of second order extrapolated away; what remains
- * is near 1e-5 of the gradient's length.
- */
-async function assertGradients(
-  random: Random,
-  { inputs, gradients, loss }: {
-    inputs: Inputs;
-    gradients: Record<string, Values>;
-    loss: (inputs: Inputs) => Promise<number>;
-  },
-): Promise<void> {
-  for (const [name, gradient] of Object.entries(gradients)) {
-    const x = inputs[name];
-    for (let repeat = 0; repeat < 3; repeat++) {
-      const v = random.normals(x.data.length);
-      const at = (step: number) =>
-        loss({
-          ...inputs,
-          [name]: matrix(
-            x.rows,
-            x.cols,
-            x.data.map((value, i) => value + step * v[i]),
-          ),
-        });
-      const slope = async (step: number) =>
-        (await at(step) - await at(-step)) / (2 * step);
-      const found = (4 * await slope(0.02) - await slope(0.04)) / 3;
-      const wanted = inner(gradient, v);
-      const limit = 1e-3 * Math.sqrt(inner(gradient, gradient)) + 1e-4;
-      assert.ok(
-        Math.abs(found - wanted) <= limit,
-        `along ${name}: ${found} by differences, ${wanted} by the gradient, tolerance ${limit}`,
-      );
-    }
-  }
-}
 
 /** Puts `inputs` on the device, runs, and reads what `run` returns. */
 async function compute(
@@ -130,7 +87,7 @@ Deno.test("rmsNorm: the backward is the slope of the forward", async () => {
         return { dx: into, dweight: grown };
       },
     );
-    await assertGradients(random, {
+    await assertSlopes(random, {
       inputs,
       gradients: { x: dx, weight: dweight },
       loss: async (given) => inner((await forward(given)).out, dy.data),
@@ -161,7 +118,7 @@ Deno.test("swiglu: the backward is the slope of the forward", async () => {
         return { gate: into.dgate, up: into.dup };
       },
     );
-    await assertGradients(random, {
+    await assertSlopes(random, {
       inputs,
       gradients: { gate, up },
       loss: async (given) => {
@@ -197,7 +154,7 @@ Deno.test("crossEntropy: its gradient is the slope of its losses", async () => {
         });
         return { losses, logits: on.given };
       });
-    await assertGradients(random, {
+    await assertSlopes(random, {
       inputs: { logits },
       gradients: { logits: (await run(logits, factor)).logits },
       loss: async (given) =>
@@ -298,7 +255,7 @@ Deno.test("attention: the backward is the slope of the forward", async () => {
         return { q: into.dq, k: into.dk, v: into.dv };
       },
     );
-    await assertGradients(random, {
+    await assertSlopes(random, {
       inputs,
       gradients,
       loss: async (given) => inner((await forward(given)).out, dy.data),
@@ -464,7 +421,7 @@ Deno.test("pooled factors of a linear layer: the backward is the slope of the fo
       };
     };
     const { gradients } = await run(inputs);
-    await assertGradients(random, {
+    await assertSlopes(random, {
       inputs,
       gradients,
       loss: async (given) => (await run(given)).loss,
