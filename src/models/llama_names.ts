@@ -5,9 +5,9 @@
  */
 
 import type { Checkpoint } from "../io/checkpoint.ts";
-import { Problems, quoted } from "../io/errors.ts";
 import type { LlamaConfig } from "./llama_config.ts";
 import type { WantedTensor } from "./model.ts";
+import { checkTensors } from "./tensor_check.ts";
 
 /** Prefix of a layer's tensors. */
 export function layerPrefix(index: number): string {
@@ -86,27 +86,5 @@ export function checkLlamaTensors(
   checkpoint: Checkpoint,
   config: LlamaConfig,
 ): void {
-  const problems = new Problems(`run the model ${quoted(checkpoint.name)}`);
-  const wanted = llamaTensors(config);
-  for (const { name, shape } of wanted) {
-    const info = checkpoint.tensors.get(name);
-    if (!info) problems.add(`tensor ${quoted(name)} is missing`);
-    else if (
-      info.shape.length !== shape.length ||
-      info.shape.some((n, i) => n !== shape[i])
-    ) {
-      problems.add(
-        `tensor ${quoted(name)} is [${info.shape.join(", ")}], wanted [${
-          shape.join(", ")
-        }]`,
-      );
-    }
-  }
-  const known = new Set(wanted.map(({ name }) => name));
-  for (const name of checkpoint.tensors.keys()) {
-    if (!known.has(name) && !IGNORED.test(name)) {
-      problems.add(`tensor ${quoted(name)} has no place in the model`);
-    }
-  }
-  problems.throwIfAny();
+  checkTensors(checkpoint, llamaTensors(config), IGNORED);
 }

@@ -14,11 +14,17 @@ import { type Parameter, ParameterSet } from "../autograd/parameter.ts";
 import type { Device, DeviceBuffer, Mat } from "../device/device.ts";
 import { mat } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
-import { ownQuantized } from "../nn/linear.ts";
+import { Linear, ownQuantized } from "../nn/linear.ts";
 import type { WantedTensor } from "./model.ts";
 
 /** Values that are read at a time: the host never holds a whole embedding. */
 const CHUNK = 2 ** 21;
+
+/** What a layer norm multiplies with and adds. */
+export interface LayerNormWeights {
+  readonly weight: NormWeight;
+  readonly bias: NormWeight;
+}
 
 /** Room to train these tensors; their values come when a model is loaded with it. */
 export function trainedTensors(
@@ -29,11 +35,18 @@ export function trainedTensors(
     device,
     tensors.map(({ name, shape }) => ({
       name,
-      rows: shape.length === 2 ? shape[0] : 1,
-      cols: shape[shape.length - 1],
-      decay: shape.length === 2,
+      ...matrixShape(shape),
+      decay: shape.length > 1,
     })),
   );
+}
+
+/** A tensor as a matrix: what comes after the first dimension is one row, a vector a single one. */
+function matrixShape(
+  shape: readonly number[],
+): { rows: number; cols: number } {
+  const [first, ...rest] = shape.length > 1 ? shape : [1, ...shape];
+  return { rows: first, cols: rest.reduce((a, b) => a * b, 1) };
 }
 
 /** Puts tensors on a device and frees them together. */
@@ -69,11 +82,11 @@ export class Weights implements Disposable {
     return denseWeight(value, parameter);
   }
 
-  /** A matrix in f32. */
+  /** A matrix in f32; a tensor of more dimensions with all but the first as its rows. */
   async matrix(
     name: string,
   ): Promise<{ value: Mat; parameter?: Parameter }> {
-    const [rows, cols] = this.#shape(name);
+    const { rows, cols } = matrixShape(this.#shape(name));
     const parameter = this.#trained?.parameters.get(name);
     const value = parameter?.value ??
       mat(this.#alloc(rows * cols * 4), rows, cols);
@@ -87,6 +100,23 @@ export class Weights implements Disposable {
       this.device.write(value.buffer, part, (value.offset + from * cols) * 4);
     }
     return { value, parameter };
+  }
+
+  /** A linear layer by its module's path, with its bias where it has one. */
+  async layer(module: string, bias: boolean): Promise<Linear> {
+    return new Linear(
+      module,
+      await this.linear(`${module}.weight`),
+      bias ? await this.vector(`${module}.bias`) : undefined,
+    );
+  }
+
+  /** Weight and bias of a layer norm. */
+  async norm(module: string): Promise<LayerNormWeights> {
+    return {
+      weight: await this.vector(`${module}.weight`),
+      bias: await this.vector(`${module}.bias`),
+    };
   }
 
   /** A vector: a bias or the weight of a norm. */

@@ -1,0 +1,100 @@
+/**
+ * Reads the values of a `config.json` with errors that name the model, the key and what was found.
+ *
+ * @module
+ */
+
+import type { Activation } from "../device/network.ts";
+
+/** A parsed `config.json`. */
+export type ConfigJson = Readonly<Record<string, unknown>>;
+
+/** Activations by the names that configs have for them. */
+const ACTIVATION_NAMES: Readonly<Record<string, Activation>> = {
+  gelu: "gelu",
+  "gelu_new": "gelu_tanh",
+  "gelu_pytorch_tanh": "gelu_tanh",
+  relu: "relu",
+  tanh: "tanh",
+};
+
+/** A config under the name of its model. */
+export class ConfigReader {
+  readonly #config: ConfigJson;
+  readonly #where: string;
+
+  /** @param where What errors call the model. */
+  constructor(config: ConfigJson, where: string) {
+    this.#config = config;
+    this.#where = where;
+  }
+
+  /** The value of a key; undefined where there is none or null. */
+  get(key: string): unknown {
+    return this.#config[key] ?? undefined;
+  }
+
+  /** Refuses what the model asks for. @throws {TypeError} Always. */
+  refuse(what: string): never {
+    throw new TypeError(`Cannot run the model ${this.#where}: ${what}`);
+  }
+
+  /** The model type. @throws {TypeError} If it is none of `types`. */
+  type<T extends string>(types: readonly T[]): T {
+    const type = this.get("model_type");
+    if (types.includes(type as T)) return type as T;
+    return this.refuse(
+      `wanted a model_type of ${types.join(", ")}, got ${shown(type)}`,
+    );
+  }
+
+  /** A number from `least` on. @throws {SyntaxError} If it is missing, no number or less. */
+  number(key: string, fallback?: number, least: number = 0): number {
+    const value = this.get(key) ?? fallback;
+    if (typeof value === "number" && value >= least) return value;
+    return this.#wrong(key, `a number >= ${least}`);
+  }
+
+  /** A whole number from `least` (1) on. @throws {SyntaxError} If it is missing, no whole number or less. */
+  whole(key: string, fallback?: number, least: number = 1): number {
+    const value = this.get(key) ?? fallback;
+    if (Number.isInteger(value) && (value as number) >= least) {
+      return value as number;
+    }
+    return this.#wrong(key, `a whole number >= ${least}`);
+  }
+
+  /** Whether something is switched on. @throws {SyntaxError} If it is neither true nor false. */
+  flag(key: string, fallback: boolean): boolean {
+    const value = this.get(key) ?? fallback;
+    return typeof value === "boolean"
+      ? value
+      : this.#wrong(key, "true or false");
+  }
+
+  /** An activation. @throws {TypeError} If it is one that is not known here. */
+  activation(key: string, fallback: string): Activation {
+    const value = this.get(key) ?? fallback;
+    const found = typeof value === "string" &&
+        Object.hasOwn(ACTIVATION_NAMES, value)
+      ? ACTIVATION_NAMES[value]
+      : undefined;
+    return found ?? this.refuse(
+      `${key} ${shown(value)} is not one of ${
+        Object.keys(ACTIVATION_NAMES).join(", ")
+      }`,
+    );
+  }
+
+  #wrong(key: string, wanted: string): never {
+    throw new SyntaxError(
+      `Cannot run the model ${this.#where}: config.json wants ${wanted} for ${key}, got ${
+        shown(this.get(key))
+      }`,
+    );
+  }
+}
+
+function shown(value: unknown): string {
+  return JSON.stringify(value) ?? "none";
+}
