@@ -1,0 +1,287 @@
+/**
+ * `config.json` of DeBERTa's second and third versions, and the names of their tensors.
+ *
+ * @module
+ */
+
+import type { Activation } from "../device/network.ts";
+import type { Checkpoint } from "../io/checkpoint.ts";
+import { type ConfigJson, ConfigReader } from "./config_reader.ts";
+import { blockTensors, type EncoderBlockShape } from "./encoder_block.ts";
+import { type ClassifierShape, headTensors } from "./encoder_head.ts";
+import type { EncoderHead, WantedTensor } from "./model.ts";
+
+/** Model types that this architecture serves. */
+export const DEBERTA_TYPES = ["deberta-v2"] as const;
+
+/** How relative positions enter the attention. */
+export interface RelativePositions {
+  /** Positions to each side that are told apart; the table has twice as many rows. */
+  readonly span: number;
+  /** Buckets to each side, where far positions share them; 0 without. */
+  readonly buckets: number;
+  /** Farthest position that has a bucket of its own kind. */
+  readonly most: number;
+  /** Whether contents look at positions. */
+  readonly c2p: boolean;
+  /** Whether positions look at contents. */
+  readonly p2c: boolean;
+  /** Whether positions go through the projections of the contents. */
+  readonly shared: boolean;
+  /** Whether the table goes through a norm. */
+  readonly normed: boolean;
+}
+
+/** The convolution beside the first layer. */
+export interface ConvolutionShape {
+  readonly kernel: number;
+  readonly groups: number;
+  readonly activation: Activation;
+}
+
+/** Sizes and switches of a model. */
+export interface DebertaConfig {
+  readonly modelType: typeof DEBERTA_TYPES[number];
+  readonly vocabSize: number;
+  /** Features of the tables of tokens, positions and texts. */
+  readonly embeddingSize: number;
+  readonly hiddenSize: number;
+  readonly intermediateSize: number;
+  readonly layers: number;
+  readonly heads: number;
+  /** Texts that tokens can belong to; 0 where they are not told apart. */
+  readonly typeVocabSize: number;
+  /** Longest sequence. */
+  readonly maxLength: number;
+  /** Whether a table of absolute positions is added to the tokens. */
+  readonly absolute: boolean;
+  readonly normEpsilon: number;
+  readonly activation: Activation;
+  readonly relative?: RelativePositions;
+  /** Terms of the scores besides contents with contents that they are scaled for. */
+  readonly terms: number;
+  readonly convolution?: ConvolutionShape;
+  /** After the layer that the first token goes through before the classes. */
+  readonly poolerActivation: Activation;
+}
+
+/**
+ * Reads a config, with the defaults that transformers has.
+ *
+ * @param where What errors call the model.
+ * @throws {TypeError} If it is another architecture, or asks for something that is not supported.
+ * @throws {SyntaxError} If a value is missing or no number.
+ */
+export function readDebertaConfig(
+  config: ConfigJson,
+  where: string,
+): DebertaConfig {
+  const read = new ConfigReader(config, where);
+  const modelType = read.type(DEBERTA_TYPES);
+  const hiddenSize = read.whole("hidden_size", 1536);
+  const heads = read.whole("num_attention_heads", 24);
+  if (hiddenSize % heads !== 0) {
+    read.refuse(`hidden_size ${hiddenSize} is no multiple of ${heads} heads`);
+  }
+  const headSize = read.get("attention_head_size");
+  if (headSize !== undefined && headSize !== hiddenSize / heads) {
+    read.refuse(
+      `attention_head_size ${headSize} is not ${hiddenSize / heads}`,
+    );
+  }
+  const pooled = read.whole("pooler_hidden_size", hiddenSize);
+  if (pooled !== hiddenSize) {
+    read.refuse(`pooler_hidden_size ${pooled} is not ${hiddenSize}`);
+  }
+  const maxLength = read.whole("max_position_embeddings", 512);
+  const kinds = attentionKinds(read);
+  return {
+    ...{ modelType, hiddenSize, heads, maxLength },
+    vocabSize: read.whole("vocab_size", 128100),
+    embeddingSize: read.whole("embedding_size", hiddenSize),
+    intermediateSize: read.whole("intermediate_size", 6144),
+    layers: read.whole("num_hidden_layers", 24),
+    typeVocabSize: read.whole("type_vocab_size", 0, 0),
+    absolute: read.flag("position_biased_input", true),
+    normEpsilon: read.number("layer_norm_eps", 1e-7),
+    activation: read.activation("hidden_act", "gelu"),
+    poolerActivation: read.activation("pooler_hidden_act", "gelu"),
+    terms: kinds.length,
+    relative: readRelative(read, { kinds, maxLength }),
+    convolution: readConvolution(read, hiddenSize),
+  };
+}
+
+function attentionKinds(read: ConfigReader): string[] {
+  const given = read.get("pos_att_type") ?? [];
+  const kinds = typeof given === "string" ? given.split("|") : given;
+  if (
+    !Array.isArray(kinds) ||
+    kinds.some((kind) => kind !== "c2p" && kind !== "p2c")
+  ) {
+    read.refuse(
+      `pos_att_type ${JSON.stringify(given)} is not made of c2p and p2c`,
+    );
+  }
+  return [...new Set(kinds as string[])];
+}
+
+function readRelative(
+  read: ConfigReader,
+  { kinds, maxLength }: { kinds: readonly string[]; maxLength: number },
+): RelativePositions | undefined {
+  if (!read.flag("relative_attention", false)) return undefined;
+  const given = read.number("max_relative_positions", -1, -Infinity);
+  const most = given < 1 ? maxLength : given;
+  const buckets = Math.max(0, read.number("position_buckets", -1, -Infinity));
+  const norms = read.get("norm_rel_ebd") ?? "none";
+  return {
+    span: buckets > 0 ? buckets : most,
+    buckets,
+    most,
+    c2p: kinds.includes("c2p"),
+    p2c: kinds.includes("p2c"),
+    shared: read.flag("share_att_key", false),
+    normed: typeof norms === "string" &&
+      norms.toLowerCase().split("|").some((x) => x.trim() === "layer_norm"),
+  };
+}
+
+function readConvolution(
+  read: ConfigReader,
+  hiddenSize: number,
+): ConvolutionShape | undefined {
+  const kernel = read.whole("conv_kernel_size", 0, 0);
+  if (kernel === 0) return undefined;
+  const groups = read.whole("conv_groups", 1);
+  if (kernel % 2 === 0) read.refuse(`conv_kernel_size ${kernel} is even`);
+  if (hiddenSize % groups !== 0) {
+    read.refuse(`hidden_size ${hiddenSize} is no multiple of ${groups} groups`);
+  }
+  return { kernel, groups, activation: read.activation("conv_act", "tanh") };
+}
+
+/** What a checkpoint's names begin with: `deberta.`, or nothing where the model was stored without a head. */
+export function debertaPrefix(
+  { tensors }: Pick<Checkpoint, "tensors">,
+): string {
+  return tensors.has("deberta.embeddings.word_embeddings.weight")
+    ? "deberta."
+    : "";
+}
+
+/** The shape of a layer. */
+export function debertaBlock(config: DebertaConfig): EncoderBlockShape {
+  const { hiddenSize, intermediateSize, activation, normEpsilon, relative } =
+    config;
+  const own = relative && !relative.shared;
+  return {
+    ...{ hiddenSize, intermediateSize, activation, normEpsilon },
+    projections: ["query_proj", "key_proj", "value_proj"],
+    others: [
+      ...(own && relative.c2p ? ["pos_key_proj"] : []),
+      ...(own && relative.p2c ? ["pos_query_proj"] : []),
+    ],
+  };
+}
+
+/** How it tells classes. */
+export function debertaClassifier(
+  { poolerActivation }: Pick<DebertaConfig, "poolerActivation">,
+): ClassifierShape {
+  return {
+    dense: "pooler.dense",
+    activation: poolerActivation,
+    out: "classifier",
+  };
+}
+
+/** Every tensor of a model, by name. */
+export function debertaTensors(
+  config: DebertaConfig,
+  { prefix, head }: { prefix: string; head: EncoderHead },
+): WantedTensor[] {
+  const { hiddenSize: n, embeddingSize, layers, relative } = config;
+  const { convolution } = config;
+  const table = (name: string, rows: number): WantedTensor => ({
+    name: `${prefix}embeddings.${name}.weight`,
+    shape: [rows, embeddingSize],
+  });
+  const vectors = (module: string): WantedTensor[] =>
+    ["weight", "bias"].map((part) => ({
+      name: `${prefix}${module}.${part}`,
+      shape: [n],
+    }));
+  return [
+    table("word_embeddings", config.vocabSize),
+    ...(config.absolute
+      ? [table("position_embeddings", config.maxLength)]
+      : []),
+    ...(config.typeVocabSize > 0
+      ? [table("token_type_embeddings", config.typeVocabSize)]
+      : []),
+    ...(embeddingSize !== n
+      ? [{
+        name: `${prefix}embeddings.embed_proj.weight`,
+        shape: [n, embeddingSize],
+      }]
+      : []),
+    ...vectors("embeddings.LayerNorm"),
+    ...(relative
+      ? [{
+        name: `${prefix}encoder.rel_embeddings.weight`,
+        shape: [2 * relative.span, n],
+      }]
+      : []),
+    ...(relative?.normed ? vectors("encoder.LayerNorm") : []),
+    ...Array.from(
+      { length: layers },
+      (_, i) =>
+        blockTensors(`${prefix}encoder.layer.${i}`, debertaBlock(config)),
+    ).flat(),
+    ...(convolution
+      ? [
+        {
+          name: `${prefix}encoder.conv.conv.weight`,
+          shape: [n, n / convolution.groups, convolution.kernel],
+        },
+        { name: `${prefix}encoder.conv.conv.bias`, shape: [n] },
+        ...vectors("encoder.conv.LayerNorm"),
+      ]
+      : []),
+    ...headTensors(head, debertaClassifier(config), n),
+  ];
+}
+
+/** What files carry along: positions as numbers, the pooler where nothing asks it, heads of pre-training. */
+export const DEBERTA_IGNORED =
+  /(^|\.)position_ids$|(^|\.)pooler\.|^(cls|lm_predictions|mask_predictions|legacy_predictions)\./;
+
+/**
+ * Row of the table of relative positions for a distance `i - j`: itself, or near 0 itself and farther out by its logarithm,
+ * shifted so that it is never negative (He et al., 2006.03654, equation 3; buckets as in version 2).
+ */
+export function relativeRow(
+  distance: number,
+  { span, buckets, most }: RelativePositions,
+): number {
+  const bucket = buckets > 0 ? bucketOf(distance, { buckets, most }) : distance;
+  return Math.min(Math.max(bucket + span, 0), 2 * span - 1);
+}
+
+/** In f32, as PyTorch computes it: a logarithm near a whole number decides on a bucket. */
+function bucketOf(
+  distance: number,
+  { buckets, most }: Pick<RelativePositions, "buckets" | "most">,
+): number {
+  const middle = Math.floor(buckets / 2);
+  const far = Math.abs(distance);
+  if (far <= middle) return distance;
+  const { fround, log } = Math;
+  const share = fround(
+    fround(log(fround(far / middle))) /
+      fround(log(fround((most - 1) / middle))),
+  );
+  return Math.sign(distance) *
+    (Math.ceil(fround(share * (middle - 1))) + middle);
+}
