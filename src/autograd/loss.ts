@@ -26,8 +26,10 @@ export function lossRows(words: number): number {
 export function headLoss(
   tape: Tape,
   hidden: Tensor,
-  { head, labels, losses, weight, chunk = lossRows(head.rows) }: {
+  { head, bias, labels, losses, weight, chunk = lossRows(head.rows) }: {
     head: LinearWeight;
+    /** `[1, words]`, added to the logits. */
+    bias?: Mat;
     labels: Int32Array;
     losses: DeviceBuffer;
     weight: number;
@@ -50,6 +52,10 @@ export function headLoss(
     const y = mat(logits.buffer, count, head.rows);
     const answers = tape.upload(labels.subarray(from, from + count));
     head.forward(device, x, { y });
+    if (bias) {
+      // Every row begins where the first does.
+      ops.combine({ x: y, y: { ...bias, rows: count, stride: 0 }, out: y });
+    }
     ops.crossEntropy({
       logits: y,
       labels: answers,
@@ -110,6 +116,46 @@ export function crossEntropy(
   if (logits.needsGradient) tape.give(logits, gradient);
   else tape.free(gradient.buffer);
   tape.free(answers);
+}
+
+/**
+ * The mean of two cross-entropies of each sequence, over its positions: `scores[2, batch * time]` against the first and the
+ * last position of an answer, into `losses: f32 [batch]`.
+ *
+ * The loss of the step is `weight` times their sum; its gradient is handed to `scores`.
+ */
+export function spanLoss(
+  tape: Tape,
+  scores: Tensor,
+  { starts, ends, losses, weight }: {
+    starts: Int32Array;
+    ends: Int32Array;
+    losses: DeviceBuffer;
+    weight: number;
+  },
+): void {
+  const { ops } = tape.device;
+  const { rows, cols } = scores.value;
+  const batch = starts.length;
+  const gradient = tape.matrix(rows, cols);
+  ops.combine({ x: scores.value, out: gradient });
+  const parts = [starts, ends].map((labels, i) => {
+    const answers = tape.upload(labels);
+    const part = tape.alloc(batch * 4);
+    ops.crossEntropy({
+      logits: mat(gradient.buffer, batch, cols / batch, i * cols),
+      labels: answers,
+      losses: part,
+      gradient: scores.needsGradient ? weight / 2 : undefined,
+    });
+    tape.free(answers);
+    return mat(part, 1, batch);
+  });
+  const [x, y] = parts;
+  ops.combine({ x, y, out: mat(losses, 1, batch), alpha: 0.5, beta: 0.5 });
+  tape.free(x.buffer, y.buffer);
+  if (scores.needsGradient) tape.give(scores, gradient);
+  else tape.free(gradient.buffer);
 }
 
 /**

@@ -34,9 +34,10 @@ import { planSteps } from "./data/steps.ts";
 import { type OpenedExamples, openExamples } from "./examples.ts";
 import type { TrainOptions, TrainReport, TrainRun } from "./options.ts";
 import { schedule } from "./schedule.ts";
+import { labelled } from "./objective.ts";
 import { batchLoss } from "./step.ts";
 import { openSubject, type Subject } from "./subject.ts";
-import { labelled, type StepReport, Trainer } from "./trainer.ts";
+import { type StepReport, Trainer } from "./trainer.ts";
 
 export { TRAIN_DEFAULTS } from "./options.ts";
 export type { TrainOptions, TrainReport, TrainRun } from "./options.ts";

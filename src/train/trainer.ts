@@ -6,16 +6,16 @@
 
 import type { ParameterSet } from "../autograd/parameter.ts";
 import { type DeviceBuffer, mat, readF32 } from "../device/device.ts";
-import type { CausalModel } from "../models/model.ts";
-import type { Batch } from "./data/example.ts";
-import { lossCount } from "./data/example.ts";
+import type { Model } from "../models/model.ts";
+import type { AnyBatch } from "./data/example.ts";
 import { Optimizer, type OptimizerOptions } from "./optimizer.ts";
 import type { Schedule } from "./schedule.ts";
-import { accumulateGradients, type LabelledBatch } from "./step.ts";
+import { predicted, taskBatch } from "./objective.ts";
+import { accumulateGradients } from "./step.ts";
 
 /** What a {@linkcode Trainer} works with. */
 export interface TrainerOptions {
-  readonly model: CausalModel;
+  readonly model: Model;
   /** What is trained: an adapter's factors, or all weights of the model. */
   readonly parameters: ParameterSet;
   /** Largest learning rate. */
@@ -85,7 +85,7 @@ export class Trainer implements Disposable {
    *
    * @throws {RangeError} If {@linkcode full}, or no token of the batches is to be predicted.
    */
-  step(batches: readonly Batch[]): void {
+  step(batches: readonly AnyBatch[]): void {
     const { model, seed = 0, checkpointing, optimizer } = this.#options;
     if (this.full(batches.length)) {
       throw new RangeError(
@@ -108,7 +108,7 @@ export class Trainer implements Disposable {
       this.#options.schedule(step);
     const from = this.#batches;
     for (const [i, batch] of batches.entries()) {
-      accumulateGradients(model, labelled(batch), {
+      accumulateGradients(model, taskBatch(batch), {
         weight: 1 / count,
         seed: (Math.imul(seed + 1, 0x9e3779b1) + Math.imul(step, 0x85ebca77) +
           i) >>> 0,
@@ -126,7 +126,7 @@ export class Trainer implements Disposable {
     this.#pending.push({
       step: step + 1,
       learningRate,
-      tokens: batches.reduce((sum, { rows, cols }) => sum + rows * cols, 0),
+      tokens: batches.reduce((sum, batch) => sum + tokensIn(batch), 0),
       from,
       to: this.#batches,
       weight: 1 / count,
@@ -159,25 +159,9 @@ export class Trainer implements Disposable {
   }
 }
 
-/** Tokens of a batch that are predicted. */
-export function predicted({ rows, cols, labels }: Batch): number {
-  let count = 0;
-  for (let row = 0; row < rows; row++) {
-    count += lossCount(labels.subarray(row * cols, (row + 1) * cols));
-  }
-  return count;
-}
-
-/** A batch as the model takes it: padding is told only where there is some. */
-export function labelled(
-  { rows, cols, tokens, labels, lengths }: Batch,
-): LabelledBatch {
-  const padded = lengths.some((n) => n < cols);
-  return {
-    ids: tokens,
-    labels,
-    batch: rows,
-    time: cols,
-    bounds: padded ? Array.from(lengths, (n) => [0, n] as const) : undefined,
-  };
+/** Tokens of a batch, padding included. */
+function tokensIn(batch: AnyBatch): number {
+  if (batch.kind !== "pair") return batch.rows * batch.cols;
+  const { source, target } = batch;
+  return source.rows * source.cols + target.rows * target.cols;
 }

@@ -20,10 +20,8 @@ import {
   type AttachedAdapter,
 } from "../../src/nn/adapter.ts";
 import { Random } from "../../src/tensor/random.ts";
-import {
-  accumulateGradients,
-  type LabelledBatch,
-} from "../../src/train/step.ts";
+import type { LabelledBatch } from "../../src/train/objective.ts";
+import { accumulateGradients } from "../../src/train/step.ts";
 import { openModel, type SmallTensors } from "./model.ts";
 
 /** Scores of every token, `[batch * time, vocabulary]`. */

@@ -1,0 +1,264 @@
+import assert from "node:assert/strict";
+import type { ParameterSet } from "../../../src/autograd/parameter.ts";
+import { Tape } from "../../../src/autograd/tape.ts";
+import { type Device, readF32 } from "../../../src/device/device.ts";
+import { openDevice } from "../../../src/device/open.ts";
+import { openCheckpoint } from "../../../src/io/open.ts";
+import { Bert } from "../../../src/models/bert.ts";
+import { relativeRow } from "../../../src/models/deberta_config.ts";
+import type { EncoderModel } from "../../../src/models/model.ts";
+import { trainedTensors } from "../../../src/models/weights.ts";
+import { attachAdapter } from "../../../src/nn/adapter.ts";
+import { accumulateGradients, batchLoss } from "../../../src/train/step.ts";
+import { Trainer } from "../../../src/train/trainer.ts";
+import { assertAllClose } from "../../helpers/assert.ts";
+import { floats, golden } from "../../helpers/golden.ts";
+import { assertNear } from "../../helpers/llama.ts";
+import { exists, models } from "../../helpers/inputs.ts";
+import { networkTest } from "../../helpers/network.ts";
+import {
+  batchOf,
+  type GoldenBatch,
+  type GoldenEncoder,
+  loadEncoder,
+  seededFactors,
+} from "./data.ts";
+
+const { models: rows, buckets } = golden<{
+  models: GoldenEncoder[];
+  buckets: { buckets: number; positions: number; found: number[] }[];
+}>(import.meta, "encoders.json");
+
+/** Both sides compute in f32; scores are of size 1 to 10. */
+const LOGITS = { rtol: 2e-5, atol: 2e-5 };
+const GRADIENTS = 5e-5;
+const LOSS = 2e-5;
+
+/** One of each family, on a GPU that the CPU plays. */
+const FEW = new Set([
+  "bert: classes",
+  "roberta: spans",
+  "deberta: as version 3",
+]);
+
+async function answers(
+  model: EncoderModel,
+  batch: GoldenBatch,
+): Promise<Float32Array> {
+  const { device } = model;
+  const { ids, typeIds, lengths } = batch;
+  using tape = new Tape(device);
+  const { value } = model.answer(tape, {
+    ids: ids.flat(),
+    batch: ids.length,
+    time: ids[0].length,
+    typeIds: typeIds.flat(),
+    bounds: lengths.map((n) => [0, n] as const),
+  });
+  return await readF32(
+    device,
+    value.buffer,
+    value.offset,
+    value.rows * value.cols,
+  );
+}
+
+async function checkForward(device: Device, row: GoldenEncoder) {
+  using model = await loadEncoder(device, row);
+  for (const batch of [row.whole, row.padded]) {
+    const expected = floats(batch.logits);
+    const time = batch.ids[0].length;
+    // Where a span is asked for, padding has scores too, which mean nothing.
+    const counts = (e: number) =>
+      row.head !== "span" ||
+      e % time < batch.lengths[Math.floor(e / time) % batch.ids.length];
+    const found = await answers(model, batch);
+    assertAllClose(
+      found.map((v, e) => counts(e) ? v : expected[e]),
+      expected,
+      LOGITS,
+    );
+    if (row.head === "span" && batch === row.padded) continue;
+    const { sum, count } = await batchLoss(model, batchOf(batch));
+    assertAllClose([sum / count], [batch.loss], { rtol: LOSS });
+  }
+}
+
+/** Loss and gradients of one step. */
+async function stepOf(
+  model: EncoderModel,
+  parameters: ParameterSet,
+  { batch, checkpointing }: { batch: GoldenBatch; checkpointing?: boolean },
+) {
+  const { device } = model;
+  using losses = device.alloc(4);
+  const given = batchOf(batch);
+  accumulateGradients(model, given, {
+    weight: 1 / given.rows,
+    seed: 0,
+    checkpointing,
+    loss: { buffer: losses, at: 0 },
+  });
+  const gradients = new Map<string, Float32Array>();
+  for (const [name, parameter] of parameters.parameters) {
+    gradients.set(name, await parameters.readGradient(name));
+    parameter.fresh = true;
+  }
+  const [loss] = await readF32(device, losses);
+  return { loss: loss / given.rows, gradients };
+}
+
+function assertGradients(
+  found: ReadonlyMap<string, Float32Array>,
+  expected: Record<string, string>,
+): void {
+  assert.deepEqual([...found.keys()].sort(), Object.keys(expected).sort());
+  const all = Object.values(expected).flatMap((b64) => [...floats(b64)]);
+  const size = Math.sqrt(all.reduce((s, v) => s + v * v, 0) / all.length);
+  for (const [name, gradient] of found) {
+    const wanted = floats(expected[name]);
+    const own = Math.sqrt(
+      wanted.reduce((s, v) => s + v * v, 0) / wanted.length,
+    );
+    // Keys have a bias that no softmax sees: its gradient is nothing but rounding.
+    if (own < 1e-5 * size) {
+      assertAllClose(gradient, wanted, { atol: 1e-5 * size, what: name });
+    } else assertNear(gradient, wanted, { tolerance: GRADIENTS, what: name });
+  }
+}
+
+async function checkFull(device: Device, row: GoldenEncoder) {
+  using trained = trainedTensors(
+    device,
+    row.tensors.map(([name, shape]) => ({ name, shape })),
+  );
+  using model = await loadEncoder(device, row, trained);
+  for (const checkpointing of [false, true]) {
+    const step = { batch: row.whole, checkpointing };
+    const { loss, gradients } = await stepOf(model, trained, step);
+    assertAllClose([loss], [row.whole.loss], { rtol: LOSS });
+    assertGradients(gradients, row.gradients);
+  }
+}
+
+/** A model with the factors of its adapter, to be trained. */
+async function adapted(device: Device, row: GoldenEncoder) {
+  using stack = new DisposableStack();
+  const model = stack.use(await loadEncoder(device, row));
+  const { linears } = model;
+  const adapter = stack.use(
+    attachAdapter(device, linears, {
+      name: "trained",
+      factors: seededFactors(linears, row.lora),
+      train: true,
+    }),
+  );
+  for (const layer of linears.values()) layer.enable(["trained"]);
+  const owned = stack.move();
+  return {
+    model,
+    parameters: adapter.parameters!,
+    [Symbol.dispose]: () => owned.dispose(),
+  };
+}
+
+async function checkLora(device: Device, row: GoldenEncoder) {
+  // Where a span is asked for, transformers' loss looks at padding too.
+  if (row.head === "span") return;
+  using made = await adapted(device, row);
+  const found = await stepOf(made.model, made.parameters, {
+    batch: row.padded,
+  });
+  assertAllClose([found.loss], [row.lora.loss], { rtol: LOSS });
+  assertGradients(found.gradients, row.lora.gradients);
+}
+
+async function checkTraining(device: Device, row: GoldenEncoder) {
+  const { training } = row;
+  if (!training) return;
+  using made = await adapted(device, row);
+  using trainer = new Trainer({
+    model: made.model,
+    parameters: made.parameters,
+    learningRate: training.learningRate,
+    schedule: () => 1,
+    optimizer: { weightDecay: training.weightDecay, clip: training.clip },
+  });
+  const most = device.name === "webgpu" ? 2 : training.losses.length;
+  for (const batch of training.batches.slice(0, most)) {
+    trainer.step([batchOf(batch)]);
+  }
+  const reports = await trainer.read();
+  assertAllClose(
+    reports.map(({ loss }) => loss),
+    training.losses.slice(0, most),
+    { atol: 1e-4, what: "losses" },
+  );
+}
+
+for (
+  const [what, check] of [
+    ["transformers' scores and losses", checkForward],
+    ["PEFT's gradients of LoRA", checkLora],
+    ["PyTorch's gradients of all weights", checkFull],
+    ["steps of PyTorch's AdamW", checkTraining],
+  ] as const
+) {
+  networkTest(
+    (device) => `encoders: ${what} on ${device}`,
+    async (device, t) => {
+      for (const row of rows) {
+        if (device.name === "webgpu" && !FEW.has(row.name)) continue;
+        await t.step(row.name, () => check(device, row));
+      }
+    },
+  );
+}
+
+Deno.test("DeBERTa's relative positions are transformers'", () => {
+  for (const { buckets: size, positions, found } of buckets) {
+    const shape = {
+      ...{ span: size, buckets: size, most: positions },
+      ...{ c2p: true, p2c: true, shared: true, normed: true },
+    };
+    assert.deepEqual(
+      found.map((_, i) => relativeRow(i - positions + 1, shape)),
+      found.map((bucket) => Math.min(Math.max(bucket + size, 0), 2 * size - 1)),
+    );
+  }
+});
+
+const MINILM = `${models()}/all-minilm-l6-v2`;
+
+Deno.test({
+  name: "all-MiniLM-L6-v2: features of transformers",
+  ignore: !exists(`${MINILM}/model.safetensors`),
+  async fn() {
+    const { ids, features } = golden<{ ids: number[][]; features: string[] }>(
+      import.meta,
+      "minilm.json",
+    );
+    await using checkpoint = await openCheckpoint(MINILM);
+    using device = await openDevice("wasm");
+    using model = await Bert.load(device, checkpoint);
+    const time = Math.max(...ids.map((row) => row.length));
+    using tape = new Tape(device);
+    const { value } = model.encode(tape, {
+      ids: ids.flatMap((row) => [
+        ...row,
+        ...Array<number>(time - row.length).fill(0),
+      ]),
+      batch: ids.length,
+      time,
+      bounds: ids.map((row) => [0, row.length] as const),
+    });
+    const all = await readF32(device, value.buffer);
+    for (const [b, row] of ids.entries()) {
+      const found = row.flatMap((_, t) => {
+        const at = (b * time + t) * value.cols;
+        return [...all.subarray(at, at + 8)];
+      });
+      assertAllClose(found, floats(features[b]), { atol: 2e-5 });
+    }
+  },
+});
