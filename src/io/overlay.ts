@@ -1,0 +1,71 @@
+/**
+ * A checkpoint with something laid over it: other names, other values, more tensors.
+ *
+ * A fine-tuned model whose head or biases are in an adapter file is read, run and merged as one checkpoint that has them.
+ *
+ * @module
+ */
+
+import type { Checkpoint } from "./checkpoint.ts";
+import type { JsonObject } from "./json.ts";
+import { makeCheckpoint, plainReader, rowSize } from "./tensor_reader.ts";
+import type { TensorReader } from "./tensor_reader.ts";
+
+/** A tensor in ordinary memory. */
+export interface HeldTensor {
+  /** Sizes, outermost first. */
+  readonly shape: readonly number[];
+  /** Its values, row-major. */
+  readonly values: Float32Array<ArrayBuffer>;
+}
+
+/** What is laid over a checkpoint. */
+export interface Overlay {
+  /** What its tensors are called, by what the file calls them. */
+  readonly rename?: (name: string) => string;
+  /** Tensors that take the place of those of their names, the others after them; names are the new ones. */
+  readonly tensors?: ReadonlyMap<string, HeldTensor>;
+  /** Entries of the config that take the place of its own. */
+  readonly config?: JsonObject;
+}
+
+/** The checkpoint with `overlay` on it. Disposing of it disposes of the checkpoint. */
+export function overlaid(
+  checkpoint: Checkpoint,
+  { rename = (name) => name, tensors = new Map(), config }: Overlay,
+): Checkpoint {
+  const readers = new Map<string, TensorReader>();
+  for (const info of checkpoint.tensors.values()) {
+    const name = rename(info.name);
+    readers.set(name, {
+      info: { ...info, name },
+      readF32: (from, to) => checkpoint.readF32(info.name, from, to),
+      readRaw: (from, to) => checkpoint.readRaw(info.name, from, to),
+      readQuantized: () =>
+        checkpoint.readQuantized?.(info.name) ?? Promise.resolve(undefined),
+    });
+  }
+  for (const [name, held] of tensors) readers.set(name, heldReader(name, held));
+  return makeCheckpoint({
+    name: checkpoint.name,
+    format: checkpoint.format,
+    readers: readers.values(),
+    config: { ...checkpoint.config, ...config },
+    sideFiles: () => checkpoint.sideFiles(),
+    dispose: () => checkpoint[Symbol.asyncDispose](),
+  });
+}
+
+function heldReader(
+  name: string,
+  { shape, values }: HeldTensor,
+): TensorReader {
+  const width = rowSize(shape);
+  return plainReader(
+    { name, dtype: "f32", shape, bytes: values.byteLength },
+    (from, to) =>
+      Promise.resolve(
+        new Uint8Array(values.slice(from * width, to * width).buffer),
+      ),
+  );
+}
