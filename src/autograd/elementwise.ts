@@ -111,6 +111,20 @@ export function add(tape: Tape, x: Tensor, y: Tensor): Tensor {
   return out;
 }
 
+/** `out[m, n] = by * x`. Backward: `dx = by * dout`. */
+export function scale(tape: Tape, x: Tensor, by: number): Tensor {
+  const { ops } = tape.device;
+  const out = tape.output(x.value.rows, x.value.cols, [x]);
+  ops.combine({ x: x.value, out: out.value, alpha: by });
+  tape.record(out, (dy) => {
+    tape.accumulate(
+      x,
+      (dx, plus) => ops.combine({ x: dy, y: plus, out: dx, alpha: by }),
+    );
+  });
+  return out;
+}
+
 /** `x` with a share `rate` of its values dropped, in training; `x` itself else. Backward: drops the same of the gradient. */
 export function dropout(tape: Tape, x: Tensor, rate: number): Tensor {
   if (!(rate > 0) || !tape.training) return x;

@@ -7,7 +7,6 @@
 import { attention } from "../autograd/attention.ts";
 import { rope, type RopeTables, swiglu } from "../autograd/elementwise.ts";
 import { linear } from "../autograd/linear.ts";
-import { rowsOf } from "../autograd/loss.ts";
 import { type NormWeight, rmsNorm } from "../autograd/norm.ts";
 import type { Tape, Tensor } from "../autograd/tape.ts";
 import type { DeviceBuffer, Mat } from "../device/device.ts";
@@ -15,6 +14,7 @@ import type { AttentionShape } from "../device/network.ts";
 import { Linear } from "../nn/linear.ts";
 import type { LlamaConfig } from "./llama_config.ts";
 import { blockLinears, layerPrefix } from "./llama_names.ts";
+import { storeRows } from "./token_cache.ts";
 import type { Weights } from "./weights.ts";
 
 /** Keys and values of one layer that were computed before; `[batch * capacity, kvHeads * headDim]`. */
@@ -125,8 +125,10 @@ export class LlamaBlock {
     let k = rope(tape, part("k_proj"), turn);
     let v = part("v_proj");
     if (cache) {
-      store(tape, { from: k.value, to: cache.k, context, cache });
-      store(tape, { from: v.value, to: cache.v, context, cache });
+      const { capacity } = cache;
+      const place = { batch, time, past, capacity };
+      storeRows(tape.device, { from: k.value, to: cache.k }, place);
+      storeRows(tape.device, { from: v.value, to: cache.v }, place);
       k = tape.input(cache.k);
       v = tape.input(cache.v);
     }
@@ -146,25 +148,6 @@ export class LlamaBlock {
       bounds,
     };
     return attention(tape, { q, k, v }, shape);
-  }
-}
-
-/** Copies each sequence's rows to their places in the cache. */
-function store(
-  tape: Tape,
-  { from, to, context, cache }: {
-    from: Mat;
-    to: Mat;
-    context: BlockContext;
-    cache: LayerCache;
-  },
-): void {
-  const { batch, time, past } = context;
-  for (let b = 0; b < batch; b++) {
-    tape.device.ops.combine({
-      x: rowsOf(from, b * time, time),
-      out: rowsOf(to, b * cache.capacity + past, time),
-    });
   }
 }
 

@@ -99,22 +99,38 @@ export interface EncoderModel extends BaseModel {
   answer(tape: Tape, tokens: TokenBatch, options?: PassOptions): Tensor;
 }
 
+/** What a decoder keeps, of the tokens before and of the source. */
+export interface DecoderCache extends TokenCache {
+  /** Puts sequence `sequences[i]` in the place of sequence `i`, for all of them at once; the source's part stays. */
+  reorder(sequences: ArrayLike<number>): void;
+}
+
 /** A model that reads one sequence and writes another: BART. */
 export interface Seq2SeqModel extends BaseModel {
   readonly kind: "seq2seq";
+  readonly config: BaseModel["config"] & {
+    /** Token that the decoder begins with. */
+    readonly startId: number;
+  };
   /** The head, `[vocabulary, hidden]`. */
   readonly head: LinearWeight;
   /** `f32 [vocabulary]`, added to the scores of the head, where the model has such a bias and it is not all zeros. */
   readonly headBias?: { readonly value: Mat };
+  /** An empty cache for decoding. */
+  cache(size: { batch: number; capacity: number }): DecoderCache;
   /** Features of the source, `[batch * time, hidden]`. */
   encode(tape: Tape, source: TokenBatch, options?: PassOptions): Tensor;
-  /** Features of the target `[batch * time, hidden]`, seeing `encoded`, what {@linkcode encode} made of `source`. */
+  /**
+   * Features of the target `[batch * time, hidden]`, seeing `encoded`, what {@linkcode encode} made of `source`. With a
+   * cache of this model it sees the tokens before, and `encoded` is looked at the first time only.
+   */
   decode(
     tape: Tape,
     target: TokenBatch,
     options: PassOptions & {
       readonly encoded: Tensor;
       readonly source: TokenBatch;
+      readonly cache?: DecoderCache;
     },
   ): Tensor;
 }

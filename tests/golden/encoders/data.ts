@@ -49,8 +49,8 @@ export interface GoldenBatch {
   readonly lengths: number[];
   readonly answers: {
     readonly labels?: number[];
-    readonly start_positions?: number[];
-    readonly end_positions?: number[];
+    readonly "start_positions"?: number[];
+    readonly "end_positions"?: number[];
   };
 }
 

@@ -1,0 +1,277 @@
+/**
+ * BART (Lewis et al., 1910.13461), with a cache, adapters, gradients.
+ *
+ * @module
+ */
+
+import { embedding, scale } from "../autograd/elementwise.ts";
+import {
+  type Compute,
+  denseWeight,
+  type LinearWeight,
+} from "../autograd/linear.ts";
+import { layerNorm } from "../autograd/norm.ts";
+import { add } from "../autograd/elementwise.ts";
+import type { Tape, Tensor } from "../autograd/tape.ts";
+import { type Device, type Mat, mat } from "../device/device.ts";
+import type { Checkpoint } from "../io/checkpoint.ts";
+import type { Linear } from "../nn/linear.ts";
+import { BartCache } from "./bart_cache.ts";
+import {
+  BART_EPSILON,
+  BART_IGNORED,
+  type BartConfig,
+  bartTensors,
+  POSITION_OFFSET,
+  readBartConfig,
+} from "./bart_config.ts";
+import { type BartContext, BartLayer, type Sequences } from "./bart_layer.ts";
+import type {
+  DecoderCache,
+  ModelOptions,
+  PassOptions,
+  Seq2SeqModel,
+  TokenBatch,
+} from "./model.ts";
+import { checkTensors } from "./tensor_check.ts";
+import { checkTokens, runBlocks, type Table } from "./token_input.ts";
+import { type LayerNormWeights, Weights } from "./weights.ts";
+
+/** Options of {@linkcode Bart.load}. */
+export interface BartOptions extends ModelOptions {
+  /** How products with quantised weights are computed (`f32`). */
+  readonly compute?: Compute;
+}
+
+/** One side of a model on a device. */
+interface Side {
+  readonly positions: Table;
+  readonly norm: LayerNormWeights;
+  readonly layers: readonly BartLayer[];
+}
+
+interface Parts {
+  readonly device: Device;
+  readonly config: BartConfig;
+  readonly words: Table;
+  readonly encoder: Side;
+  readonly decoder: Side;
+  readonly head: LinearWeight;
+  readonly headBias?: { readonly value: Mat };
+  readonly memory: DisposableStack;
+}
+
+const FINAL_BIAS = "final_logits_bias";
+
+/** A model on a device. */
+export class Bart implements Seq2SeqModel {
+  readonly kind = "seq2seq" as const;
+  readonly device: Device;
+  readonly config: BartConfig;
+  readonly head: LinearWeight;
+  readonly headBias?: { readonly value: Mat };
+  readonly #parts: Parts;
+
+  private constructor(parts: Parts) {
+    this.device = parts.device;
+    this.config = parts.config;
+    this.head = parts.head;
+    this.headBias = parts.headBias;
+    this.#parts = parts;
+  }
+
+  /**
+   * Puts a checkpoint on a device.
+   *
+   * @throws {TypeError} If it is no model of this family.
+   * @throws {SyntaxError} If its tensors do not fit its config; the error lists all that do not.
+   */
+  static async load(
+    device: Device,
+    checkpoint: Checkpoint,
+    { trained, compute, onProgress }: BartOptions = {},
+  ): Promise<Bart> {
+    const config = readBartConfig(checkpoint.config, checkpoint.name);
+    checkTensors(checkpoint, bartTensors(config), BART_IGNORED);
+    using memory = new DisposableStack();
+    const weights = memory.use(
+      new Weights(device, checkpoint, { trained, compute }),
+    );
+    const words = await weights.matrix("model.shared.weight");
+    const all = config.encoder.layers + config.decoder.layers + 1;
+    let done = 0;
+    const side = async (name: "encoder" | "decoder"): Promise<Side> => {
+      const layers: BartLayer[] = [];
+      for (let index = 0; index < config[name].layers; index++) {
+        onProgress?.(++done / all);
+        layers.push(
+          await BartLayer.load(weights, config, { side: name, index }),
+        );
+      }
+      return {
+        positions: await weights.matrix(`model.${name}.embed_positions.weight`),
+        norm: await weights.norm(`model.${name}.layernorm_embedding`),
+        layers,
+      };
+    };
+    const encoder = await side("encoder");
+    const decoder = await side("decoder");
+    const head = config.tied
+      ? denseWeight(words.value, words.parameter)
+      : await weights.linear("lm_head.weight");
+    const headBias = await finalBias(weights, checkpoint);
+    onProgress?.(1);
+    return new Bart({
+      ...{ device, config, words, encoder, decoder, head, headBias },
+      memory: memory.move(),
+    });
+  }
+
+  /** Linear layers of all blocks by module path, the encoder's first. */
+  get linears(): Map<string, Linear> {
+    const { encoder, decoder } = this.#parts;
+    return new Map(
+      [...encoder.layers, ...decoder.layers].flatMap((layer) =>
+        [...layer.linears.values()].map((l) => [l.module, l] as const)
+      ),
+    );
+  }
+
+  /** An empty cache for decoding. */
+  cache(size: { batch: number; capacity: number }): BartCache {
+    return new BartCache(this.device, this.config, size);
+  }
+
+  /**
+   * Features of the source, `[batch * time, hidden]`.
+   *
+   * @throws {RangeError} If a sequence is longer than the model's context, or an id is no token.
+   */
+  encode(tape: Tape, source: TokenBatch, options: PassOptions = {}): Tensor {
+    const { encoder } = this.#parts;
+    const context: BartContext = {
+      ...{ ...options, causal: false, past: 0 },
+      own: sequencesOf(tape, source),
+    };
+    return runBlocks(tape, this.#embed(tape, source, { side: encoder }), {
+      blocks: encoder.layers.map((layer) => (on, x) =>
+        layer.forward(on, x, { context })
+      ),
+      checkpointing: options.checkpointing,
+    });
+  }
+
+  /**
+   * Features of the target; see {@linkcode Seq2SeqModel.decode}.
+   *
+   * @throws {RangeError} If a sequence is longer than the model's context or the cache, or an id is no token.
+   */
+  decode(
+    tape: Tape,
+    target: TokenBatch,
+    { encoded, source, cache, ...options }: PassOptions & {
+      encoded: Tensor;
+      source: TokenBatch;
+      cache?: DecoderCache;
+    },
+  ): Tensor {
+    const { decoder } = this.#parts;
+    if (cache && !(cache instanceof BartCache)) {
+      throw new TypeError("Cannot run the model: the cache is another model's");
+    }
+    const past = cache?.length ?? 0;
+    checkRoom(target, cache);
+    const context: BartContext = {
+      ...{ ...options, causal: true, past },
+      own: sequencesOf(tape, target),
+      source: { ...sequencesOf(tape, source), encoded },
+    };
+    const x = this.#embed(tape, target, { side: decoder, past });
+    // A block that is computed again may depend on nothing else that wants a gradient; the source does.
+    const again = options.checkpointing && !encoded.needsGradient;
+    const out = runBlocks(tape, x, {
+      blocks: decoder.layers.map((layer, i) => (on, from) =>
+        layer.forward(on, from, { context, cache: cache?.layers[i] })
+      ),
+      checkpointing: again,
+    });
+    if (cache) cache.length += target.time;
+    return out;
+  }
+
+  /** Frees the model; adapters are their owners'. */
+  [Symbol.dispose](): void {
+    this.#parts.memory.dispose();
+  }
+
+  #embed(
+    tape: Tape,
+    tokens: TokenBatch,
+    { side, past = 0 }: { side: Side; past?: number },
+  ): Tensor {
+    const { config, words } = this.#parts;
+    const { batch, time } = tokens;
+    checkTokens(tokens, {
+      vocabSize: config.vocabSize,
+      maxLength: config.maxLength - past,
+    });
+    const look = (
+      { value, parameter }: Table,
+      ids: Uint32Array,
+    ): Tensor =>
+      embedding(tape, tape.upload(ids), {
+        table: value,
+        parameter,
+        count: batch * time,
+      });
+    const ids = Uint32Array.from(tokens.ids);
+    const positions = ids.map((_, i) => POSITION_OFFSET + past + i % time);
+    const x = look(words, ids);
+    return layerNorm(
+      tape,
+      add(
+        tape,
+        config.scale === 1 ? x : scale(tape, x, config.scale),
+        look(side.positions, positions),
+      ),
+      { ...side.norm, epsilon: BART_EPSILON },
+    );
+  }
+}
+
+function sequencesOf(
+  tape: Tape,
+  { batch, time, bounds }: TokenBatch,
+): Sequences {
+  return {
+    batch,
+    time,
+    bounds: bounds && tape.upload(Uint32Array.from(bounds.flat())),
+  };
+}
+
+function checkRoom(
+  { batch, time }: TokenBatch,
+  cache: BartCache | undefined,
+): void {
+  if (!cache) return;
+  const { length, capacity } = cache;
+  if (length + time <= capacity && batch === cache.batch) return;
+  throw new RangeError(
+    `Cannot run the model: ${batch} x ${
+      length + time
+    } tokens, its cache holds ${cache.batch} x ${capacity}`,
+  );
+}
+
+/** The bias of the head's scores, where there is one and it is not all zeros. */
+async function finalBias(
+  weights: Weights,
+  checkpoint: Checkpoint,
+): Promise<{ value: Mat } | undefined> {
+  if (!checkpoint.tensors.has(FINAL_BIAS)) return undefined;
+  const values = await checkpoint.readF32(FINAL_BIAS);
+  if (values.every((x) => x === 0)) return undefined;
+  const { value } = await weights.vector(FINAL_BIAS);
+  return { value: mat(value, 1, values.length) };
+}

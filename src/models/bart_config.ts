@@ -1,0 +1,153 @@
+/**
+ * `config.json` of BART, and the names of its tensors.
+ *
+ * @module
+ */
+
+import type { Activation } from "../device/network.ts";
+import { type ConfigJson, ConfigReader } from "./config_reader.ts";
+import type { WantedTensor } from "./model.ts";
+
+/** Model types that this architecture serves. */
+export const BART_TYPES = ["bart"] as const;
+
+/** Rows of the table of positions before the first position. */
+export const POSITION_OFFSET = 2;
+
+/** Sizes of one side of a model. */
+export interface BartSide {
+  readonly layers: number;
+  readonly heads: number;
+  /** Features inside the feed-forward part. */
+  readonly intermediateSize: number;
+}
+
+/** Sizes and switches of a model. */
+export interface BartConfig {
+  readonly modelType: typeof BART_TYPES[number];
+  readonly vocabSize: number;
+  /** Features of a token. */
+  readonly hiddenSize: number;
+  readonly encoder: BartSide;
+  readonly decoder: BartSide;
+  /** Longest sequence of either side. */
+  readonly maxLength: number;
+  /** Factor of the tokens' features. */
+  readonly scale: number;
+  readonly activation: Activation;
+  /** Whether the head is the embedding. */
+  readonly tied: boolean;
+  /** Token that the decoder begins with. */
+  readonly startId: number;
+}
+
+/** Added to the variance in a norm. */
+export const BART_EPSILON = 1e-5;
+
+/**
+ * Reads a config, with the defaults that transformers has.
+ *
+ * @param where What errors call the model.
+ * @throws {TypeError} If it is another architecture, or asks for something that is not supported.
+ * @throws {SyntaxError} If a value is missing or no number.
+ */
+export function readBartConfig(config: ConfigJson, where: string): BartConfig {
+  const read = new ConfigReader(config, where);
+  const modelType = read.type(BART_TYPES);
+  const hiddenSize = read.whole("d_model", 1024);
+  const side = (name: "encoder" | "decoder"): BartSide => {
+    const heads = read.whole(`${name}_attention_heads`, 16);
+    if (hiddenSize % heads !== 0) {
+      read.refuse(`d_model ${hiddenSize} is no multiple of ${heads} heads`);
+    }
+    return {
+      heads,
+      layers: read.whole(`${name}_layers`, 12),
+      intermediateSize: read.whole(`${name}_ffn_dim`, 4096),
+    };
+  };
+  return {
+    ...{ modelType, hiddenSize },
+    encoder: side("encoder"),
+    decoder: side("decoder"),
+    vocabSize: read.whole("vocab_size", 50265),
+    maxLength: read.whole("max_position_embeddings", 1024),
+    scale: read.flag("scale_embedding", false) ? Math.sqrt(hiddenSize) : 1,
+    activation: read.activation("activation_function", "gelu"),
+    tied: read.flag("tie_word_embeddings", true),
+    startId: read.whole(
+      "decoder_start_token_id",
+      read.whole("eos_token_id", 2, 0),
+      0,
+    ),
+  };
+}
+
+/** Attentions of a layer by the side it is on, in the order of the computation. */
+export const ATTENTIONS = {
+  encoder: ["self_attn"],
+  decoder: ["self_attn", "encoder_attn"],
+} as const;
+
+/** Linear layers of an attention. */
+export const PROJECTIONS = ["q_proj", "k_proj", "v_proj", "out_proj"] as const;
+
+/** Path of a layer. */
+export function bartLayer(side: "encoder" | "decoder", index: number): string {
+  return `model.${side}.layers.${index}`;
+}
+
+function layerTensors(
+  config: BartConfig,
+  side: "encoder" | "decoder",
+  index: number,
+): WantedTensor[] {
+  const { hiddenSize: n } = config;
+  const { intermediateSize: m } = config[side];
+  const prefix = bartLayer(side, index);
+  const layer = (name: string, rows: number, cols: number): WantedTensor[] => [
+    { name: `${prefix}.${name}.weight`, shape: [rows, cols] },
+    { name: `${prefix}.${name}.bias`, shape: [rows] },
+  ];
+  const norm = (name: string): WantedTensor[] =>
+    ["weight", "bias"].map((part) => ({
+      name: `${prefix}.${name}.${part}`,
+      shape: [n],
+    }));
+  return [
+    ...ATTENTIONS[side].flatMap((name) => [
+      ...PROJECTIONS.flatMap((part) => layer(`${name}.${part}`, n, n)),
+      ...norm(`${name}_layer_norm`),
+    ]),
+    ...layer("fc1", m, n),
+    ...layer("fc2", n, m),
+    ...norm("final_layer_norm"),
+  ];
+}
+
+/** Every tensor of a model, by name. */
+export function bartTensors(config: BartConfig): WantedTensor[] {
+  const { hiddenSize: n, vocabSize, maxLength, tied } = config;
+  return [
+    { name: "model.shared.weight", shape: [vocabSize, n] },
+    ...(["encoder", "decoder"] as const).flatMap((side) => [
+      {
+        name: `model.${side}.embed_positions.weight`,
+        shape: [maxLength + POSITION_OFFSET, n],
+      },
+      ...["weight", "bias"].map((part) => ({
+        name: `model.${side}.layernorm_embedding.${part}`,
+        shape: [n],
+      })),
+      ...Array.from(
+        { length: config[side].layers },
+        (_, i) => layerTensors(config, side, i),
+      ).flat(),
+    ]),
+    ...(tied ? [] : [{ name: "lm_head.weight", shape: [vocabSize, n] }]),
+  ];
+}
+
+/** What files carry along: copies of the embedding, a bias that may not be there, positions as numbers. */
+export const BART_IGNORED =
+  /embed_tokens\.weight$|^lm_head\.weight$|^final_logits_bias$|position_ids$/;
