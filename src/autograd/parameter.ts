@@ -60,10 +60,20 @@ export class ParameterSet implements Disposable {
   readonly arenas: readonly ParameterArena[];
   readonly #memory = new DisposableStack();
   readonly #vectors: { value: Mat; copy: Mat }[] = [];
+  readonly #joined: readonly ParameterSet[];
 
-  /** Room for parameters; values are zero until {@linkcode set}. */
-  constructor(device: Device, shapes: readonly ParameterShape[]) {
+  /**
+   * Room for parameters; values are zero until {@linkcode set}.
+   *
+   * @param joined Other sets, which this one holds besides: they stay their owners'.
+   */
+  constructor(
+    device: Device,
+    shapes: readonly ParameterShape[],
+    joined: readonly ParameterSet[] = [],
+  ) {
     this.device = device;
+    this.#joined = joined;
     const parameters = new Map<string, Parameter>();
     const arenas: ParameterArena[] = [];
     for (const decay of [true, false]) {
@@ -83,10 +93,11 @@ export class ParameterSet implements Disposable {
         }
       }
     }
-    this.parameters = new Map(
-      shapes.map(({ name }) => [name, parameters.get(name)!]),
-    );
-    this.arenas = arenas;
+    this.parameters = new Map([
+      ...shapes.map(({ name }) => [name, parameters.get(name)!] as const),
+      ...joined.flatMap((other) => [...other.parameters]),
+    ]);
+    this.arenas = [...arenas, ...joined.flatMap((other) => other.arenas)];
   }
 
   /** Number of trainable values. */
@@ -136,6 +147,7 @@ export class ParameterSet implements Disposable {
     for (const { value, copy } of this.#vectors) {
       this.device.ops.combine({ x: value, out: copy });
     }
+    for (const other of this.#joined) other.refresh();
   }
 
   /** Reads a parameter's values, row-major. */

@@ -5,9 +5,11 @@
  */
 
 import { openTasks, TASKS } from "../eval/open_task.ts";
+import { GLUE } from "../eval/tasks/glue.ts";
 import { runTask } from "../eval/run.ts";
 import type { TaskResult } from "../eval/tasks/task.ts";
 import { checkpointTokenizer } from "../io/tokenizer.ts";
+import { labelNames } from "../models/head_config.ts";
 import { loadModel } from "../models/load.ts";
 import { VERSION } from "../version.ts";
 import {
@@ -21,6 +23,7 @@ import {
   UsageError,
 } from "./args.ts";
 import { openChosen, readDeviceOptions } from "./device.ts";
+import { readWriting, refuseWriting, WRITING } from "./writing.ts";
 import { Progress } from "./progress.ts";
 import { columns } from "./tables.ts";
 
@@ -54,6 +57,12 @@ const OPTIONS: Options = {
     default: "256",
     help: "tokens of an answer (gsm8k)",
   },
+  "glue-task": {
+    value: "NAME",
+    default: "by the path",
+    help: `data set (glue): ${GLUE.join(", ")}`,
+  },
+  ...WRITING,
   adapter: {
     value: "NAME=DIR",
     multiple: true,
@@ -72,6 +81,8 @@ DIR is a folder that loqa wrote, or a model.
   loqa eval smol-nf4 --task ppl --data wikitext2-test.txt --block 512 --limit 8
   loqa eval smol-nf4 --task gsm8k --data gsm8k/test.jsonl --limit 100
   loqa eval smol-nf4 --task mmlu --data mmlu --json
+  loqa eval minilm-sst2 --task glue --data glue/sst2
+  loqa eval bart-xsum --task summarize --data test.jsonl --beams 6
 
 Options:
 ${optionHelp(OPTIONS)}
@@ -119,20 +130,32 @@ export async function run(argv: readonly string[]): Promise<number> {
   });
   const { model, checkpoint } = loaded;
   const tokenizer = await checkpointTokenizer(checkpoint);
-  const context = model.config.maxLength;
+  const { maxLength: context, vocabSize } = model.config;
+  const writes = model.kind === "seq2seq";
+  if (!writes) refuseWriting(args, path);
+  const decoder = writes
+    ? await checkpointTokenizer(checkpoint, { side: "target" })
+    : tokenizer;
   const tasks = await openTasks(name, data, {
     tokenizer,
     context,
     block: args.number("block", { least: 2, most: context }) ??
       Math.min(1024, context),
     ...settings,
+    glue: args.choice("glue-task", GLUE),
+    vocabSize,
+    labels: model.kind === "encoder" && model.head.kind === "classify"
+      ? labelNames(checkpoint.config, model.head.labels)
+      : undefined,
   });
+  const writing = writes ? await readWriting(args, checkpoint) : undefined;
   const results: Record<string, TaskResult> = {};
   for (const [i, task] of tasks.entries()) {
     results[task.name] = await runTask(model, task, {
       limit,
       batch,
-      decode: (ids) => tokenizer.decode(ids, { skipSpecialTokens: true }),
+      writing,
+      decode: (ids) => decoder.decode(ids, { skipSpecialTokens: true }),
       stop: tokenizer.eosId === undefined ? [] : [tokenizer.eosId],
       onProgress: (done, text) =>
         progress.update((i + done) / tasks.length, text),

@@ -4,9 +4,11 @@
  * @module
  */
 
-import { checkpointTokenizer } from "../io/tokenizer.ts";
+import { checkpointTokenizer, type Tokenizer } from "../io/tokenizer.ts";
+import { ofKind } from "../models/families.ts";
 import { generate } from "../models/generate.ts";
-import { loadModel } from "../models/load.ts";
+import { type LoadedModel, loadModel } from "../models/load.ts";
+import { write } from "../models/write.ts";
 import { VERSION } from "../version.ts";
 import {
   COMMON,
@@ -15,11 +17,13 @@ import {
   optionHelp,
   type Options,
   parse,
+  type Parsed,
   textsByName,
   UsageError,
 } from "./args.ts";
 import { openChosen, readDeviceOptions } from "./device.ts";
 import { Progress } from "./progress.ts";
+import { readWriting, refuseWriting, WRITING } from "./writing.ts";
 
 const OPTIONS: Options = {
   prompt: { short: "p", value: "TEXT", help: "what to go on from; needed" },
@@ -38,6 +42,7 @@ const OPTIONS: Options = {
     help: "only the likeliest with this probability together",
   },
   seed: { value: "N", default: "0", help: "seed of what is random" },
+  ...WRITING,
   adapter: {
     value: "NAME=DIR",
     multiple: true,
@@ -92,6 +97,11 @@ export async function run(argv: readonly string[]): Promise<number> {
     onProgress: (done) => progress.update(done, "loading the model"),
   });
   const tokenizer = await checkpointTokenizer(loaded.checkpoint);
+  if (loaded.model.kind === "seq2seq") {
+    return await writeText(args, { loaded, tokenizer, path, text, progress });
+  }
+  refuseWriting(args, path);
+  const model = ofKind(loaded.model, "causal", `write with ${path}`);
   const system = args.text("system");
   const prompt = args.on("chat")
     ? tokenizer.encode(
@@ -106,17 +116,17 @@ export async function run(argv: readonly string[]): Promise<number> {
   const json = args.on("json");
   const stream = tokenizer.stream({ skipSpecialTokens: true });
   const out = new TextEncoder();
-  const write = (part: string) => {
+  const show = (part: string) => {
     if (!json) Deno.stdout.writeSync(out.encode(part));
   };
   const began = performance.now();
-  if (!args.on("chat")) write(text);
-  const [tokens] = await generate(loaded.model, [prompt], {
+  if (!args.on("chat")) show(text);
+  const [tokens] = await generate(model, [prompt], {
     ...sampling,
     stop: tokenizer.eosId === undefined ? [] : [tokenizer.eosId],
-    onToken: (_, token) => write(stream.push(token)),
+    onToken: (_, token) => show(stream.push(token)),
   });
-  write(`${stream.end()}\n`);
+  show(`${stream.end()}\n`);
   const seconds = (performance.now() - began) / 1000;
   if (json) {
     console.log(JSON.stringify(
@@ -140,6 +150,45 @@ export async function run(argv: readonly string[]): Promise<number> {
       } tokens/s`,
     );
   }
+  return 0;
+}
+
+/** What a model that reads one text and writes another makes of the prompt. */
+async function writeText(
+  args: Parsed,
+  { loaded, tokenizer, path, text, progress }: {
+    loaded: LoadedModel;
+    tokenizer: Tokenizer;
+    path: string;
+    text: string;
+    progress: Progress;
+  },
+): Promise<number> {
+  const { checkpoint } = loaded;
+  if (args.on("chat")) {
+    throw new UsageError(`--chat is for models that go on, ${path} is none`);
+  }
+  const model = ofKind(loaded.model, "seq2seq", `write with ${path}`);
+  const decoder = await checkpointTokenizer(checkpoint, { side: "target" });
+  const options = await readWriting(args, checkpoint);
+  progress[Symbol.dispose]();
+  const began = performance.now();
+  const [tokens] = await write(model, [tokenizer.encode(text)], options);
+  const seconds = (performance.now() - began) / 1000;
+  const written = decoder.decode(tokens, { skipSpecialTokens: true });
+  console.log(
+    args.on("json")
+      ? JSON.stringify(
+        {
+          ...{ verb: "generate", version: VERSION, model: path, prompt: text },
+          ...{ text: written, tokens, seconds },
+          tokensPerSecond: tokens.length / seconds,
+        },
+        null,
+        2,
+      )
+      : written,
+  );
   return 0;
 }
 

@@ -7,16 +7,12 @@
 import type { Device } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import { exists, joinPath, remove, writeFileAtomic } from "../io/deno.ts";
-import { openCheckpoint } from "../io/open.ts";
 import { replaceFolder } from "../io/replace.ts";
 import { compareModels, type ForwardDifference } from "../merge/compare.ts";
 import { mergeDense } from "../merge/dense.ts";
 import { mergeExact, mergesExactly } from "../merge/exact.ts";
-import {
-  findModel,
-  type ModelPlace,
-  readAdapterFolder,
-} from "../models/open.ts";
+import { findModel, type ModelPlace } from "../models/open.ts";
+import { openTuned } from "../models/tuned.ts";
 import { LLAMA_TYPES } from "../models/llama_config.ts";
 import type { AdapterModuleFactors } from "../nn/adapter.ts";
 import { VERSION } from "../version.ts";
@@ -155,8 +151,9 @@ export async function run(argv: readonly string[]): Promise<number> {
         `Cannot write to ${out}: it is there already; wanted a new folder`,
       );
     }
-    await using checkpoint = await openCheckpoint(place.model);
-    const factors = await readAdapterFolder(adapter, place);
+    await using tuned = await openTuned(place, { default: adapter });
+    const { checkpoint } = tuned;
+    const factors = tuned.adapters.get("default")!;
     const exact = await mergesExactly(checkpoint, factors);
     if (exact && dtype) {
       throw new UsageError(

@@ -6,6 +6,9 @@
 
 import type { TrainOptions, TrainReport } from "../train/run.ts";
 import { train, TRAIN_DEFAULTS } from "../train/run.ts";
+import { TRAINED_BIASES } from "../io/peft_whole.ts";
+import { LABELLED_SETS, type LabelledSetName } from "../train/data/glue.ts";
+import { TRAIN_TASKS } from "../train/options.ts";
 import { SCHEDULES } from "../train/schedule.ts";
 import { TEMPLATES } from "../train/data/templates.ts";
 import {
@@ -42,7 +45,30 @@ const OPTIONS: Options = {
   task: {
     value: "NAME",
     default: "lm",
-    help: "lm: every token; sft: the answers to prompts",
+    help:
+      "lm: every token; sft: the answers to prompts; classify; qa (SQuAD's files); seq2seq",
+  },
+  "data-set": {
+    value: "NAME",
+    help: `whose columns and labels the data have (classify): ${
+      Object.keys(LABELLED_SETS).join(", ")
+    }`,
+  },
+  labels: {
+    value: "NAME,…",
+    multiple: true,
+    default: "the model's, or those of the data",
+    help: "classes of a new head; one for a number (classify)",
+  },
+  "train-biases": {
+    value: "NAME",
+    default: "none",
+    help: "biases to train besides the adapter: none, all, lora_only",
+  },
+  "modules-to-save": {
+    value: "NAME,…",
+    multiple: true,
+    help: "modules to train in full besides the adapter and a head",
   },
   template: {
     value: "NAME",
@@ -157,7 +183,10 @@ Writes DIR/adapter (or DIR/backbone), DIR/metrics.jsonl, DIR/checkpoints, and th
 
   loqa train smol-nf4 --data wiki.txt --steps 120 --block 128 --lr 3e-4
   loqa train smol-nf4 --data train.jsonl --task sft --epochs 3 --eval valid.jsonl
+  loqa train minilm-nf2 --task classify --data-set sst2 --data sst2/train.tsv --batch 32 --epochs 2
   loqa train SmolLM2-135M.gguf --method lora --rank 16 --data wiki.txt -o smol-lora
+
+Dropout is that of the adapter's inputs: what a config says of other dropout is not done.
 
 Options:
 ${optionHelp(OPTIONS)}
@@ -169,7 +198,7 @@ const share = { least: 0, most: 0.999, fraction: true };
 function readOptions(
   args: Parsed,
 ): Partial<TrainOptions> {
-  const task = args.choice("task", ["lm", "sft"]) ?? "lm";
+  const task = args.choice("task", TRAIN_TASKS) ?? "lm";
   const steps = args.number("steps", { least: 1 });
   const epochs = args.number("epochs", positive);
   if (steps !== undefined && epochs !== undefined) {
@@ -179,6 +208,13 @@ function readOptions(
     task,
     steps,
     epochs,
+    dataSet: args.choice(
+      "data-set",
+      Object.keys(LABELLED_SETS) as LabelledSetName[],
+    ),
+    labels: args.list("labels"),
+    biases: args.choice("train-biases", TRAINED_BIASES),
+    modulesToSave: args.list("modules-to-save"),
     method: args.choice("method", ["adapter", "lora", "full"]),
     block: args.number("block", { least: 2 }),
     batch: args.number("batch", { least: 1 }),
@@ -229,12 +265,12 @@ export async function run(argv: readonly string[]): Promise<number> {
   const given = readOptions(args);
   const { findModel } = await import("../models/open.ts");
   const { openCheckpoint } = await import("../io/open.ts");
-  const { readLlamaConfig } = await import("../models/llama_config.ts");
+  const { familyOf } = await import("../models/families.ts");
   const place = await findModel(path);
   let context: number;
   {
     await using checkpoint = await openCheckpoint(place.model);
-    context = readLlamaConfig(checkpoint.config, checkpoint.name).maxLength;
+    context = familyOf(checkpoint).maxLength(checkpoint);
   }
   const options: TrainOptions = {
     ...TRAIN_DEFAULTS,
@@ -278,10 +314,7 @@ function summary(report: TrainReport): string {
   const { steps, loss, evaluation, tokensPerSecond, seconds } = report;
   const lines = [
     `${steps} steps, loss ${loss.toFixed(4)} (mean of the last tenth)`,
-    evaluation &&
-    `perplexity ${evaluation.perplexityBefore.toPrecision(5)} -> ${
-      evaluation.perplexityAfter.toPrecision(5)
-    }`,
+    evaluation && evaluated(evaluation),
     `${report.trainableParameters.toLocaleString("en")} trainable parameters, ${
       Math.round(tokensPerSecond)
     } tokens/s, ${seconds.toFixed(1)} s, ${
@@ -290,4 +323,16 @@ function summary(report: TrainReport): string {
     `written: ${report.out}`,
   ];
   return lines.filter(Boolean).join("\n");
+}
+
+function evaluated(
+  { before, after, perplexityBefore, perplexityAfter }: NonNullable<
+    TrainReport["evaluation"]
+  >,
+): string {
+  return perplexityBefore === undefined || perplexityAfter === undefined
+    ? `evaluation loss ${before.toFixed(4)} -> ${after.toFixed(4)}`
+    : `perplexity ${perplexityBefore.toPrecision(5)} -> ${
+      perplexityAfter.toPrecision(5)
+    }`;
 }

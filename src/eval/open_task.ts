@@ -24,10 +24,25 @@ import {
 import { type Gsm8kProblem, gsm8kProblem, gsm8kTask } from "./tasks/gsm8k.ts";
 import { type MmluQuestion, mmluQuestions, mmluTask } from "./tasks/mmlu.ts";
 import { perplexityTask } from "./tasks/perplexity.ts";
-import type { GenerateTask, ScoreTask } from "./tasks/task.ts";
+import { ANLI_ROUNDS, anliFiles, anliTask } from "./tasks/anli.ts";
+import { GLUE, GLUE_FILES, type GlueName, glueTask } from "./tasks/glue.ts";
+import { SQUAD_FILES, squadTask } from "./tasks/squad.ts";
+import { g2pTask, summarizeTask } from "./tasks/summarize.ts";
+import type { Task } from "./tasks/task.ts";
+import { readPairs, readParallel, type TextPair } from "../train/data/pairs.ts";
 
 /** Names of the tasks. */
-export const TASKS = ["ppl", "gsm8k", "mmlu", "commonsense"] as const;
+export const TASKS = [
+  "ppl",
+  "gsm8k",
+  "mmlu",
+  "commonsense",
+  "glue",
+  "anli",
+  "squad",
+  "summarize",
+  "g2p",
+] as const;
 
 /** Name of a task. */
 export type TaskName = typeof TASKS[number];
@@ -47,6 +62,14 @@ export interface TaskOptions {
   readonly shots?: number;
   /** New tokens of an answer at the most (`gsm8k`). */
   readonly maxNewTokens?: number;
+  /** Data set (`glue`); by the path's own folders and file without it. */
+  readonly glue?: GlueName;
+  /** Names of the model's classes in its order (`glue`, `anli`). */
+  readonly labels?: readonly string[];
+  /** Size of the model's vocabulary, which the tokenizer's ids are held against. */
+  readonly vocabSize?: number;
+  /** What is done with inputs beyond the context (`glue`, `anli`, `summarize`, `g2p`): cut, as is usual, or an error. */
+  readonly overflow?: "truncate" | "error";
 }
 
 /**
@@ -55,7 +78,11 @@ export interface TaskOptions {
  * - `ppl`: a text, or records with a field `text`;
  * - `gsm8k`: `test.jsonl`, or its folder;
  * - `mmlu`: a folder with `dev` and `test`, a CSV file a subject;
- * - `commonsense`: a folder named for its data set with `test.json`, such a file, or a folder of such folders.
+ * - `commonsense`: a folder named for its data set with `test.json`, such a file, or a folder of such folders;
+ * - `glue`: a file of one of its data sets, or the folder of one, named for it;
+ * - `anli`: the folder with `R1`, `R2` and `R3`;
+ * - `squad`: its JSON file, or the folder of it;
+ * - `summarize`, `g2p`: records of two texts; `FILE.source`, with `FILE.target` beside it; a dictionary of words.
  *
  * Resolves to several tasks where the data are several sets.
  *
@@ -66,7 +93,7 @@ export async function openTasks(
   name: TaskName,
   path: string,
   options: TaskOptions,
-): Promise<(ScoreTask | GenerateTask)[]> {
+): Promise<Task[]> {
   const { tokenizer: encoder, context: contextLength } = options;
   switch (name) {
     case "ppl":
@@ -95,7 +122,103 @@ export async function openTasks(
       }
       return tasks;
     }
+    case "glue": {
+      const set = options.glue ?? glueOf(path);
+      const file = await firstFile(path, GLUE_FILES[set]);
+      await using source = await fileSource(file);
+      return [
+        await glueTask(set, { ...classes(options), sources: [source] }),
+      ];
+    }
+    case "anli": {
+      const tasks = [];
+      for (const round of ANLI_ROUNDS) {
+        const file = await firstFile(path, anliFiles(round));
+        await using source = await fileSource(file);
+        tasks.push(
+          await anliTask(round, { ...classes(options), sources: [source] }),
+        );
+      }
+      return tasks;
+    }
+    case "squad": {
+      const file = await firstFile(path, SQUAD_FILES);
+      await using source = await fileSource(file);
+      const { vocabSize } = options;
+      return [
+        await squadTask({
+          ...{ encoder, vocabSize },
+          sources: [source],
+          contextLength: Math.min(384, contextLength),
+        }),
+      ];
+    }
+    case "summarize":
+    case "g2p": {
+      const open = name === "g2p" ? g2pTask : summarizeTask;
+      const { vocabSize, overflow } = options;
+      const pairs = pairsIn(path);
+      return [
+        await open({ pairs, encoder, contextLength, vocabSize, overflow }),
+      ];
+    }
   }
+}
+
+/** What tasks of classes are asked with. */
+function classes(
+  { tokenizer, context, labels, vocabSize, overflow }: TaskOptions,
+) {
+  return {
+    encoder: tokenizer,
+    contextLength: context,
+    ...{ labels, vocabSize, overflow },
+  };
+}
+
+/** Data sets are told by the names of folders and files: `glue/sst2/dev.tsv`, `MNLI`. */
+function glueOf(path: string): GlueName {
+  const parts = path.toLowerCase().replaceAll(/[^a-z0-9/\\]/g, "")
+    .split(/[\\/]/).reverse();
+  const found = GLUE.find((set) =>
+    parts.some((part) => part.startsWith(set.replace("-", "")))
+  );
+  if (found) return found;
+  throw new RangeError(
+    `Cannot tell the data set of ${path}: wanted one of ${
+      GLUE.join(", ")
+    } in its name, or by its own option`,
+  );
+}
+
+/** A file, or the first of `names` that is in a folder. */
+async function firstFile(
+  path: string,
+  names: readonly string[],
+): Promise<string> {
+  if (await kindOf(path) !== "folder") return path;
+  for (const name of names) {
+    const file = joinPath(path, name);
+    if (await exists(file)) return file;
+  }
+  throw new IoError(
+    `Cannot find data in ${path}: wanted ${names.join(", ")}`,
+    path,
+  );
+}
+
+/** Pairs of texts of a file, or of two files beside each other. */
+export async function* pairsIn(path: string): AsyncGenerator<TextPair> {
+  const end = ".source";
+  await using source = await fileSource(path);
+  if (!path.endsWith(end)) {
+    yield* readPairs(source);
+    return;
+  }
+  await using target = await fileSource(
+    `${path.slice(0, -end.length)}.target`,
+  );
+  yield* readParallel(source, target);
 }
 
 async function* recordsOf(

@@ -4,18 +4,19 @@
  * @module
  */
 
-import type { CausalModel } from "../models/model.ts";
+import { ofKind } from "../models/families.ts";
 import { generate } from "../models/generate.ts";
+import type { Model } from "../models/model.ts";
+import { write, WRITE_DEFAULTS, type WriteOptions } from "../models/write.ts";
+import { answerClasses, answerSpans } from "./answer.ts";
 import { scoreRequests } from "./score.ts";
-import type {
-  GenerateTask,
-  ScoreAnswer,
-  ScoreTask,
-  TaskResult,
-} from "./tasks/task.ts";
+import type { Task, TaskResult } from "./tasks/task.ts";
 
-export type { CausalModel } from "../models/model.ts";
+export type { CausalModel, EncoderModel, Model } from "../models/model.ts";
+export type { WriteOptions } from "../models/write.ts";
 export type {
+  ClassifyTask,
+  EncodeRequest,
   GenerateRequest,
   GenerateTask,
   Metrics,
@@ -23,7 +24,12 @@ export type {
   ScoreRequest,
   ScoreRow,
   ScoreTask,
+  SpanAnswer,
+  SpanTask,
+  Task,
   TaskResult,
+  WriteRequest,
+  WriteTask,
 } from "./tasks/task.ts";
 
 /** How a task is run. */
@@ -36,42 +42,98 @@ export interface TaskRun {
   readonly decode: (ids: readonly number[]) => string;
   /** Tokens that end a generated answer. */
   readonly stop: readonly number[];
+  /** How texts made of texts are written (greedily). */
+  readonly writing?: WriteOptions;
   /** Stops between two batches. */
   readonly signal?: AbortSignal;
   /** Told the share that is done, from 0 to 1. */
   readonly onProgress?: (done: number, text: string) => void;
 }
 
-/** Runs a task and resolves to its figures. */
+/**
+ * Runs a task and resolves to its figures.
+ *
+ * @throws {TypeError} If the model is not of the kind that the task asks.
+ */
 export async function runTask(
-  model: CausalModel,
-  task: ScoreTask | GenerateTask,
-  { limit = Infinity, batch = 8, decode, stop, signal, onProgress }: TaskRun,
+  model: Model,
+  task: Task,
+  { limit = Infinity, batch = 8, signal, onProgress, ...how }: TaskRun,
 ): Promise<TaskResult> {
   const count = Math.min(task.count, limit);
-  const scores: ScoreAnswer[] = [];
-  const texts: string[] = [];
-  for (let from = 0; from < count; from += batch) {
-    signal?.throwIfAborted();
-    const numbers = Array.from(
-      { length: Math.min(batch, count - from) },
-      (_, i) => from + i,
-    );
-    if (task.kind === "score") {
-      const requests = numbers.map((i) => task.request(i));
-      scores.push(...await scoreRequests(model, requests));
-    } else {
-      const requests = numbers.map((i) => task.request(i));
-      const answers = await generate(model, requests.map((r) => r.prompt), {
-        maxNewTokens: Math.max(...requests.map((r) => r.maxNewTokens)),
-        stop,
-      });
-      texts.push(...answers.map(decode));
+  /** Answers of all requests, a batch at a time. */
+  const ask = async <R, A>(
+    request: (index: number) => R,
+    answer: (requests: R[]) => Promise<readonly A[]>,
+  ): Promise<A[]> => {
+    const answers: A[] = [];
+    for (let from = 0; from < count; from += batch) {
+      signal?.throwIfAborted();
+      const to = Math.min(count, from + batch);
+      answers.push(
+        ...await answer(
+          Array.from({ length: to - from }, (_, i) => request(from + i)),
+        ),
+      );
+      onProgress?.(to / count, `${task.name}: ${to} of ${count}`);
     }
-    onProgress?.(
-      (from + numbers.length) / count,
-      `${task.name}: ${from + numbers.length} of ${count}`,
-    );
+    return answers;
+  };
+  const what = `run the task "${task.name}"`;
+  switch (task.kind) {
+    case "score": {
+      const causal = ofKind(model, "causal", what);
+      return task.score(
+        await ask(
+          (i) => task.request(i),
+          (requests) => scoreRequests(causal, requests),
+        ),
+      );
+    }
+    case "generate": {
+      const causal = ofKind(model, "causal", what);
+      return task.score(
+        await ask((i) => task.request(i), async (requests) => {
+          const answers = await generate(
+            causal,
+            requests.map(({ prompt }) => prompt),
+            {
+              maxNewTokens: Math.max(...requests.map((r) => r.maxNewTokens)),
+              stop: how.stop,
+            },
+          );
+          return answers.map(how.decode);
+        }),
+      );
+    }
+    case "classify": {
+      const encoder = ofKind(model, "encoder", what);
+      return task.score(
+        await ask(
+          (i) => task.request(i),
+          (requests) => answerClasses(encoder, requests),
+        ),
+      );
+    }
+    case "span": {
+      const encoder = ofKind(model, "encoder", what);
+      return task.score(
+        await ask(
+          (i) => task.request(i),
+          (requests) => answerSpans(encoder, requests),
+        ),
+      );
+    }
+    case "write": {
+      const writer = ofKind(model, "seq2seq", what);
+      const writing = how.writing ??
+        { ...WRITE_DEFAULTS, eos: how.stop };
+      return task.score(
+        await ask((i) => task.request(i), async (requests) => {
+          const sources = requests.map(({ source }) => source);
+          return (await write(writer, sources, writing)).map(how.decode);
+        }),
+      );
+    }
   }
-  return task.kind === "score" ? task.score(scores) : task.score(texts);
 }

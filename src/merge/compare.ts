@@ -8,7 +8,7 @@ import { Tape } from "../autograd/tape.ts";
 import type { Device } from "../device/device.ts";
 import { readF32 } from "../device/device.ts";
 import type { CausalModel } from "../models/model.ts";
-import { loadModel } from "../models/load.ts";
+import { loadCausal } from "../models/load.ts";
 import { Random } from "../tensor/random.ts";
 
 /** Differences of two models' scores of the next token over the same tokens. */
@@ -52,7 +52,7 @@ export async function compareModels(
   let tokens = ids;
   const scores: Float32Array[] = [];
   for (const path of [before, after]) {
-    await using loaded = await loadModel(
+    await using loaded = await loadCausal(
       device,
       path,
       {

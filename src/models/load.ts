@@ -7,12 +7,23 @@
 import type { Compute } from "../autograd/linear.ts";
 import type { Device } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
-import { openCheckpoint } from "../io/open.ts";
 import { attachAdapter } from "../nn/adapter.ts";
-import { Llama } from "./llama.ts";
-import { findModel, type ModelPlace, readAdapterFolder } from "./open.ts";
+import { familyOf, ofKind } from "./families.ts";
+import type { CausalModel, Model } from "./model.ts";
+import { findModel, type ModelPlace } from "./open.ts";
+import { openTuned } from "./tuned.ts";
 
+export { Bart } from "./bart.ts";
+export { Bert } from "./bert.ts";
+export { Deberta } from "./deberta.ts";
 export { Llama } from "./llama.ts";
+export { ofKind } from "./families.ts";
+export {
+  write,
+  WRITE_DEFAULTS,
+  type WriteOptions,
+  writeOptions,
+} from "./write.ts";
 export type { ForwardOptions, KeyValueCache, LlamaOptions } from "./llama.ts";
 export type {
   BaseModel,
@@ -66,7 +77,7 @@ export interface LoadedModel extends AsyncDisposable {
   /** Its file. */
   readonly checkpoint: Checkpoint;
   /** The model. */
-  readonly model: Llama;
+  readonly model: Model;
   /** Adapters on the model, all enabled at first; the model's own is called `default`. */
   readonly adapters: readonly string[];
   /** Enables these adapters and no others. */
@@ -86,22 +97,23 @@ export async function loadModel(
 ): Promise<LoadedModel> {
   await using stack = new AsyncDisposableStack();
   const place = await findModel(path);
-  const checkpoint = stack.use(await openCheckpoint(place.model));
+  const folders = {
+    ...(own && place.adapter && { default: place.adapter }),
+    ...adapters,
+  };
+  const { checkpoint, adapters: parts } = stack.use(
+    await openTuned(place, folders),
+  );
   const how = compute ?? (place.report?.merged ? "int8" : "f32");
   const model = stack.use(
-    await Llama.load(device, checkpoint, {
+    await familyOf(checkpoint).load(device, checkpoint, {
       compute: how,
       eightBitHead: how === "int8",
       onProgress,
     }),
   );
-  const folders = {
-    ...(own && place.adapter && { default: place.adapter }),
-    ...adapters,
-  };
   const { linears } = model;
-  for (const [name, folder] of Object.entries(folders)) {
-    const factors = await readAdapterFolder(folder, place);
+  for (const [name, factors] of parts) {
     stack.use(attachAdapter(device, linears, { name, factors }));
   }
   const names = Object.keys(folders);
@@ -124,6 +136,23 @@ export async function loadModel(
     model,
     adapters: names,
     enable,
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+/** As {@linkcode loadModel}, a model that goes on from a text. @throws {TypeError} If it is none. */
+export async function loadCausal(
+  device: Device,
+  path: string,
+  options: LoadOptions = {},
+): Promise<LoadedModel & { readonly model: CausalModel }> {
+  await using stack = new AsyncDisposableStack();
+  const loaded = stack.use(await loadModel(device, path, options));
+  const model = ofKind(loaded.model, "causal", `run ${path}`);
+  const owned = stack.move();
+  return {
+    ...loaded,
+    model,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }

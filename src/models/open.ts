@@ -54,22 +54,10 @@ export function reportOptions(place: ModelPlace): JsonObject {
   return isObject(options) ? options : {};
 }
 
-/**
- * Reads all factors of an adapter.
- *
- * @throws {TypeError} If it holds more than factors: modules saved in full, or magnitudes.
- */
+/** Reads all factors of an adapter; tensors that it holds in full are others' part (`heldTensors`). */
 export async function readAdapterFactors(
   adapter: Adapter,
 ): Promise<AdapterModuleFactors[]> {
-  const others = [...adapter.others.keys()];
-  if (others.length > 0) {
-    throw new TypeError(
-      `Cannot use the adapter ${adapter.name}: besides LoRA factors it holds ${
-        others.slice(0, 5).join(", ")
-      }${others.length > 5 ? ` and ${others.length - 5} more` : ""}`,
-    );
-  }
   const factors: AdapterModuleFactors[] = [];
   for (const module of adapter.modules.values()) {
     factors.push({

@@ -6,17 +6,39 @@
 
 import { fileSource } from "../io/deno.ts";
 import { digest } from "../io/fingerprint.ts";
-import type { TextCodec } from "./data/codec.ts";
-import type { ExampleSet } from "./data/example.ts";
+import type { ListedSet } from "./data/list.ts";
+import { labelledTexts } from "./head.ts";
+import { readClassExamples } from "./data/classify.ts";
+import type { AnyExample, ExampleSet } from "./data/example.ts";
+import { Framer, type PairCodec } from "./data/frame.ts";
+import type { LabelReader } from "./data/labels.ts";
 import { blocksOf, tokenizeTexts, windowsOf } from "./data/lm.ts";
 import type { OrderOptions } from "./data/order.ts";
 import { readAll } from "../io/records/records.ts";
+import { readPairs } from "./data/pairs.ts";
+import { readSpanExamples } from "./data/qa.ts";
+import { readPairExamples } from "./data/seq2seq.ts";
+import { readSquad } from "./data/squad.ts";
 import { readExamples } from "./data/sft.ts";
 import type { TrainOptions } from "./options.ts";
 
+type FileSource = Awaited<ReturnType<typeof fileSource>>;
+
+/** What texts become tokens with. */
+export interface ExampleCodecs {
+  /** The tokenizer. */
+  readonly codec: PairCodec;
+  /** The tokenizer of what is written, where it has its own (`seq2seq`). */
+  readonly targetCodec?: PairCodec;
+  /** Size of the model's vocabulary, which the tokenizer's ids are held against. */
+  readonly vocabSize?: number;
+  /** What labels mean (`classify`). */
+  readonly labels?: LabelReader;
+}
+
 /** Examples, and how an epoch goes through them. */
 export interface OpenedExamples {
-  readonly set: ExampleSet;
+  readonly set: ExampleSet<AnyExample>;
   readonly order: OrderOptions;
   /** SHA-256 of all tokens and labels. */
   readonly digest: string;
@@ -34,11 +56,12 @@ export interface OpenedExamples {
 export async function openExamples(
   files: readonly string[],
   options: TrainOptions,
-  { codec, evaluation = false }: { codec: TextCodec; evaluation?: boolean },
+  { evaluation = false, ...codecs }: ExampleCodecs & { evaluation?: boolean },
 ): Promise<OpenedExamples> {
   await using stack = new AsyncDisposableStack();
   const sources = [];
   for (const file of files) sources.push(stack.use(await fileSource(file)));
+  const { codec } = codecs;
   const { block, task, seed } = options;
   const kind = evaluation ? "sequential" : options.order;
   if (task === "lm") {
@@ -54,12 +77,14 @@ export async function openExamples(
       digest: await digest(tokens),
     };
   }
-  const set = await readExamples(readAll(sources), {
-    codec,
-    context: block,
-    template: options.template,
-    overflow: options.overflow,
-  });
+  const set = task === "sft"
+    ? await readExamples(readAll(sources), {
+      codec,
+      context: block,
+      template: options.template,
+      overflow: options.overflow,
+    })
+    : await listed(files, sources, { options, ...codecs });
   const lost = [
     set.truncated > 0 && `${set.truncated} cut to ${block} tokens`,
     set.dropped > 0 && `${set.dropped} of more than ${block} tokens left out`,
@@ -74,12 +99,60 @@ export async function openExamples(
   };
 }
 
+/** Examples of the tasks that are not a language model's. */
+async function listed(
+  files: readonly string[],
+  sources: readonly FileSource[],
+  { options, codec, targetCodec, vocabSize, labels }:
+    & { options: TrainOptions }
+    & ExampleCodecs,
+): Promise<ListedSet<AnyExample>> {
+  const { block: context, overflow } = options;
+  const framer = new Framer(codec, { vocabSize });
+  switch (options.task) {
+    case "classify":
+      return await readClassExamples(labelledTexts(files, options), {
+        ...{ framer, context, overflow },
+        labels: labels!,
+      });
+    case "qa":
+      return await readSpanExamples(each(sources, readSquad), {
+        ...{ framer, context, overflow },
+      });
+    default:
+      return await readPairExamples(each(sources, readPairs), {
+        ...{ framer, context, overflow },
+        targetFramer: targetCodec && new Framer(targetCodec, { vocabSize }),
+      });
+  }
+}
+
+async function* each<T>(
+  sources: readonly FileSource[],
+  read: (source: FileSource) => AsyncIterable<T>,
+): AsyncGenerator<T> {
+  for (const source of sources) yield* read(source);
+}
+
 /** SHA-256 over the hashes of the examples. */
-async function digestExamples(set: ExampleSet): Promise<string> {
+async function digestExamples(set: ExampleSet<AnyExample>): Promise<string> {
   const hashes: string[] = [];
   for (let i = 0; i < set.size; i++) {
-    const { tokens, labels } = set.example(i);
-    hashes.push(await digest(tokens, labels));
+    hashes.push(await digest(...partsOf(set.example(i))));
   }
   return await digest(hashes.join());
+}
+
+/** What an example is made of. */
+function partsOf(example: AnyExample): (Int32Array | string)[] {
+  switch (example.kind) {
+    case "class":
+      return [example.tokens, `${example.label}`];
+    case "span":
+      return [example.tokens, `${example.start} ${example.end}`];
+    case "pair":
+      return [example.source, example.target];
+    default:
+      return [example.tokens, example.labels];
+  }
 }

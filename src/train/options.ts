@@ -7,10 +7,24 @@
 import type { Compute } from "../autograd/linear.ts";
 import type { Device } from "../device/device.ts";
 import type { TextCodec } from "./data/codec.ts";
+import type { TrainedBiases } from "../io/peft_whole.ts";
 import type { TextUnit } from "../io/records/records.ts";
+import type { LabelledSetName } from "./data/glue.ts";
 import type { Overflow } from "./data/sft.ts";
 import type { TemplateName } from "./data/templates.ts";
 import type { ScheduleName } from "./schedule.ts";
+
+/** What can be trained. */
+export const TRAIN_TASKS = [
+  "lm",
+  "sft",
+  "classify",
+  "qa",
+  "seq2seq",
+] as const;
+
+/** Name of what is trained. */
+export type TrainTask = typeof TRAIN_TASKS[number];
 
 /** What decides the bytes of the result. */
 export interface TrainOptions {
@@ -19,8 +33,19 @@ export interface TrainOptions {
    * the model as it is; `full` trains all weights.
    */
   readonly method: "adapter" | "lora" | "full";
-  /** `lm`: every token of packed blocks; `sft`: the answers of examples. */
-  readonly task: "lm" | "sft";
+  /**
+   * `lm`: every token of packed blocks; `sft`: the answers of examples; `classify`: a class or a number of a text or two;
+   * `qa`: where an answer stands in a text; `seq2seq`: a text made of a text.
+   */
+  readonly task: TrainTask;
+  /** Data set whose labels and columns are known (`classify`); by the file's columns and labels without it. */
+  readonly dataSet?: LabelledSetName;
+  /** Names of the classes of a new head (`classify`); by the data without it. */
+  readonly labels?: readonly string[];
+  /** Which biases are trained besides an adapter, as PEFT has it. */
+  readonly biases: TrainedBiases;
+  /** Further modules that are trained in full besides an adapter, by the ends of their paths. */
+  readonly modulesToSave?: readonly string[];
   /** Tokens of a block, or of an example at the most. */
   readonly block: number;
   /** Sequences of a batch. */
@@ -99,6 +124,7 @@ export const TRAIN_DEFAULTS: Omit<TrainOptions, "method"> = {
   overflow: "truncate",
   field: "text",
   unit: "file",
+  biases: "none",
   /** Rank of a new adapter (`lora`). */
   rank: 16,
   alpha: 16,
@@ -158,8 +184,9 @@ export interface TrainReport {
   readonly evaluation?: {
     readonly before: number;
     readonly after: number;
-    readonly perplexityBefore: number;
-    readonly perplexityAfter: number;
+    /** Of what is written token by token. */
+    readonly perplexityBefore?: number;
+    readonly perplexityAfter?: number;
   };
   /** Tokens through the model, padding included, while training. */
   readonly tokensPerSecond: number;

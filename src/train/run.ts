@@ -28,13 +28,13 @@ import {
   saveCheckpoint,
   type TrainState,
 } from "./checkpoint.ts";
-import { type Batch, collate } from "./data/example.ts";
+import { type AnyBatch, collate } from "./data/example.ts";
 import { DataOrder } from "./data/order.ts";
 import { planSteps } from "./data/steps.ts";
 import { type OpenedExamples, openExamples } from "./examples.ts";
 import type { TrainOptions, TrainReport, TrainRun } from "./options.ts";
 import { schedule } from "./schedule.ts";
-import { labelled } from "./objective.ts";
+import { taskBatch } from "./objective.ts";
 import { batchLoss } from "./step.ts";
 import { openSubject, type Subject } from "./subject.ts";
 import { type StepReport, Trainer } from "./trainer.ts";
@@ -68,19 +68,34 @@ export async function train(
   const { device } = run;
   await using subject = await openSubject(device, run.path, {
     options,
+    data: run.data,
     onProgress: run.onProgress,
   });
-  const codec = run.codec ?? await checkpointTokenizer(subject.checkpoint);
-  const { maxLength } = subject.model.config;
+  const { maxLength, vocabSize } = subject.model.config;
+  const codecs = {
+    codec: run.codec ?? await checkpointTokenizer(subject.checkpoint),
+    // A model of characters has its own tokens for what it writes.
+    targetCodec: run.codec || options.task !== "seq2seq"
+      ? undefined
+      : await checkpointTokenizer(subject.checkpoint, { side: "target" }),
+    vocabSize: options.task === "lm" || options.task === "sft"
+      ? undefined
+      : vocabSize,
+    labels: subject.head?.labels,
+  };
+  const { codec } = codecs;
   if (options.block > maxLength) {
     throw new RangeError(
       `Cannot train on blocks of ${options.block} tokens: the model's context is ${maxLength}`,
     );
   }
-  const data = await openExamples(run.data, options, { codec });
+  const data = await openExamples(run.data, options, codecs);
   if (data.note) run.onNote?.(data.note);
   const evaluation = run.evaluation?.length
-    ? await openExamples(run.evaluation, options, { codec, evaluation: true })
+    ? await openExamples(run.evaluation, options, {
+      ...codecs,
+      evaluation: true,
+    })
     : undefined;
   const plan = planSteps({
     examples: data.order.draws ?? data.set.size,
@@ -144,8 +159,10 @@ async function finish(
       evaluation: {
         before,
         after,
-        perplexityBefore: Math.exp(before),
-        perplexityAfter: Math.exp(after),
+        ...(writes(options) && {
+          perplexityBefore: Math.exp(before),
+          perplexityAfter: Math.exp(after),
+        }),
       },
     }),
     tokensPerSecond: state.tokens / state.seconds,
@@ -164,9 +181,24 @@ async function finish(
   };
   await writeFileAtomic(
     joinPath(run.out, "loqa.json"),
-    `${JSON.stringify({ ...old, train: { ...report, options } }, null, 2)}\n`,
+    `${
+      JSON.stringify(
+        {
+          ...old,
+          ...(subject.head && { head: subject.head.info }),
+          train: { ...report, options },
+        },
+        null,
+        2,
+      )
+    }\n`,
   );
   return report;
+}
+
+/** Whether what is trained writes token by token. */
+function writes({ task }: TrainOptions): boolean {
+  return task !== "classify" && task !== "qa";
 }
 
 function sameFolder(a: string, b: string): boolean {
@@ -326,12 +358,10 @@ class Work implements Disposable {
   }
 
   async #stepsUntil(until: number): Promise<void> {
-    const { options, data, padId, run } = this.#parts;
+    const { options, data, run } = this.#parts;
     for (let step = this.state.step; step < until; step++) {
       const batches = this.#order.nextStep(options.batch, options.accumulation)
-        .map((numbers): Batch =>
-          collate(numbers.map((i) => data.set.example(i)), { padId })
-        );
+        .map((numbers) => this.#batch(data, numbers));
       if (this.#trainer.full(batches.length)) await this.#read();
       this.#trainer.step(batches);
       if (run.signal?.aborted) break;
@@ -367,18 +397,17 @@ class Work implements Disposable {
 
   /** Mean loss over the evaluation's tokens. */
   async #evaluate(): Promise<void> {
-    const { evaluation, run, options, subject, padId } = this.#parts;
+    const { evaluation, run, options, subject } = this.#parts;
     if (!evaluation) return;
     const { set } = evaluation;
     const most = run.evaluationBatches ?? 32;
     let sum = 0;
     let count = 0;
     for (let i = 0; i < most && i * options.batch < set.size; i++) {
-      const examples = [];
-      for (let j = i * options.batch; j < (i + 1) * options.batch; j++) {
-        if (j < set.size) examples.push(set.example(j));
-      }
-      const batch = labelled(collate(examples, { padId }));
+      const from = i * options.batch;
+      const to = Math.min(set.size, from + options.batch);
+      const numbers = Array.from({ length: to - from }, (_, j) => from + j);
+      const batch = taskBatch(this.#batch(evaluation, numbers));
       const found = await batchLoss(subject.model, batch);
       sum += found.sum;
       count += found.count;
@@ -389,16 +418,27 @@ class Work implements Disposable {
       ...this.state,
       evaluations: [...evaluations, [step, loss]],
     };
+    const perplexity = writes(options) ? Math.exp(loss) : undefined;
     await this.#log([{
-      step,
-      evaluation: loss,
-      perplexity: Math.exp(loss),
+      ...{ step, evaluation: loss },
+      ...(perplexity !== undefined && { perplexity }),
     }]);
     run.onNote?.(
-      `step ${step}: evaluation loss ${loss.toFixed(4)}, perplexity ${
-        Math.exp(loss).toPrecision(5)
+      `step ${step}: evaluation loss ${loss.toFixed(4)}${
+        perplexity === undefined
+          ? ""
+          : `, perplexity ${perplexity.toPrecision(5)}`
       }`,
     );
+  }
+
+  /** Examples by their numbers as one batch. */
+  #batch({ set }: OpenedExamples, numbers: readonly number[]): AnyBatch {
+    const { subject: { model }, padId } = this.#parts;
+    return collate(numbers.map((i) => set.example(i)), {
+      padId,
+      startId: model.kind === "seq2seq" ? model.config.startId : undefined,
+    });
   }
 
   async #save(): Promise<void> {

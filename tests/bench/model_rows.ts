@@ -10,7 +10,7 @@ import { Tape } from "../../src/autograd/tape.ts";
 import type { Device } from "../../src/device/device.ts";
 import { readF32 } from "../../src/device/device.ts";
 import { openDevice } from "../../src/device/open.ts";
-import { generate, loadModel } from "../../src/models/load.ts";
+import { generate, loadCausal } from "../../src/models/load.ts";
 import { Random } from "../../src/tensor/random.ts";
 import { TRAIN_DEFAULTS } from "../../src/train/run.ts";
 import { openSubject } from "../../src/train/subject.ts";
@@ -174,7 +174,7 @@ async function openRunning(device: Device, path: string): Promise<
     decode(): Promise<number>;
   } & AsyncDisposable
 > {
-  const loaded = await loadModel(device, path);
+  const loaded = await loadCausal(device, path);
   const { model } = loaded;
   const ids = someTokens(PROMPT);
   return {

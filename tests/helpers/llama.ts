@@ -11,6 +11,7 @@ import type { Device } from "../../src/device/device.ts";
 import { readF32 } from "../../src/device/device.ts";
 import { type ForwardOptions, Llama } from "../../src/models/llama.ts";
 import { readLlamaConfig } from "../../src/models/llama_config.ts";
+import type { CausalModel } from "../../src/models/model.ts";
 import { llamaTensors } from "../../src/models/llama_names.ts";
 import type { TokenBatch } from "../../src/models/model.ts";
 import { trainedTensors } from "../../src/models/weights.ts";
@@ -26,7 +27,7 @@ import { openModel, type SmallTensors } from "./model.ts";
 
 /** Scores of every token, `[batch * time, vocabulary]`. */
 export async function logitsOf(
-  model: Llama,
+  model: CausalModel,
   tokens: TokenBatch,
   options: ForwardOptions = {},
 ): Promise<Float32Array> {

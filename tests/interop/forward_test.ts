@@ -1,5 +1,5 @@
 import { openDevice } from "../../src/device/open.ts";
-import { loadModel } from "../../src/models/load.ts";
+import { loadCausal } from "../../src/models/load.ts";
 import { logitsOf } from "../helpers/llama.ts";
 import { own, smollm, stories } from "./models.ts";
 import { peerTests, scratch } from "./run.ts";
@@ -18,7 +18,7 @@ for (const model of [own, stories, smollm]) {
   const subject = { ...model, label: `${model.label}, our forward` };
   await peerTests(subject, "forward.py", async () => {
     using device = await openDevice("wasm", { threads: 2 });
-    await using loaded = await loadModel(device, model.path);
+    await using loaded = await loadCausal(device, model.path);
     const { vocabSize } = loaded.model.config;
     const [batch, time] = [2, 24];
     const ids = someIds(batch * time, vocabSize);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { Tape } from "../../src/autograd/tape.ts";
 import { readF32 } from "../../src/device/device.ts";
 import { openDevice } from "../../src/device/open.ts";
-import { type Compute, loadModel } from "../../src/models/load.ts";
+import { type Compute, loadCausal } from "../../src/models/load.ts";
 import { findNodePackage, runNodePackage } from "./environment.ts";
 import { own } from "./models.ts";
 import { loqaJson, scratch } from "./run.ts";
@@ -17,7 +17,7 @@ async function probabilities(
   compute: Compute,
 ): Promise<number[][]> {
   using device = await openDevice("wasm");
-  await using loaded = await loadModel(device, path, { compute });
+  await using loaded = await loadCausal(device, path, { compute });
   const { model } = loaded;
   using tape = new Tape(device);
   const { vocabSize } = model.config;

@@ -1,5 +1,5 @@
 import { openDevice } from "../../src/device/open.ts";
-import { loadModel } from "../../src/models/load.ts";
+import { loadCausal } from "../../src/models/load.ts";
 import { logitsOf } from "../helpers/llama.ts";
 import { own } from "./models.ts";
 import { loqaJson, peerTests, scratch } from "./run.ts";
@@ -21,7 +21,7 @@ for (const format of ["int4", "int2"]) {
       ...["--batch", "2", "--lr", "1e-2"],
     );
     using device = await openDevice("wasm", { threads: 1 });
-    await using loaded = await loadModel(device, out);
+    await using loaded = await loadCausal(device, out);
     const { vocabSize } = loaded.model.config;
     const ids = Array.from(
       { length: 48 },

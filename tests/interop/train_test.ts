@@ -1,5 +1,5 @@
 import { openDevice } from "../../src/device/open.ts";
-import { loadModel } from "../../src/models/load.ts";
+import { loadCausal } from "../../src/models/load.ts";
 import { logitsOf } from "../helpers/llama.ts";
 import { own, stories } from "./models.ts";
 import { loqaJson, peerTests, scratch } from "./run.ts";
@@ -33,7 +33,7 @@ for (const model of [own, stories]) {
       await loqaJson("train", out, "--data", TEXT, ...SETTINGS);
 
       using device = await openDevice("wasm");
-      await using loaded = await loadModel(device, out);
+      await using loaded = await loadCausal(device, out);
       const { vocabSize } = loaded.model.config;
       const ids = Array.from(
         { length: 48 },

@@ -289,8 +289,8 @@ const data = sharedData();
 const G2P = `${data}/models/g2p-bart`;
 
 interface Numbers {
-  encoder_row0: number[];
-  first_logits: number[];
+  "encoder_row0": number[];
+  "first_logits": number[];
 }
 
 Deno.test({

@@ -3,7 +3,7 @@ import { scoreRequests } from "../../../src/eval/score.ts";
 import { openDevice } from "../../../src/device/open.ts";
 import { checkpointTokenizer } from "../../../src/io/tokenizer.ts";
 import { generate } from "../../../src/models/generate.ts";
-import { loadModel } from "../../../src/models/load.ts";
+import { loadCausal } from "../../../src/models/load.ts";
 import { golden } from "../../helpers/golden.ts";
 import { sharedData } from "../../helpers/inputs.ts";
 
@@ -23,7 +23,7 @@ Deno.test({
   ignore: !data,
   async fn() {
     using device = await openDevice("wasm");
-    await using loaded = await loadModel(
+    await using loaded = await loadCausal(
       device,
       `${data}/models/stories260K-hf`,
     );
@@ -62,7 +62,7 @@ Deno.test({
   ignore: !data,
   async fn() {
     using device = await openDevice("wasm");
-    await using loaded = await loadModel(
+    await using loaded = await loadCausal(
       device,
       `${data}/models/stories260K-hf`,
     );

@@ -6,7 +6,7 @@ import { Tape } from "../../../src/autograd/tape.ts";
 import { type Mat, readF32 } from "../../../src/device/device.ts";
 import { matrix } from "../../../src/tensor/matrix.ts";
 import { Random } from "../../../src/tensor/random.ts";
-import { targetsOf } from "../../../src/train/step.ts";
+import { targetsOf } from "../../../src/train/objective.ts";
 import { Workspace } from "../../conformance/workspace.ts";
 import { assertAllClose } from "../../helpers/assert.ts";
 import { assertNear } from "../../helpers/llama.ts";

@@ -5,7 +5,7 @@ import { inFolder } from "../../helpers/model.ts";
 import { openDevice } from "../../../src/device/open.ts";
 import { openCheckpoint } from "../../../src/io/open.ts";
 import { mergeDense } from "../../../src/merge/dense.ts";
-import { loadModel } from "../../../src/models/load.ts";
+import { loadCausal } from "../../../src/models/load.ts";
 import { readAdapterFolder } from "../../../src/models/open.ts";
 
 const EXAMPLE = new URL("../../../examples/model", import.meta.url).pathname;
@@ -26,7 +26,7 @@ Deno.test("merge: the model says what it said with its adapter; rounding is told
     using device = await openDevice("wasm", { threads: 1 });
     const tokens = { ids: [5, 77, 300, 12, 9, 41], batch: 1, time: 6 };
     const scores = async (from: string) => {
-      await using loaded = await loadModel(device, from);
+      await using loaded = await loadCausal(device, from);
       return await logitsOf(loaded.model, tokens);
     };
     const before = await scores(path);

@@ -1,0 +1,86 @@
+/**
+ * What encoders answer: classes, numbers, spans.
+ *
+ * @module
+ */
+
+import { Tape } from "../autograd/tape.ts";
+import { readF32 } from "../device/device.ts";
+import type { EncoderModel, TokenBatch } from "../models/model.ts";
+import type { EncodeRequest, SpanAnswer } from "./tasks/task.ts";
+
+/** Requests as one batch, padded on the right. */
+function batchOf(requests: readonly EncodeRequest[]): TokenBatch {
+  const batch = requests.length;
+  const time = requests.reduce((n, r) => Math.max(n, r.tokens.length), 1);
+  const ids = new Int32Array(batch * time);
+  const typeIds = new Int32Array(batch * time);
+  requests.forEach((request, b) => {
+    ids.set(request.tokens, b * time);
+    if (request.typeIds) typeIds.set(request.typeIds, b * time);
+  });
+  return {
+    ...{ ids, batch, time },
+    ...(requests.some((r) => r.typeIds) && { typeIds }),
+    bounds: requests.some((r) => r.tokens.length < time)
+      ? requests.map((r) => [0, r.tokens.length] as const)
+      : undefined,
+  };
+}
+
+/** Scores of requests, `[rows, cols]`. */
+async function scoresOf(
+  model: EncoderModel,
+  tokens: TokenBatch,
+): Promise<Float32Array> {
+  using tape = new Tape(model.device);
+  const { value } = model.answer(tape, tokens);
+  const count = value.rows * value.cols;
+  return await readF32(model.device, value.buffer, value.offset, count);
+}
+
+/**
+ * Scores of the classes of each request, or its number.
+ *
+ * @throws {TypeError} If the model's head answers otherwise.
+ * @throws {RangeError} If a request is longer than the model's context.
+ */
+export async function answerClasses(
+  model: EncoderModel,
+  requests: readonly EncodeRequest[],
+): Promise<Float32Array[]> {
+  if (model.head.kind !== "classify") wrongHead(model, "for classes");
+  const all = await scoresOf(model, batchOf(requests));
+  const width = all.length / requests.length;
+  return requests.map((_, i) => all.slice(i * width, (i + 1) * width));
+}
+
+/**
+ * Scores of the tokens of each request as the first and the last of an answer.
+ *
+ * @throws As {@linkcode answerClasses}.
+ */
+export async function answerSpans(
+  model: EncoderModel,
+  requests: readonly EncodeRequest[],
+): Promise<SpanAnswer[]> {
+  if (model.head.kind !== "span") wrongHead(model, "for spans");
+  const tokens = batchOf(requests);
+  const all = await scoresOf(model, tokens);
+  const part = (row: number, b: number) => {
+    const from = row * tokens.batch * tokens.time + b * tokens.time;
+    return all.slice(from, from + requests[b].tokens.length);
+  };
+  return requests.map((_, b) => ({ start: part(0, b), end: part(1, b) }));
+}
+
+function wrongHead({ head }: EncoderModel, wanted: string): never {
+  const has = {
+    classify: "one for classes",
+    span: "one for spans",
+    none: "none",
+  }[head.kind];
+  throw new TypeError(
+    `Cannot run the task: wanted a model with a head ${wanted}, got ${has}`,
+  );
+}

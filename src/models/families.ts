@@ -1,0 +1,178 @@
+/**
+ * The architectures that can be run, by the model types of their configs.
+ *
+ * @module
+ */
+
+import type { Compute } from "../autograd/linear.ts";
+import type { Device } from "../device/device.ts";
+import type { Checkpoint } from "../io/checkpoint.ts";
+import { Bart } from "./bart.ts";
+import { BART_TYPES, bartTensors, readBartConfig } from "./bart_config.ts";
+import { Bert } from "./bert.ts";
+import {
+  BERT_TYPES,
+  bertClassifier,
+  bertPrefix,
+  bertTensors,
+  readBertConfig,
+} from "./bert_config.ts";
+import { Deberta } from "./deberta.ts";
+import {
+  DEBERTA_TYPES,
+  debertaClassifier,
+  debertaPrefix,
+  debertaTensors,
+  readDebertaConfig,
+} from "./deberta_config.ts";
+import { type ClassifierShape, headOf } from "./encoder_head.ts";
+import { Llama } from "./llama.ts";
+import { LLAMA_TYPES, readLlamaConfig } from "./llama_config.ts";
+import { llamaTensors } from "./llama_names.ts";
+import type {
+  CausalModel,
+  EncoderModel,
+  Model,
+  ModelOptions,
+  Seq2SeqModel,
+  WantedTensor,
+} from "./model.ts";
+
+/** Options of {@linkcode Family.load}. */
+export interface FamilyOptions extends ModelOptions {
+  /** How products with quantised weights are computed (`f32`). */
+  readonly compute?: Compute;
+  /** Whether a language model's head takes few rows in 8 bits, for writing (false). */
+  readonly eightBitHead?: boolean;
+}
+
+/** What is known of an architecture. */
+export interface Family {
+  /** Model types of its configs. */
+  readonly types: readonly string[];
+  /** What its models do. */
+  readonly kind: Model["kind"];
+  /** Longest sequence of a checkpoint's model, special tokens included. */
+  maxLength(checkpoint: Checkpoint): number;
+  /** Every tensor that the model of a checkpoint has, by name. */
+  tensors(checkpoint: Checkpoint): WantedTensor[];
+  /** Puts a checkpoint on a device. */
+  load(
+    device: Device,
+    checkpoint: Checkpoint,
+    options: FamilyOptions,
+  ): Promise<Model>;
+  /** What the names of an encoder with a head begin with, where it has a prefix, and how it tells classes. */
+  readonly encoder?: (checkpoint: Checkpoint) => EncoderNames;
+}
+
+/** Names of an encoder with a head. */
+export interface EncoderNames {
+  /** Of the model without its head: `bert.`. */
+  readonly prefix: string;
+  /** How it tells classes, with that prefix. */
+  readonly classifier: ClassifierShape;
+  /** Features of a token. */
+  readonly hiddenSize: number;
+}
+
+/** Every architecture. */
+export const FAMILIES: readonly Family[] = [
+  {
+    types: LLAMA_TYPES,
+    kind: "causal",
+    maxLength: ({ config, name }) => readLlamaConfig(config, name).maxLength,
+    tensors: ({ config, name }) => llamaTensors(readLlamaConfig(config, name)),
+    load: (device, checkpoint, options) =>
+      Llama.load(device, checkpoint, options),
+  },
+  {
+    types: BERT_TYPES,
+    kind: "encoder",
+    maxLength: ({ config, name }) => readBertConfig(config, name).maxLength,
+    tensors(checkpoint) {
+      const config = readBertConfig(checkpoint.config, checkpoint.name);
+      const prefix = bertPrefix(config, checkpoint);
+      const head = headOf(checkpoint, bertClassifier(config, prefix));
+      return bertTensors(config, { prefix, head });
+    },
+    load: (device, checkpoint, options) =>
+      Bert.load(device, checkpoint, options),
+    encoder({ config: json, name }) {
+      const config = readBertConfig(json, name);
+      const prefix = `${config.modelType}.`;
+      const { hiddenSize } = config;
+      return { prefix, hiddenSize, classifier: bertClassifier(config, prefix) };
+    },
+  },
+  {
+    types: DEBERTA_TYPES,
+    kind: "encoder",
+    maxLength: ({ config, name }) => readDebertaConfig(config, name).maxLength,
+    tensors(checkpoint) {
+      const config = readDebertaConfig(checkpoint.config, checkpoint.name);
+      const prefix = debertaPrefix(checkpoint);
+      const head = headOf(checkpoint, debertaClassifier(config));
+      return debertaTensors(config, { prefix, head });
+    },
+    load: (device, checkpoint, options) =>
+      Deberta.load(device, checkpoint, options),
+    encoder({ config: json, name }) {
+      const config = readDebertaConfig(json, name);
+      const { hiddenSize } = config;
+      const classifier = debertaClassifier(config);
+      return { prefix: "deberta.", hiddenSize, classifier };
+    },
+  },
+  {
+    types: BART_TYPES,
+    kind: "seq2seq",
+    maxLength: ({ config, name }) => readBartConfig(config, name).maxLength,
+    tensors: ({ config, name }) => bartTensors(readBartConfig(config, name)),
+    load: (device, checkpoint, options) =>
+      Bart.load(device, checkpoint, options),
+  },
+];
+
+/**
+ * The architecture of a checkpoint.
+ *
+ * @throws {TypeError} If it is none that can be run.
+ */
+export function familyOf({ config, name }: Checkpoint): Family {
+  const type = config.model_type;
+  const found = FAMILIES.find(({ types }) => types.includes(type as string));
+  if (found) return found;
+  throw new TypeError(
+    `Cannot run the model ${name}: wanted a model_type of ${
+      FAMILIES.flatMap(({ types }) => types).join(", ")
+    }, got ${JSON.stringify(type) ?? "none"}`,
+  );
+}
+
+const DOES: Readonly<Record<Model["kind"], string>> = {
+  causal: "goes on from a text",
+  encoder: "answers about a text",
+  seq2seq: "makes a text of a text",
+};
+
+/**
+ * A model as one of a kind.
+ *
+ * @param what What it is wanted for, as errors say it: `run the task "ppl"`.
+ * @throws {TypeError} If it is of another kind.
+ */
+export function ofKind<K extends Model["kind"]>(
+  model: Model,
+  kind: K,
+  what: string,
+): Extract<CausalModel | EncoderModel | Seq2SeqModel, { kind: K }> {
+  if (model.kind === kind) {
+    return model as Extract<Model, { kind: K }>;
+  }
+  throw new TypeError(
+    `Cannot ${what}: wanted a model that ${DOES[kind]}, got one that ${
+      DOES[model.kind]
+    } (${model.config.modelType})`,
+  );
+}

@@ -1,0 +1,79 @@
+/**
+ * The head that a training wants, and what its labels mean.
+ *
+ * @module
+ */
+
+import type { Checkpoint } from "../io/checkpoint.ts";
+import { fileSource } from "../io/deno.ts";
+import { familyOf } from "../models/families.ts";
+import { type HeadInfo, headInfo, labelNames } from "../models/head_config.ts";
+import type { ModelPlace } from "../models/open.ts";
+import { labelsOf } from "./data/classify.ts";
+import { readLabelledSet } from "./data/glue.ts";
+import { type LabelledText, readLabelled } from "./data/labelled.ts";
+import type { LabelReader } from "./data/labels.ts";
+import type { TrainOptions } from "./options.ts";
+
+/** A head, and the reader of the labels that it learns. */
+export interface WantedHead {
+  readonly info: HeadInfo;
+  /** For classes and numbers. */
+  readonly labels?: LabelReader;
+}
+
+/** The labelled texts of files, of a known data set or as their columns have them. */
+export async function* labelledTexts(
+  files: readonly string[],
+  { dataSet }: Pick<TrainOptions, "dataSet">,
+): AsyncGenerator<LabelledText> {
+  for (const file of files) {
+    await using source = await fileSource(file);
+    // QQP's own file has lines that end early, which everybody leaves out.
+    yield* dataSet
+      ? readLabelledSet(dataSet, source, { onShort: () => {} })
+      : readLabelled(source);
+  }
+}
+
+/** Names of the classes of the head that a model has already. */
+function ownLabels(
+  checkpoint: Checkpoint,
+  { report }: ModelPlace,
+): readonly string[] | undefined {
+  const told = headInfo(report);
+  if (told?.kind === "classify") return told.labels;
+  const out = familyOf(checkpoint).encoder?.(checkpoint).classifier.out;
+  const rows = checkpoint.tensors.get(`${out}.weight`)?.shape[0];
+  return rows === undefined ? undefined : labelNames(checkpoint.config, rows);
+}
+
+/**
+ * The head that a task wants; undefined for those that need none.
+ *
+ * @throws {RangeError} If the model has another number of classes than the data.
+ * @throws {TypeError} If the model calls its classes otherwise.
+ * @throws {SyntaxError} If a file's columns are not known; it names file and line.
+ */
+export async function wantedHead(
+  checkpoint: Checkpoint,
+  place: ModelPlace,
+  { options, data }: { options: TrainOptions; data: readonly string[] },
+): Promise<WantedHead | undefined> {
+  const { task, dataSet } = options;
+  if (task === "qa") return { info: { kind: "span", labels: [] } };
+  if (task !== "classify") return undefined;
+  const texts: LabelledText[] = [];
+  for await (const text of labelledTexts(data, options)) texts.push(text);
+  const labels = labelsOf(texts, {
+    set: dataSet,
+    model: ownLabels(checkpoint, place) ?? options.labels,
+  });
+  return {
+    info: {
+      kind: "classify",
+      labels: labels.regression ? ["value"] : labels.names,
+    },
+    labels,
+  };
+}
