@@ -193,17 +193,25 @@ export class Tape implements Disposable {
 
   /**
    * Gradient checkpointing (Chen et al., 1604.06174): computes `y = block(x)` and keeps only `x`; going backwards the block
-   * is computed again. `block` must use the tape that it is given, and depend on nothing that needs a gradient but `x`
-   * and parameters.
+   * is computed again. `block` must use the tape that it is given, and depend on nothing that needs a gradient but `x`,
+   * `others`, which it is given as tensors of that tape, and parameters.
    */
-  checkpoint(x: Tensor, block: (tape: Tape, x: Tensor) => Tensor): Tensor {
-    if (!this.recording) return this.scope(() => block(this, x));
+  checkpoint(
+    x: Tensor,
+    block: (tape: Tape, x: Tensor, others: readonly Tensor[]) => Tensor,
+    others: readonly Tensor[] = [],
+  ): Tensor {
+    if (!this.recording) return this.scope(() => block(this, x, others));
     const seed = this.seed();
     let value: Mat;
     {
       // Nothing is recorded, but what is random has to happen as it will going backwards.
       using quiet = new Tape(this.device, { training: this.training, seed });
-      value = block(quiet, quiet.input(x.value)).value;
+      value = block(
+        quiet,
+        quiet.input(x.value),
+        others.map((t) => quiet.input(t.value)),
+      ).value;
       quiet.#owned.delete(value.buffer);
       this.#owned.add(value.buffer);
     }
@@ -214,16 +222,13 @@ export class Tape implements Disposable {
         training: this.training,
         seed,
       });
-      const start = inner.input(x.value, x.needsGradient);
-      const end = block(inner, start);
+      const [start, ...rest] = [x, ...others].map((t) =>
+        inner.input(t.value, t.needsGradient)
+      );
+      const end = block(inner, start, rest);
       inner.backward(end, gradient);
-      const found = inner.gradient(start);
-      if (!found) return;
-      inner.#owned.delete(found.buffer);
-      this.#owned.add(found.buffer);
-      const given = this.#gradients.get(x);
-      this.give(x, found);
-      if (given && given !== found) this.free(found.buffer);
+      this.#adopt(inner, start, x);
+      rest.forEach((t, i) => this.#adopt(inner, t, others[i]));
     });
     return output;
   }
@@ -241,6 +246,17 @@ export class Tape implements Disposable {
     this.#owned.clear();
     this.#gradients.clear();
     this.#nodes.length = 0;
+  }
+
+  /** Takes over the gradient that `inner` found for `from`, as one of `to`. */
+  #adopt(inner: Tape, from: Tensor, to: Tensor): void {
+    const found = inner.gradient(from);
+    if (!found) return;
+    inner.#owned.delete(found.buffer);
+    this.#owned.add(found.buffer);
+    const given = this.#gradients.get(to);
+    this.give(to, found);
+    if (given && given !== found) this.free(found.buffer);
   }
 
   /** Whether a gradient was handed on to an earlier tensor. */

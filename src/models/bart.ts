@@ -4,23 +4,25 @@
  * @module
  */
 
-import { embedding, scale } from "../autograd/elementwise.ts";
+import { add, embedding, scale } from "../autograd/elementwise.ts";
 import {
   type Compute,
   denseWeight,
   type LinearWeight,
 } from "../autograd/linear.ts";
 import { layerNorm } from "../autograd/norm.ts";
-import { add } from "../autograd/elementwise.ts";
 import type { Tape, Tensor } from "../autograd/tape.ts";
 import { type Device, type Mat, mat } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
+import { quoted } from "../io/errors.ts";
 import type { Linear } from "../nn/linear.ts";
 import { BartCache } from "./bart_cache.ts";
 import {
   BART_EPSILON,
   BART_IGNORED,
   type BartConfig,
+  bartLayer,
+  bartNames,
   bartTensors,
   POSITION_OFFSET,
   readBartConfig,
@@ -45,6 +47,8 @@ export interface BartOptions extends ModelOptions {
 
 /** One side of a model on a device. */
 interface Side {
+  /** Features of tokens. */
+  readonly words: Table;
   readonly positions: Table;
   readonly norm: LayerNormWeights;
   readonly layers: readonly BartLayer[];
@@ -53,7 +57,6 @@ interface Side {
 interface Parts {
   readonly device: Device;
   readonly config: BartConfig;
-  readonly words: Table;
   readonly encoder: Side;
   readonly decoder: Side;
   readonly head: LinearWeight;
@@ -92,37 +95,47 @@ export class Bart implements Seq2SeqModel {
     { trained, compute, onProgress }: BartOptions = {},
   ): Promise<Bart> {
     const config = readBartConfig(checkpoint.config, checkpoint.name);
-    checkTensors(checkpoint, bartTensors(config), BART_IGNORED);
+    const names = bartNames(config, checkpoint);
+    checkTensors(checkpoint, bartTensors(config, names), BART_IGNORED);
     using memory = new DisposableStack();
     const weights = memory.use(
       new Weights(device, checkpoint, { trained, compute }),
     );
-    const words = await weights.matrix("model.shared.weight");
+    const tables = new Map<string, Table>();
+    for (const name of Object.values(names.tables)) {
+      // The head of its own is read below: it may be quantised.
+      if (name === "lm_head.weight" || tables.has(name)) continue;
+      tables.set(name, await weights.matrix(name));
+    }
     const all = config.encoder.layers + config.decoder.layers + 1;
     let done = 0;
     const side = async (name: "encoder" | "decoder"): Promise<Side> => {
       const layers: BartLayer[] = [];
       for (let index = 0; index < config[name].layers; index++) {
         onProgress?.(++done / all);
+        const path = bartLayer(names, name, index);
         layers.push(
-          await BartLayer.load(weights, config, { side: name, index }),
+          await BartLayer.load(weights, config, { side: name, path }),
         );
       }
+      const path = `${names.prefix}${name}`;
       return {
-        positions: await weights.matrix(`model.${name}.embed_positions.weight`),
-        norm: await weights.norm(`model.${name}.layernorm_embedding`),
+        words: tables.get(names.tables[name])!,
+        positions: await weights.matrix(`${path}.embed_positions.weight`),
+        norm: await weights.norm(`${path}.layernorm_embedding`),
         layers,
       };
     };
     const encoder = await side("encoder");
     const decoder = await side("decoder");
-    const head = config.tied
+    const words = tables.get(names.tables.head);
+    const head = words
       ? denseWeight(words.value, words.parameter)
-      : await weights.linear("lm_head.weight");
-    const headBias = await finalBias(weights, checkpoint);
+      : await weights.linear(names.tables.head);
+    const headBias = await finalBias(weights, checkpoint, config);
     onProgress?.(1);
     return new Bart({
-      ...{ device, config, words, encoder, decoder, head, headBias },
+      ...{ device, config, encoder, decoder, head, headBias },
       memory: memory.move(),
     });
   }
@@ -184,16 +197,18 @@ export class Bart implements Seq2SeqModel {
     const context: BartContext = {
       ...{ ...options, causal: true, past },
       own: sequencesOf(tape, target),
-      source: { ...sequencesOf(tape, source), encoded },
     };
+    const looked = sequencesOf(tape, source);
     const x = this.#embed(tape, target, { side: decoder, past });
-    // A block that is computed again may depend on nothing else that wants a gradient; the source does.
-    const again = options.checkpointing && !encoded.needsGradient;
     const out = runBlocks(tape, x, {
-      blocks: decoder.layers.map((layer, i) => (on, from) =>
-        layer.forward(on, from, { context, cache: cache?.layers[i] })
+      blocks: decoder.layers.map((layer, i) => (on, from, [seen]) =>
+        layer.forward(on, from, {
+          context: { ...context, source: { ...looked, encoded: seen } },
+          cache: cache?.layers[i],
+        })
       ),
-      checkpointing: again,
+      checkpointing: options.checkpointing,
+      others: [encoded],
     });
     if (cache) cache.length += target.time;
     return out;
@@ -209,7 +224,7 @@ export class Bart implements Seq2SeqModel {
     tokens: TokenBatch,
     { side, past = 0 }: { side: Side; past?: number },
   ): Tensor {
-    const { config, words } = this.#parts;
+    const { config } = this.#parts;
     const { batch, time } = tokens;
     checkTokens(tokens, {
       vocabSize: config.vocabSize,
@@ -226,7 +241,7 @@ export class Bart implements Seq2SeqModel {
       });
     const ids = Uint32Array.from(tokens.ids);
     const positions = ids.map((_, i) => POSITION_OFFSET + past + i % time);
-    const x = look(words, ids);
+    const x = look(side.words, ids);
     return layerNorm(
       tape,
       add(
@@ -264,12 +279,27 @@ function checkRoom(
   );
 }
 
-/** The bias of the head's scores, where there is one and it is not all zeros. */
+/**
+ * The bias of the head's scores, where there is one and it is not all zeros.
+ *
+ * @throws {SyntaxError} If it is not one number a token.
+ */
 async function finalBias(
   weights: Weights,
   checkpoint: Checkpoint,
+  { vocabSize }: BartConfig,
 ): Promise<{ value: Mat } | undefined> {
-  if (!checkpoint.tensors.has(FINAL_BIAS)) return undefined;
+  const info = checkpoint.tensors.get(FINAL_BIAS);
+  if (!info) return undefined;
+  if (info.shape.join() !== `1,${vocabSize}`) {
+    throw new SyntaxError(
+      `Cannot run the model ${
+        quoted(checkpoint.name)
+      }: tensor "${FINAL_BIAS}" is [${
+        info.shape.join(", ")
+      }], wanted [1, ${vocabSize}]`,
+    );
+  }
   const values = await checkpoint.readF32(FINAL_BIAS);
   if (values.every((x) => x === 0)) return undefined;
   const { value } = await weights.vector(FINAL_BIAS);

@@ -6,6 +6,7 @@
 
 import type { Activation } from "../device/network.ts";
 import { type ConfigJson, ConfigReader } from "./config_reader.ts";
+import type { Checkpoint } from "../io/checkpoint.ts";
 import type { WantedTensor } from "./model.ts";
 
 /** Model types that this architecture serves. */
@@ -75,11 +76,7 @@ export function readBartConfig(config: ConfigJson, where: string): BartConfig {
     scale: read.flag("scale_embedding", false) ? Math.sqrt(hiddenSize) : 1,
     activation: read.activation("activation_function", "gelu"),
     tied: read.flag("tie_word_embeddings", true),
-    startId: read.whole(
-      "decoder_start_token_id",
-      read.whole("eos_token_id", 2, 0),
-      0,
-    ),
+    startId: read.whole("decoder_start_token_id", 2, 0),
   };
 }
 
@@ -92,26 +89,58 @@ export const ATTENTIONS = {
 /** Linear layers of an attention. */
 export const PROJECTIONS = ["q_proj", "k_proj", "v_proj", "out_proj"] as const;
 
+/** Where a checkpoint has what. */
+export interface BartNames {
+  /** What the names begin with: `model.`, or nothing where the model was stored without its head. */
+  readonly prefix: string;
+  /** The tables of tokens' features of the two sides, and the head's. */
+  readonly tables: Readonly<Record<"encoder" | "decoder" | "head", string>>;
+}
+
+/** The names of a checkpoint's tensors. */
+export function bartNames(
+  { tied }: Pick<BartConfig, "tied">,
+  { tensors }: Pick<Checkpoint, "tensors">,
+): BartNames {
+  const prefix = tensors.has("model.encoder.embed_positions.weight") ||
+      !tensors.has("encoder.embed_positions.weight")
+    ? "model."
+    : "";
+  const shared = `${prefix}shared.weight`;
+  const own = (side: "encoder" | "decoder") => {
+    const name = `${prefix}${side}.embed_tokens.weight`;
+    return !tied && tensors.has(name) ? name : shared;
+  };
+  const head = tied ? shared : "lm_head.weight";
+  return {
+    prefix,
+    tables: { encoder: own("encoder"), decoder: own("decoder"), head },
+  };
+}
+
 /** Path of a layer. */
-export function bartLayer(side: "encoder" | "decoder", index: number): string {
-  return `model.${side}.layers.${index}`;
+export function bartLayer(
+  { prefix }: Pick<BartNames, "prefix">,
+  side: "encoder" | "decoder",
+  index: number,
+): string {
+  return `${prefix}${side}.layers.${index}`;
 }
 
 function layerTensors(
   config: BartConfig,
   side: "encoder" | "decoder",
-  index: number,
+  layerPath: string,
 ): WantedTensor[] {
   const { hiddenSize: n } = config;
   const { intermediateSize: m } = config[side];
-  const prefix = bartLayer(side, index);
   const layer = (name: string, rows: number, cols: number): WantedTensor[] => [
-    { name: `${prefix}.${name}.weight`, shape: [rows, cols] },
-    { name: `${prefix}.${name}.bias`, shape: [rows] },
+    { name: `${layerPath}.${name}.weight`, shape: [rows, cols] },
+    { name: `${layerPath}.${name}.bias`, shape: [rows] },
   ];
   const norm = (name: string): WantedTensor[] =>
     ["weight", "bias"].map((part) => ({
-      name: `${prefix}.${name}.${part}`,
+      name: `${layerPath}.${name}.${part}`,
       shape: [n],
     }));
   return [
@@ -125,29 +154,38 @@ function layerTensors(
   ];
 }
 
-/** Every tensor of a model, by name. */
-export function bartTensors(config: BartConfig): WantedTensor[] {
-  const { hiddenSize: n, vocabSize, maxLength, tied } = config;
+/** Every tensor of a model, by the names that its checkpoint has for them. */
+export function bartTensors(
+  config: BartConfig,
+  names: BartNames,
+): WantedTensor[] {
+  const { hiddenSize: n, vocabSize, maxLength } = config;
+  const { prefix, tables } = names;
   return [
-    { name: "model.shared.weight", shape: [vocabSize, n] },
+    ...[...new Set(Object.values(tables))].map((name) => ({
+      name,
+      shape: [vocabSize, n],
+    })),
     ...(["encoder", "decoder"] as const).flatMap((side) => [
       {
-        name: `model.${side}.embed_positions.weight`,
+        name: `${prefix}${side}.embed_positions.weight`,
         shape: [maxLength + POSITION_OFFSET, n],
       },
       ...["weight", "bias"].map((part) => ({
-        name: `model.${side}.layernorm_embedding.${part}`,
+        name: `${prefix}${side}.layernorm_embedding.${part}`,
         shape: [n],
       })),
       ...Array.from(
         { length: config[side].layers },
-        (_, i) => layerTensors(config, side, i),
+        (_, i) => layerTensors(config, side, bartLayer(names, side, i)),
       ).flat(),
     ]),
-    ...(tied ? [] : [{ name: "lm_head.weight", shape: [vocabSize, n] }]),
   ];
 }
 
-/** What files carry along: copies of the embedding, a bias that may not be there, positions as numbers. */
+/**
+ * What files carry along: tables that are copies of another, a bias of the head (checked where it is read), positions and
+ * versions as numbers.
+ */
 export const BART_IGNORED =
-  /embed_tokens\.weight$|^lm_head\.weight$|^final_logits_bias$|position_ids$/;
+  /(^|\.)(shared|embed_tokens)\.weight$|^lm_head\.weight$|^final_logits_bias$|(^|\.)(position_ids|version)$/;

@@ -16,7 +16,6 @@ import {
   ATTENTIONS,
   BART_EPSILON,
   type BartConfig,
-  bartLayer,
   PROJECTIONS,
 } from "./bart_config.ts";
 import type { PassOptions } from "./model.ts";
@@ -80,20 +79,19 @@ export class BartLayer {
     this.#norms = parts.norms;
   }
 
-  /** Puts layer `index` of a side on the device of `weights`. */
+  /** Puts the layer at `path`, one of a side, on the device of `weights`. */
   static async load(
     weights: Weights,
     config: BartConfig,
-    { side, index }: { side: "encoder" | "decoder"; index: number },
+    { side, path }: { side: "encoder" | "decoder"; path: string },
   ): Promise<BartLayer> {
-    const prefix = bartLayer(side, index);
     const linears = new Map<string, Linear>();
     const norms = new Map<string, LayerNormWeights>();
     const put = async (name: string) => {
-      linears.set(name, await weights.layer(`${prefix}.${name}`, true));
+      linears.set(name, await weights.layer(`${path}.${name}`, true));
     };
     const putNorm = async (name: string) => {
-      norms.set(name, await weights.norm(`${prefix}.${name}`));
+      norms.set(name, await weights.norm(`${path}.${name}`));
     };
     for (const name of ATTENTIONS[side]) {
       for (const part of PROJECTIONS) await put(`${name}.${part}`);

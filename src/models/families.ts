@@ -8,7 +8,12 @@ import type { Compute } from "../autograd/linear.ts";
 import type { Device } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import { Bart } from "./bart.ts";
-import { BART_TYPES, bartTensors, readBartConfig } from "./bart_config.ts";
+import {
+  BART_TYPES,
+  bartNames,
+  bartTensors,
+  readBartConfig,
+} from "./bart_config.ts";
 import { Bert } from "./bert.ts";
 import {
   BERT_TYPES,
@@ -128,7 +133,10 @@ export const FAMILIES: readonly Family[] = [
     types: BART_TYPES,
     kind: "seq2seq",
     maxLength: ({ config, name }) => readBartConfig(config, name).maxLength,
-    tensors: ({ config, name }) => bartTensors(readBartConfig(config, name)),
+    tensors(checkpoint) {
+      const config = readBartConfig(checkpoint.config, checkpoint.name);
+      return bartTensors(config, bartNames(config, checkpoint));
+    },
     load: (device, checkpoint, options) =>
       Bart.load(device, checkpoint, options),
   },

@@ -4,8 +4,7 @@
  * @module
  */
 
-import { rowsOf } from "../autograd/loss.ts";
-import type { Device, Mat } from "../device/device.ts";
+import { type Device, type Mat, mat } from "../device/device.ts";
 
 /** Where rows of a batch's sequences lie in a cache. */
 export interface CachePlace {
@@ -19,16 +18,17 @@ export interface CachePlace {
   readonly capacity: number;
 }
 
-/** Copies each sequence's new rows to their places in a cache. */
+/** Copies each sequence's new rows to their places in a cache; rows of both lie one right after the other. */
 export function storeRows(
   { ops }: Device,
   { from, to }: { from: Mat; to: Mat },
   { batch, time, past, capacity }: CachePlace,
 ): void {
-  for (let b = 0; b < batch; b++) {
-    ops.combine({
-      x: rowsOf(from, b * time, time),
-      out: rowsOf(to, b * capacity + past, time),
-    });
-  }
+  // A sequence's new rows lie one after the other: they are one row here.
+  const { cols } = from;
+  const width = time * cols;
+  ops.combine({
+    x: mat(from.buffer, batch, width, from.offset),
+    out: mat(to.buffer, batch, width, to.offset + past * cols, capacity * cols),
+  });
 }

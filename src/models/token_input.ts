@@ -80,20 +80,25 @@ export function positionIds(
   return positions;
 }
 
-/** Runs blocks one after the other; the tape keeps what they made, or only their inputs with `checkpointing`. */
+/**
+ * Runs blocks one after the other; the tape keeps what they made, or only their inputs with `checkpointing`. What else they
+ * depend on that needs a gradient is `others`.
+ */
 export function runBlocks(
   tape: Tape,
   x: Tensor,
-  { blocks, checkpointing = false }: {
-    blocks: readonly ((tape: Tape, x: Tensor) => Tensor)[];
+  { blocks, checkpointing = false, others = [] }: {
+    blocks:
+      readonly ((tape: Tape, x: Tensor, others: readonly Tensor[]) => Tensor)[];
     checkpointing?: boolean;
+    others?: readonly Tensor[];
   },
 ): Tensor {
   for (const block of blocks) {
     const from = x;
     x = checkpointing
-      ? tape.checkpoint(from, block)
-      : tape.scope(() => block(tape, from));
+      ? tape.checkpoint(from, block, others)
+      : tape.scope(() => block(tape, from, others));
     if (!tape.recording) tape.free(from.value.buffer);
   }
   return x;
