@@ -80,8 +80,8 @@ for (
     [["a", "--data", "x"], "eval needs --task and --data"],
     [["a", "--task", "ppl"], "eval needs --task and --data"],
     [
-      ["a", "--task", "glue", "--data", "x"],
-      "--task must be one of ppl, gsm8k, mmlu, commonsense",
+      ["a", "--task", "glu", "--data", "x"],
+      "--task must be one of ppl, gsm8k, mmlu, commonsense, glue, anli, squad, summarize, g2p",
     ],
     [
       ["a", "--task", "ppl", "--data", "x", "--adapter", "y"],

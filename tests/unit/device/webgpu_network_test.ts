@@ -18,13 +18,18 @@ import { normalMatrix } from "../../helpers/inputs.ts";
 
 /**
  * Bytes of a binding. With the least, a row of the table's larger matrices is too long for one; operations that need
- * whole rows, or all of a vector, get as much as the longest of theirs takes.
+ * whole rows, whole heads, or all of a vector, get as much as the longest of theirs takes.
  */
 const LIMITS: Partial<Record<keyof NetworkOperations, number>> = {
   poolColumns: 4096,
   spreadColumns: 4096,
   rmsNorm: 4096,
   rmsNormBackward: 4096,
+  layerNorm: 8192,
+  layerNormBackward: 8192,
+  relativeScores: 8192,
+  relativeScoresBackward: 8192,
+  maskedSoftmax: 4096,
   rope: 4096,
   attention: 4096,
   attentionBackward: 4096,

@@ -105,6 +105,39 @@ Deno.test("each stack of an encoder-decoder has its own first layers", () => {
   ]);
 });
 
+Deno.test("a mixed plan for each side counts the layers of that side", () => {
+  const bart = [
+    ...[0, 1].map((i) => `model.encoder.layers.${i}.fc1`),
+    ...[0, 1, 2, 3].map((i) => `model.decoder.layers.${i}.fc1`),
+  ];
+  assert.deepEqual(
+    formats(bart, {
+      mixed: "encoder.first=1:nf4, encoder.rest=uniform2, decoder.bits=2.5",
+    }),
+    ["nf4", "uniform2", "nf4", "nf2", "nf2", "nf2"],
+  );
+  const cases: [string, RegExp][] = [
+    ["encoder.bits=3", /nothing of the layers model\.decoder\.layers$/],
+    ["encoder.bits=3,bits=2", /of all layers and of those of a side; wanted/],
+    ["encoder.bits=3,encoder.bits=2", /says encoder\.bits twice; wanted/],
+    ["encoder.bits=3,decoder.first=1:nf4", /not just first and rest; wanted/],
+  ];
+  for (const [mixed, message] of cases) {
+    assert.throws(() => formats(bart, { mixed }), {
+      name: "RangeError",
+      message,
+    });
+  }
+  assert.throws(
+    () => formats(bart.slice(0, 2), { mixed: "encoder.bits=3,decoder.bits=3" }),
+    /the model has no decoder$/,
+  );
+  assert.throws(
+    () => formats(llama(2), { mixed: "encoder.bits=3,decoder.bits=3" }),
+    /nothing of the layers model\.layers$/,
+  );
+});
+
 Deno.test("plans that cannot be read are refused with what is wanted", () => {
   for (
     const mixed of [
