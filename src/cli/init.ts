@@ -94,7 +94,8 @@ const OPTIONS: Options = {
   },
   mixed: {
     value: "PLAN",
-    help: 'precision by layer: "first=4:nf4,rest=nf2" or "bits=2.5"',
+    help:
+      'precision by layer: "first=4:nf4,rest=nf2" or "bits=2.5"; of sides: "encoder.bits=3,decoder.bits=2"',
   },
   "rank-pattern": {
     value: "NAME=R",

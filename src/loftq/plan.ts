@@ -26,7 +26,8 @@ export interface PlanOptions {
   readonly alpha: number;
   /**
    * Mixed precision by transformer layer: `first=K:FORMAT,rest=FORMAT`, or `bits=B` with 2 <= B <= 4, LoftQ's rule:
-   * the first `floor(layers * (B - 2) / 2)` layers at 4 bits, the others at 2.
+   * the first `floor(layers * (B - 2) / 2)` layers at 4 bits, the others at 2. With `encoder.` or `decoder.` before each
+   * key, a plan for each side of an encoder-decoder.
    */
   readonly mixed?: string;
   /** Rank by module name or pattern, as PEFT has it: `^(.*\.)?(KEY)$`, first hit wins. */
@@ -72,30 +73,54 @@ function patternOf(key: string): RegExp {
   }
 }
 
-type Rule = (position: LayerPosition, layers: number) => FormatName;
+type Rule = (index: number, layers: number) => FormatName;
 
-function parseMixed(text: string, base: FormatName): Rule {
-  const fail = (why: string): never => {
+/** Sides of an encoder-decoder, as the paths of their stacks name them. */
+const SIDES = ["encoder", "decoder"] as const;
+
+/** The rule of each side, or under "" that of all layers. */
+type Mixed = ReadonlyMap<string, Rule>;
+
+function parseMixed(text: string, base: FormatName): Mixed {
+  const fail: Fail = (why) => {
     throw new RangeError(
-      `Cannot use the mixed plan "${text}": ${why}; wanted "first=K:FORMAT,rest=FORMAT" or "bits=B" with B from 2 to 4`,
+      `Cannot use the mixed plan "${text}": ${why}; wanted "first=K:FORMAT,rest=FORMAT" or "bits=B" with B from 2 to 4, or such a plan for each side, as in "encoder.bits=3,decoder.bits=2"`,
     );
   };
-  const bits = /^bits=(.+)$/.exec(text);
-  if (bits) {
-    const b = Number(bits[1]);
-    if (!(b >= 2 && b <= 4)) fail(`bits is ${bits[1]}`);
+  const sides = new Map<string, Map<string, string>>();
+  for (const part of text.split(",")) {
+    const at = part.indexOf("=");
+    const [key, value] = [part.slice(0, at).trim(), part.slice(at + 1).trim()];
+    const side = SIDES.find((name) => key.startsWith(`${name}.`)) ?? "";
+    const parts = sides.get(side) ?? new Map<string, string>();
+    const name = side === "" ? key : key.slice(side.length + 1);
+    if (parts.has(name)) fail(`it says ${key} twice`);
+    sides.set(side, parts.set(name, value));
+  }
+  if (sides.has("") && sides.size > 1) {
+    fail("it speaks of all layers and of those of a side");
+  }
+  return new Map(
+    [...sides].map(([side, parts]) => [side, ruleOf(parts, { base, fail })]),
+  );
+}
+
+type Fail = (why: string) => never;
+
+function ruleOf(
+  parts: ReadonlyMap<string, string>,
+  { base, fail }: { base: FormatName; fail: Fail },
+): Rule {
+  const bits = parts.get("bits");
+  if (bits !== undefined && parts.size === 1) {
+    const b = Number(bits);
+    if (!(b >= 2 && b <= 4)) fail(`bits is ${bits}`);
     const family = base.replace(/\d$/, "");
     const high = format(`${family}4`).name;
     const low = format(`${family}2`).name;
-    return ({ index }, layers) =>
+    return (index, layers) =>
       index < Math.floor((layers * (b - 2)) / 2) ? high : low;
   }
-  const parts = new Map(
-    text.split(",").map((part) => {
-      const at = part.indexOf("=");
-      return [part.slice(0, at).trim(), part.slice(at + 1).trim()] as const;
-    }),
-  );
   const first = /^(\d+):(\w+)$/.exec(parts.get("first") ?? "");
   const rest = parts.get("rest");
   if (!first || !rest || parts.size !== 2) {
@@ -103,7 +128,42 @@ function parseMixed(text: string, base: FormatName): Rule {
   }
   const high = format(first[2]).name;
   const low = format(rest).name;
-  return ({ index }) => index < Number(first[1]) ? high : low;
+  return (index) => index < Number(first[1]) ? high : low;
+}
+
+/** The side that a stack of layers is, by its path. */
+function sideOf(stack: string): string | undefined {
+  return SIDES.find((side) => stack.split(".").includes(side));
+}
+
+/** The rule of each stack. @throws {RangeError} If a stack has none, or a side no stack. */
+function stackRules(
+  text: string,
+  { base, stacks }: { base: FormatName; stacks: Iterable<string> },
+): Map<string, Rule> {
+  const mixed = parseMixed(text, base);
+  const left = new Set(mixed.keys());
+  const rules = new Map<string, Rule>();
+  for (const stack of stacks) {
+    const side = mixed.has("") ? "" : sideOf(stack) ?? stack;
+    const rule = mixed.get(side);
+    if (!rule) {
+      throw new RangeError(
+        `Cannot use the mixed plan "${text}": it says nothing of the layers ${stack}`,
+      );
+    }
+    left.delete(side);
+    rules.set(stack, rule);
+  }
+  left.delete("");
+  if (left.size > 0) {
+    throw new RangeError(
+      `Cannot use the mixed plan "${text}": the model has no ${
+        [...left].join(" and no ")
+      }`,
+    );
+  }
+  return rules;
 }
 
 /**
@@ -116,9 +176,6 @@ export function planLayers(
   modules: readonly string[],
   options: PlanOptions,
 ): Map<string, LayerPlan> {
-  const rule = options.mixed === undefined
-    ? undefined
-    : parseMixed(options.mixed, options.format);
   const layers = new Map<string, number>();
   for (const module of modules) {
     const position = layerPosition(module);
@@ -126,11 +183,20 @@ export function planLayers(
     const { stack, index } = position;
     layers.set(stack, Math.max(layers.get(stack) ?? 0, index + 1));
   }
+  const rules = options.mixed === undefined
+    ? undefined
+    : stackRules(options.mixed, {
+      base: options.format,
+      stacks: layers.keys(),
+    });
   return new Map(modules.map((module) => {
     const position = layerPosition(module);
     const plan = {
-      format: rule && position
-        ? rule(position, layers.get(position.stack)!)
+      format: rules && position
+        ? rules.get(position.stack)!(
+          position.index,
+          layers.get(position.stack)!,
+        )
         : options.format,
       rank: matchPattern(module, options.rankPattern, options.rank),
       alpha: matchPattern(module, options.alphaPattern, options.alpha),
