@@ -7,7 +7,7 @@
 import { openInstead } from "../device/fallback.ts";
 import { init } from "../init/run.ts";
 import type { InitOptions } from "../init/options.ts";
-import { calibrate, calibrationSequences } from "../init/calibrate.ts";
+import { calibrate } from "../init/calibrate.ts";
 import { openMoments } from "../init/moments.ts";
 import { remove } from "../io/deno.ts";
 import { openCheckpoint } from "../io/open.ts";
@@ -22,6 +22,7 @@ import {
   type Parsed,
   UsageError,
 } from "./args.ts";
+import { calibrationInputs } from "./calibration.ts";
 import { openChosen, readDeviceOptions } from "./device.ts";
 import { interruptible } from "./interrupt.ts";
 import { Progress } from "./progress.ts";
@@ -76,7 +77,8 @@ const OPTIONS: Options = {
   calib: {
     value: "FILE,…",
     multiple: true,
-    help: "text to gather the inputs' second moments from, for --metric",
+    help:
+      "text to gather the inputs' second moments from, for --metric; pairs of texts for BART",
   },
   "calib-tokens": {
     value: "N",
@@ -265,7 +267,7 @@ export async function run(argv: readonly string[]): Promise<number> {
           device,
           kind: metric,
           path: moments,
-          sequences: await calibrationSequences(checkpoint, calib, {
+          ...await calibrationInputs(checkpoint, calib, {
             tokens,
             block: args.number("calib-block", { least: 1 }),
           }),

@@ -1,0 +1,72 @@
+/**
+ * What `loqa init --calib` runs a model on, from the files of the command line.
+ *
+ * @module
+ */
+
+import { pairsIn } from "../eval/open_task.ts";
+import type { ModelInputs } from "../init/calibrate_model.ts";
+import { calibrationSequences } from "../init/calibrate.ts";
+import type { Checkpoint } from "../io/checkpoint.ts";
+import { checkpointTokenizer } from "../io/tokenizer.ts";
+import { familyOf } from "../models/families.ts";
+import { Framer } from "../train/data/frame.ts";
+import { readPairExamples } from "../train/data/seq2seq.ts";
+
+/** How much of the files is taken. */
+interface CalibrationAmount {
+  /** Tokens at the most, of both texts of a pair. */
+  readonly tokens: number;
+  /** Tokens that the model sees together. */
+  readonly block?: number;
+}
+
+/**
+ * Sequences from texts, or, for a model that makes a text of a text, pairs from the files that it is trained on.
+ *
+ * @throws {RangeError} If the files hold too little.
+ * @throws {SyntaxError} If pairs cannot be read; it names file and line.
+ */
+export async function calibrationInputs(
+  checkpoint: Checkpoint,
+  files: readonly string[],
+  { tokens, block }: CalibrationAmount,
+): Promise<ModelInputs> {
+  const family = familyOf(checkpoint);
+  if (family.kind !== "seq2seq") {
+    return {
+      sequences: await calibrationSequences(checkpoint, files, {
+        tokens,
+        block,
+      }),
+    };
+  }
+  const framer = new Framer(await checkpointTokenizer(checkpoint));
+  const targetFramer = new Framer(
+    await checkpointTokenizer(checkpoint, { side: "target" }),
+  );
+  const set = await readPairExamples(some(files, tokens), {
+    ...{ framer, targetFramer },
+    context: Math.min(block ?? Infinity, family.maxLength(checkpoint)),
+  });
+  const pairs = [];
+  let left = tokens;
+  for (let i = 0; i < set.size; i++) {
+    const pair = set.example(i);
+    left -= pair.source.length + pair.target.length;
+    if (left < 0 && pairs.length > 0) break;
+    pairs.push(pair);
+  }
+  return { pairs };
+}
+
+/** The first pairs of files: no more than there could be room for. */
+async function* some(files: readonly string[], most: number) {
+  let count = 0;
+  for (const file of files) {
+    for await (const pair of pairsIn(file)) {
+      if (count++ >= most) return;
+      yield pair;
+    }
+  }
+}

@@ -1,0 +1,71 @@
+/**
+ * Text that a model is calibrated on, as tokens.
+ *
+ * @module
+ */
+
+import type { Checkpoint } from "../io/checkpoint.ts";
+import { fileSource } from "../io/deno.ts";
+import { textField } from "../io/records/record.ts";
+import { readRecords } from "../io/records/records.ts";
+import { checkpointTokenizer } from "../io/tokenizer.ts";
+import { familyOf } from "../models/families.ts";
+
+/** Characters of a token on average, at the very most. */
+const LONGEST_TOKEN = 16;
+
+/**
+ * Sequences of `block` tokens from the start of text files, `tokens` together at the most. Those of an encoder have the
+ * special tokens around them that it sees around every text.
+ *
+ * @throws {RangeError} If the text has not enough tokens for one.
+ * @throws {TypeError} If the model is an encoder-decoder, which wants pairs of texts.
+ */
+export async function calibrationSequences(
+  checkpoint: Checkpoint,
+  files: readonly string[],
+  { tokens, block }: { tokens: number; block?: number },
+): Promise<Int32Array[]> {
+  const family = familyOf(checkpoint);
+  if (family.kind === "seq2seq") {
+    throw new TypeError(
+      `Cannot calibrate ${checkpoint.name}: a model that makes a text of a text wants pairs of them`,
+    );
+  }
+  const length = block ??
+    Math.min(512, family.maxLength(checkpoint), tokens);
+  const tokenizer = await checkpointTokenizer(checkpoint);
+  const frame = family.kind === "encoder" ? [...tokenizer.encode("")] : [];
+  // What an encoder's tokenizer puts around a text is one token before it and one after it.
+  const [before, after] = [frame.slice(0, 1), frame.slice(1)];
+  const inner = length - frame.length;
+  const options = { addSpecialTokens: family.kind !== "encoder" };
+  const found: number[] = [];
+  for (const file of files) {
+    await using source = await fileSource(file);
+    for await (const record of readRecords(source, { unit: "file" })) {
+      const text = textField(record, "text").slice(0, tokens * LONGEST_TOKEN);
+      for (const id of tokenizer.encode(text, options)) found.push(id);
+      if (found.length >= tokens) break;
+    }
+  }
+  const count = inner < 1
+    ? 0
+    : Math.floor(Math.min(found.length, tokens) / inner);
+  if (count === 0) {
+    throw new RangeError(
+      `Cannot calibrate: wanted at least ${length} tokens, ${
+        files.join(", ")
+      } gave ${found.length}`,
+    );
+  }
+  return Array.from(
+    { length: count },
+    (_, i) =>
+      Int32Array.from([
+        ...before,
+        ...found.slice(i * inner, (i + 1) * inner),
+        ...after,
+      ]),
+  );
+}
