@@ -24,6 +24,70 @@ const STRIP_ROWS = 5;
 
 type Args = Parameters<Operations["gemmInt8"]>[0];
 
+/** Milliseconds that the contest of the two micro-kernels takes: an engine compiles them again while they run. */
+const CONTEST = 12;
+
+/** Whether sums of 16 bits are faster, by the kernels of a process that were asked. */
+const SHORT = new WeakMap<WasmMemory["kernels"], boolean>();
+
+let forced: boolean | undefined;
+
+/** Has products take sums of 16 bits, or of 32, whatever is faster: for tests. Results are the same to the bit. */
+export function forceSums(short?: boolean): void {
+  forced = short;
+}
+
+/** Word for a kernel: whether sums are of 16 bits. A processor with a dot product of four bytes is faster with 32. */
+function sumsWord(memory: WasmMemory): number {
+  const { kernels } = memory;
+  let short = forced ?? SHORT.get(kernels);
+  if (short === undefined) {
+    short = contest(memory);
+    SHORT.set(kernels, short);
+  }
+  return short ? 1 : 0;
+}
+
+/** Whether a small product takes less time with sums of 16 bits. */
+function contest(memory: WasmMemory): boolean {
+  const { kernels } = memory;
+  const [m, n, k, bits, group] = [40, 64, 256, 4, 64];
+  const [strips, factors, codes, scales, out] = [
+    ...[m * k, m / STRIP_ROWS * (k / group) * FACTOR_BYTES],
+    ...[n * k * bits / 8, n * (k / group) * 4, m * n * 4],
+  ].map((bytes) => {
+    const buffer = memory.alloc(bytes);
+    const at = memory.address(buffer);
+    kernels.u8.fill(0, at, at + bytes);
+    return buffer;
+  });
+  const panelBytes = k * 8 + k / group * 64;
+  const scratchBytes = TILE_BYTES + k + n / 8 * panelBytes;
+  const run = (short: number): number => {
+    const began = performance.now();
+    for (let i = 0; i < 4; i++) {
+      kernels.run("int8Forward", 1, [
+        ...[m, n, k, memory.address(strips), memory.address(factors)],
+        ...[memory.address(codes), k * bits / 8],
+        ...[memory.address(scales), memory.address(scales), bits, group, n],
+        ...[memory.scratch(scratchBytes), scratchBytes],
+        ...placeWords(memory, { c: mat(out, m, n) }),
+        ...[f32(0), short],
+      ]);
+    }
+    return performance.now() - began;
+  };
+  const best = [Infinity, Infinity];
+  const until = performance.now() + CONTEST;
+  while (performance.now() < until) {
+    for (const short of [0, 1]) best[short] = Math.min(best[short], run(short));
+  }
+  for (const buffer of [strips, factors, codes, scales, out]) {
+    buffer[Symbol.dispose]();
+  }
+  return best[1] < best[0];
+}
+
 /** As the contract says. */
 export function gemmInt8(memory: WasmMemory, args: Args): void {
   const { m, n, k } = checkGemmQuantized(args);
@@ -72,6 +136,7 @@ function forward(
   { m, n, k, block }: Sizes,
 ): void {
   const { kernels } = memory;
+  const short = sumsWord(memory);
   const groups = Math.ceil(k / block);
   const rows = Math.ceil(m / STRIP_ROWS);
   using strips = memory.alloc(rows * k * STRIP_ROWS);
@@ -91,7 +156,7 @@ function forward(
     ...[memory.address(q.scales), memory.address(q.biases!)],
     ...[q.spec.bits, block, columns, scratch, scratchBytes],
     ...placeWords(memory, { c, add: beta ? add : undefined }),
-    f32(beta),
+    ...[f32(beta), short],
   ]);
 }
 
@@ -103,6 +168,7 @@ function backward(
 ): void {
   const { kernels } = memory;
   const { bits } = q.spec;
+  const short = sumsWord(memory);
   const groups = Math.ceil(k / block);
   const blocks = Math.ceil(n / ROW_BLOCK);
   const strips = Math.ceil(m / STRIP_ROWS);
@@ -143,7 +209,7 @@ function backward(
       ...[Math.ceil(k * bits / 8), bits, block, middle, turn],
       ...[memory.scratch(scratchBytes), scratchBytes],
       ...placeWords(memory, { c, add: beta ? add : undefined }),
-      f32(beta),
+      ...[f32(beta), short],
     ],
   );
 }

@@ -48,6 +48,7 @@ export {
   roundFour,
 } from "./int8_backward";
 export { micro8 } from "./int8_micro";
+export { micro16 } from "./int8_short";
 export { fourBytes, fourNibbles, int8Gemv } from "./int8_rows";
 export { jacobi, svdStore } from "./svd";
 export {

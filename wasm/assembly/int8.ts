@@ -8,6 +8,7 @@
 
 import { float, share, word } from "./args";
 import { FACTOR_BYTES, micro8 } from "./int8_micro";
+import { micro16, shortSteps } from "./int8_short";
 import { unpackCodes } from "./pack";
 import { storeTile } from "./gemm";
 
@@ -180,10 +181,43 @@ function packForward(
   }
 }
 
+/** The micro-kernel with sums of 16 bits, widened every `short` steps, or where that is 0 the one with sums of 32 bits. */
+// @ts-ignore: decorator
+@inline
+export function multiply(
+  short: u32,
+  steps: u32,
+  groupSteps: u32,
+  a: usize,
+  factors: usize,
+  b: usize,
+  affine: usize,
+  affineStep: usize,
+  c: usize,
+  ldc: usize,
+  add: usize,
+  ldadd: usize,
+  beta: f32,
+  row: usize,
+  ldrow: usize,
+): void {
+  if (short) {
+    micro16(
+      steps, groupSteps, short, a, factors, b, affine, affineStep,
+      c, ldc, add, ldadd, beta, row, ldrow,
+    );
+  } else {
+    micro8(
+      steps, groupSteps, a, factors, b, affine, affineStep,
+      c, ldc, add, ldadd, beta, row, ldrow,
+    );
+  }
+}
+
 /**
  * Job: words are m, n, k, strips, factors, codes, bytes of a row of codes, scales, biases, bits, group, columns of a
- * block, scratch, its size a thread, c, ldc, add (0: none), ldadd, beta. Scratch holds a tile, a row of codes, then for each
- * panel of a block its codes, scales and biases.
+ * block, scratch, its size a thread, c, ldc, add (0: none), ldadd, beta, whether sums are of 16 bits. Scratch holds a tile, a
+ * row of codes, then for each panel of a block its codes, scales and biases.
  */
 export function int8Forward(
   args: usize,
@@ -205,6 +239,7 @@ export function int8Forward(
   const add = <usize> word(args, 16);
   const ldadd = <usize> word(args, 17);
   const beta = float(args, 18);
+  const short = word(args, 19) ? shortSteps(bits) : 0;
   const steps = k >> 4;
   const groups = (k + group - 1) / group;
   const stripBytes = <usize> steps * 80;
@@ -253,13 +288,13 @@ export function int8Forward(
         const o = <usize> j << 2;
         const b = base ? base + o : 0;
         if (rows == 5 && cols - j >= 8) {
-          micro8(
-            steps, group >> 4, x, f, p, p + codeBytes, 64,
+          multiply(
+            short, steps, group >> 4, x, f, p, p + codeBytes, 64,
             at + o, ldc, b, ldadd, beta, 0, 0,
           );
         } else {
-          micro8(
-            steps, group >> 4, x, f, p, p + codeBytes, 64,
+          multiply(
+            short, steps, group >> 4, x, f, p, p + codeBytes, 64,
             tile, 32, 0, 0, 0, 0, 0,
           );
           storeTile(

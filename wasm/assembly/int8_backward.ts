@@ -8,8 +8,9 @@
 
 import { float, share, word } from "./args";
 import { storeTile } from "./gemm";
-import { addBytes, largest, ROUND, sumInts, TILE_BYTES } from "./int8";
-import { FACTOR_BYTES, micro8 } from "./int8_micro";
+import { addBytes, largest, multiply, ROUND, sumInts, TILE_BYTES } from "./int8";
+import { FACTOR_BYTES } from "./int8_micro";
+import { shortSteps } from "./int8_short";
 import { unpackCodes } from "./pack";
 
 /** Rows of the weight that the gradient is rounded with together. */
@@ -242,7 +243,7 @@ function roundStrip(
 /**
  * Job: words are m, n (rows of the weight, a multiple of sixteen), k, units and mosts of the left side, units and mosts of
  * the scales, the part of the biases `[m rounded up to five, groups]`, codes, bytes of a row of codes, bits, group, the
- * middle code, groups of a turn, scratch, its size a thread, c, ldc, add (0: none), ldadd, beta. Scratch holds a tile, eight
+ * middle code, groups of a turn, scratch, its size a thread, c, ldc, add (0: none), ldadd, beta, whether sums are of 16 bits. Scratch holds a tile, eight
  * ones and eight zeros, a strip, its factors, four rows of codes, then the panels of a turn.
  */
 export function int8Backward(
@@ -261,6 +262,7 @@ export function int8Backward(
   const ldc = <usize> word(args, 17);
   const ldadd = <usize> word(args, 19);
   const beta = float(args, 20);
+  const short = word(args, 21) ? shortSteps(word(args, 10)) : 0;
   const groups = (k + group - 1) / group;
   const steps = n >> 4;
   const ones = tile + TILE_BYTES;
@@ -298,13 +300,13 @@ export function int8Backward(
           let add = <usize> word(args, 18);
           if (add) add += <usize> i * ldadd + o;
           if (height == 5) {
-            micro8(
-              steps, BLOCK >> 4, strip, factors, p, ones, 0,
+            multiply(
+              short, steps, BLOCK >> 4, strip, factors, p, ones, 0,
               c, ldc, add, ldadd, beta, row, <usize> groups << 2,
             );
           } else {
-            micro8(
-              steps, BLOCK >> 4, strip, factors, p, ones, 0,
+            multiply(
+              short, steps, BLOCK >> 4, strip, factors, p, ones, 0,
               tile, 32, 0, 0, 0, row, <usize> groups << 2,
             );
             storeTile(tile, height, 8, c, ldc, add, ldadd, beta);

@@ -38,7 +38,7 @@ let t41: v128 = i32x4.splat(0);
 /** `t + sa * s * d + ss * b` with the integers `d`. */
 // @ts-ignore: decorator
 @inline
-function grow(t: v128, d: v128, s: v128, b: v128, sa: v128, ss: v128): v128 {
+export function grow(t: v128, d: v128, s: v128, b: v128, sa: v128, ss: v128): v128 {
   return f32x4.relaxed_madd(
     f32x4.mul(f32x4.convert_i32x4_s(d), s),
     sa,
@@ -49,7 +49,7 @@ function grow(t: v128, d: v128, s: v128, b: v128, sa: v128, ss: v128): v128 {
 /** Stores eight columns, with `beta * add` where `add` is not 0. */
 // @ts-ignore: decorator
 @inline
-function putRow(c: usize, t0: v128, t1: v128, add: usize, beta: v128): void {
+export function putRow(c: usize, t0: v128, t1: v128, add: usize, beta: v128): void {
   if (add) {
     t0 = f32x4.relaxed_madd(beta, v128.load(add), t0);
     t1 = f32x4.relaxed_madd(beta, v128.load(add, 16), t1);

@@ -3,6 +3,7 @@ import { type Device, mat, readF32 } from "../../../src/device/device.ts";
 import { openDevice } from "../../../src/device/open.ts";
 import { format, type FormatName } from "../../../src/quant/formats.ts";
 import { allocQuant } from "../../../src/quant/quantize.ts";
+import { forceSums } from "../../../src/device/wasm_int8.ts";
 import { Random } from "../../../src/tensor/random.ts";
 
 interface Product {
@@ -58,5 +59,44 @@ for (const p of PRODUCTS) {
       assert.ok(Math.abs(x - expected[i]) <= 4e-6 * size, `element ${i}`);
     }
     assert.deepEqual(await product(three, p), found);
+    // The fastest micro-kernel of a machine changes nothing.
+    for (const short of [false, true]) {
+      using _ = { [Symbol.dispose]: () => forceSums() };
+      forceSums(short);
+      assert.deepEqual(await product(one, p), found);
+    }
   });
 }
+
+Deno.test("sums of 16 bits hold the largest products", async () => {
+  using _ = { [Symbol.dispose]: () => forceSums() };
+  using device = await openDevice("wasm", { threads: 1 });
+  for (const name of ["int4", "int3", "int2"] as const) {
+    const [m, n, k] = [5, 8, 256];
+    using memory = new DisposableStack();
+    const room = (rows: number, cols: number, value: number) => {
+      const buffer = memory.use(device.alloc(rows * cols * 4));
+      device.write(buffer, new Float32Array(rows * cols).fill(value));
+      return mat(buffer, rows, cols);
+    };
+    const q = memory.use(
+      allocQuant(device, format(name), { rows: n, cols: k, block: 128 }),
+    );
+    // Every code the largest, with a scale of 1 and no bias.
+    device.write(q.codes, new Uint8Array(q.codes.bytes).fill(255));
+    device.write(q.scales, new Float32Array(q.scales.bytes / 4).fill(1));
+    device.write(q.biases!, new Float32Array(q.biases!.bytes / 4));
+    for (const sign of [1, -1]) {
+      const a = room(m, k, sign * 127);
+      const c = room(m, n, NaN);
+      const most = sign * 127 * k * (2 ** format(name).bits - 1);
+      for (const short of [false, true]) {
+        forceSums(short);
+        device.ops.gemmInt8({ a, q, c, transQ: true });
+        for (const x of await readF32(device, c.buffer)) {
+          assert.equal(x, most);
+        }
+      }
+    }
+  }
+});
