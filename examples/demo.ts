@@ -12,7 +12,7 @@ import { openCheckpoint } from "../src/io/open.ts";
 import { checkpointTokenizer } from "../src/io/tokenizer.ts";
 import { columns } from "../src/cli/tables.ts";
 import { generate } from "../src/models/generate.ts";
-import { loadModel } from "../src/models/load.ts";
+import { loadCausal } from "../src/models/load.ts";
 import { train, TRAIN_DEFAULTS, type TrainReport } from "../src/train/run.ts";
 
 const here = (path: string) => new URL(path, import.meta.url).pathname;
@@ -111,12 +111,12 @@ console.log(columns([
     starts[i].name,
     evaluation!.before.toFixed(3),
     evaluation!.after.toFixed(3),
-    evaluation!.perplexityBefore.toPrecision(4),
-    evaluation!.perplexityAfter.toPrecision(4),
+    evaluation!.perplexityBefore!.toPrecision(4),
+    evaluation!.perplexityAfter!.toPrecision(4),
   ]),
 ], [1, 2, 3, 4]));
 
-await using loaded = await loadModel(device, `${folder}/nf2`);
+await using loaded = await loadCausal(device, `${folder}/nf2`);
 const tokenizer = await checkpointTokenizer(loaded.checkpoint);
 const prompt = "The captain";
 const [tokens] = await generate(loaded.model, [tokenizer.encode(prompt)], {

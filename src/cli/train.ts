@@ -55,10 +55,10 @@ const OPTIONS: Options = {
     }`,
   },
   labels: {
-    value: "NAME,…",
+    value: "N|NAME,…",
     multiple: true,
     default: "the model's, or those of the data",
-    help: "classes of a new head; one for a number (classify)",
+    help: "classes of a new head, or their names; 1 for a number (classify)",
   },
   "train-biases": {
     value: "NAME",
@@ -212,7 +212,7 @@ function readOptions(
       "data-set",
       Object.keys(LABELLED_SETS) as LabelledSetName[],
     ),
-    labels: args.list("labels"),
+    labels: readLabels(args),
     biases: args.choice("train-biases", TRAINED_BIASES),
     modulesToSave: args.list("modules-to-save"),
     method: args.choice("method", ["adapter", "lora", "full"]),
@@ -249,6 +249,17 @@ function readOptions(
   }
   const known = Object.entries(given).filter(([, v]) => v !== undefined);
   return Object.fromEntries(known);
+}
+
+/** Names of classes, or how many there are to be: one tells a number. */
+function readLabels(args: Parsed): readonly string[] | undefined {
+  const given = args.list("labels");
+  if (given?.length !== 1 || !/^\d+$/.test(given[0])) return given;
+  const count = Number(given[0]);
+  if (count < 1 || count > 10_000) {
+    throw new UsageError(`--labels must be from 1 to 10000, got ${count}`);
+  }
+  return Array.from({ length: count }, (_, i) => `LABEL_${i}`);
 }
 
 /** Runs the verb. */
@@ -326,10 +337,15 @@ function summary(report: TrainReport): string {
 }
 
 function evaluated(
-  { before, after, perplexityBefore, perplexityAfter }: NonNullable<
-    TrainReport["evaluation"]
-  >,
+  evaluation: NonNullable<TrainReport["evaluation"]>,
 ): string {
+  const { before, after, perplexityBefore, perplexityAfter } = evaluation;
+  const { accuracyBefore, accuracyAfter } = evaluation;
+  if (accuracyBefore !== undefined && accuracyAfter !== undefined) {
+    return `accuracy ${accuracyBefore.toFixed(4)} -> ${
+      accuracyAfter.toFixed(4)
+    }, evaluation loss ${before.toFixed(4)} -> ${after.toFixed(4)}`;
+  }
   return perplexityBefore === undefined || perplexityAfter === undefined
     ? `evaluation loss ${before.toFixed(4)} -> ${after.toFixed(4)}`
     : `perplexity ${perplexityBefore.toPrecision(5)} -> ${

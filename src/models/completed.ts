@@ -12,7 +12,7 @@ import { wholeTensors } from "../io/peft_whole.ts";
 import type { AdapterModuleFactors } from "../nn/adapter.ts";
 import { Random } from "../tensor/random.ts";
 import { headTensors } from "./encoder_head.ts";
-import { familyOf } from "./families.ts";
+import { familyOf, findFamily } from "./families.ts";
 import type { EncoderHead } from "./model.ts";
 
 /** Deviation of new weights where the config tells none; transformers' own. */
@@ -41,7 +41,10 @@ export function isBare(checkpoint: Checkpoint): boolean {
     ![...checkpoint.tensors.keys()].some((name) => name.startsWith(prefix));
 }
 
-/** The checkpoint under the names that its tensors have beside a head, with tensors and config laid over it. */
+/**
+ * The checkpoint with tensors and config laid over it, under the names that its tensors have beside a head: unless the given
+ * ones are none of a head and named as in the checkpoint.
+ */
 export function completed(
   checkpoint: Checkpoint,
   { tensors = new Map(), config }: {
@@ -50,7 +53,10 @@ export function completed(
   },
 ): Checkpoint {
   const { prefix } = familyOf(checkpoint).encoder?.(checkpoint) ?? {};
-  const bare = prefix !== undefined && isBare(checkpoint);
+  const names = [...tensors.keys()];
+  const bare = prefix !== undefined && isBare(checkpoint) &&
+    (names.length === 0 ||
+      names.some((name) => HEAD.test(name) || name.startsWith(prefix)));
   // DeBERTa's pooler is part of its head, BERT's of the model.
   const own = (name: string) =>
     HEAD.test(name) && !(name.startsWith("pooler.") && prefix === "bert.");
@@ -66,7 +72,8 @@ export function fittedFactors(
   checkpoint: Checkpoint,
   factors: readonly AdapterModuleFactors[],
 ): AdapterModuleFactors[] {
-  const { prefix } = familyOf(checkpoint).encoder?.(checkpoint) ?? {};
+  // An adapter of a model that is not run here can be merged all the same.
+  const { prefix } = findFamily(checkpoint)?.encoder?.(checkpoint) ?? {};
   const has = (module: string) => checkpoint.tensors.has(`${module}.weight`);
   return factors.map((factor) => {
     const { module } = factor;

@@ -142,14 +142,21 @@ export const FAMILIES: readonly Family[] = [
   },
 ];
 
+/** The architecture of a checkpoint, where it is one that can be run. */
+export function findFamily({ config }: Checkpoint): Family | undefined {
+  const type = config.model_type;
+  return FAMILIES.find(({ types }) => types.includes(type as string));
+}
+
 /**
  * The architecture of a checkpoint.
  *
  * @throws {TypeError} If it is none that can be run.
  */
-export function familyOf({ config, name }: Checkpoint): Family {
+export function familyOf(checkpoint: Checkpoint): Family {
+  const { config, name } = checkpoint;
   const type = config.model_type;
-  const found = FAMILIES.find(({ types }) => types.includes(type as string));
+  const found = findFamily(checkpoint);
   if (found) return found;
   throw new TypeError(
     `Cannot run the model ${name}: wanted a model_type of ${

@@ -15,6 +15,8 @@ import { checkBase, type ModelPlace, readAdapterFactors } from "./open.ts";
 
 /** A model's weights and the adapters on them. */
 export interface TunedModel extends AsyncDisposable {
+  /** Its weights as they are in their file. */
+  readonly file: Checkpoint;
   /** With what adapters hold in full. */
   readonly checkpoint: Checkpoint;
   /** Factors by adapter, under the names of the checkpoint's modules. */
@@ -59,12 +61,12 @@ export async function openTuned(
   const checkpoint = withWhole(file, whole, place);
   const owned = stack.move();
   return {
-    checkpoint,
+    ...{ file, checkpoint },
     whole,
     adapters: new Map(
       [...read].map(([name, factors]) => [
         name,
-        whole.size > 0 ? fittedFactors(checkpoint, factors) : factors,
+        fittedFactors(checkpoint, factors),
       ]),
     ),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),

@@ -43,8 +43,12 @@ export interface TrainState {
   readonly order: OrderState;
   /** Losses of the steps so far. */
   readonly losses: readonly number[];
-  /** Evaluations so far: step and mean loss. */
-  readonly evaluations: readonly (readonly [number, number])[];
+  /** Evaluations so far: step, mean loss, and where there are classes the share that is right. */
+  readonly evaluations: readonly (readonly [
+    step: number,
+    loss: number,
+    accuracy?: number,
+  ])[];
   /** Seconds of training so far. */
   readonly seconds: number;
   /** Tokens so far. */

@@ -65,9 +65,17 @@ export async function wantedHead(
   if (task !== "classify") return undefined;
   const texts: LabelledText[] = [];
   for await (const text of labelledTexts(data, options)) texts.push(text);
+  const own = ownLabels(checkpoint, place);
+  if (own && options.labels && own.length !== options.labels.length) {
+    throw new RangeError(
+      `Cannot train ${checkpoint.name}: ${options.labels.length} labels are wanted (${
+        options.labels.slice(0, 20).join(", ")
+      }), its head has ${own.length} (${own.slice(0, 20).join(", ")})`,
+    );
+  }
   const labels = labelsOf(texts, {
     set: dataSet,
-    model: ownLabels(checkpoint, place) ?? options.labels,
+    model: own ?? options.labels,
   });
   return {
     info: {

@@ -12,7 +12,7 @@ import {
   squaredError,
 } from "../autograd/loss.ts";
 import type { Tape } from "../autograd/tape.ts";
-import type { DeviceBuffer } from "../device/device.ts";
+import type { DeviceBuffer, Mat } from "../device/device.ts";
 import type {
   CausalModel,
   EncoderModel,
@@ -44,6 +44,8 @@ export interface RowLosses {
   /** `f32 [count]`. */
   readonly losses: DeviceBuffer;
   readonly count: number;
+  /** Scores of the classes of each row, where there are classes. */
+  readonly scores?: Mat;
 }
 
 /** Rows as a model takes them: padding is told only where there is some. */
@@ -190,11 +192,11 @@ function classLosses(
   const losses = tape.alloc(batch.rows * 4);
   if (scores.value.cols === 1) {
     squaredError(tape, scores, { targets: batch.answers, losses, weight });
-  } else {
-    const labels = Int32Array.from(batch.answers);
-    crossEntropy(tape, scores, { labels, losses, weight });
+    return { losses, count: batch.rows };
   }
-  return { losses, count: batch.rows };
+  const labels = Int32Array.from(batch.answers);
+  crossEntropy(tape, scores, { labels, losses, weight });
+  return { losses, count: batch.rows, scores: scores.value };
 }
 
 function spanLosses(

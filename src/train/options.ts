@@ -187,6 +187,9 @@ export interface TrainReport {
     /** Of what is written token by token. */
     readonly perplexityBefore?: number;
     readonly perplexityAfter?: number;
+    /** Share of the classes that are right (`classify`). */
+    readonly accuracyBefore?: number;
+    readonly accuracyAfter?: number;
   };
   /** Tokens through the model, padding included, while training. */
   readonly tokensPerSecond: number;

@@ -109,7 +109,7 @@ export async function train(
     { ...options, steps: plan.steps, epochs: undefined },
     device.name,
     device.threads,
-    await fingerprint(subject.checkpoint),
+    await fingerprint(subject.file),
     data.digest,
     evaluation?.digest,
   ]));
@@ -146,8 +146,8 @@ async function finish(
   await subject.write(partial);
   await replaceFolder(partial, joinPath(run.out, name));
   const tail = state.losses.slice(-Math.ceil(state.losses.length / 10));
-  const before = state.evaluations[0]?.[1];
-  const after = state.evaluations.at(-1)?.[1];
+  const [, before, accuracyBefore] = state.evaluations[0] ?? [];
+  const [, after, accuracyAfter] = state.evaluations.at(-1) ?? [];
   const report: TrainReport = {
     verb: "train",
     version: VERSION,
@@ -163,6 +163,7 @@ async function finish(
           perplexityBefore: Math.exp(before),
           perplexityAfter: Math.exp(after),
         }),
+        ...(accuracyAfter !== undefined && { accuracyBefore, accuracyAfter }),
       },
     }),
     tokensPerSecond: state.tokens / state.seconds,
@@ -403,6 +404,7 @@ class Work implements Disposable {
     const most = run.evaluationBatches ?? 32;
     let sum = 0;
     let count = 0;
+    let right: number | undefined;
     for (let i = 0; i < most && i * options.batch < set.size; i++) {
       const from = i * options.batch;
       const to = Math.min(set.size, from + options.batch);
@@ -411,24 +413,30 @@ class Work implements Disposable {
       const found = await batchLoss(subject.model, batch);
       sum += found.sum;
       count += found.count;
+      if (found.right !== undefined) right = (right ?? 0) + found.right;
     }
     const { step, evaluations } = this.state;
     const loss = sum / count;
+    const accuracy = right === undefined ? undefined : right / count;
     this.state = {
       ...this.state,
-      evaluations: [...evaluations, [step, loss]],
+      evaluations: [
+        ...evaluations,
+        accuracy === undefined ? [step, loss] : [step, loss, accuracy],
+      ],
     };
     const perplexity = writes(options) ? Math.exp(loss) : undefined;
     await this.#log([{
       ...{ step, evaluation: loss },
       ...(perplexity !== undefined && { perplexity }),
+      ...(accuracy !== undefined && { accuracy }),
     }]);
     run.onNote?.(
       `step ${step}: evaluation loss ${loss.toFixed(4)}${
         perplexity === undefined
           ? ""
           : `, perplexity ${perplexity.toPrecision(5)}`
-      }`,
+      }${accuracy === undefined ? "" : `, accuracy ${accuracy.toFixed(4)}`}`,
     );
   }
 

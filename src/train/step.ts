@@ -43,19 +43,53 @@ export function accumulateGradients(
   tape.backward();
 }
 
-/** Summed loss of a batch, and how many rows have one, without gradients. One readback. */
+/** What a model makes of a batch. */
+export interface BatchLoss {
+  readonly sum: number;
+  /** Rows that have a loss. */
+  readonly count: number;
+  /** The loss of each. */
+  readonly losses: Float32Array;
+  /** Rows whose class has the highest score, where there are classes. */
+  readonly right?: number;
+}
+
+/** Summed loss of a batch, and how many rows have one, without gradients. One wait. */
 export async function batchLoss(
   model: Model,
   batch: TaskBatch,
-): Promise<{ sum: number; count: number; losses: Float32Array }> {
+): Promise<BatchLoss> {
   using tape = new Tape(model.device);
   const found = lossOf(tape, model, { batch, weight: 1 });
   if (!found) return { sum: 0, count: 0, losses: new Float32Array(0) };
-  const { count } = found;
-  const losses = await readF32(model.device, found.losses, 0, count);
+  const { count, scores } = found;
+  const [losses, values] = await Promise.all([
+    readF32(model.device, found.losses, 0, count),
+    scores && readF32(
+      model.device,
+      scores.buffer,
+      scores.offset,
+      scores.rows * scores.cols,
+    ),
+  ]);
   let sum = 0;
   for (const x of losses) sum += x;
-  return { sum, count, losses };
+  return {
+    ...{ sum, count, losses },
+    ...(values && "kind" in batch && batch.kind === "class" &&
+      { right: rightOf(values, batch.answers) }),
+  };
+}
+
+/** How many rows of scores are highest at the class that is the answer. */
+function rightOf(scores: Float32Array, answers: Float32Array): number {
+  const classes = scores.length / answers.length;
+  let right = 0;
+  for (const [row, answer] of answers.entries()) {
+    const own = scores.subarray(row * classes, (row + 1) * classes);
+    if (own.indexOf(Math.max(...own)) === answer) right++;
+  }
+  return right;
 }
 
 function sumInto(

@@ -8,41 +8,42 @@ import { ParameterSet } from "../autograd/parameter.ts";
 import type { Device } from "../device/device.ts";
 import { joinPath, makeFolder, writeFileAtomic } from "../io/deno.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
-import { digest } from "../io/fingerprint.ts";
 import { stringifyLike } from "../io/json.ts";
 import { openAdapter } from "../io/open.ts";
 import { ADAPTER_CONFIG, ADAPTER_FILE, adapterTensorName } from "../io/peft.ts";
-import { adapterConfig, moduleScaling } from "../io/peft_config.ts";
 import { wholeTensorName } from "../io/peft_whole.ts";
+import { poolingFactor, type QaloraGroups } from "../io/peft_qalora.ts";
 import {
-  poolingFactor,
-  qaloraFields,
-  type QaloraGroups,
-} from "../io/peft_qalora.ts";
-import { matchPattern } from "../loftq/plan.ts";
-import { loraStart } from "../loftq/start.ts";
-import { completed, fittedFactors, newHead } from "../models/completed.ts";
+  completed,
+  fittedFactors,
+  heldTensors,
+  newHead,
+} from "../models/completed.ts";
 import { familyOf } from "../models/families.ts";
 import { headConfig } from "../models/head_config.ts";
 import type { Model, WantedTensor } from "../models/model.ts";
 import {
-  checkBase,
   findModel,
   type ModelPlace,
   readAdapterFactors,
-  readAdapterFolder,
 } from "../models/open.ts";
 import { openTuned } from "../models/tuned.ts";
 import { trainedTensors } from "../models/weights.ts";
 import {
-  type AdapterModuleFactors,
   attachAdapter,
   type AttachedAdapter,
   factorName,
 } from "../nn/adapter.ts";
 import { TORCH_DTYPES } from "../tensor/dtype.ts";
-import { type WantedHead, wantedHead } from "./head.ts";
 import { type NamedMat, readTensors, writeTensors } from "./checkpoint.ts";
+import {
+  digestStart,
+  newFactors,
+  rewritten,
+  type Start,
+  storedFactors,
+} from "./factors.ts";
+import { type WantedHead, wantedHead } from "./head.ts";
 import type { TrainOptions } from "./options.ts";
 
 /** Name that the trained adapter is enabled by. */
@@ -51,6 +52,9 @@ const ADAPTER = "default";
 /** What is trained. */
 export interface Subject extends AsyncDisposable {
   readonly place: ModelPlace;
+  /** The model's weights as they are in their file. */
+  readonly file: Checkpoint;
+  /** The same with what an adapter holds in full and a new head. */
   readonly checkpoint: Checkpoint;
   readonly model: Model;
   /** The head of an encoder, and the reader of the labels that it learns. */
@@ -102,32 +106,37 @@ export async function openSubject(
   checkKind(tuned.checkpoint, options);
   const head = await wantedHead(tuned.checkpoint, place, { options, data });
   const { checkpoint, made } = withHead(tuned.checkpoint, head, options);
-  const tensors = familyOf(checkpoint).tensors(checkpoint);
-  const saved = method === "full" ? tensors : savedTensors(tensors, {
+  const family = familyOf(checkpoint);
+  const tensors = family.tensors(checkpoint);
+  const start = method === "full"
+    ? undefined
+    : await startOf(checkpoint, { place, options, tensors });
+  const saved = !start ? tensors : savedTensors(tensors, {
     options,
+    start,
     names: new Set([...made, ...tuned.whole.keys()]),
-    classifier: head &&
-      familyOf(checkpoint).encoder?.(checkpoint).classifier.out,
+    classifier: head && family.encoder?.(checkpoint).classifier.out,
+    name: checkpoint.name,
   });
   const whole = saved.length > 0
     ? stack.use(trainedTensors(device, saved))
     : undefined;
   const model = stack.use(
-    await familyOf(checkpoint).load(device, checkpoint, {
+    await family.load(device, checkpoint, {
       trained: whole,
       compute: options.compute,
       onProgress: (done) => onProgress?.(done, "loading the model"),
     }),
   );
-  const parts = method === "full"
-    ? fullParts(whole!, checkpoint)
-    : await adapterParts(device, model, {
-      ...{ place, options, stack, whole, saved, head },
-      checkpoint,
-    });
+  const parts = start
+    ? await adapterParts(device, model, {
+      ...{ checkpoint, options, stack, start, whole, saved, head },
+    })
+    : fullParts(whole!, checkpoint);
   const owned = stack.move();
   return {
     ...{ place, checkpoint, model, head },
+    file: tuned.file,
     ...parts,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
@@ -174,28 +183,66 @@ function withHead(
   };
 }
 
-/** The tensors that are trained in full besides an adapter. */
+/** Where an adapter starts, under the names of the checkpoint's modules. */
+async function startOf(
+  checkpoint: Checkpoint,
+  { place, options, tensors }: {
+    place: ModelPlace;
+    options: TrainOptions;
+    tensors: readonly WantedTensor[];
+  },
+): Promise<Start> {
+  const { kind } = familyOf(checkpoint);
+  const start = options.method === "lora"
+    ? newFactors(place, { options, kind, tensors })
+    : await storedFactors(place, options);
+  return { ...start, factors: fittedFactors(checkpoint, start.factors) };
+}
+
+/**
+ * The tensors that are trained in full besides an adapter.
+ *
+ * @throws {RangeError} If a module to save is not there, or has factors.
+ */
 function savedTensors(
   tensors: readonly WantedTensor[],
-  { options: { biases, modulesToSave = [] }, names, classifier }: {
+  { options: { biases, modulesToSave = [] }, start, names, classifier, name }: {
     options: TrainOptions;
+    start: Start;
     /** New ones, and those that the adapter has already. */
     names: ReadonlySet<string>;
     /** The module that makes an encoder's scores. */
     classifier?: string;
+    /** What errors call the model. */
+    name: string;
   },
 ): WantedTensor[] {
-  const heads = [classifier, "qa_outputs", "classifier", ...modulesToSave];
-  const isSaved = (module: string) =>
-    heads.some((end) =>
-      end !== undefined &&
-      (`.${module}.`.includes(`.${end}.`))
-    );
-  return tensors.filter(({ name }) =>
-    names.has(name) ||
-    isSaved(name.slice(0, name.lastIndexOf("."))) ||
-    biases !== "none" && name.endsWith(".bias")
+  const adapted = new Set(start.factors.map(({ module }) => module));
+  const heads = classifier === undefined
+    ? modulesToSave
+    : [classifier, "classifier", "qa_outputs", ...modulesToSave];
+  const within = (module: string, end: string) =>
+    `.${module}.`.includes(`.${end}.`);
+  const found = tensors.filter(({ name: tensor }) => {
+    const module = tensor.slice(0, tensor.lastIndexOf("."));
+    return names.has(tensor) || heads.some((end) => within(module, end)) ||
+      tensor.endsWith(".bias") &&
+        (biases === "all" || biases === "lora_only" && adapted.has(module));
+  });
+  for (const end of modulesToSave) {
+    if (!found.some((tensor) => within(tensor.name, end))) {
+      throw new RangeError(`Cannot train ${name}: no module is called ${end}`);
+    }
+  }
+  const both = found.find(({ name: tensor }) =>
+    tensor.endsWith(".weight") && adapted.has(tensor.slice(0, -7))
   );
+  if (both) {
+    throw new RangeError(
+      `Cannot train ${both.name} of ${name} in full: the adapter has factors for it`,
+    );
+  }
+  return found;
 }
 
 type Parts = Pick<
@@ -255,24 +302,18 @@ function fullParts(parameters: ParameterSet, checkpoint: Checkpoint): Parts {
 async function adapterParts(
   device: Device,
   model: Model,
-  { place, checkpoint, options, stack, whole, saved, head }: {
-    place: ModelPlace;
+  { checkpoint, options, stack, start, whole, saved, head }: {
     checkpoint: Checkpoint;
     options: TrainOptions;
     stack: AsyncDisposableStack;
+    start: Start;
     /** Room of the tensors that are trained in full, and which they are. */
     whole?: ParameterSet;
     saved: readonly WantedTensor[];
     head?: WantedHead;
   },
 ): Promise<Parts> {
-  const start = options.method === "lora"
-    ? newFactors(model, place, options)
-    : await storedFactors(place, options);
-  const { qalora } = start;
-  const factors = saved.length > 0
-    ? fittedFactors(checkpoint, start.factors)
-    : start.factors;
+  const { factors, qalora } = start;
   const adapter = stack.use(
     attachAdapter(device, model.linears, {
       name: ADAPTER,
@@ -286,13 +327,9 @@ async function adapterParts(
     ? stack.use(new ParameterSet(device, [], [adapter.parameters!, whole]))
     : adapter.parameters!;
   const adapted = new Set(factors.map(({ module }) => `${module}.bias`));
-  const inFull = saved.filter(({ name }) =>
-    !(options.biases === "lora_only" && name.endsWith(".bias")) ||
-    adapted.has(name) || isHead(name)
-  );
   const tensorsOf = (groups?: QaloraGroups): NamedMat[] => [
     ...adapterTensors(adapter, groups),
-    ...inFull.map(({ name, shape }): NamedMat => ({
+    ...saved.map(({ name, shape }): NamedMat => ({
       name: wholeTensorName(name, { adapted: adapted.has(name) }),
       value: whole!.get(name).value,
       shape,
@@ -309,9 +346,10 @@ async function adapterParts(
       parameters,
       tensorsOf(groups),
     );
+    const own = start.config(groups);
     const config = {
-      ...start.config(groups),
-      ...(inFull.length > 0 && wholeConfig(inFull, options)),
+      ...own,
+      ...(saved.length > 0 && wholeConfig(saved, options, own)),
       ...(head && { "task_type": HEAD_TASKS[head.info.kind] }),
     };
     await writeFileAtomic(
@@ -321,36 +359,57 @@ async function adapterParts(
   };
   return {
     parameters,
-    start: await digestFactors(factors),
+    start: await digestStart(
+      factors,
+      await valuesOf(checkpoint, saved.map(({ name }) => name)),
+    ),
     write: (folder) => write(folder, qalora),
     save: (folder) => write(folder, exact),
     async read(folder) {
       await readTensors(joinPath(folder, ADAPTER_FILE), device, tensorsOf());
       parameters.refresh();
     },
-    startFrom: async (folder) =>
-      await digestFactors(
-        fittedFactors(
-          checkpoint,
-          (await readAdapterFolder(folder)).map((f) => rewritten(f, qalora)),
-        ),
-      ),
+    async startFrom(folder) {
+      await using stored = await openAdapter(folder);
+      const again = (await readAdapterFactors(stored))
+        .map((f) => rewritten(f, qalora));
+      const held = [...await heldTensors(stored)];
+      return await digestStart(
+        again,
+        new Map(held.map(([name, { values }]) => [name, values])),
+      );
+    },
   };
+}
+
+/** Values of tensors of a checkpoint by name. */
+async function valuesOf(
+  checkpoint: Checkpoint,
+  names: readonly string[],
+): Promise<Map<string, Float32Array>> {
+  const values = new Map<string, Float32Array>();
+  for (const name of names) values.set(name, await checkpoint.readF32(name));
+  return values;
 }
 
 const isHead = (name: string) =>
   /(^|\.)(classifier|qa_outputs|pooler)\./.test(name);
 
-/** What PEFT's settings say of tensors that are trained in full. */
+/** PEFT's types of task by an encoder's head. */
+const HEAD_TASKS = { classify: "SEQ_CLS", span: "QUESTION_ANS" } as const;
+
+/** What PEFT's settings say of tensors that are trained in full, beside what they said before. */
 function wholeConfig(
   tensors: readonly WantedTensor[],
   { biases, modulesToSave = [] }: TrainOptions,
+  { bias, modules_to_save: before }: Readonly<Record<string, unknown>>,
 ): Record<string, unknown> {
   const heads = tensors.filter(({ name }) => isHead(name))
     .map(({ name }) => /(classifier|qa_outputs|pooler)/.exec(name)![0]);
-  const names = new Set([...heads, ...modulesToSave]);
+  const kept = Array.isArray(before) ? before : [];
+  const names = new Set([...heads, ...modulesToSave, ...kept]);
   return {
-    bias: biases,
+    bias: biases === "none" ? bias : biases,
     "modules_to_save": names.size > 0 ? [...names].sort() : null,
   };
 }
@@ -368,117 +427,4 @@ function adapterTensors(
         { factor: 1 / poolingFactor(groups, inputs) }),
     }))
   );
-}
-
-/** Factors as they are after writing them for another pooling and reading them back, two roundings later. */
-function rewritten(
-  factors: AdapterModuleFactors,
-  groups: QaloraGroups | undefined,
-): AdapterModuleFactors {
-  if (!groups) return factors;
-  const by = poolingFactor(groups, factors.a.length / factors.rank);
-  return {
-    ...factors,
-    a: factors.a.map((x) => x * (1 / by)).map((x) => x * by),
-  };
-}
-
-/** A hash of factors, whatever their order in a file. */
-async function digestFactors(
-  factors: readonly AdapterModuleFactors[],
-): Promise<string> {
-  const hashes = await Promise.all(
-    factors.map(({ module, scaling, a, b }) =>
-      digest(`${module} ${scaling}`, a, b)
-    ),
-  );
-  return await digest(hashes.sort().join());
-}
-
-interface Start {
-  readonly factors: AdapterModuleFactors[];
-  /** Contents of adapter_config.json, for these groups of inputs where there are any. */
-  config(groups: QaloraGroups | undefined): Readonly<Record<string, unknown>>;
-  /** The groups of the adapter's own file. */
-  readonly qalora?: QaloraGroups;
-}
-
-async function storedFactors(
-  place: ModelPlace,
-  { dropout }: TrainOptions,
-): Promise<Start> {
-  await using adapter = await openAdapter(place.adapter!);
-  checkBase(adapter, place);
-  const { config, settings } = adapter;
-  const { qalora, base } = settings;
-  return {
-    factors: await readAdapterFactors(adapter),
-    config: (groups) => ({
-      ...config,
-      lora_dropout: dropout,
-      ...(groups && groups !== qalora && {
-        use_qalora: false,
-        ...qaloraFields({ base, groups }),
-      }),
-    }),
-    qalora,
-  };
-}
-
-/** PEFT's types of task by an encoder's head. */
-const HEAD_TASKS = { classify: "SEQ_CLS", span: "QUESTION_ANS" } as const;
-
-/** PEFT's types of task, for models without a head of their own. */
-const PEFT_TASKS = {
-  causal: "CAUSAL_LM",
-  encoder: "FEATURE_EXTRACTION",
-  seq2seq: "SEQ_2_SEQ_LM",
-} as const;
-
-/** LoRA's own start on the layers that are asked for: all linear layers of the blocks without a choice. */
-function newFactors(
-  model: Model,
-  place: ModelPlace,
-  options: TrainOptions,
-): Start {
-  const { targets, seed, rank, alpha, rslora } = options;
-  const { rankPattern, alphaPattern } = options;
-  const chosen = [...model.linears.values()].filter(({ module }) =>
-    targets?.some((name) => matchPattern(module, { [name]: true }, false)) ??
-      true
-  );
-  if (chosen.length === 0) {
-    throw new RangeError(
-      `Cannot train ${place.model}: no layer is called ${targets?.join(", ")}`,
-    );
-  }
-  const settings = { rank, alpha, rslora, rankPattern, alphaPattern };
-  const config = adapterConfig({
-    ...settings,
-    baseModel: place.model,
-    taskType: PEFT_TASKS[model.kind],
-    dropout: options.dropout,
-    targetModules: targets ??
-      [...new Set(chosen.map(({ module }) => module.split(".").at(-1)!))],
-  });
-  return {
-    factors: chosen.map(({ module, weight }) => {
-      const own = moduleScaling(settings, module);
-      const { a, b } = loraStart({
-        rows: weight.rows,
-        cols: weight.cols,
-        rank: own.rank,
-        seed,
-        name: module,
-      });
-      return {
-        module,
-        rank: own.rank,
-        scaling: own.scaling,
-        a: a.data,
-        b: b.data,
-      };
-    }),
-    config: () => config,
-  };
 }
