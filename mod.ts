@@ -43,10 +43,13 @@ export type {
 } from "./src/device/device.ts";
 export { mat, OPERATIONS, quantSizes } from "./src/device/device.ts";
 export type {
+  Activation,
   AdamwStep,
   AttentionShape,
   NetworkOperations,
+  RelativeShape,
 } from "./src/device/network.ts";
+export { ACTIVATIONS } from "./src/device/network.ts";
 export { openDevice, type OpenOptions } from "./src/device/open.ts";
 export {
   DeviceAbsentError,

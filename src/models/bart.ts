@@ -68,6 +68,7 @@ const FINAL_BIAS = "final_logits_bias";
 
 /** A model on a device. */
 export class Bart implements Seq2SeqModel {
+  /** Two sides: one reads, the other writes. */
   readonly kind = "seq2seq" as const;
   readonly device: Device;
   readonly config: BartConfig;

@@ -63,6 +63,7 @@ interface Parts {
 
 /** A model on a device. */
 export class Bert implements EncoderModel {
+  /** One side only, which sees all of a text. */
   readonly kind = "encoder" as const;
   readonly device: Device;
   readonly config: BertConfig;

@@ -78,6 +78,7 @@ interface Parts {
 
 /** A model on a device. */
 export class Deberta implements EncoderModel {
+  /** One side only, which sees all of a text. */
   readonly kind = "encoder" as const;
   readonly device: Device;
   readonly config: DebertaConfig;

@@ -13,9 +13,6 @@ import type { CausalModel, Model } from "./model.ts";
 import { findModel, type ModelPlace } from "./open.ts";
 import { openTuned } from "./tuned.ts";
 
-export { Bart } from "./bart.ts";
-export { Bert } from "./bert.ts";
-export { Deberta } from "./deberta.ts";
 export { Llama } from "./llama.ts";
 export { ofKind } from "./families.ts";
 export {
@@ -28,6 +25,7 @@ export type { ForwardOptions, KeyValueCache, LlamaOptions } from "./llama.ts";
 export type {
   BaseModel,
   CausalModel,
+  DecoderCache,
   EncoderHead,
   EncoderModel,
   Model,
@@ -38,6 +36,8 @@ export type {
   TokenCache,
 } from "./model.ts";
 export { generate, type GenerateOptions } from "./generate.ts";
+export type { BeamOptions } from "./beam.ts";
+export type { ConfigJson } from "./config_reader.ts";
 export type { SamplingOptions } from "./sampling.ts";
 export type { ModelPlace } from "./open.ts";
 export type { LlamaConfig } from "./llama_config.ts";

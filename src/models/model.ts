@@ -61,6 +61,7 @@ export interface TokenCache extends Disposable {
 
 /** A model that goes on from what it reads: LLaMA. */
 export interface CausalModel extends BaseModel {
+  /** What it does. */
   readonly kind: "causal";
   /** The head, `[vocabulary, hidden]`. */
   readonly head: LinearWeight;
@@ -85,6 +86,7 @@ export type EncoderHead =
 
 /** A model that reads whole sequences: BERT, RoBERTa, DeBERTa. */
 export interface EncoderModel extends BaseModel {
+  /** What it does. */
   readonly kind: "encoder";
   /** What it answers. */
   readonly head: EncoderHead;
@@ -107,7 +109,9 @@ export interface DecoderCache extends TokenCache {
 
 /** A model that reads one sequence and writes another: BART. */
 export interface Seq2SeqModel extends BaseModel {
+  /** What it does. */
   readonly kind: "seq2seq";
+  /** What every config tells, and what its decoder begins with. */
   readonly config: BaseModel["config"] & {
     /** Token that the decoder begins with. */
     readonly startId: number;

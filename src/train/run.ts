@@ -39,8 +39,15 @@ import { batchLoss } from "./step.ts";
 import { openSubject, type Subject } from "./subject.ts";
 import { type StepReport, Trainer } from "./trainer.ts";
 
-export { TRAIN_DEFAULTS } from "./options.ts";
-export type { TrainOptions, TrainReport, TrainRun } from "./options.ts";
+export { TRAIN_DEFAULTS, TRAIN_TASKS } from "./options.ts";
+export type {
+  TrainOptions,
+  TrainReport,
+  TrainRun,
+  TrainTask,
+} from "./options.ts";
+export type { LabelledSetName } from "./data/glue.ts";
+export type { TrainedBiases } from "../io/peft_whole.ts";
 export type { ChatMessage, TextCodec } from "./data/codec.ts";
 export type { Overflow } from "./data/sft.ts";
 export type { TemplateName } from "./data/templates.ts";
