@@ -15,6 +15,7 @@ import { Random } from "../../src/tensor/random.ts";
 import { TRAIN_DEFAULTS } from "../../src/train/run.ts";
 import { openSubject } from "../../src/train/subject.ts";
 import { Trainer } from "../../src/train/trainer.ts";
+import { bundle, findChromium, runPage } from "../browser/browser.ts";
 import { findNodePackage, runNodePackage } from "../interop/environment.ts";
 import { Peer } from "./peer.ts";
 import type { Settings } from "./rows.ts";
@@ -48,7 +49,7 @@ async function loqa(...args: string[]): Promise<string> {
 interface Folders {
   /** QLoRA's start on nf4. */
   readonly nf4: string;
-  /** QA-LoRA on int4, groups of 32 and of 64, and the former merged. */
+  /** QA-LoRA on int4, groups of 32 and of 64, and the former merged; beside that, its GGUF file. */
   readonly int4: string;
   readonly wide: string;
   readonly merged: string;
@@ -63,6 +64,7 @@ async function prepare(model: string, folder: string): Promise<Folders> {
   await init("int4", ...qalora, "--block", "32");
   await init("wide", ...qalora, "--block", "64");
   await loqa("merge", at("int4"), "-o", at("merged"));
+  await loqa("export", at("merged"), "--to", "gguf", "-o", at("merged.gguf"));
   return {
     nf4: at("nf4"),
     int4: at("int4"),
@@ -269,9 +271,13 @@ async function llamaCppRow(
   { merged }: Folders,
 ): Promise<void> {
   const module = await findNodePackage("llama-cpp");
-  if (!module) return;
+  if (!module) {
+    console.error(
+      "no node-llama-cpp: its row is left out; run `deno task test:interop` once",
+    );
+    return;
+  }
   const model = `${merged}.gguf`;
-  await loqa("export", merged, "--to", "gguf", "-o", model);
   await using integer = await openRunning(device, merged);
   const out = `${merged}.json`;
   const threads = [...new Set([1, device.threads])];
@@ -289,6 +295,65 @@ async function llamaCppRow(
         },
       },
       rounds: quick ? 1 : 3,
+    }),
+  );
+}
+
+/** The same beside llama.cpp compiled to WebAssembly, in a browser. */
+async function wllamaRow(
+  { onRow, quick }: Settings,
+  device: Device,
+  { merged }: Folders,
+): Promise<void> {
+  const [module, chromium] = await Promise.all([
+    findNodePackage("wllama"),
+    findChromium(),
+  ]);
+  if (!module || !chromium) {
+    console.error(
+      chromium
+        ? "no @wllama/wllama: its row is left out; run `deno task test:interop` once"
+        : "no Chromium for @wllama/wllama: its row is left out; set LOQA_CHROMIUM",
+    );
+    return;
+  }
+  const threads = [...new Set([1, device.threads])];
+  const request = `${merged}.request.json`;
+  await Deno.writeTextFile(
+    request,
+    JSON.stringify({ count: NEW_TOKENS, threads }),
+  );
+  const files = {
+    "/wllama.js": module,
+    "/wllama.wasm": module.replace(/index\.js$/, "wasm/wllama.wasm"),
+    "/model.gguf": `${merged}.gguf`,
+    "/request.json": request,
+  };
+  const script = await bundle(new URL("wllama_page.ts", import.meta.url));
+  await using integer = await openRunning(device, merged);
+  await integer.decode();
+  let best = "";
+  onRow(
+    await takeRow({
+      figure: "writing, SmolLM2, merged int4",
+      unit: "tokens/s",
+      ours: integer.decode,
+      peer: {
+        name:
+          "llama.cpp in WebAssembly (wllama, Chromium), its GGUF, best number of threads",
+        take: async () => {
+          const { seconds, threads, error } = JSON.parse(
+            await runPage(chromium, script, { seconds: 120, files }),
+          );
+          if (error) throw new Error(`Cannot measure wllama: ${error}`);
+          best = threads === 1 ? "1 thread" : `${threads} threads`;
+          return NEW_TOKENS / seconds;
+        },
+      },
+      // The page has runs of its own.
+      warmUps: 0,
+      rounds: quick ? 1 : 2,
+      note: () => `theirs with ${best}`,
     }),
   );
 }
@@ -351,6 +416,7 @@ export async function wholeModelRows(settings: Settings): Promise<void> {
     await trainingRows(settings, device, folders);
     await runningRows(settings, device, folders);
     await llamaCppRow(settings, device, folders);
+    await wllamaRow(settings, device, folders);
     await memoryRows(settings, folders);
   } finally {
     await Deno.remove(folder, { recursive: true });

@@ -45,11 +45,31 @@ export async function bundle(entry: URL): Promise<string> {
   }
 }
 
+/** What lets a page share memory with its workers. */
+const ISOLATION = {
+  "cross-origin-opener-policy": "same-origin",
+  "cross-origin-embedder-policy": "require-corp",
+};
+
+const TYPES: Readonly<Record<string, string>> = {
+  js: "text/javascript",
+  json: "application/json",
+  wasm: "application/wasm",
+};
+
+/** Options of {@linkcode runPage}. */
+export interface PageOptions {
+  /** How long the page may say nothing. */
+  readonly seconds: number;
+  /** What it can fetch besides: paths of files by their place, such as `/model.gguf`. With them it can have threads. */
+  readonly files?: Readonly<Record<string, string>>;
+}
+
 /** Opens a page that runs `script` and gives the text that it sends to `/outcome`; before, it tells `/doing` what it does. */
 export async function runPage(
   chromium: string,
   script: string,
-  { seconds }: { seconds: number },
+  { seconds, files }: PageOptions,
 ): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<string>();
   let doing = "nothing yet";
@@ -70,14 +90,19 @@ export async function runPage(
         timer = setTimeout(giveUp, seconds * 1000);
         return new Response();
       }
-      return pathname === "/page.js"
-        ? new Response(script, {
-          headers: { "content-type": "text/javascript" },
-        })
-        : new Response(
-          '<!doctype html><meta charset="utf-8"><script type="module" src="page.js"></script>',
-          { headers: { "content-type": "text/html" } },
-        );
+      const answer = (body: BodyInit, type: string) =>
+        new Response(body, {
+          headers: { "content-type": type, ...(files && ISOLATION) },
+        });
+      if (files && Object.hasOwn(files, pathname)) {
+        const { readable } = await Deno.open(files[pathname]);
+        const type = TYPES[pathname.split(".").at(-1)!];
+        return answer(readable, type ?? "application/octet-stream");
+      }
+      return pathname === "/page.js" ? answer(script, TYPES.js) : answer(
+        '<!doctype html><meta charset="utf-8"><script type="module" src="page.js"></script>',
+        "text/html",
+      );
     },
   );
   const profile = await Deno.makeTempDir({ prefix: "loqa_browser_" });

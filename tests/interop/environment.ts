@@ -91,6 +91,11 @@ const NODE_PACKAGES = {
     main: "@huggingface/transformers/dist/transformers.node.mjs",
     install: ["@huggingface/transformers@4.3.1"],
   },
+  "wllama": {
+    variable: "LOQA_WLLAMA",
+    main: "@wllama/wllama/esm/index.js",
+    install: ["@wllama/wllama@3.13.0"],
+  },
 } satisfies Record<string, NodePackage>;
 
 /** Where the main file of a package is: in the folder that its variable names, or where it was installed. */
@@ -105,7 +110,7 @@ export async function findNodePackage(
 
 /** Installs the packages that are not there yet. */
 export async function makeNodePackages(): Promise<void> {
-  for (const key of ["llama-cpp", "transformers-js"] as const) {
+  for (const key of ["llama-cpp", "transformers-js", "wllama"] as const) {
     if (await findNodePackage(key)) continue;
     const folder = new URL(key, VENV).pathname;
     await Deno.mkdir(folder, { recursive: true });
