@@ -36,7 +36,7 @@ const VERBS: Readonly<Record<string, Entry>> = {
     load: () => import("./merge.ts"),
   },
   eval: {
-    summary: "measure a model: perplexity, GSM8K, MMLU, commonsense",
+    summary: "measure a model: perplexity, questions, GLUE, SQuAD, summaries",
     load: () => import("./eval.ts"),
   },
   generate: {
@@ -78,6 +78,8 @@ loqa VERB --help tells a verb's options; --version the version.
   loqa train smol-nf4 --data wiki.txt --steps 120 --block 128
   loqa eval smol-nf4 --task ppl --data wikitext2-test.txt
   loqa generate smol-nf4 --prompt "Once upon a time"
+  loqa train minilm-nf2 --task classify --data-set sst2 --data sst2/train.tsv
+  loqa eval minilm-nf2 --task glue --data sst2
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 `;
