@@ -5,7 +5,7 @@
  */
 
 import type { Checkpoint } from "../io/checkpoint.ts";
-import { isObject } from "../io/json.ts";
+import { parseJsonObject } from "../io/json.ts";
 import { type WriteOptions, writeOptions } from "../models/write.ts";
 import { type Options, type Parsed, UsageError } from "./args.ts";
 
@@ -52,8 +52,8 @@ export async function readWriting(
 ): Promise<WriteOptions> {
   const file = (await checkpoint.sideFiles())
     .find(({ name }) => name === "generation_config.json");
-  const own: unknown = file &&
-    JSON.parse(new TextDecoder().decode(file.bytes));
+  const own = file &&
+    parseJsonObject(new TextDecoder().decode(file.bytes), file.name);
   const given = {
     beams: args.number("beams", { least: 1 }),
     lengthPenalty: args.number("length-penalty", {
@@ -67,7 +67,7 @@ export async function readWriting(
   };
   const known = Object.entries(given).filter(([, v]) => v !== undefined);
   return {
-    ...writeOptions(isObject(own) ? own : {}, checkpoint.config),
+    ...writeOptions(checkpoint, own),
     ...Object.fromEntries(known),
   };
 }

@@ -51,7 +51,13 @@ interface Item {
   open: boolean;
 }
 
+// Scores are f32 throughout, as transformers has them: which of two near ones is greater depends on it.
 const { fround } = Math;
+
+/** What a score is divided by. */
+function divisor(length: number, penalty: number): number {
+  return fround(length ** penalty);
+}
 
 /** The search over the sequences of some sources together. */
 export class BeamSearch {
@@ -154,7 +160,7 @@ export class BeamSearch {
     const length = this.#length;
     const ended = candidates.map((c, i): Finished => {
       const done = c.ends && i < beams;
-      let score = fround(c.score / length ** lengthPenalty);
+      let score = fround(c.score / divisor(length, lengthPenalty));
       for (const out of [full, !item.open, !done]) {
         if (out) score = fround(score + NONE);
       }
@@ -174,7 +180,7 @@ export class BeamSearch {
     const length = earlyStopping === "never" && lengthPenalty > 0
       ? maxLength - 1
       : this.#length - 1;
-    const hope = fround(running[0].score / length ** lengthPenalty);
+    const hope = fround(running[0].score / divisor(length, lengthPenalty));
     const worst = finished.reduce((a, f) => Math.min(a, f.score), Infinity);
     return finished.some(({ done }) => hope > (done ? worst : NONE));
   }

@@ -22,11 +22,13 @@ const ACTIVATION_NAMES: Readonly<Record<string, Activation>> = {
 export class ConfigReader {
   readonly #config: ConfigJson;
   readonly #where: string;
+  readonly #file: string;
 
-  /** @param where What errors call the model. */
-  constructor(config: ConfigJson, where: string) {
+  /** @param where What errors call the model; `file` what they call the config. */
+  constructor(config: ConfigJson, where: string, file = "config.json") {
     this.#config = config;
     this.#where = where;
+    this.#file = file;
   }
 
   /** The value of a key; undefined where there is none or null. */
@@ -72,6 +74,15 @@ export class ConfigReader {
       : this.#wrong(key, "true or false");
   }
 
+  /** Token ids: one, some, or none. @throws {SyntaxError} If they are something else. */
+  tokens(key: string): number[] {
+    const value = this.get(key) ?? [];
+    const ids = Array.isArray(value) ? value : [value];
+    return ids.every((id) => Number.isInteger(id) && id >= 0)
+      ? ids
+      : this.#wrong(key, "one or more token ids");
+  }
+
   /** An activation. @throws {TypeError} If it is one that is not known here. */
   activation(key: string, fallback: string): Activation {
     const value = this.get(key) ?? fallback;
@@ -88,7 +99,7 @@ export class ConfigReader {
 
   #wrong(key: string, wanted: string): never {
     throw new SyntaxError(
-      `Cannot run the model ${this.#where}: config.json wants ${wanted} for ${key}, got ${
+      `Cannot run the model ${this.#where}: ${this.#file} wants ${wanted} for ${key}, got ${
         shown(this.get(key))
       }`,
     );

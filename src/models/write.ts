@@ -6,79 +6,31 @@
 
 import { Tape, type Tensor } from "../autograd/tape.ts";
 import { type Mat, mat, readF32 } from "../device/device.ts";
-import { type BeamOptions, BeamSearch } from "./beam.ts";
+import { BeamSearch } from "./beam.ts";
 import type { Seq2SeqModel, TokenBatch } from "./model.ts";
+import { checkWriting, type WriteOptions } from "./write_options.ts";
 
-/** How sequences are written; the names and meanings are those of transformers' generation config. */
-export interface WriteOptions extends BeamOptions {
-  /** Runs of so many tokens occur once at the most; 0 for no such rule. */
-  readonly noRepeatNgram: number;
-  /** Tokens before the one that ends a sequence, the first one included. */
-  readonly minLength: number;
-  /** Token that comes right after the first one. */
-  readonly forcedBos?: number;
-  /** Token that ends a sequence of the greatest length. */
-  readonly forcedEos?: number;
-}
-
-/** What `generate` of transformers does where neither a model nor a caller says otherwise. */
-export const WRITE_DEFAULTS: WriteOptions = {
-  beams: 1,
-  lengthPenalty: 1,
-  earlyStopping: false,
-  maxLength: 20,
-  eos: [],
-  noRepeatNgram: 0,
-  minLength: 0,
-};
-
-type Json = Readonly<Record<string, unknown>>;
-
-/** The settings in a model's generation_config.json, or config.json where it has none. */
-export function writeOptions(...configs: readonly Json[]): WriteOptions {
-  const find = (key: string): unknown =>
-    configs.map((config) => config[key]).find((value) =>
-      value !== undefined && value !== null
-    );
-  const number = (key: string, fallback: number): number => {
-    const value = find(key);
-    return typeof value === "number" ? value : fallback;
-  };
-  const token = (key: string): number | undefined => {
-    const value = find(key);
-    return typeof value === "number" ? value : undefined;
-  };
-  const eos = find("eos_token_id");
-  const early = find("early_stopping");
-  const start = WRITE_DEFAULTS;
-  return {
-    beams: number("num_beams", start.beams),
-    lengthPenalty: number("length_penalty", start.lengthPenalty),
-    earlyStopping: early === "never" ? early : early === true,
-    maxLength: number("max_length", start.maxLength),
-    eos: [eos].flat().filter((id) => typeof id === "number"),
-    noRepeatNgram: number("no_repeat_ngram_size", start.noRepeatNgram),
-    minLength: number("min_length", start.minLength),
-    forcedBos: token("forced_bos_token_id"),
-    forcedEos: token("forced_eos_token_id"),
-  };
-}
+export {
+  WRITE_DEFAULTS,
+  type WriteOptions,
+  writeOptions,
+} from "./write_options.ts";
 
 /**
  * Writes a sequence for each source: token ids without the decoder's first, with the one that ends it. One readback a
  * token.
  *
- * @throws {RangeError} If a source is longer than the model's context, or the settings make no sense.
+ * @throws {RangeError} If a source is longer than the model's context, the settings make no sense, or a score is no number.
  */
 export async function write(
   model: Seq2SeqModel,
   sources: readonly ArrayLike<number>[],
   options: WriteOptions,
 ): Promise<number[][]> {
-  checkOptions(model, options);
+  checkWriting(model, options);
   if (sources.length === 0) return [];
   const { device, config } = model;
-  const { beams, maxLength } = options;
+  const { beams, maxLength, start = config.startId } = options;
   const source = padded(sources);
   const rows = sources.length * beams;
   using tape = new Tape(device);
@@ -108,46 +60,16 @@ export async function write(
     scoresOf(model, hidden.value, logits);
     const all = await readF32(device, logits.buffer, 0, rows * logits.cols);
     return sequences.map((_, i) =>
-      all.subarray(i * logits.cols, (i + 1) * logits.cols)
+      checked(all.subarray(i * logits.cols, (i + 1) * logits.cols))
     );
   };
   return beams === 1
-    ? await greedy(config.startId, sources.length, { next, options })
-    : await search(config.startId, sources.length, {
+    ? await greedy(start, sources.length, { next, options })
+    : await search(start, sources.length, {
       next,
       options,
       reorder: (order) => cache.reorder(order),
     });
-}
-
-function checkOptions(
-  { config }: Seq2SeqModel,
-  { beams, maxLength, minLength, noRepeatNgram }: WriteOptions,
-): void {
-  const wrong = (what: string): never => {
-    throw new RangeError(`Cannot write: ${what}`);
-  };
-  for (
-    const [name, value, least] of [
-      ["beams", beams, 1],
-      ["the greatest length", maxLength, 2],
-      ["the least length", minLength, 0],
-      ["the length of a run that must not occur again", noRepeatNgram, 0],
-    ] as const
-  ) {
-    if (!Number.isInteger(value) || value < least) {
-      wrong(`${name} must be a whole number >= ${least}, got ${value}`);
-    }
-  }
-  if (minLength > maxLength) {
-    wrong(`the least length ${minLength} is above the greatest, ${maxLength}`);
-  }
-  // The last token is written, not read.
-  if (maxLength - 1 > config.maxLength) {
-    wrong(
-      `the greatest length ${maxLength} is beyond the model's context of ${config.maxLength}`,
-    );
-  }
 }
 
 /** Sources as one batch; padding is token 0, which is not looked at. */
@@ -196,6 +118,15 @@ function scoresOf(
   if (!headBias) return;
   const row = { ...headBias.value, rows: logits.rows, stride: 0 };
   device.ops.combine({ x: logits, y: row, out: logits });
+}
+
+/** Scores that something can be chosen by. @throws {RangeError} If one of them is no number or infinite. */
+function checked(row: Float32Array): Float32Array {
+  const wrong = row.find((x) => !Number.isFinite(x));
+  if (wrong === undefined) return row;
+  throw new RangeError(
+    `Cannot choose a token: one of ${row.length} scores is ${wrong}`,
+  );
 }
 
 interface Writing {
@@ -280,12 +211,13 @@ function restrict(
     }
   }
   if (length < minLength) { for (const id of eos) row[id] = -Infinity; }
-  const forced = length === 1 && options.forcedBos !== undefined
-    ? options.forcedBos
-    : length === maxLength - 1
-    ? options.forcedEos
-    : undefined;
-  if (forced === undefined) return;
+  const { forcedBos, forcedEos } = options;
+  if (length === 1 && forcedBos !== undefined) force(row, [forcedBos]);
+  if (length === maxLength - 1 && forcedEos) force(row, forcedEos);
+}
+
+/** Leaves these tokens only. */
+function force(row: Float32Array, tokens: readonly number[]): void {
   row.fill(-Infinity);
-  row[forced] = 0;
+  for (const id of tokens) row[id] = 0;
 }

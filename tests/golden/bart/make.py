@@ -3,15 +3,16 @@ trained ones of the grapheme-to-phoneme task.
 
 Run with Python 3.11, torch 2.13, transformers 5.23.0, peft 0.21.2, numpy 2.4.6:
 
-    python make.py [G2P DICTIONARY]
+    python make.py [G2P DICTIONARIES]
 
-G2P: folder of the US model (`us`), DICTIONARY: its gold file. Weights and factors come from a generator that
+G2P: folder of the two models (`us`, `gb`), DICTIONARIES: of their gold files (`us_gold.json`, …). Weights and factors come from a generator that
 tests/golden/encoders/data.ts repeats bit for bit. Everything runs in f32 on the CPU, attention by its plain formula,
 without dropout.
 
 bart.json: for each configuration scores and loss of a batch, gradients of all weights, the same of a padded batch with LoRA
-factors and losses of 20 steps of AdamW on them, and what `generate` writes with some settings. words.json: what the US
-model makes of 100 words of the dictionary with four settings.
+factors and losses of 20 steps of AdamW on them, and what `generate` writes with some settings, and by what a
+generation_config.json or config.json says. words.json: what the models make of words of their dictionaries, the US one of
+100 words with four settings and with none.
 """
 
 import json
@@ -24,7 +25,7 @@ import peft
 import torch
 import transformers
 from peft import LoraConfig, get_peft_model
-from transformers import BartConfig, BartForConditionalGeneration
+from transformers import BartConfig, BartForConditionalGeneration, GenerationConfig
 
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "encoders"))
@@ -61,6 +62,14 @@ MODELS = [
         ),
         True,
     ),
+    (
+        "tables of their own",
+        BartConfig(
+            **SIZES, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2, decoder_attention_heads=2,
+            encoder_ffn_dim=8, decoder_ffn_dim=8, activation_function="gelu_new", tie_word_embeddings=False,
+        ),
+        False,
+    ),
 ]
 LAYERS = ["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"]
 STEPS, RATE = 20, 2e-2
@@ -81,11 +90,27 @@ SETTINGS = [
     {"beams": 5, "maxLength": 10, "lengthPenalty": 0.6, "earlyStopping": "never", "minLength": 3},
     {"beams": 2, "maxLength": 12, "lengthPenalty": -0.5, "earlyStopping": "never"},
 ]
+# Contents of generation_config.json; None: there is no such file.
+FILES = [
+    None,
+    {
+        "decoder_start_token_id": 2, "eos_token_id": [2, 9], "forced_bos_token_id": 5, "forced_eos_token_id": [9, 2],
+        "num_beams": 3, "early_stopping": True, "max_new_tokens": 9, "min_new_tokens": 3,
+    },
+    {
+        "bos_token_id": 1, "eos_token_id": 2, "num_beams": 2, "length_penalty": 0.6, "max_length": 8, "max_time": None,
+        "no_repeat_ngram_size": 1,
+    },
+    {"decoder_start_token_id": 4, "max_length": 6, "min_length": 4},
+    {"decoder_start_token_id": 2, "eos_token_id": 99, "num_beams": 4, "early_stopping": "never"},
+    {"decoder_start_token_id": 2, "eos_token_id": 2, "forced_bos_token_id": 7, "forced_eos_token_id": 2, "max_length": 2},
+]
 WORD_SETTINGS = [
     {"beams": 1, "maxLength": 50},
     {"beams": 4, "maxLength": 50, "lengthPenalty": 1.0, "earlyStopping": False},
     {"beams": 5, "maxLength": 50, "lengthPenalty": 2.0, "earlyStopping": True, "noRepeatNgram": 2},
     {"beams": 3, "maxLength": 20, "lengthPenalty": 0.6, "earlyStopping": "never", "minLength": 6},
+    {},
 ]
 
 
@@ -97,10 +122,16 @@ def weight_start(name):
     return (0, 0.25) if name.endswith("bias") else (0, 0.25)
 
 
+def used(model):
+    """Parameters, but the common table where nothing uses it."""
+    tied = model.config.tie_word_embeddings
+    return [(n, p) for n, p in model.named_parameters() if tied or n != "model.shared.weight"]
+
+
 def build(config, seed, head_bias):
     config._attn_implementation = "eager"
     model = BartForConditionalGeneration(config).float()
-    named = list(model.named_parameters())
+    named = used(model)
     values = seeded({n: p.numel() for n, p in named}, seed, weight_start)
     fill(named, values)
     model.tie_weights()
@@ -136,6 +167,9 @@ def adapt(model, seed):
 
 def generated(model, rows, settings):
     """Each row by itself and all together: padding must not show."""
+    eos = model.generation_config.eos_token_id
+    ends = [] if eos is None else np.ravel(eos).tolist()
+
     def run(some):
         batch = inputs({"sources": some, "targets": some})
         with torch.no_grad():
@@ -146,11 +180,19 @@ def generated(model, rows, settings):
         return [row[1:] for row in out.tolist()]
 
     def bare(row):
-        return row[: row.index(2) + 1] if 2 in row else row
+        at = next((i for i, token in enumerate(row) if token in ends), len(row) - 1)
+        return row[: at + 1]
 
     together = [bare(row) for row in run(rows)]
     assert together == [bare(run([row])[0]) for row in rows]
     return {"settings": settings, "written": together}
+
+
+def by_file(model, rows, file):
+    model.generation_config = (
+        GenerationConfig.from_model_config(model.config) if file is None else GenerationConfig.from_dict(file)
+    )
+    return {"file": file, "written": generated(model, rows, {})["written"]}
 
 
 def one_model(number, name, config, head_bias):
@@ -160,7 +202,7 @@ def one_model(number, name, config, head_bias):
     padded = pairs(rng, [9, 4, 6], [3, 8, 5])
     out = model(**inputs(whole))
     out.loss.backward()
-    named = list(model.named_parameters())
+    named = used(model)
     result = {
         "name": name,
         "config": saved_config(model),
@@ -168,7 +210,7 @@ def one_model(number, name, config, head_bias):
         "seed": number + 1,
         "headBias": head_bias,
         "whole": {**whole, "logits": b64(out.logits.detach()), "loss": out.loss.item()},
-        "gradients": {n: b64(p.grad if p.grad is not None else torch.zeros_like(p)) for n, p in named},
+        "gradients": {n: b64(p.grad) for n, p in named},
     }
     model.zero_grad()
     with torch.no_grad():
@@ -176,7 +218,11 @@ def one_model(number, name, config, head_bias):
     rows = [out.logits[b, : len(target)] for b, target in enumerate(padded["targets"])]
     result["padded"] = {**padded, "logits": [b64(row) for row in rows], "loss": out.loss.item()}
     sources = pairs(rng, [6, 9, 3, 12, 7, 5], [2])["sources"]
-    result["generate"] = {"sources": sources, "runs": [generated(model, sources, s) for s in SETTINGS]}
+    result["generate"] = {
+        "sources": sources,
+        "runs": [generated(model, sources, s) for s in SETTINGS],
+        "byFile": [by_file(model, sources, f) for f in FILES],
+    }
     adapted, named = adapt(model, 100 + number)
     out = adapted(**inputs(padded))
     out.loss.backward()
@@ -203,14 +249,14 @@ def one_model(number, name, config, head_bias):
     return result
 
 
-def words(folder, dictionary):
+def words(folder, dictionary, count, settings):
     model = BartForConditionalGeneration.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
     chars = {c: i for i, c in enumerate(model.config.grapheme_chars) if i > 3}
     gold = json.loads(pathlib.Path(dictionary).read_text())
     some = [w for w in gold if 3 <= len(w) <= 14 and all(c in chars for c in w)]
-    picked = sorted(np.random.default_rng(0).choice(some, 100, replace=False).tolist())
+    picked = sorted(np.random.default_rng(0).choice(some, count, replace=False).tolist())
     rows = [[1, *(chars[c] for c in w), 2] for w in picked]
-    return {"words": picked, "runs": [generated(model, rows, s) for s in WORD_SETTINGS]}
+    return {"words": picked, "runs": [generated(model, rows, s) for s in settings]}
 
 
 def write(name, document):
@@ -222,4 +268,7 @@ if __name__ == "__main__":
     versions = {m.__name__: m.__version__ for m in (torch, transformers, peft, np)}
     write("bart.json", {"versions": versions, "models": [one_model(i, *row) for i, row in enumerate(MODELS)]})
     if len(sys.argv) > 2:
-        write("words.json", {"versions": versions, **words(*sys.argv[1:3])})
+        models, golds = map(pathlib.Path, sys.argv[1:3])
+        us = words(models / "us", golds / "us_gold.json", 100, WORD_SETTINGS)
+        gb = words(models / "gb", golds / "gb_gold.json", 40, WORD_SETTINGS[:2])
+        write("words.json", {"versions": versions, "us": us, "gb": gb})
