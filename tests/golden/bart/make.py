@@ -188,6 +188,27 @@ def generated(model, rows, settings):
     return {"settings": settings, "written": together}
 
 
+def random_file(rng):
+    """Contents of a generation_config.json; some tokens that small models like to write end a sequence."""
+    ends = rng.choice([2, 4, 9, 11, 12, 18, 19, 26], int(rng.integers(1, 4)), replace=False).tolist()
+    longest = int(rng.integers(3, 17))
+    file = {
+        "decoder_start_token_id": 2,
+        "eos_token_id": ends,
+        "num_beams": int(rng.integers(1, 7)),
+        "max_length": longest,
+        "min_length": int(rng.integers(0, min(7, longest))),
+        "length_penalty": float(rng.choice([-1, 0, 0.3, 0.6, 1, 1.7, 2])),
+        "early_stopping": [True, False, "never"][rng.integers(3)],
+        "no_repeat_ngram_size": int(rng.integers(0, 4)),
+    }
+    if rng.random() < 0.3:
+        file["forced_bos_token_id"] = int(rng.integers(3, 30))
+    if rng.random() < 0.4:
+        file["forced_eos_token_id"] = ends[0]
+    return file
+
+
 def by_file(model, rows, file):
     model.generation_config = (
         GenerationConfig.from_model_config(model.config) if file is None else GenerationConfig.from_dict(file)
@@ -221,7 +242,7 @@ def one_model(number, name, config, head_bias):
     result["generate"] = {
         "sources": sources,
         "runs": [generated(model, sources, s) for s in SETTINGS],
-        "byFile": [by_file(model, sources, f) for f in FILES],
+        "byFile": [by_file(model, sources, f) for f in [*FILES, *map(random_file, [np.random.default_rng(number)] * 25)]],
     }
     adapted, named = adapt(model, 100 + number)
     out = adapted(**inputs(padded))
