@@ -11,11 +11,14 @@ import type { MapText } from "./map.ts";
 const HELPERS = `
 fn bell(x: f32) -> f32 { return exp(max(-0.5 * x * x, -87.0)); }
 
-// The normal distribution, where power is bell(x): Abramowitz and Stegun, 7.1.26.
-fn normal(x: f32, power: f32) -> f32 {
-  let t = 1.0 / (1.0 + 0.2316419 * abs(x));
-  let p = ((((0.5307027145 * t - 0.7265760135) * t + 0.7107068705) * t - 0.142248368) * t + 0.127414796) * t;
-  return select(1.0 - p * power, p * power, x < 0.0);
+// The normal distribution.
+fn normal(x: f32) -> f32 {
+  let z = min(x * x, 29.16);
+  let n = ((((2.343660786e-8 * z + 6.348006554e-6) * z + 1.632731623e-4) * z + 4.644581875e-3) * z
+    + 0.0332744984) * z + 0.3989422642;
+  let d = ((((1.217135612e-6 * z + 7.20361037e-5) * z + 1.853156395e-3) * z + 0.02832195477) * z
+    + 0.2500730598) * z + 1.0;
+  return 0.5 + clamp(x * (n / d), -0.5, 0.5);
 }
 
 fn sigmoid(x: f32) -> f32 { return 1.0 / (1.0 + exp(min(-x, 88.0))); }
@@ -31,12 +34,12 @@ fn tangent(x: f32) -> f32 {
 
 const FUNCTIONS: Readonly<Record<Activation, readonly [string, string]>> = {
   gelu: [
-    "x * normal(x, bell(x))",
-    "normal(x, bell(x)) + x * bell(x) * 0.3989422804",
+    "x * normal(x)",
+    "normal(x) + x * bell(x) * 0.3989422804",
   ],
   "gelu_tanh": [
     "x * sigmoid(twice(x))",
-    "sigmoid(twice(x)) * (1.0 + x * (1.0 - sigmoid(twice(x))) * 1.5957691216 * (1.0 + 0.134145 * x * x))",
+    "sigmoid(twice(x)) * (1.0 + x * sigmoid(-twice(x)) * 1.5957691216 * (1.0 + 0.134145 * x * x))",
   ],
   relu: ["max(x, 0.0)", "select(0.0, 1.0, x > 0.0)"],
   tanh: ["tangent(x)", "(1.0 - tangent(x)) * (1.0 + tangent(x))"],

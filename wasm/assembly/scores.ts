@@ -5,30 +5,92 @@ import { expSum, rowMax } from "./exp";
 import { scaleRow } from "./rows";
 import { dotRows, element, storeWithin } from "./vector";
 
+/** Four values of `x` at the places that four indices up to `index` hold, those of the last key last. */
+// @ts-ignore: decorator
+@inline
+function fourOf(x: usize, step: usize, index: usize): v128 {
+  let v = v128.load32_zero(x + (<usize> load<u32>(index) << 2));
+  x += step;
+  v = v128.load32_lane(x + (<usize> load<u32>(index - 4) << 2), v, 1);
+  x += step;
+  v = v128.load32_lane(x + (<usize> load<u32>(index - 8) << 2), v, 2);
+  x += step;
+  return v128.load32_lane(x + (<usize> load<u32>(index - 12) << 2), v, 3);
+}
+
+/** Adds both terms (0: none) to the scores of one query; `index` is the place of key 0, those of later keys lie before it. */
+function addTerms(
+  scores: usize,
+  c2p: usize,
+  p2c: usize,
+  stride: usize,
+  index: usize,
+  time: u32,
+  alpha: f32,
+): void {
+  const a = f32x4.splat(alpha);
+  const end = scores + (<usize> time << 2);
+  for (; scores + 16 <= end; scores += 16, index -= 16) {
+    let v = f32x4.splat(0);
+    if (c2p) v = fourOf(c2p, 0, index);
+    if (p2c) {
+      v = f32x4.add(v, fourOf(p2c, stride, index));
+      p2c += stride << 2;
+    }
+    v128.store(scores, f32x4.relaxed_madd(a, v, v128.load(scores)));
+  }
+  for (; scores < end; scores += 4, index -= 4) {
+    const at = <usize> load<u32>(index) << 2;
+    let sum: f32 = 0;
+    if (c2p) sum = load<f32>(c2p + at);
+    if (p2c) {
+      sum += load<f32>(p2c + at);
+      p2c += stride;
+    }
+    store<f32>(scores, load<f32>(scores) + alpha * sum);
+  }
+}
+
 /**
  * Job: words are heads (of all sequences), time, index, alpha, scores, its stride, c2p (0: none), its stride, p2c
  * (0: none), its stride.
  */
 export function relativeScores(args: usize, part: u32, parts: u32): void {
   const time = word(args, 1);
-  const alpha = float(args, 3);
   const rows = word(args, 0) * time;
-  const strideP = <usize> word(args, 9);
   const end = share(rows, part + 1, parts);
   for (let row = share(rows, part, parts); row < end; row++) {
     const i = row % time;
-    const scores = element(args, 4, row, 0);
-    // Position of key 0; those of later keys lie before it.
-    let index = <usize> word(args, 2) + (<usize> (i + time - 1) << 2);
-    const c2p = word(args, 6) ? element(args, 6, row, 0) : 0;
-    let p2c = word(args, 8) ? element(args, 8, row - i, 0) : 0;
-    for (let j: u32 = 0; j < time; j++, index -= 4, p2c += strideP) {
-      const at = <usize> load<u32>(index) << 2;
-      const to = scores + (<usize> j << 2);
-      let sum: f32 = 0;
-      if (c2p) sum = load<f32>(c2p + at);
-      if (word(args, 8)) sum += load<f32>(p2c + at);
-      store<f32>(to, load<f32>(to) + alpha * sum);
+    addTerms(
+      element(args, 4, row, 0),
+      word(args, 6) ? element(args, 6, row, 0) : 0,
+      word(args, 8) ? element(args, 8, row - i, 0) : 0,
+      <usize> word(args, 9),
+      <usize> word(args, 2) + (<usize> (i + time - 1) << 2),
+      time,
+      float(args, 3),
+    );
+  }
+}
+
+/** Adds the gradients of one query's scores to those of the terms (0: none); see {@linkcode addTerms}. */
+function addGradients(
+  scores: usize,
+  c2p: usize,
+  p2c: usize,
+  stride: usize,
+  index: usize,
+  time: u32,
+  alpha: f32,
+): void {
+  const end = scores + (<usize> time << 2);
+  for (; scores < end; scores += 4, index -= 4) {
+    const at = <usize> load<u32>(index) << 2;
+    const d = alpha * load<f32>(scores);
+    if (c2p) store<f32>(c2p + at, load<f32>(c2p + at) + d);
+    if (p2c) {
+      store<f32>(p2c + at, load<f32>(p2c + at) + d);
+      p2c += stride;
     }
   }
 }
@@ -40,7 +102,6 @@ export function relativeScoresBackward(
   parts: u32,
 ): void {
   const time = word(args, 1);
-  const alpha = float(args, 3);
   const bytes = <usize> word(args, 10) << 2;
   const end = share(word(args, 0), part + 1, parts);
   for (let head = share(word(args, 0), part, parts); head < end; head++) {
@@ -50,20 +111,15 @@ export function relativeScoresBackward(
       if (word(args, 8)) memory.fill(element(args, 8, first + i, 0), 0, bytes);
     }
     for (let i: u32 = 0; i < time; i++) {
-      const scores = element(args, 4, first + i, 0);
-      let index = <usize> word(args, 2) + (<usize> (i + time - 1) << 2);
-      for (let j: u32 = 0; j < time; j++, index -= 4) {
-        const at = <usize> load<u32>(index) << 2;
-        const d = alpha * load<f32>(scores + (<usize> j << 2));
-        if (word(args, 6)) {
-          const c2p = element(args, 6, first + i, 0) + at;
-          store<f32>(c2p, load<f32>(c2p) + d);
-        }
-        if (word(args, 8)) {
-          const p2c = element(args, 8, first + j, 0) + at;
-          store<f32>(p2c, load<f32>(p2c) + d);
-        }
-      }
+      addGradients(
+        element(args, 4, first + i, 0),
+        word(args, 6) ? element(args, 6, first + i, 0) : 0,
+        word(args, 8) ? element(args, 8, first, 0) : 0,
+        <usize> word(args, 9),
+        <usize> word(args, 2) + (<usize> (i + time - 1) << 2),
+        time,
+        float(args, 3),
+      );
     }
   }
 }
