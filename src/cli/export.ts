@@ -19,10 +19,18 @@ const OPTIONS: Options = {
     default: "the target's own",
     help: "f16, bf16 or f32: plain tensors, and scales where the target allows",
   },
+  blocks: {
+    value: "NAME",
+    default: "q4_1",
+    help: "for gguf: q4_1 or q5_1, what quantised weights are stored in",
+  },
   json: COMMON.json,
   quiet: COMMON.quiet,
   help: COMMON.help,
 };
+
+/** ggml's names of blocks. */
+const BLOCKS = { "q4_1": "Q4_1", "q5_1": "Q5_1" } as const;
 
 /** The page of `loqa export --help`. */
 export const help =
@@ -62,6 +70,10 @@ export async function run(argv: readonly string[]): Promise<number> {
   const out = args.text("out");
   if (!out) throw new UsageError("export needs -o PATH");
   const dtype = args.choice("dtype", ["f16", "bf16", "f32"]);
+  const blocks = args.choice("blocks", ["q4_1", "q5_1"]);
+  if (blocks && to !== "gguf") {
+    throw new UsageError(`--blocks is for --to gguf, got --to ${to}`);
+  }
   const began = performance.now();
   using progress = new Progress({ quiet: args.on("quiet") });
   return await interruptible(async (signal, started) => {
@@ -70,6 +82,7 @@ export async function run(argv: readonly string[]): Promise<number> {
       to,
       out,
       dtype,
+      blocks: blocks && BLOCKS[blocks],
       signal,
       onProgress: (done, text) => progress.update(done, text),
     });

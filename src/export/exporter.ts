@@ -5,6 +5,7 @@
  */
 
 import type { Checkpoint } from "../io/checkpoint.ts";
+import type { AffineBlockType } from "../io/gguf_q41.ts";
 import type { FormatName } from "../quant/formats.ts";
 import type { RoundingLoss } from "./rounding.ts";
 
@@ -17,6 +18,8 @@ export interface ExporterOptions {
   readonly out: string;
   /** Element type asked for; the exporter's own choice without it. */
   readonly dtype?: ExportDType;
+  /** Blocks of quantised weights in a GGUF file, Q4_1 by default; other targets have none to choose. */
+  readonly blocks?: AffineBlockType;
   /** Path of the model that the checkpoint was made from, where loqa.json names one. */
   readonly original?: string;
   /** Stops the export; nothing is left of it. */

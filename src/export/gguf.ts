@@ -1,7 +1,7 @@
 /**
  * `loqa export --to gguf`: one file for llama.cpp.
  *
- * Affine groups become Q4_1 blocks with the same codes; embeddings, norms and biases stay what they are. Where the model
+ * Affine groups become Q4_1 blocks, or Q5_1 ones where asked, with the same codes; embeddings, norms and biases stay what they are. Where the model
  * came from a GGUF file that is still there, its metadata, its tokenizer and all tensors that did not change are copied
  * byte for byte.
  *
@@ -11,7 +11,7 @@
 import type { Checkpoint, TensorInfo } from "../io/checkpoint.ts";
 import { fileSink } from "../io/deno.ts";
 import { fileRow, ggufName } from "../io/gguf_names.ts";
-import { encodeQ41 } from "../io/gguf_q41.ts";
+import { type AffineBlockType, encodeQ41 } from "../io/gguf_q41.ts";
 import { type GgufEntry, ggufHeader, GgufWriter } from "../io/gguf_write.ts";
 import { ggufTypeNamed } from "../io/gguf_types.ts";
 import { ggufTokenizerPairs } from "../io/gguf_write_tokenizer.ts";
@@ -76,7 +76,7 @@ export async function exportGguf(
   checkLlamaTensors(checkpoint, config);
   await using original = await openOriginal(checkpoint, options.original);
   const plans = await planTensors(checkpoint, { config, original, options });
-  const quantised = plans.some(({ kind }) => kind === "blocks");
+  const blocks = plans.find(({ kind }) => kind === "blocks")?.type;
   const factors = original?.ropeFactors ?? ropeFactors(config);
   const entries: GgufEntry[] = [...plans];
   if (factors) {
@@ -84,11 +84,11 @@ export async function exportGguf(
   }
   const layout = ggufHeader(
     original
-      ? await original.pairs(quantised ? fileTypePair("Q4_1") : undefined)
+      ? await original.pairs(blocks ? fileTypePair(blocks) : undefined)
       : [
         ...ggufModelPairs(config, {
           name: modelName(checkpoint),
-          type: quantised ? "Q4_1" : plans[0].type,
+          type: blocks ?? plans[0].type,
         }),
         ...await tokenizerPairs(checkpoint, config),
       ],
@@ -118,7 +118,7 @@ export async function exportGguf(
 
 async function planTensors(
   checkpoint: Checkpoint,
-  { config, original, options: { dtype, signal } }: {
+  { config, original, options: { dtype, blocks = "Q4_1", signal } }: {
     config: LlamaConfig;
     original: GgufOriginal | undefined;
     options: ExporterOptions;
@@ -146,10 +146,10 @@ async function planTensors(
     if (format) {
       if (!refused.accepts(key, format)) continue;
       const columns = shape[1];
-      if (columns % ggufTypeNamed("Q4_1").type.block !== 0) {
+      if (columns % ggufTypeNamed(blocks).type.block !== 0) {
         refused.add(`${key} has ${columns} columns, no whole blocks of 32`);
       } else {
-        plans.push({ ...plan, type: "Q4_1", kind: "blocks" });
+        plans.push({ ...plan, type: blocks, kind: "blocks" });
       }
     } else if (!dtype && await original?.holds(checkpoint, key)) {
       plans.push({ ...plan, type: original!.typeOf(key), kind: "copy" });
@@ -166,10 +166,14 @@ async function planTensors(
 async function writeBlocks(
   writer: GgufWriter,
   checkpoint: Checkpoint,
-  { name, tensor, rowOf }: Plan,
+  { name, type, tensor, rowOf }: Plan,
 ): Promise<ExportedLayer> {
   const q = (await checkpoint.readQuantized!(tensor.name))!;
-  const { bytes, scales, biases } = encodeQ41(q, { name: tensor.name, rowOf });
+  const { bytes, scales, biases } = encodeQ41(q, {
+    name: tensor.name,
+    type: type as AffineBlockType,
+    rowOf,
+  });
   await writer.write(name, bytes);
   return {
     name: tensor.name.replace(/\.weight$/, ""),

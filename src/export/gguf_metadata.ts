@@ -20,6 +20,7 @@ const FILE_TYPES: Readonly<Record<string, number>> = {
   F32: 0,
   F16: 1,
   Q4_1: 3,
+  Q5_1: 9,
   BF16: 32,
 };
 

@@ -12,7 +12,7 @@ import type { GgufFile, GgufTensor } from "./gguf.ts";
 import { ggufModel } from "./gguf_config.ts";
 import type { GgufModel } from "./gguf_config.ts";
 import { fileRow, huggingFaceName } from "./gguf_names.ts";
-import { decodeQ41Matrix } from "./gguf_q41.ts";
+import { affineBlockType, decodeQ41Matrix } from "./gguf_q41.ts";
 import { ggufTokenizer } from "./gguf_tokenizer.ts";
 import { decodeBlocks, isDecodable } from "./gguf_types.ts";
 import type { JsonObject } from "./json.ts";
@@ -132,6 +132,7 @@ function tensorReader(
       });
     return plainReader({ name, dtype: type.dtype, shape, bytes }, read);
   }
+  const blocks = shape.length === 2 ? affineBlockType(type.name) : undefined;
   const decode = async (from: number, to: number) =>
     decodeBlocks(type, await file.readRows(tensor, from, to));
   return decodedReader(
@@ -144,7 +145,7 @@ function tensorReader(
         width,
         read: decode,
       }),
-    type.name !== "Q4_1" || shape.length !== 2 ? undefined : async () => {
+    blocks && (async () => {
       const [rows, cols] = shape;
       const stored = await rowsOf(0, rows, {
         headRows,
@@ -152,8 +153,8 @@ function tensorReader(
         width: bytes / rows,
         read: (from, to) => file.readRows(tensor, from, to),
       });
-      return decodeQ41Matrix(stored, { rows, cols });
-    },
+      return decodeQ41Matrix(stored, { rows, cols, type: blocks });
+    }),
   );
 }
 

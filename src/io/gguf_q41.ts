@@ -1,8 +1,9 @@
 /**
- * Q4_1 blocks of GGUF files to and from affine groups, without a change of a code.
+ * Q4_1 and Q5_1 blocks of GGUF files to and from affine groups, without a change of a code.
  *
- * A block is 32 values of one row: scale and minimum in f16, then 16 bytes, in which value `j` has the low half of byte
- * `j` and value `j + 16` the high half; `w = scale * q + minimum` (llama.cpp, `ggml-quants.c`).
+ * A block is 32 values of one row: scale and minimum in f16, in Q5_1 the fifth bits of the codes in 4 bytes, then 16 bytes, in
+ * which value `j` has the low half of byte `j` and value `j + 16` the high half; `w = scale * q + minimum` (llama.cpp,
+ * `ggml-quants.c`).
  *
  * @module
  */
@@ -14,7 +15,25 @@ import type { QuantizedMatrix } from "../quant/quantized.ts";
 import { quoted } from "./errors.ts";
 
 const BLOCK = 32;
-const BYTES = 20;
+/** Bytes of the scale and the minimum. */
+const HEAD = 4;
+
+/** Types of blocks with a minimum. */
+export type AffineBlockType = "Q4_1" | "Q5_1";
+
+/** Bytes of fifth bits. */
+const FIFTHS: Readonly<Record<AffineBlockType, number>> = { Q4_1: 0, Q5_1: 4 };
+
+/** `name` if it is a type of blocks with a minimum. */
+export function affineBlockType(name: string): AffineBlockType | undefined {
+  return Object.hasOwn(FIFTHS, name) ? name as AffineBlockType : undefined;
+}
+
+/** Where a block's halves of bytes begin, and its size. */
+function layout(type: AffineBlockType): { halves: number; bytes: number } {
+  const halves = HEAD + FIFTHS[type];
+  return { halves, bytes: halves + BLOCK / 2 };
+}
 
 /** A matrix in blocks. */
 export interface EncodedBlocks {
@@ -36,18 +55,22 @@ interface Groups {
 }
 
 /**
- * Checks that `q` can be written in Q4_1 blocks.
+ * Checks that `q` can be written in blocks.
  *
  * @param name What errors call it.
+ * @param type The blocks' type.
  * @throws {TypeError} If it has no affine groups along the row, or these are no whole blocks of 32.
  */
-function groupsOf(q: QuantizedMatrix, name: string): Groups {
+function groupsOf(
+  q: QuantizedMatrix,
+  { name, type }: { name: string; type: AffineBlockType },
+): Groups {
   const spec = format(q.format);
   if (spec.levels !== null || spec.grouping !== "row" || !q.biases) {
     throw new TypeError(
       `Cannot write ${
         quoted(name)
-      } as Q4_1: wanted affine groups along the row (int4, int3, int2), got ${q.format}`,
+      } as ${type}: wanted affine groups along the row (int4, int3, int2), got ${q.format}`,
     );
   }
   const size = q.block || q.cols;
@@ -55,51 +78,58 @@ function groupsOf(q: QuantizedMatrix, name: string): Groups {
     throw new TypeError(
       `Cannot write ${
         quoted(name)
-      } as Q4_1: wanted rows and groups of whole blocks of ${BLOCK}, got ${q.cols} columns in groups of ${size}`,
+      } as ${type}: wanted rows and groups of whole blocks of ${BLOCK}, got ${q.cols} columns in groups of ${size}`,
     );
   }
   return { spec, size, count: Math.ceil(q.cols / size) };
 }
 
 /**
- * The matrix as Q4_1 blocks. Codes of 2 and 3 bits fit into the halves as they are; a longer group repeats its scale and
+ * The matrix as blocks. Codes of 2 and 3 bits fit into the halves as they are; a longer group repeats its scale and
  * bias in each of its blocks; both are rounded to f16.
  *
+ * @param name What errors call it.
+ * @param type The blocks' type, Q4_1 by default; in Q5_1 all fifth bits are 0.
  * @param rowOf Row of the file for each row of the matrix; the same without it.
  * @throws {TypeError} If the groups are not affine along the row, or no whole blocks of 32.
  * @throws {RangeError} If a scale or bias is beyond f16.
  */
 export function encodeQ41(
   q: QuantizedMatrix,
-  { name, rowOf = (row) => row }: {
+  { name, type = "Q4_1", rowOf = (row) => row }: {
     name: string;
+    type?: AffineBlockType;
     rowOf?: (row: number) => number;
   },
 ): EncodedBlocks {
-  const { size, count } = groupsOf(q, name);
+  const { size, count } = groupsOf(q, { name, type });
   const codes = codesOf(q);
   const scales = new Float16Array(q.scales);
   const biases = new Float16Array(q.biases!);
   const far = scales.findIndex((s, i) => !Number.isFinite(s + biases[i]));
   if (far >= 0) {
     throw new RangeError(
-      `Cannot write ${quoted(name)} as Q4_1: scale ${q.scales[far]} or bias ${
-        q.biases![far]
-      } of row ${Math.floor(far / count)} is beyond f16`,
+      `Cannot write ${quoted(name)} as ${type}: scale ${
+        q.scales[far]
+      } or bias ${q.biases![far]} of row ${
+        Math.floor(far / count)
+      } is beyond f16`,
     );
   }
   const perRow = q.cols / BLOCK;
-  const out = new Uint8Array(q.rows * perRow * BYTES);
+  const { halves, bytes } = layout(type);
+  const out = new Uint8Array(q.rows * perRow * bytes);
   const words = new DataView(out.buffer);
   for (let r = 0; r < q.rows; r++) {
-    let to = rowOf(r) * perRow * BYTES;
-    for (let b = 0; b < perRow; b++, to += BYTES) {
+    let to = rowOf(r) * perRow * bytes;
+    for (let b = 0; b < perRow; b++, to += bytes) {
       const group = r * count + Math.floor(b * BLOCK / size);
       words.setFloat16(to, scales[group], true);
       words.setFloat16(to + 2, biases[group], true);
       const from = r * q.cols + b * BLOCK;
       for (let j = 0; j < BLOCK / 2; j++) {
-        out[to + 4 + j] = codes[from + j] | codes[from + j + BLOCK / 2] << 4;
+        out[to + halves + j] = codes[from + j] |
+          codes[from + j + BLOCK / 2] << 4;
       }
     }
   }
@@ -107,24 +137,33 @@ export function encodeQ41(
 }
 
 /**
- * Rows of Q4_1 blocks as a matrix of 4-bit groups of 32, the same codes, scales and biases.
+ * Rows of blocks as a matrix of 4-bit groups of 32, the same codes, scales and biases; undefined if a code of a Q5_1 block
+ * has its fifth bit.
  *
  * @param bytes The rows, one after the other.
  */
 export function decodeQ41Matrix(
   bytes: Uint8Array<ArrayBuffer>,
-  { rows, cols }: { rows: number; cols: number },
-): QuantizedMatrix {
+  { rows, cols, type = "Q4_1" }: {
+    rows: number;
+    cols: number;
+    type?: AffineBlockType;
+  },
+): QuantizedMatrix | undefined {
   const blocks = rows * cols / BLOCK;
+  const { halves, bytes: step } = layout(type);
   const words = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const scales = new Float32Array(blocks);
   const biases = new Float32Array(blocks);
   const codes = new Uint8Array(rows * cols);
-  for (let b = 0, from = 0; b < blocks; b++, from += BYTES) {
+  for (let b = 0, from = 0; b < blocks; b++, from += step) {
+    if (halves > HEAD && words.getUint32(from + HEAD, true) !== 0) {
+      return undefined;
+    }
     scales[b] = words.getFloat16(from, true);
     biases[b] = words.getFloat16(from + 2, true);
     for (let j = 0; j < BLOCK / 2; j++) {
-      const byte = bytes[from + 4 + j];
+      const byte = bytes[from + halves + j];
       codes[b * BLOCK + j] = byte & 15;
       codes[b * BLOCK + j + BLOCK / 2] = byte >> 4;
     }

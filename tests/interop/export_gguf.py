@@ -1,6 +1,6 @@
-"""ORIGINAL PACKED OUT DENSE RAN: the GGUF file OUT that was exported from the packed backbone PACKED of ORIGINAL, and
+"""ORIGINAL PACKED OUT DENSE RAN BLOCKS: the GGUF file OUT that was exported from the packed backbone PACKED of ORIGINAL, and
 DENSE from ORIGINAL in f32: read by the gguf package and by transformers, and run by llama.cpp, whose probabilities and
-tokens are in RAN (`-` where it is not here).
+tokens are in RAN (`-` where it is not here). BLOCKS is the type of the quantised layers.
 
 llama.cpp rounds what goes into a quantised layer to 8 bits, 32 values at a time. What that costs is measured here, as
 the Kullback-Leibler divergence that the same rounding brings about in transformers; llama.cpp may be three times as far."""
@@ -17,11 +17,11 @@ from transformers import AutoTokenizer
 from lib import arguments, check, close, load, outputs, replace_weights
 from packed import decode
 
-original, packed, out, dense, ran = arguments(5)
+original, packed, out, dense, ran, blocks = arguments(6)
 
 
 def rounded(folder: pathlib.Path) -> dict[str, np.ndarray]:
-    """module path -> weight decoded with scales and biases rounded to f16, as Q4_1 has them."""
+    """module path -> weight decoded with scales and biases rounded to f16, as blocks have them."""
     found = {}
     with safe_open(folder / "model.safetensors", "np") as file:
         weights = json.loads(file.metadata()["loqa.packed"])["weights"]
@@ -59,7 +59,7 @@ for module, weight in weights.items():
     _, _, layer, _, part = module.split(".")
     tensor = tensors[f"blk.{layer}.{names[part]}.weight"]
     wanted = interleaved(weight, heads[part]) if part in heads and config.model_type != "qwen2" else weight
-    if tensor.tensor_type.name != "Q4_1" or not np.array_equal(gguf.dequantize(tensor.data, tensor.tensor_type), wanted):
+    if tensor.tensor_type.name != blocks or not np.array_equal(gguf.dequantize(tensor.data, tensor.tensor_type), wanted):
         wrong.append(module)
 check("the gguf package decodes every layer to the same bits", not wrong and len(weights) > 0, f"{wrong}")
 

@@ -27,16 +27,26 @@ async function runLlamaCpp(module: string, models: string[]): Promise<string> {
   return out;
 }
 
-for (const subject of PACKED) {
+const subjects = [
+  ...PACKED.map((subject) => ({ ...subject, blocks: "q4_1" })),
+  ...PACKED.slice(0, 3).map((subject) => ({
+    ...subject,
+    label: `${subject.label} in Q5_1`,
+    blocks: "q5_1",
+  })),
+];
+
+for (const { blocks, ...subject } of subjects) {
   const label = `GGUF, ${subject.label}`;
   await peerTests({ label }, "export_gguf.py", async () => {
     const { original, packed } = await makePacked(folder, subject);
     const [out, dense] = [`${packed}.gguf`, `${packed}-dense.gguf`];
-    await loqaJson("export", packed, "--to", "gguf", "-o", out);
+    const to = ["--to", "gguf", "--blocks", blocks];
+    await loqaJson("export", packed, ...to, "-o", out);
     const plain = ["--to", "gguf", "--dtype", "f32", "-o", dense];
     await loqaJson("export", original, ...plain);
     const ran = llamaCpp ? await runLlamaCpp(llamaCpp, [out, dense]) : "-";
-    return [original, packed, out, dense, ran];
+    return [original, packed, out, dense, ran, blocks.toUpperCase()];
   });
 }
 
@@ -44,7 +54,7 @@ Deno.test({
   name: "llama.cpp ran the files",
   ignore: llamaCpp === undefined,
   async fn() {
-    for (const { label } of PACKED) {
+    for (const { label } of subjects) {
       const name = label.replaceAll(/\W+/g, "-");
       assert.ok((await Deno.stat(`${folder}/${name}.gguf.json`)).isFile);
     }

@@ -31,6 +31,10 @@ for (
     [["export", "a", "--to", "gguf"], /needs -o PATH/],
     [["export", "a", "--to", "pdf", "-o", "b"], /--to must be one of/],
     [["export", "a", "--to", "gguf", "-o", "b", "--dtype", "f8"], /--dtype/],
+    [
+      ["export", "a", "--to", "mlx", "-o", "b", "--blocks", "q5_1"],
+      /--blocks is for --to gguf, got --to mlx/,
+    ],
   ] as const
 ) {
   Deno.test(`${args.join(" ")} is wrong usage`, async () => {

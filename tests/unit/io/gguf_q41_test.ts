@@ -10,7 +10,7 @@ import type { QuantizedMatrix } from "../../../src/quant/quantized.ts";
 import { Random } from "../../../src/tensor/random.ts";
 import { goldenSource } from "./helpers.ts";
 
-const Q4_1 = ggufTypeNamed("Q4_1").type;
+const TYPES = ["Q4_1", "Q5_1"] as const;
 
 /** Random codes with scales and biases that f16 holds. */
 function someMatrix(
@@ -48,27 +48,39 @@ for (
     ["int4", 64, 0],
   ] as const
 ) {
-  Deno.test(`Q4_1 blocks hold ${format} in groups of ${block} exactly`, () => {
+  Deno.test(`Q4_1 and Q5_1 blocks hold ${format} in groups of ${block} exactly`, () => {
     const q = someMatrix(format, { cols, block });
-    const { bytes, scales, biases } = encodeQ41(q, { name: "w" });
-    assert.deepEqual(Float32Array.from(scales), q.scales);
-    assert.deepEqual(Float32Array.from(biases), q.biases);
-    const codes = codesOf(q);
-    const size = block || cols;
-    const groups = Math.ceil(cols / size);
-    const wanted = Float32Array.from(codes, (code, i) => {
-      const group = Math.floor(i / cols) * groups +
-        Math.floor(i % cols / size);
-      return q.scales[group] * code + q.biases![group];
-    });
-    assert.deepEqual(decodeBlocks(Q4_1, bytes), wanted);
-    const back = decodeQ41Matrix(bytes, q);
-    assert.equal(back.format, "int4");
-    assert.equal(back.block, 32);
-    assert.deepEqual(codesOf(back), codes);
-    assert.deepEqual(encodeQ41(back, { name: "w" }).bytes, bytes);
+    for (const type of TYPES) holds(q, type);
   });
 }
+
+function holds(q: QuantizedMatrix, type: typeof TYPES[number]): void {
+  const { cols, block } = q;
+  const { bytes, scales, biases } = encodeQ41(q, { name: "w", type });
+  assert.deepEqual(Float32Array.from(scales), q.scales);
+  assert.deepEqual(Float32Array.from(biases), q.biases);
+  const codes = codesOf(q);
+  const size = block || cols;
+  const groups = Math.ceil(cols / size);
+  const wanted = Float32Array.from(codes, (code, i) => {
+    const group = Math.floor(i / cols) * groups +
+      Math.floor(i % cols / size);
+    return q.scales[group] * code + q.biases![group];
+  });
+  assert.deepEqual(decodeBlocks(ggufTypeNamed(type).type, bytes), wanted);
+  const back = decodeQ41Matrix(bytes, { ...q, type })!;
+  assert.equal(back.format, "int4");
+  assert.equal(back.block, 32);
+  assert.deepEqual(codesOf(back), codes);
+  assert.deepEqual(encodeQ41(back, { name: "w", type }).bytes, bytes);
+}
+
+Deno.test("a fifth bit in a Q5_1 block is no code of 4 bits", () => {
+  const q = someMatrix("int4", { cols: 64, block: 32 });
+  const { bytes } = encodeQ41(q, { name: "w", type: "Q5_1" });
+  bytes[24 + 4 + 3] = 0x80;
+  assert.equal(decodeQ41Matrix(bytes, { ...q, type: "Q5_1" }), undefined);
+});
 
 Deno.test("encodeQ41() puts rows where the file wants them", () => {
   const q = someMatrix("int4", { cols: 32, block: 32 });
