@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { openDevice } from "../../../src/device/open.ts";
+import { exportModel } from "../../../src/export/run.ts";
 import type { InitOptions, RunOptions } from "../../../src/init/options.ts";
 import type { InitReport } from "../../../src/init/report.ts";
 import { init } from "../../../src/init/run.ts";
@@ -13,6 +14,7 @@ import {
   openModel,
   tinyLlama,
 } from "../../helpers/model.ts";
+import { inHalves, writeSmallPacked } from "../export/helpers.ts";
 
 const GGUF = new URL("../../golden/io/llama.gguf", import.meta.url).pathname;
 const device = await openDevice("wasm", { threads: 1 });
@@ -204,6 +206,40 @@ Deno.test("init, QA-LoRA: Q4_1 layers of a GGUF file keep their codes; where one
     const all = await initialise("all");
     assert.deepEqual([all.kept, all.options.format], [undefined, "int4"]);
   }));
+
+for (
+  const [to, blocks] of [
+    ["gguf", "Q4_1"],
+    ["gguf", "Q5_1"],
+    ["mlx"],
+    ["hqq"],
+    ["gptq"],
+  ] as const
+) {
+  Deno.test(`init, QA-LoRA: a checkpoint in ${blocks ?? to} is the base as it is`, () =>
+    inFolder(async (folder) => {
+      await writeSmallPacked(`${folder}/packed`, {
+        format: "int4",
+        block: 32,
+        change: inHalves,
+      });
+      const model = `${folder}/model${to === "gguf" ? ".gguf" : ""}`;
+      await exportModel(`${folder}/packed`, { to, out: model, blocks });
+      const { format: _, ...plain } = PLAIN;
+      await using file = await openCheckpoint(model);
+      const report = await init(file, plain, { device, out: `${folder}/out` });
+      assert.deepEqual([report.kept, report.options.format], [model, "int4"]);
+      assert.equal(report.layers.length, 14);
+      await using backbone = await openCheckpoint(`${folder}/out/backbone`);
+      for (const { name } of report.layers) {
+        const tensor = `${name}.weight`;
+        assert.deepEqual(
+          await backbone.readQuantized!(tensor),
+          await file.readQuantized!(tensor),
+        );
+      }
+    }));
+}
 
 Deno.test("init, QA-LoRA: the same run twice gives the same bytes; other biases are another base", () =>
   inFolder(async (folder) => {
