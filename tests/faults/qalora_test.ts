@@ -3,6 +3,8 @@ import { inFolder, readTree } from "../helpers/model.ts";
 import { withTrainable } from "./train_work.ts";
 import { failsWith, succeeds, there } from "./work.ts";
 
+const GOLDEN = new URL("../golden", import.meta.url).pathname;
+const EXAMPLE = new URL("../../examples/model", import.meta.url).pathname;
 const WASM = ["--quiet", "--device", "wasm", "--threads", "1"];
 
 /** Initialises `folder/model` into `out`. */
@@ -162,4 +164,38 @@ Deno.test("QA-LoRA: settings of an adapter that contradict themselves", () =>
       ["inspect", folder],
       /^loqa: Cannot read ".*\/adapter_config\.json": qalora_group_size: wanted a whole number >= 1, got "0"$/m,
     );
+  }));
+
+Deno.test("QA-LoRA: a GPTQ base whose columns are reordered, and a GGUF file of another architecture", () =>
+  inFolder(async (folder) => {
+    const gptq = `${folder}/gptq`;
+    await Deno.mkdir(gptq);
+    const from = `${GOLDEN}/affine/gptq-act-order`;
+    await Deno.copyFile(`${from}.safetensors`, `${gptq}/model.safetensors`);
+    await Deno.copyFile(`${from}.json`, `${gptq}/config.json`);
+    const llama = await Deno.readFile(`${GOLDEN}/io/llama.gguf`);
+    const key = new TextEncoder().encode("general.architecture");
+    const at = llama.findIndex((_, i) =>
+      key.every((x, k) => llama[i + k] === x)
+    );
+    // Behind the key are the type and the length of its value, 4 and 8 bytes.
+    llama.set(new TextEncoder().encode("rwkv6"), at + key.length + 12);
+    const gguf = `${folder}/model.gguf`;
+    await Deno.writeFile(gguf, llama);
+    const before = await readTree(folder);
+    for (
+      const [model, line] of [
+        [
+          gptq,
+          /^loqa: Cannot read .*gptq.*model\.layers\.0\.fc.*act-order.*g_idx/m,
+        ],
+        [gguf, /^loqa: Cannot read .*model\.gguf.*"rwkv6"/m],
+      ] as const
+    ) {
+      const qalora = ["--method", "qalora", "-o", `${folder}/out`, ...WASM];
+      await failsWith(["init", model, ...qalora], line);
+      const from = ["--base", model, ...qalora];
+      await failsWith(["init", `${EXAMPLE}`, ...from], line);
+    }
+    assert.deepEqual(await readTree(folder), before);
   }));
