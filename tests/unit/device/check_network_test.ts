@@ -1,4 +1,3 @@
-import assert from "node:assert/strict";
 import {
   checkAdamw,
   checkAddRow,
@@ -19,28 +18,7 @@ import {
   checkSwiglu,
   checkSwigluBackward,
 } from "../../../src/device/check_network.ts";
-import type { DeviceBuffer, Mat } from "../../../src/device/device.ts";
-
-/** A buffer of `count` words. */
-function words(count: number): DeviceBuffer {
-  return { bytes: 4 * count, [Symbol.dispose]() {} };
-}
-
-function m(rows: number, cols: number): Mat {
-  return { buffer: words(rows * cols), offset: 0, rows, cols, stride: cols };
-}
-
-/** Asserts that `good` passes, and that each change of it is refused with a message that matches. */
-function refuses<A>(
-  check: (args: A) => void,
-  good: A,
-  bad: readonly [Partial<A>, "TypeError" | "RangeError", RegExp][],
-): void {
-  check(good);
-  for (const [change, name, message] of bad) {
-    assert.throws(() => check({ ...good, ...change }), { name, message });
-  }
-}
+import { m, refuses, words } from "../../helpers/checks.ts";
 
 Deno.test("network checks: rows", () => {
   const x = m(3, 4);

@@ -6,9 +6,10 @@ import {
   type PartialDevice,
   readF32,
 } from "../../../src/device/device.ts";
-import type {
-  AttentionShape,
-  NetworkOperations,
+import {
+  ACTIVATIONS,
+  type AttentionShape,
+  type NetworkOperations,
 } from "../../../src/device/network.ts";
 import { openReferenceDevice } from "../../../src/device/reference.ts";
 import { openWasmDevice } from "../../../src/device/wasm.ts";
@@ -80,6 +81,49 @@ async function results(device: PartialDevice): Promise<Record<string, string>> {
   await keep("swigluBackward dup", dup);
   ops.dropout({ x, out: to, rate: 0.3, seed: 5 });
   await keep("dropout", to);
+  const mean = normals(device, 1, m, "mean").buffer;
+  const bias = normals(device, 1, n, "bias").buffer;
+  ops.layerNorm({ x, weight, bias, epsilon: 1e-5, out: to, mean, inverse });
+  await keep("layerNorm", to);
+  await keep("layerNorm mean", mean);
+  await keep("layerNorm inverse", inverse);
+  ops.layerNormBackward({
+    ...{ dy: y, x, weight, mean, inverse, dx: to, add: z },
+    ...{ dweight, dbias: bias },
+  });
+  await keep("layerNormBackward", to);
+  await keep("layerNormBackward dweight", dweight);
+  await keep("layerNormBackward dbias", bias);
+  for (const kind of ACTIVATIONS) {
+    ops.activate({ x, out: to, kind });
+    await keep(`activate ${kind}`, to);
+    ops.activateBackward({ dy: y, x, dx: to, kind });
+    await keep(`activateBackward ${kind}`, to);
+  }
+  const [time, heads, positions] = [102, 7, 30];
+  const shape = {
+    ...{ time, alpha: 0.4 },
+    index: whole(
+      device,
+      Array.from({ length: 2 * time - 1 }, (_, i) => Math.floor(i / 7)),
+    ),
+  };
+  const scores = room(heads * time, time);
+  const [c2p, p2c] = [0, 1].map(() => room(heads * time, positions));
+  ops.relativeScores({ scores, c2p, p2c, shape });
+  await keep("relativeScores", scores);
+  ops.relativeScoresBackward({ dscores: scores, dc2p: c2p, dp2c: p2c, shape });
+  await keep("relativeScoresBackward dc2p", c2p);
+  await keep("relativeScoresBackward dp2c", p2c);
+  const soft = room(heads * time, time);
+  const bounds = whole(
+    device,
+    Array.from({ length: heads }, (_, i) => [i, 100 - 9 * i]).flat(),
+  );
+  ops.maskedSoftmax({ x: scores, out: soft, rows: time, bounds });
+  await keep("maskedSoftmax", soft);
+  ops.maskedSoftmaxBackward({ dy: scores, y: soft, dx: scores });
+  await keep("maskedSoftmaxBackward", scores);
   const step = {
     learningRate: 0.01,
     beta1: 0.9,
@@ -238,7 +282,44 @@ Deno.test("wasm network: row numbers, positions and labels out of range are refu
     () => ops.crossEntropy({ logits: x, labels, losses: out.buffer }),
     /crossEntropy: labels must be below 4, got 4 at 1/,
   );
+  const shape = { time: 2, index: whole(device, [0, 1, 4]), alpha: 1 };
+  const scores = mat(out.buffer, 2, 2);
+  refused(
+    () => ops.relativeScores({ scores, p2c: x, shape }),
+    /relativeScores: index must be below 4, got 4 at 2/,
+  );
+  refused(
+    () => ops.relativeScoresBackward({ dscores: scores, dc2p: x, shape }),
+    /relativeScoresBackward: index must be below 4, got 4 at 2/,
+  );
+  const bounds = whole(device, [0, 4, 1, 5]);
+  refused(
+    () => ops.maskedSoftmax({ x, out: x, rows: 1, bounds }),
+    /maskedSoftmax: bounds must be below 5, got 5 at 3/,
+  );
   assert.deepEqual(await readF32(device, x.buffer), before);
+});
+
+Deno.test("wasm network: activations far from 0, and what is no number", async () => {
+  using device = await openWasmDevice({ threads: 1 });
+  const ops = device.ops as NetworkOperations;
+  const far = [-Infinity, -1e30, -200, -6, 6, 200, 1e30, Infinity];
+  const values = [...far, NaN];
+  const x = mat(device.alloc(values.length * 4), 1, values.length);
+  const out = mat(device.alloc(values.length * 4), 1, values.length);
+  device.write(x.buffer, Float32Array.from(values));
+  for (const kind of ACTIVATIONS) {
+    ops.activate({ x, out, kind });
+    const got = [...(await readF32(device, out.buffer)).subarray(0, 9)];
+    assert.ok(Number.isNaN(got[8]), kind);
+    if (kind === "tanh") {
+      assertAllClose(got.slice(0, 8), far.map(Math.sign), { atol: 2e-5 });
+      continue;
+    }
+    // Minus infinity times zero is no number, in PyTorch too; relu cuts it off.
+    assertAllClose(got.slice(1, 4), [0, 0, 0], { atol: 1e-6, what: kind });
+    assert.deepEqual(got.slice(4, 8), far.slice(4).map(Math.fround), kind);
+  }
 });
 
 Deno.test("wasm network: what is not finite shows, and what is minus infinity counts for nothing", async () => {
