@@ -119,6 +119,10 @@ const OPTIONS: Options = {
     value: "MODEL",
     help: "a quantised form of MODEL to keep; only the factors are found",
   },
+  "quant-embedding": {
+    help:
+      "quantise an encoder's table of tokens too, with factors of its own (packed or dense backbone)",
+  },
   backbone: {
     value: "KIND",
     default: "bnb for nf4, else packed",
@@ -182,6 +186,9 @@ function readOptions(args: Parsed): InitOptions {
   const block = args.number("block", { least: 0 });
   const biases = args.on("biases");
   if (qalora) {
+    if (args.on("quant-embedding")) {
+      throw new UsageError("--quant-embedding is not for qalora");
+    }
     if (block !== undefined && ![32, 64, 128].includes(block)) {
       throw new UsageError(
         `--method qalora takes --block 32, 64 or 128, got ${block}`,
@@ -224,6 +231,7 @@ function readOptions(args: Parsed): InitOptions {
     rankPattern: numbersByName(args, "rank-pattern"),
     alphaPattern: numbersByName(args, "alpha-pattern"),
     targets: args.list("target"),
+    ...(args.on("quant-embedding") && { quantEmbedding: true }),
     backbone: args.choice("backbone", ["packed", "bnb", "dense", "none"]),
     dtype: args.choice("dtype", ["f32", "f16", "bf16"]),
     doubleQuant: args.on("double-quant"),

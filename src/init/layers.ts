@@ -12,7 +12,7 @@ import { bitsPerWeight, format, scaleRules } from "../quant/formats.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
 import type { BackboneKind } from "./backbone.ts";
 import type { InitOptions } from "./options.ts";
-import { findTargets, type Target } from "./targets.ts";
+import { findTargets, type Target, withEmbedding } from "./targets.ts";
 
 /** A linear layer of a run. */
 export interface Layer extends Target {
@@ -41,7 +41,10 @@ export async function planTargets(
 ): Promise<Targets> {
   const { method, block, scale, mixed } = options;
   const qalora = method === "qalora";
-  const targets = findTargets(checkpoint, options.targets);
+  const linears = findTargets(checkpoint, options.targets);
+  const targets = options.quantEmbedding
+    ? withEmbedding(checkpoint, linears)
+    : linears;
   const plans = planLayers(targets.map(({ module }) => module), {
     ...options,
     format: options.format ?? (qalora ? "int4" : "nf4"),
@@ -145,6 +148,12 @@ export function chooseBackbone(
   layers: readonly Layer[],
   wanted?: BackboneKind,
 ): BackboneKind {
+  const table = layers.find(({ embedding }) => embedding);
+  if (wanted === "bnb" && table) {
+    throw new RangeError(
+      `Cannot write ${table.module} for bitsandbytes: it holds no embeddings; wanted --backbone packed or dense`,
+    );
+  }
   const other = layers.find(({ shape: { format } }) =>
     format !== "nf4" && format !== "nf2"
   );
@@ -154,10 +163,11 @@ export function chooseBackbone(
     );
   }
   if (wanted) return wanted;
-  const fits = layers.every(({ shape: { format, block } }) =>
-    format === "nf4" && block >= 32 && block <= 4096 &&
-    Number.isInteger(Math.log2(block))
-  );
+  const fits = !table &&
+    layers.every(({ shape: { format, block } }) =>
+      format === "nf4" && block >= 32 && block <= 4096 &&
+      Number.isInteger(Math.log2(block))
+    );
   return fits ? "bnb" : "packed";
 }
 

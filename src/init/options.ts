@@ -47,6 +47,8 @@ export interface InitOptions {
   readonly alphaPattern?: Readonly<Record<string, number>>;
   /** Modules to quantise; all linear layers but the head without it. */
   readonly targets?: readonly string[];
+  /** Whether an encoder's table of tokens' features is quantised too, with factors of its own; not for `qalora`. */
+  readonly quantEmbedding?: boolean;
   /** By default `bnb` where every layer fits it and is nf4, else `packed`. */
   readonly backbone?: BackboneKind;
   /** Element type of plain tensors; as stored without it. */

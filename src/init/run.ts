@@ -63,6 +63,11 @@ export async function init(
   const { out, device } = run;
   const qalora = options.method === "qalora";
   if (qalora) checkQaloraOptions(options);
+  if (qalora && options.quantEmbedding) {
+    throw new RangeError(
+      "Cannot use qalora on an embedding: it has no inputs to sum",
+    );
+  }
   const { layers, base } = await planTargets(checkpoint, options, run.base);
   const groups = qalora ? adapterGroups(layers) : undefined;
   const kind = chooseBackbone(layers, options.backbone);
@@ -84,8 +89,8 @@ export async function init(
     doubleQuant: options.doubleQuant,
   });
   const adapterLayout = safetensorsHeader(
-    adapterEntries(layers.map(({ module, plan, shape }) => ({
-      module,
+    adapterEntries(layers.map(({ module, plan, shape, embedding }) => ({
+      ...{ module, embedding },
       rank: plan.rank,
       inputs: groups ? Math.ceil(shape.cols / groups.group) : shape.cols,
       outputs: shape.rows,
@@ -98,7 +103,8 @@ export async function init(
     backbone: kind,
   };
   // One layer's moments stand for all in the key.
-  const metric = await run.metricOf?.(layers[0].module);
+  const first = layers.find(({ embedding }) => !embedding)!;
+  const metric = await run.metricOf?.(first.module);
   const key = await digest(JSON.stringify([
     VERSION,
     stated,

@@ -7,11 +7,13 @@
 import type { Checkpoint, TensorInfo } from "../io/checkpoint.ts";
 import { layerPosition, matchPattern } from "../loftq/plan.ts";
 
-/** A linear layer of a checkpoint. */
+/** A linear layer of a checkpoint, or a table of tokens' features. */
 export interface Target {
   /** Path of the module, the tensor's name without `.weight`. */
   readonly module: string;
   readonly tensor: TensorInfo;
+  /** Whether it is an encoder's table of tokens' features. */
+  readonly embedding?: boolean;
 }
 
 /** Model types whose linear layers store their weights transposed (GPT-2's Conv1D). */
@@ -93,6 +95,32 @@ export function findTargets(
     module,
     tensor: checkpoint.tensors.get(`${module}.weight`)!,
   }));
+}
+
+/** Module of the table of tokens' features of BERT, RoBERTa and DeBERTa. */
+const WORDS = /^(?:\w+\.)?embeddings\.word_embeddings$/;
+
+/**
+ * The same with an encoder's table of tokens' features, in file order.
+ *
+ * @throws {RangeError} If there is none.
+ */
+export function withEmbedding(
+  checkpoint: Checkpoint,
+  targets: readonly Target[],
+): Target[] {
+  const module = matrixModules(checkpoint).find((name) => WORDS.test(name));
+  if (module === undefined) {
+    throw new RangeError(
+      `Cannot quantize the embedding of ${checkpoint.name}: wanted embeddings.word_embeddings, as BERT, RoBERTa and DeBERTa have it`,
+    );
+  }
+  const tensor = checkpoint.tensors.get(`${module}.weight`)!;
+  const byName = new Map(targets.map((t) => [t.tensor.name, t]));
+  byName.set(tensor.name, { module, tensor, embedding: true });
+  return [...checkpoint.tensors.keys()].flatMap((name) =>
+    byName.get(name) ?? []
+  );
 }
 
 function leafName(module: string): string {

@@ -17,7 +17,7 @@ import { loftq, type LoftqResult } from "../loftq/loftq.ts";
 import { qaloraLayer } from "../qalora/layer.ts";
 import { BASE_QUANTIZERS } from "../qalora/quantizer.ts";
 import { fromF32 } from "../tensor/dtype.ts";
-import { type Matrix, matrix } from "../tensor/matrix.ts";
+import { type Matrix, matrix, transposed } from "../tensor/matrix.ts";
 import type { BackbonePlan } from "./backbone.ts";
 import { digest } from "../io/fingerprint.ts";
 import { type JournalLayer, writeJournal } from "./journal.ts";
@@ -112,12 +112,13 @@ export class Work {
     await adapter.close();
   }
 
-  async #layer({ module, tensor, plan, shape }: Layer): Promise<void> {
+  async #layer(layer: Layer): Promise<void> {
+    const { module, tensor, shape, embedding } = layer;
     const { checkpoint, backbone, groups, writer, adapter } = this.#parts;
     const began = performance.now();
     const { name } = tensor;
     const data = await checkpoint.readF32(name);
-    const initialise = await this.#method({ module, tensor, plan, shape });
+    const initialise = await this.#method(layer);
     const weight = matrix(shape.rows, shape.cols, data);
     const { result, tensors } = await this.#onDevice(async (device) => {
       const result = await initialise(weight, device);
@@ -139,17 +140,20 @@ export class Work {
     const a = by === 1 ? result.a.data : result.a.data.map((x) => x / by);
     await write(adapter, [
       {
-        name: adapterTensorName(module, "A"),
-        bytes: fromF32(a, "f32"),
+        name: adapterTensorName(module, "A", embedding),
+        bytes: fromF32(embedding ? transposed(result.a).data : a, "f32"),
       },
       {
-        name: adapterTensorName(module, "B"),
-        bytes: fromF32(result.b.data, "f32"),
+        name: adapterTensorName(module, "B", embedding),
+        bytes: fromF32(
+          (embedding ? transposed(result.b) : result.b).data,
+          "f32",
+        ),
       },
     ]);
     const { codes, scales, biases } = result.backbone;
     this.layers.push({
-      report: layerReport({ module, tensor, plan, shape }, result, began),
+      report: layerReport(layer, result, began),
       digest: await digest(module, codes, scales, biases),
       late,
     });
@@ -157,7 +161,7 @@ export class Work {
 
   /** What initialises a layer. */
   async #method(
-    { module, tensor, plan, shape }: Layer,
+    { module, tensor, plan, shape, embedding }: Layer,
   ): Promise<(weight: Matrix, device: Device) => Promise<LoftqResult>> {
     const { options, run, base } = this.#parts;
     const { method, scale, biases = false, iterations } = options;
@@ -167,7 +171,8 @@ export class Work {
       rank: plan.rank,
       alpha: plan.alpha,
       rslora: options.rslora,
-      metric: await run.metricOf?.(module),
+      // Moments are of what a layer sees; a table is looked up.
+      metric: embedding ? undefined : await run.metricOf?.(module),
       base: await base?.readQuantized?.(tensor.name),
       seed: options.seed,
       name: module,

@@ -2,13 +2,16 @@
  * LoRA adapters in PEFT's layout: `adapter_config.json` and `adapter_model.safetensors` (or `.bin`).
  *
  * Of a module at path `M` with weight `[out, in]`, the file holds `base_model.model.M.lora_A.weight`, `[r, in]`, and
- * `base_model.model.M.lora_B.weight`, `[out, r]`; the model adds `scaling * B * A` to the weight. A of a QA-LoRA adapter
+ * `base_model.model.M.lora_B.weight`, `[out, r]`; the model adds `scaling * B * A` to the weight. Of an embedding with a row
+ * for each token, `[tokens, features]`, it holds `M.lora_embedding_A`, `[r, tokens]`, and `M.lora_embedding_B`,
+ * `[features, r]`; what they add is turned, and here its left factor is called B as everywhere. A of a QA-LoRA adapter
  * is `[r, groups of inputs]` and may be meant for another pooling than loqa's sums, see `peft_qalora.ts`.
  *
  * @module
  */
 
 import type { DType } from "../tensor/dtype.ts";
+import { matrix, transposed } from "../tensor/matrix.ts";
 import { Problems, quoted } from "./errors.ts";
 import { readFile } from "./files.ts";
 import type { FileSet } from "./files.ts";
@@ -27,9 +30,15 @@ export const ADAPTER_FILE = "adapter_model.safetensors";
 /** Name of the file that holds an adapter's settings. */
 export const ADAPTER_CONFIG = "adapter_config.json";
 
-/** Name of the tensor with factor A or B of the module at path `module`. */
-export function adapterTensorName(module: string, factor: "A" | "B"): string {
-  return `base_model.model.${module}.lora_${factor}.weight`;
+/** Name of the tensor with factor A or B of the module at path `module`; of an embedding the other one holds it, turned. */
+export function adapterTensorName(
+  module: string,
+  factor: "A" | "B",
+  embedding = false,
+): string {
+  if (!embedding) return `base_model.model.${module}.lora_${factor}.weight`;
+  const other = factor === "A" ? "B" : "A";
+  return `base_model.model.${module}.lora_embedding_${other}`;
 }
 
 /** A module that is to get factors. */
@@ -40,8 +49,10 @@ export interface AdapterModule {
   readonly rank: number;
   /** Columns of A: `in` features, or groups of them. */
   readonly inputs: number;
-  /** `out` features. */
+  /** `out` features, or tokens of an embedding. */
   readonly outputs: number;
+  /** Whether it is an embedding. */
+  readonly embedding?: boolean;
 }
 
 /** The tensors of an adapter file for `safetensorsHeader`: A and B of each module, in the order given. */
@@ -49,10 +60,21 @@ export function adapterEntries(
   modules: readonly AdapterModule[],
   dtype: DType = "f32",
 ): SafetensorsEntry[] {
-  return modules.flatMap(({ module, rank, inputs, outputs }) => [
-    { name: adapterTensorName(module, "A"), dtype, shape: [rank, inputs] },
-    { name: adapterTensorName(module, "B"), dtype, shape: [outputs, rank] },
-  ]);
+  return modules.flatMap(({ module, rank, inputs, outputs, embedding }) => {
+    const [a, b] = [[rank, inputs], [outputs, rank]];
+    return [
+      {
+        name: adapterTensorName(module, "A", embedding),
+        dtype,
+        shape: embedding ? a.reverse() : a,
+      },
+      {
+        name: adapterTensorName(module, "B", embedding),
+        dtype,
+        shape: embedding ? b.reverse() : b,
+      },
+    ];
+  });
 }
 
 /** The factors of one module in an open adapter. */
@@ -81,7 +103,7 @@ export interface Adapter extends AsyncDisposable {
 
 /** An older PEFT keeps the adapter's name before `.weight`; the LoRA authors' own files have neither. */
 const FACTOR =
-  /^(?:base_model\.model\.)?(.+)\.lora_(A|B)(?:\.[^.]+)?(?:\.weight)?$/;
+  /^(?:base_model\.model\.)?(.+)\.lora_(embedding_)?(A|B)(?:\.[^.]+)?(?:\.weight)?$/;
 
 /**
  * Opens the adapter in a set of files.
@@ -143,7 +165,10 @@ function pairUp(
   others: Map<string, TensorReader>;
 } {
   const problems = new Problems(`open the adapter ${quoted(name)}`);
-  const pairs = new Map<string, { A?: TensorReader; B?: TensorReader }>();
+  const pairs = new Map<
+    string,
+    { A?: TensorReader; B?: TensorReader; embedding?: boolean }
+  >();
   const others = new Map<string, TensorReader>();
   for (const [key, reader] of tensors) {
     const match = FACTOR.exec(key);
@@ -153,13 +178,14 @@ function pairUp(
     }
     const pair = pairs.get(match[1]) ?? {};
     pairs.set(match[1], pair);
-    const factor = match[2] as "A" | "B";
+    const factor = match[3] as "A" | "B";
+    if (match[2]) pair.embedding = true;
     if (pair[factor]) problems.add(`tensor ${quoted(key)} occurs twice`);
     pair[factor] = reader;
   }
   const { qalora } = settings;
   const modules = new Map<string, AdapterFactors>();
-  for (const [module, { A, B }] of pairs) {
+  for (const [module, { A, B, embedding }] of pairs) {
     const wrong = (reason: string) =>
       problems.add(
         `tensor ${quoted(adapterTensorName(module, "A"))}: ${reason}`,
@@ -185,6 +211,16 @@ function pairUp(
       wrong(`it has rank ${rank}, the settings say ${scaling.rank}`);
       continue;
     }
+    if (embedding) {
+      modules.set(module, {
+        ...{ module, ...scaling, embedding },
+        inputs: outputs,
+        outputs: inputs,
+        readA: () => turned(B),
+        readB: () => turned(A),
+      });
+      continue;
+    }
     modules.set(module, {
       module,
       inputs,
@@ -201,4 +237,15 @@ function pairUp(
   }
   problems.throwIfAny();
   return { modules, others };
+}
+
+/** Values of a factor with rows for columns. */
+async function turned(
+  reader: TensorReader,
+): Promise<Float32Array<ArrayBuffer>> {
+  const [rows, cols] = reader.info.shape;
+  const { data } = transposed(
+    matrix(rows, cols, await reader.readF32(0, rows)),
+  );
+  return data as Float32Array<ArrayBuffer>;
 }

@@ -12,6 +12,7 @@ import type { Tape, Tensor } from "../autograd/tape.ts";
 import type { Device, DeviceBuffer } from "../device/device.ts";
 import type { AttentionShape } from "../device/network.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
+import type { Embedding } from "../nn/embedding.ts";
 import type { Linear } from "../nn/linear.ts";
 import {
   BERT_IGNORED,
@@ -52,7 +53,7 @@ interface Parts {
   readonly head: EncoderHead;
   readonly blocks: readonly EncoderBlock[];
   readonly tables: {
-    readonly words: Table;
+    readonly words: Embedding;
     readonly positions: Table;
     readonly types: Table;
   };
@@ -104,7 +105,7 @@ export class Bert implements EncoderModel {
     const table = (name: string) =>
       weights.matrix(`${prefix}embeddings.${name}.weight`);
     const tables = {
-      words: await table("word_embeddings"),
+      words: await weights.table(`${prefix}embeddings.word_embeddings`),
       positions: await table("position_embeddings"),
       types: await table("token_type_embeddings"),
     };
@@ -135,6 +136,12 @@ export class Bert implements EncoderModel {
         [...block.linears.values()].map((l) => [l.module, l] as const)
       ),
     );
+  }
+
+  /** The table of tokens' features, by its module path. */
+  get embeddings(): Map<string, Embedding> {
+    const { words } = this.#parts.tables;
+    return new Map([[words.module, words]]);
   }
 
   /**
@@ -182,7 +189,7 @@ export class Bert implements EncoderModel {
       embedding(tape, ids, { table: value, parameter, count });
     const upload = (ids: ArrayLike<number>) =>
       tape.upload(Uint32Array.from(ids));
-    const words = look(tables.words, upload(tokens.ids));
+    const words = tables.words.look(tape, upload(tokens.ids), count);
     const types = look(
       tables.types,
       upload(tokens.typeIds ?? new Uint32Array(count)),

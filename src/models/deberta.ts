@@ -14,6 +14,7 @@ import { relativeAttention } from "../autograd/relative.ts";
 import type { Tape, Tensor } from "../autograd/tape.ts";
 import type { Device, DeviceBuffer } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
+import type { Embedding } from "../nn/embedding.ts";
 import type { Linear } from "../nn/linear.ts";
 import {
   DEBERTA_IGNORED,
@@ -58,7 +59,7 @@ interface Parts {
   readonly config: DebertaConfig;
   readonly head: EncoderHead;
   readonly blocks: readonly EncoderBlock[];
-  readonly words: Table;
+  readonly words: Embedding;
   readonly positions?: Table;
   readonly types?: Table;
   /** From the tables' features to the layers'. */
@@ -137,7 +138,7 @@ export class Deberta implements EncoderModel {
       );
     }
     const parts = {
-      words: await table(`${prefix}embeddings.word_embeddings`),
+      words: await weights.table(`${prefix}embeddings.word_embeddings`),
       positions: await wants("embeddings.position_embeddings", table),
       types: await wants("embeddings.token_type_embeddings", table),
       widen: await wants(
@@ -168,6 +169,12 @@ export class Deberta implements EncoderModel {
         [...block.linears.values()].map((l) => [l.module, l] as const)
       ),
     );
+  }
+
+  /** The table of tokens' features, by its module path. */
+  get embeddings(): Map<string, Embedding> {
+    const { words } = this.#parts;
+    return new Map([[words.module, words]]);
   }
 
   /**
@@ -213,7 +220,11 @@ export class Deberta implements EncoderModel {
         parameter,
         count,
       });
-    let x = look(words, tokens.ids);
+    let x = words.look(
+      tape,
+      tape.upload(Uint32Array.from(tokens.ids)),
+      count,
+    );
     if (positions) x = add(tape, x, look(positions, positionIds(tokens, 0)));
     if (types) {
       x = add(tape, x, look(types, tokens.typeIds ?? new Uint32Array(count)));

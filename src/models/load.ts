@@ -43,6 +43,7 @@ export type { ModelPlace } from "./open.ts";
 export type { LlamaConfig } from "./llama_config.ts";
 export type { BlockContext, LayerCache, LlamaBlock } from "./llama_block.ts";
 export type { Linear } from "../nn/linear.ts";
+export type { Embedding, EmbeddingFactors } from "../nn/embedding.ts";
 export type { RopeScaling } from "../nn/rope.ts";
 export { Tape, type Tensor } from "../autograd/tape.ts";
 export type {
@@ -112,9 +113,9 @@ export async function loadModel(
       onProgress,
     }),
   );
-  const { linears } = model;
+  const { linears, embeddings } = model;
   for (const [name, factors] of parts) {
-    stack.use(attachAdapter(device, linears, { name, factors }));
+    stack.use(attachAdapter(device, linears, { name, factors, embeddings }));
   }
   const names = Object.keys(folders);
   const enable = (wanted: readonly string[]): void => {
@@ -127,6 +128,7 @@ export async function loadModel(
       );
     }
     for (const layer of linears.values()) layer.enable(wanted);
+    for (const table of embeddings?.values() ?? []) table.enable(wanted);
   };
   enable(names);
   const owned = stack.move();

@@ -8,6 +8,7 @@ import type { LinearWeight } from "../autograd/linear.ts";
 import type { ParameterSet } from "../autograd/parameter.ts";
 import type { Tape, Tensor } from "../autograd/tape.ts";
 import type { Device, Mat } from "../device/device.ts";
+import type { Embedding } from "../nn/embedding.ts";
 import type { Linear } from "../nn/linear.ts";
 
 /** Sequences of equal length, padded where they differ. */
@@ -39,6 +40,8 @@ export interface BaseModel extends Disposable {
   };
   /** Linear layers of all blocks by module path. */
   readonly linears: ReadonlyMap<string, Linear>;
+  /** Tables of tokens' features by module path, where adapters can go on them. */
+  readonly embeddings?: ReadonlyMap<string, Embedding>;
 }
 
 /** How a pass runs, for every kind of model. */

@@ -67,6 +67,7 @@ export async function readAdapterFactors(
       a: await module.readA(),
       b: await module.readB(),
       ...(module.group && { group: module.group }),
+      ...(module.embedding && { embedding: true }),
     });
   }
   return factors;

@@ -14,6 +14,7 @@ import { type Parameter, ParameterSet } from "../autograd/parameter.ts";
 import type { Device, DeviceBuffer, Mat } from "../device/device.ts";
 import { mat } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
+import { Embedding } from "../nn/embedding.ts";
 import { Linear, ownQuantized } from "../nn/linear.ts";
 import type { WantedTensor } from "./model.ts";
 
@@ -117,6 +118,11 @@ export class Weights implements Disposable {
       weight: await this.vector(`${module}.weight`),
       bias: await this.vector(`${module}.bias`),
     };
+  }
+
+  /** A table with a row for each token, at a module path. */
+  async table(module: string): Promise<Embedding> {
+    return new Embedding(module, await this.matrix(`${module}.weight`));
   }
 
   /** A vector: a bias or the weight of a norm. */

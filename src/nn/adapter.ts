@@ -7,6 +7,8 @@
 import { ParameterSet } from "../autograd/parameter.ts";
 import type { Device, Mat } from "../device/device.ts";
 import { mat } from "../device/device.ts";
+import { matrix, transposed } from "../tensor/matrix.ts";
+import type { Embedding } from "./embedding.ts";
 import type { Linear } from "./linear.ts";
 
 /** Factors of one module, in ordinary memory. */
@@ -22,6 +24,8 @@ export interface AdapterModuleFactors {
   readonly b: Float32Array;
   /** Inputs that are summed before A, for QA-LoRA. */
   readonly group?: number;
+  /** Whether the module is a table with a row for each token: `in` features, `out` tokens. PEFT's names of its factors are the other way round. */
+  readonly embedding?: boolean;
 }
 
 /** Options of {@linkcode attachAdapter}. */
@@ -30,8 +34,10 @@ export interface AttachOptions {
   readonly name: string;
   /** Whether the factors are to be trained (false). */
   readonly train?: boolean;
-  /** Share of the inputs, pooled ones for QA-LoRA, that is dropped in training (0). */
+  /** Share of the inputs, pooled ones for QA-LoRA, that is dropped in training (0); not those of tables. */
   readonly dropout?: number;
+  /** Tables of the model by module path, where adapters go on them. */
+  readonly embeddings?: ReadonlyMap<string, Embedding>;
 }
 
 /** An adapter on a model. Disposing of it frees its memory; it must not be enabled any more. */
@@ -44,6 +50,8 @@ export interface AttachedAdapter extends Disposable {
     /** Columns of A: `in` features, or groups of them. */
     readonly inputs: number;
     readonly outputs: number;
+    /** Whether it is a table: its parameters are then B as it is, and A turned, `[in, rank]`. */
+    readonly embedding?: boolean;
   }[];
   /** The factors, named `MODULE.lora_A` and `MODULE.lora_B`, where they are trained. */
   readonly parameters?: ParameterSet;
@@ -63,21 +71,22 @@ export function factorName(module: string, factor: "A" | "B"): string {
 export function attachAdapter(
   device: Device,
   linears: ReadonlyMap<string, Linear>,
-  { factors, name, train = false, dropout = 0 }:
+  { factors, name, train = false, dropout = 0, embeddings }:
     & { factors: readonly AdapterModuleFactors[] }
     & AttachOptions,
 ): AttachedAdapter {
-  const modules = checkFit(linears, factors, name);
+  const modules = checkFit({ linears, embeddings }, factors, name);
   using memory = new DisposableStack();
   const parameters = train
     ? memory.use(
       new ParameterSet(
         device,
-        modules.flatMap(({ module, rank, inputs, outputs }) => [
+        modules.flatMap(({ module, rank, inputs, outputs, embedding }) => [
           {
             name: factorName(module, "A"),
-            rows: rank,
-            cols: inputs,
+            ...(embedding
+              ? { rows: inputs, cols: rank }
+              : { rows: rank, cols: inputs }),
             decay: true,
           },
           {
@@ -98,6 +107,24 @@ export function attachAdapter(
   for (const [i, factor] of factors.entries()) {
     const { module, rank, scaling, a, b, group } = factor;
     const { inputs, outputs } = modules[i];
+    if (factor.embedding) {
+      const turned = transposed(matrix(rank, inputs, a)).data;
+      const trained = parameters && {
+        table: parameters.get(factorName(module, "B")),
+        up: parameters.get(factorName(module, "A")),
+      };
+      if (trained) {
+        parameters.set(trained.table.name, b);
+        parameters.set(trained.up.name, turned);
+      }
+      embeddings!.get(module)!.setAdapter(name, {
+        table: trained?.table.value ?? put(outputs, rank, b),
+        up: trained?.up.value ?? put(inputs, rank, turned),
+        scaling,
+        trained,
+      });
+      continue;
+    }
     const layer = linears.get(module)!;
     if (!parameters) {
       layer.setAdapter(name, {
@@ -136,14 +163,28 @@ export function attachAdapter(
 const SHOWN = 20;
 
 function checkFit(
-  linears: ReadonlyMap<string, Linear>,
+  { linears, embeddings }: {
+    linears: ReadonlyMap<string, Linear>;
+    embeddings?: ReadonlyMap<string, Embedding>;
+  },
   factors: readonly AdapterModuleFactors[],
   name: string,
 ): AttachedAdapter["modules"] {
   const wrong: string[] = [];
-  const modules = factors.map(({ module, rank, a, b, group = 1 }) => {
+  const modules = factors.map((factor) => {
+    const { module, rank, a, b, group = 1, embedding } = factor;
     const inputs = a.length / rank;
     const outputs = b.length / rank;
+    if (embedding) {
+      const table = embeddings?.get(module)?.value;
+      if (!table) wrong.push(`the model has no table ${module}`);
+      else if (table.rows !== outputs || table.cols !== inputs) {
+        wrong.push(
+          `${module} is ${table.rows} x ${table.cols}, the adapter's ${outputs} x ${inputs}`,
+        );
+      }
+      return { module, rank, inputs, outputs, embedding };
+    }
     const weight = linears.get(module)?.weight;
     if (!weight) wrong.push(`the model has no layer ${module}`);
     else if (

@@ -41,6 +41,15 @@ export function matrix(
   return { rows, cols, data };
 }
 
+/** A matrix with rows for columns. */
+export function transposed({ rows, cols, data }: Matrix): Matrix {
+  const turned = new Float32Array(rows * cols);
+  for (let i = 0; i < rows; i++) {
+    for (let j = 0; j < cols; j++) turned[j * rows + i] = data[i * cols + j];
+  }
+  return { rows: cols, cols: rows, data: turned };
+}
+
 /** Relative Frobenius distance `‖a - b‖ / ‖a‖`, accumulated in f64; 0 when both are zero. */
 export function relativeError(a: Matrix, b: Matrix): number {
   if (a.rows !== b.rows || a.cols !== b.cols) {

@@ -29,6 +29,8 @@ import {
   safetensorsHeader,
   SafetensorsWriter,
 } from "../io/safetensors_writer.ts";
+import { toF32 } from "../tensor/dtype.ts";
+import { matrix, transposed } from "../tensor/matrix.ts";
 import type { OrderState } from "./data/order.ts";
 
 /** What `state.json` holds. */
@@ -63,6 +65,14 @@ export interface NamedMat {
   readonly value: Mat;
   /** What values are multiplied by on their way into the file (1); {@linkcode readTensors} does not undo it. */
   readonly factor?: number;
+  /** Whether the file has rows for columns. */
+  readonly turned?: boolean;
+}
+
+/** Shape of a tensor in its file. */
+function fileShape({ shape, value, turned }: NamedMat): readonly number[] {
+  const { rows, cols } = value;
+  return shape ?? (turned ? [cols, rows] : [rows, cols]);
 }
 
 const STATE = "state.json";
@@ -89,17 +99,17 @@ export async function writeTensors(
   parameters: ParameterSet,
   tensors: readonly NamedMat[],
 ): Promise<void> {
-  const entries = tensors.map(({ name, shape, value }): SafetensorsEntry => ({
-    name,
+  const entries = tensors.map((tensor): SafetensorsEntry => ({
+    name: tensor.name,
     dtype: "f32",
-    shape: shape ?? [value.rows, value.cols],
+    shape: fileShape(tensor),
   }));
   const layout = safetensorsHeader(entries);
   const places = new Map(tensors.map((tensor) => [tensor.name, tensor]));
   await using sink = await fileSink(path);
   const writer = await SafetensorsWriter.open(sink, layout);
   for (const { name } of layout.entries) {
-    const { value, factor = 1 } = places.get(name)!;
+    const { value, factor = 1, turned } = places.get(name)!;
     const { buffer, offset, rows, cols } = value;
     const data = await readF32(parameters.device, buffer, offset, rows * cols);
     const bad = data.find((x) => !Number.isFinite(x));
@@ -107,7 +117,10 @@ export async function writeTensors(
       throw new NotFiniteError(`tensor ${name} holds ${bad}`);
     }
     const stored = factor === 1 ? data : data.map((x) => x * factor);
-    await writer.write(name, new Uint8Array(stored.buffer));
+    const { buffer: bytes } = turned
+      ? transposed(matrix(rows, cols, stored)).data
+      : stored;
+    await writer.write(name, new Uint8Array(bytes as ArrayBuffer));
   }
   await writer.close();
 }
@@ -124,8 +137,9 @@ export async function readTensors(
 ): Promise<void> {
   await using source = await fileSource(path);
   const file = await openSafetensors(source);
-  for (const { name, shape, value } of tensors) {
-    const wanted = shape ?? [value.rows, value.cols];
+  for (const tensor of tensors) {
+    const { name, value, turned } = tensor;
+    const wanted = fileShape(tensor);
     const found = file.tensors.get(name);
     if (found?.dtype !== "f32" || found.shape.join() !== wanted.join()) {
       throw new SyntaxError(
@@ -137,7 +151,12 @@ export async function readTensors(
       );
     }
     const data = await file.read(name);
-    device.write(value.buffer, data, value.offset * 4);
+    const values = turned
+      ? transposed(
+        matrix(value.cols, value.rows, toF32(data, "f32")),
+      ).data
+      : data;
+    device.write(value.buffer, values, value.offset * 4);
   }
 }
 

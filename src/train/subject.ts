@@ -320,9 +320,11 @@ async function adapterParts(
       factors,
       train: true,
       dropout: options.dropout,
+      embeddings: model.embeddings,
     }),
   );
   for (const layer of model.linears.values()) layer.enable([ADAPTER]);
+  for (const table of model.embeddings?.values() ?? []) table.enable([ADAPTER]);
   const parameters = whole
     ? stack.use(new ParameterSet(device, [], [adapter.parameters!, whole]))
     : adapter.parameters!;
@@ -419,10 +421,12 @@ function adapterTensors(
   { modules, parameters }: AttachedAdapter,
   groups?: QaloraGroups,
 ): NamedMat[] {
-  return modules.flatMap(({ module, inputs }) =>
+  return modules.flatMap(({ module, inputs, embedding }) =>
     (["A", "B"] as const).map((factor) => ({
-      name: adapterTensorName(module, factor),
+      name: adapterTensorName(module, factor, embedding),
       value: parameters!.get(factorName(module, factor)).value,
+      // A of a table is turned as it is trained, B in the file.
+      ...(embedding && factor === "B" && { turned: true }),
       ...(groups && factor === "A" &&
         { factor: 1 / poolingFactor(groups, inputs) }),
     }))
