@@ -6,7 +6,13 @@
 
 import type { Device } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
-import { exists, joinPath, remove, writeFileAtomic } from "../io/deno.ts";
+import {
+  exists,
+  joinPath,
+  readTextFile,
+  remove,
+  writeFileAtomic,
+} from "../io/deno.ts";
 import { replaceFolder } from "../io/replace.ts";
 import { compareModels, type ForwardDifference } from "../merge/compare.ts";
 import { mergeDense } from "../merge/dense.ts";
@@ -33,6 +39,12 @@ const OPTIONS: Options = {
     default: "bf16",
     help: "bf16, f16 or f32: what the weights are rounded to; not for QA-LoRA",
   },
+  text: {
+    value: "FILE",
+    default: "text that the model writes",
+    help:
+      "what the model is run over before and after, to tell how they differ",
+  },
   ...COMMON,
 };
 
@@ -41,6 +53,7 @@ export const help =
   `loqa merge DIR -o OUT: a model with the adapter added to its weights
 
 DIR is a folder that loqa wrote, or a model (with --adapter).
+How far the scores of the merged model are from those before is printed, over a text of yours or of the model's own.
 QA-LoRA on a base in affine groups: the adapter goes into the groups' biases. Codes and scales stay as they are, the merge is
 exact, and OUT is a folder as loqa init writes it, with a backbone and no adapter.
 Any other adapter: quantised weights are decoded, and OUT is a dense model in the Hugging Face layout. What rounding it cost
@@ -119,9 +132,11 @@ async function mergeWeights(
 }
 
 function forwardLine(forward: ForwardDifference): string {
-  return `over ${forward.tokens} tokens the scores differ by at most ${
-    forward.maxDifference.toPrecision(3)
-  } (${(forward.relative * 100).toPrecision(2)} % of their spread); ${
+  return `over ${forward.tokens} tokens of ${
+    forward.of === "text" ? "the text" : "its own text"
+  } the scores differ by at most ${forward.maxDifference.toPrecision(3)} (${
+    (forward.relative * 100).toPrecision(2)
+  } % of their spread); ${
     Math.round(forward.agreement * 100)
   } % of the likeliest tokens agree`;
 }
@@ -151,8 +166,22 @@ export async function run(argv: readonly string[]): Promise<number> {
         `Cannot write to ${out}: it is there already; wanted a new folder`,
       );
     }
+    const textFile = args.text("text");
+    // Before anything is written: it may not be there.
+    const text = textFile === undefined
+      ? undefined
+      : await readTextFile(textFile);
+    if (text?.trim() === "") {
+      throw new RangeError(`Cannot compare by ${textFile}: it has no text`);
+    }
     await using tuned = await openTuned(place, { default: adapter });
     const { checkpoint } = tuned;
+    const writes = LLAMA_TYPES.includes(String(checkpoint.config.model_type));
+    if (text !== undefined && !writes) {
+      throw new UsageError(
+        `--text is for models of the LLaMA family, ${path} is ${checkpoint.config.model_type}`,
+      );
+    }
     const factors = tuned.adapters.get("default")!;
     const exact = await mergesExactly(checkpoint, factors);
     if (exact && dtype) {
@@ -178,9 +207,8 @@ export async function run(argv: readonly string[]): Promise<number> {
       ? await mergeGroups(job)
       : await mergeWeights(job, dtype ?? "bf16");
     await replaceFolder(partial, out);
-    const type = checkpoint.config.model_type;
-    const forward = LLAMA_TYPES.includes(String(type))
-      ? await compareModels(device, { before: path, after: out, adapter })
+    const forward = writes
+      ? await compareModels(device, { before: path, after: out, adapter, text })
       : undefined;
     const report = {
       verb: "merge",

@@ -7,8 +7,9 @@
 import { Tape } from "../autograd/tape.ts";
 import type { Device } from "../device/device.ts";
 import { readF32 } from "../device/device.ts";
+import { checkpointTokenizer } from "../io/tokenizer.ts";
 import type { CausalModel } from "../models/model.ts";
-import { loadCausal } from "../models/load.ts";
+import { generate, loadCausal, type LoadedModel } from "../models/load.ts";
 import { Random } from "../tensor/random.ts";
 
 /** Differences of two models' scores of the next token over the same tokens. */
@@ -21,12 +22,20 @@ export interface ForwardDifference {
   readonly agreement: number;
   /** Tokens compared. */
   readonly tokens: number;
+  /** Whose they are: those of a text that was given, or what the model before wrote from a random token on. */
+  readonly of: "text" | "generated";
 }
+
+/** Tokens of a text that are compared at the most. */
+const MOST = 512;
+
+/** Tokens that are generated where there is no text. */
+const GENERATED = 64;
 
 /** Scores of the next token after each of `ids`, `[tokens, vocabulary]`. */
 async function logitsOf(
   model: CausalModel,
-  ids: readonly number[],
+  ids: ArrayLike<number>,
 ): Promise<Float32Array> {
   using tape = new Tape(model.device);
   const hidden = model.forward(tape, { ids, batch: 1, time: ids.length });
@@ -36,20 +45,21 @@ async function logitsOf(
 }
 
 /**
- * Runs the model at `before`, with its adapter or the one in the folder `adapter`, and the one at `after` over the same tokens:
- * `ids`, or `count` random ones. One model is loaded at a time.
+ * Runs the model at `before`, with its adapter or the one in the folder `adapter`, and the one at `after` over the same
+ * tokens: the first of `text`, or what the former writes. One model is loaded at a time.
+ *
+ * @throws {RangeError} If the text has no tokens.
  */
 export async function compareModels(
   device: Device,
-  { before, after, adapter, ids, count = 64 }: {
+  { before, after, adapter, text }: {
     before: string;
     after: string;
     adapter?: string;
-    ids?: readonly number[];
-    count?: number;
+    text?: string;
   },
 ): Promise<ForwardDifference> {
-  let tokens = ids;
+  let tokens: ArrayLike<number> = [];
   const scores: Float32Array[] = [];
   for (const path of [before, after]) {
     await using loaded = await loadCausal(
@@ -61,22 +71,47 @@ export async function compareModels(
           { own: false, adapters: { adapter } }),
       },
     );
-    const { vocabSize, maxLength } = loaded.model.config;
-    const random = new Random(0, "merge");
-    tokens ??= Array.from(
-      { length: Math.min(count, maxLength) },
-      () => random.uint32() % vocabSize,
-    );
+    if (path === before) {
+      tokens = text === undefined
+        ? await written(loaded.model)
+        : await tokensOf(text, loaded);
+    }
     scores.push(await logitsOf(loaded.model, tokens));
   }
-  return difference(scores[0], scores[1], tokens!.length);
+  return {
+    ...difference(scores[0], scores[1], tokens.length),
+    of: text === undefined ? "generated" : "text",
+  };
+}
+
+/** What a model writes, each token as likely as it says. */
+async function written(model: CausalModel): Promise<number[]> {
+  const { vocabSize, maxLength } = model.config;
+  const first = new Random(0, "merge").uint32() % vocabSize;
+  const [rest] = await generate(model, [[first]], {
+    maxNewTokens: Math.min(GENERATED, maxLength) - 1,
+    temperature: 1,
+  });
+  return [first, ...rest];
+}
+
+async function tokensOf(
+  text: string,
+  { checkpoint, model }: LoadedModel,
+): Promise<Int32Array> {
+  const tokenizer = await checkpointTokenizer(checkpoint);
+  const ids = tokenizer.encode(text.slice(0, 32 * MOST));
+  if (ids.length === 0) {
+    throw new RangeError("Cannot compare the models: the text has no tokens");
+  }
+  return ids.subarray(0, Math.min(MOST, model.config.maxLength));
 }
 
 function difference(
   a: Float32Array,
   b: Float32Array,
   tokens: number,
-): ForwardDifference {
+): Omit<ForwardDifference, "of"> {
   const words = a.length / tokens;
   let maxDifference = 0;
   let sum = 0;

@@ -47,6 +47,10 @@ Deno.test("loqa init --method qalora, train, eval, generate, merge: the merged m
     assert.deepEqual([report.verb, report.exact], ["merge", true]);
     assert.equal(report.maxDifference, report.forward.maxDifference);
     assert.ok(report.forward.relative < 1e-4, `${report.forward.relative}`);
+    assert.deepEqual(
+      [report.forward.of, report.forward.tokens],
+      ["generated", 64],
+    );
     assert.ok(
       report.layers.every((l: { maxChange: number }) => l.maxChange > 0),
     );
@@ -122,6 +126,31 @@ Deno.test("loqa train --compute int8: the losses of f32 within 1 %", () =>
     for (const [i, loss] of integer.entries()) {
       assert.ok(Math.abs(loss / plain[i] - 1) < 0.01, `${loss} ${plain[i]}`);
     }
+  }));
+
+Deno.test("loqa merge --text: the difference over a text of the user's, and nothing written without one", () =>
+  inFolder(async (folder) => {
+    const out = `${folder}/int2`;
+    await succeeds(
+      ...["init", EXAMPLE, "-o", out, "--method", "qalora", "--rank", "2"],
+      ...["--iters", "1", "--format", "int2"],
+    );
+    const merge = (text: string) => [
+      ...["merge", out, "-o", `${folder}/merged`, "--text", text],
+    ];
+    await Deno.writeTextFile(`${folder}/empty.txt`, " \n");
+    for (const name of ["none.txt", "empty.txt"]) {
+      const { code, stderr } = await loqa(...merge(`${folder}/${name}`));
+      assert.equal(code, 1);
+      assert.match(stderr, new RegExp(`^loqa: Cannot .*${name}.*\n$`));
+    }
+    const stdout = await succeeds(...merge(`${EXAMPLE}/heldout.txt`));
+    assert.match(stdout, /^exact: 28 layers merged/m);
+    const [, tokens, relative] =
+      /^over (\d+) tokens of the text the scores differ by at most [^(]+\((\S+) % of their spread/m
+        .exec(stdout)!;
+    assert.equal(tokens, "512");
+    assert.ok(Number(relative) < 0.01, stdout);
   }));
 
 Deno.test("loqa merge of QA-LoRA on a dense model rounds, and takes --dtype; the exact one does not", () =>
