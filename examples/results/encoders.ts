@@ -42,7 +42,7 @@ if (!dictionary) {
 
 /** Sizes that every row is made with. */
 const SETTINGS = {
-  glue: { steps: 150, batch: 16, block: 48, learningRate: 1e-3, full: 1e-4 },
+  glue: { steps: 80, batch: 16, block: 48, learningRate: 2e-3, full: 2e-4 },
   words: {
     ...{ steps: 600, batch: 32, block: 40, learningRate: 2e-3, full: 5e-4 },
     ...{ train: 8000, test: 1000 },
@@ -225,7 +225,7 @@ async function ask(
     decode: (ids) => target.decode(ids, { skipSpecialTokens: true }),
     stop: [],
     ...(writes && {
-      writing: { ...writeOptions(checkpoint.config), maxLength: 40 },
+      writing: { ...writeOptions(checkpoint), maxLength: 40 },
     }),
   });
   return metrics;
