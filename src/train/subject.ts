@@ -406,8 +406,10 @@ function wholeConfig(
   { biases, modulesToSave = [] }: TrainOptions,
   { bias, modules_to_save: before }: Readonly<Record<string, unknown>>,
 ): Record<string, unknown> {
-  const heads = tensors.filter(({ name }) => isHead(name))
-    .map(({ name }) => /(classifier|qa_outputs|pooler)/.exec(name)![0]);
+  // Of a module of which only the bias is trained PEFT would miss the weight.
+  const heads = tensors.filter(({ name }) =>
+    isHead(name) && name.endsWith(".weight")
+  ).map(({ name }) => /(classifier|qa_outputs|pooler)/.exec(name)![0]);
   const kept = Array.isArray(before) ? before : [];
   const names = new Set([...heads, ...modulesToSave, ...kept]);
   return {

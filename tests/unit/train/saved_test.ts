@@ -88,7 +88,7 @@ const CASES: Record<string, {
       names.length === 2 * 8 + 2 && names.includes(QUERY) &&
       names.includes(NORM),
     bias: "all",
-    saved: ["classifier", "pooler"],
+    saved: ["classifier"],
   },
   "the biases of adapted layers": {
     options: { biases: "lora_only", targets: ["query", "value"] },
