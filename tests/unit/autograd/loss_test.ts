@@ -1,14 +1,26 @@
 import assert from "node:assert/strict";
 import { denseWeight } from "../../../src/autograd/linear.ts";
-import { headLoss, lossRows } from "../../../src/autograd/loss.ts";
+import {
+  crossEntropy,
+  headLoss,
+  lossRows,
+  spanLoss,
+  squaredError,
+} from "../../../src/autograd/loss.ts";
 import { ParameterSet } from "../../../src/autograd/parameter.ts";
-import { Tape } from "../../../src/autograd/tape.ts";
-import { type Mat, readF32 } from "../../../src/device/device.ts";
+import { Tape, type Tensor } from "../../../src/autograd/tape.ts";
+import {
+  type Device,
+  type DeviceBuffer,
+  type Mat,
+  readF32,
+} from "../../../src/device/device.ts";
 import { matrix } from "../../../src/tensor/matrix.ts";
 import { Random } from "../../../src/tensor/random.ts";
 import { targetsOf } from "../../../src/train/objective.ts";
 import { Workspace } from "../../conformance/workspace.ts";
 import { assertAllClose } from "../../helpers/assert.ts";
+import { numericGradient } from "../../helpers/gradients.ts";
 import { assertNear } from "../../helpers/llama.ts";
 import { networkTest } from "../../helpers/network.ts";
 
@@ -99,6 +111,101 @@ for (const chunk of [undefined, 5, 2, 1]) {
     { gpu: false },
   );
 }
+
+/** Holds losses and the gradient of `weight` times their sum against `plainly`, in f64; without a gradient, losses alone. */
+async function checkLoss(
+  device: Device,
+  { rows, cols, weight, plainly, run }: {
+    rows: number;
+    cols: number;
+    weight: number;
+    plainly: (x: ArrayLike<number>) => number[];
+    run: (tape: Tape, x: Tensor, losses: DeviceBuffer) => void;
+  },
+): Promise<void> {
+  const x = new Random(rows * 31 + cols).normals(rows * cols);
+  const wanted = plainly(x);
+  using on = new Workspace(device);
+  const value = on.put(matrix(rows, cols, x));
+  for (const needsGradient of [true, false]) {
+    using tape = new Tape(device, { recording: true });
+    const input = tape.input(value, needsGradient);
+    const losses = tape.alloc(wanted.length * 4);
+    run(tape, input, losses);
+    assertAllClose(
+      (await readF32(device, losses)).subarray(0, wanted.length),
+      wanted,
+      { atol: 1e-5, what: "losses" },
+    );
+    const gradient = tape.gradient(input);
+    assert.equal(gradient !== undefined, needsGradient);
+    if (!gradient) continue;
+    assertAllClose(
+      (await readF32(device, gradient.buffer)).subarray(0, rows * cols),
+      numericGradient(
+        (at) => weight * plainly(at).reduce((a, b) => a + b, 0),
+        x,
+      ),
+      { atol: 1e-5, what: "gradient" },
+    );
+  }
+  // What came from outside is as it was.
+  assert.deepEqual((await on.get(value)).data, x);
+}
+
+/** Cross-entropy of one row, 0 of a label that is left out. */
+function entropy(logits: readonly number[], label: number): number {
+  if (label < 0) return 0;
+  const total = logits.reduce((sum, z) => sum + Math.exp(z), 0);
+  return Math.log(total) - logits[label];
+}
+
+const slices = (x: ArrayLike<number>, cols: number) =>
+  Array.from(
+    { length: x.length / cols },
+    (_, i) => Array.from({ length: cols }, (_, j) => x[i * cols + j]),
+  );
+
+networkTest(
+  (device) =>
+    `crossEntropy(), spanLoss(), squaredError(): losses and gradients by their definition, on ${device}`,
+  async (device, t) => {
+    const weight = 0.25;
+    await t.step("classes, one left out", async () => {
+      const labels = Int32Array.of(2, -1, 0, 1);
+      await checkLoss(device, {
+        ...{ rows: 4, cols: 3, weight },
+        plainly: (x) => slices(x, 3).map((row, i) => entropy(row, labels[i])),
+        run: (tape, x, losses) =>
+          crossEntropy(tape, x, { labels, losses, weight }),
+      });
+    });
+    await t.step("spans of three sequences", async () => {
+      const starts = Int32Array.of(0, 4, 2);
+      const ends = Int32Array.of(3, 4, -1);
+      await checkLoss(device, {
+        ...{ rows: 2, cols: 15, weight },
+        plainly: (x) => {
+          const rows = slices(x, 5);
+          return [0, 1, 2].map((b) =>
+            (entropy(rows[b], starts[b]) + entropy(rows[3 + b], ends[b])) / 2
+          );
+        },
+        run: (tape, x, losses) =>
+          spanLoss(tape, x, { starts, ends, losses, weight }),
+      });
+    });
+    await t.step("numbers", async () => {
+      const targets = Float32Array.of(1, -0.5, 4.25);
+      await checkLoss(device, {
+        ...{ rows: 3, cols: 1, weight },
+        plainly: (x) => Array.from(x, (v, i) => (v - targets[i]) ** 2),
+        run: (tape, x, losses) =>
+          squaredError(tape, x, { targets, losses, weight }),
+      });
+    });
+  },
+);
 
 Deno.test("lossRows(): logits of 16 MiB, at least a row", () => {
   assert.equal(lossRows(2 ** 15), 128);
