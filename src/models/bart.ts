@@ -24,6 +24,7 @@ import {
   bartLayer,
   bartNames,
   bartTensors,
+  FINAL_BIAS,
   POSITION_OFFSET,
   readBartConfig,
 } from "./bart_config.ts";
@@ -63,8 +64,6 @@ interface Parts {
   readonly headBias?: { readonly value: Mat };
   readonly memory: DisposableStack;
 }
-
-const FINAL_BIAS = "final_logits_bias";
 
 /** A model on a device. */
 export class Bart implements Seq2SeqModel {

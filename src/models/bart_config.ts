@@ -42,6 +42,9 @@ export interface BartConfig {
   readonly startId: number;
 }
 
+/** Tensor that is added to the scores of the head; not trained. */
+export const FINAL_BIAS = "final_logits_bias";
+
 /** Added to the variance in a norm. */
 export const BART_EPSILON = 1e-5;
 

@@ -12,6 +12,7 @@ import {
   BART_TYPES,
   bartNames,
   bartTensors,
+  FINAL_BIAS,
   readBartConfig,
 } from "./bart_config.ts";
 import { Bert } from "./bert.ts";
@@ -61,6 +62,8 @@ export interface Family {
   maxLength(checkpoint: Checkpoint): number;
   /** Every tensor that the model of a checkpoint has, by name. */
   tensors(checkpoint: Checkpoint): WantedTensor[];
+  /** Tensors that its models read, where a checkpoint has them, and that no training changes. */
+  readonly constants?: readonly string[];
   /** Puts a checkpoint on a device. */
   load(
     device: Device,
@@ -137,6 +140,7 @@ export const FAMILIES: readonly Family[] = [
       const config = readBartConfig(checkpoint.config, checkpoint.name);
       return bartTensors(config, bartNames(config, checkpoint));
     },
+    constants: [FINAL_BIAS],
     load: (device, checkpoint, options) =>
       Bart.load(device, checkpoint, options),
   },

@@ -23,6 +23,7 @@ import {
   rename,
   writeFileAtomic,
 } from "../io/deno.ts";
+import type { HeldTensor } from "../io/overlay.ts";
 import { openSafetensors } from "../io/safetensors.ts";
 import {
   type SafetensorsEntry,
@@ -90,7 +91,7 @@ export class NotFiniteError extends RangeError {
 }
 
 /**
- * Writes tensors from a device into a safetensors file, one after the other.
+ * Writes tensors from a device into a safetensors file, one after the other; `held` are those that are in ordinary memory.
  *
  * @throws {NotFiniteError} If a value is not finite; the message names the tensor.
  */
@@ -98,17 +99,28 @@ export async function writeTensors(
   path: string,
   parameters: ParameterSet,
   tensors: readonly NamedMat[],
+  held: ReadonlyMap<string, HeldTensor> = new Map(),
 ): Promise<void> {
-  const entries = tensors.map((tensor): SafetensorsEntry => ({
-    name: tensor.name,
+  const shapes = [
+    ...tensors.map((tensor) => [tensor.name, fileShape(tensor)] as const),
+    ...[...held].map(([name, { shape }]) => [name, shape] as const),
+  ];
+  const entries = shapes.map(([name, shape]): SafetensorsEntry => ({
+    name,
     dtype: "f32",
-    shape: fileShape(tensor),
+    shape,
   }));
   const layout = safetensorsHeader(entries);
   const places = new Map(tensors.map((tensor) => [tensor.name, tensor]));
   await using sink = await fileSink(path);
   const writer = await SafetensorsWriter.open(sink, layout);
   for (const { name } of layout.entries) {
+    const ready = held.get(name);
+    if (ready) {
+      const { buffer, byteOffset, byteLength } = ready.values;
+      await writer.write(name, new Uint8Array(buffer, byteOffset, byteLength));
+      continue;
+    }
     const { value, factor = 1, turned } = places.get(name)!;
     const { buffer, offset, rows, cols } = value;
     const data = await readF32(parameters.device, buffer, offset, rows * cols);

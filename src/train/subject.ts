@@ -10,6 +10,7 @@ import { joinPath, makeFolder, writeFileAtomic } from "../io/deno.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import { stringifyLike } from "../io/json.ts";
 import { openAdapter } from "../io/open.ts";
+import type { HeldTensor } from "../io/overlay.ts";
 import { ADAPTER_CONFIG, ADAPTER_FILE, adapterTensorName } from "../io/peft.ts";
 import { wholeTensorName } from "../io/peft_whole.ts";
 import { poolingFactor, type QaloraGroups } from "../io/peft_qalora.ts";
@@ -276,10 +277,18 @@ function fullParts(parameters: ParameterSet, checkpoint: Checkpoint): Parts {
         }\n`,
       );
     }
+    const constants = new Map<string, HeldTensor>();
+    for (const name of familyOf(checkpoint).constants ?? []) {
+      const info = checkpoint.tensors.get(name);
+      if (!info) continue;
+      const values = await checkpoint.readF32(name);
+      constants.set(name, { shape: info.shape, values });
+    }
     await writeTensors(
       joinPath(folder, "model.safetensors"),
       parameters,
       tensors,
+      constants,
     );
   };
   return {

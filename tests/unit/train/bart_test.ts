@@ -1,0 +1,44 @@
+import assert from "node:assert/strict";
+import { openDevice } from "../../../src/device/open.ts";
+import { openCheckpoint } from "../../../src/io/open.ts";
+import { loadModel, ofKind, write } from "../../../src/models/load.ts";
+import { writeOptions } from "../../../src/models/write.ts";
+import { TRAIN_DEFAULTS } from "../../../src/train/options.ts";
+import { openSubject } from "../../../src/train/subject.ts";
+import { bartCheckpoint, models } from "../../golden/bart/data.ts";
+import {
+  inFolder,
+  type SmallTensors,
+  writeModel,
+} from "../../helpers/model.ts";
+
+Deno.test("openSubject(): a whole BART is written with the bias of its head, which is not trained", async () => {
+  const row = models.find(({ headBias }) => headBias)!;
+  await inFolder(async (folder) => {
+    await using before = await bartCheckpoint(row);
+    const tensors: SmallTensors = {};
+    for (const [name, { shape }] of before.tensors) {
+      tensors[name] = { shape, values: await before.readF32(name) };
+    }
+    await writeModel(`${folder}/model`, { config: row.config, tensors });
+    using device = await openDevice("reference");
+    await using subject = await openSubject(device, `${folder}/model`, {
+      options: { ...TRAIN_DEFAULTS, method: "full", task: "seq2seq" },
+    });
+    const bias = "final_logits_bias";
+    assert.ok(!subject.parameters.parameters.has(bias));
+    await subject.write(`${folder}/trained`);
+    await using after = await openCheckpoint(`${folder}/trained`);
+    assert.deepEqual(after.tensors.get(bias)?.shape, [1, 30]);
+    assert.deepEqual(await after.readF32(bias), await before.readF32(bias));
+    await using loaded = await loadModel(device, `${folder}/trained`);
+    const { sources, runs: [{ settings, written }] } = row.generate;
+    assert.deepEqual(
+      await write(ofKind(loaded.model, "seq2seq", "write"), sources, {
+        ...writeOptions(after),
+        ...settings,
+      }),
+      written,
+    );
+  });
+});
