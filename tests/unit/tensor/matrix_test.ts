@@ -1,5 +1,9 @@
 import assert from "node:assert/strict";
-import { matrix, relativeError } from "../../../src/tensor/matrix.ts";
+import {
+  matrix,
+  relativeError,
+  transposed,
+} from "../../../src/tensor/matrix.ts";
 
 Deno.test("matrix() wraps values without a copy, or makes zeros", () => {
   const data = Float32Array.of(1, 2, 3, 4, 5, 6);
@@ -22,4 +26,11 @@ Deno.test("relativeError() is relative to the first matrix", () => {
   assert.equal(relativeError(matrix(1, 2), matrix(1, 2)), 0);
   assert.equal(relativeError(matrix(1, 2), b), Infinity);
   assert.throws(() => relativeError(a, matrix(2, 1)), TypeError);
+});
+
+Deno.test("transposed() has rows for columns", () => {
+  const { rows, cols, data } = transposed(
+    matrix(2, 3, Float32Array.of(1, 2, 3, 4, 5, 6)),
+  );
+  assert.deepEqual([rows, cols, [...data]], [3, 2, [1, 4, 2, 5, 3, 6]]);
 });
