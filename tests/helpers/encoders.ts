@@ -1,3 +1,5 @@
+// deno-lint-ignore-file camelcase -- the keys are those of Hugging Face files
+
 /**
  * Small encoders with a tokenizer of words, and sentences with a class that their words tell.
  *
