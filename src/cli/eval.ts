@@ -62,6 +62,12 @@ const OPTIONS: Options = {
     default: "by the path",
     help: `data set (glue): ${GLUE.join(", ")}`,
   },
+  overflow: {
+    value: "NAME",
+    default: "truncate",
+    help:
+      "inputs beyond the model's context: truncate, error (glue, anli, summarize, g2p)",
+  },
   ...WRITING,
   adapter: {
     value: "NAME=DIR",
@@ -143,6 +149,7 @@ export async function run(argv: readonly string[]): Promise<number> {
       Math.min(1024, context),
     ...settings,
     glue: args.choice("glue-task", GLUE),
+    overflow: args.choice("overflow", ["truncate", "error"]),
     vocabSize,
     labels: model.kind === "encoder" && model.head.kind === "classify"
       ? labelNames(checkpoint.config, model.head.labels)

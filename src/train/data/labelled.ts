@@ -85,10 +85,14 @@ function columnsOf(
       (columns ? [columns.label] : LABELS).map(quoted).join(" or ")
     }`
     : `the columns ${known.map(either).join(", or ")}`;
+  // Of a table without names that are known, the first line tells more than the numbers of its fields.
+  const got = names.every((name, i) => name === `${i}`)
+    ? Object.values(record.fields).map(String)
+    : names;
   throw recordError(
     record,
     `wanted ${wanted}, got ${
-      names.slice(0, 20).map(quoted).join(", ") || "none"
+      got.slice(0, 20).map(quoted).join(", ") || "none"
     }`,
   );
 }
