@@ -120,7 +120,7 @@ Deno.test("missing columns are named beside those that are there", async () => {
   );
   await assert.rejects(
     read("rte", "dev.tsv", "a\tb\n"),
-    /wanted the columns .*, got "0", "1"/,
+    /wanted the columns .*, got "a", "b"/,
   );
   await assert.rejects(
     read(
