@@ -14,7 +14,7 @@ import {
   rename,
 } from "../io/deno.ts";
 import { openCheckpoint } from "../io/open.ts";
-import { findModel } from "../models/open.ts";
+import { findModel, type ModelPlace } from "../models/open.ts";
 import type { Exporter, ExporterOptions, ExportReport } from "./exporter.ts";
 
 export type {
@@ -131,8 +131,7 @@ export async function exportModel(
     const done = await run(checkpoint, {
       ...options,
       out: partial,
-      original: original ??
-        (typeof report?.model === "string" ? report.model : undefined),
+      original: original ?? await originOf(report),
     });
     const bytes = await sizeOf(partial);
     await rename(partial, out);
@@ -141,6 +140,21 @@ export async function exportModel(
     await remove(partial);
     throw error;
   }
+}
+
+/** The model that one with `report` goes back to: what loqa made of another is followed to that, as far as it is there. */
+async function originOf(
+  report: ModelPlace["report"],
+): Promise<string | undefined> {
+  let model: unknown = report?.model;
+  const seen = new Set<string>();
+  while (typeof model === "string" && !seen.has(model)) {
+    seen.add(model);
+    const above = model.replace(/[\\/]+(backbone[\\/]*)?$/, "");
+    if (!await exists(joinPath(above, "loqa.json"))) return model;
+    model = (await findModel(above)).report?.model;
+  }
+  return undefined;
 }
 
 function summary(

@@ -22,6 +22,26 @@ for (const arch of ["llama", "qwen2"]) {
       assertBytes(await Deno.readFile(out), await Deno.readFile(original));
     }));
 
+  Deno.test(`so does a packed model made of one that was made of a GGUF file of ${arch}`, () =>
+    inFolder(async (folder) => {
+      await using checkpoint = await openCheckpoint(original);
+      for (
+        const [name, model] of [
+          ["base", original],
+          ["trained", `${folder}/base/backbone`],
+        ]
+      ) {
+        await writePacked(`${folder}/${name}/backbone`, checkpoint);
+        await Deno.writeTextFile(
+          `${folder}/${name}/loqa.json`,
+          JSON.stringify({ model }),
+        );
+      }
+      const out = `${folder}/out.gguf`;
+      await exportModel(`${folder}/trained`, { to: "gguf", out });
+      assertBytes(await Deno.readFile(out), await Deno.readFile(original));
+    }));
+
   Deno.test(`so does a packed model made of a GGUF file of ${arch}, its codes kept`, () =>
     inFolder(async (folder) => {
       await using checkpoint = await openCheckpoint(original);
