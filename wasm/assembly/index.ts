@@ -44,11 +44,10 @@ export {
   int8Backward,
   int8Fold,
   int8Units,
-  roundFifth,
-  roundFour,
+  roundFive,
 } from "./int8_backward";
 export { micro8 } from "./int8_micro";
-export { micro16 } from "./int8_short";
+export { micro16, micro16Signed } from "./int8_short";
 export { fourBytes, fourNibbles, int8Gemv } from "./int8_rows";
 export { jacobi, svdStore } from "./svd";
 export {

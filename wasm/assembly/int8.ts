@@ -8,12 +8,18 @@
 
 import { float, share, word } from "./args";
 import { FACTOR_BYTES, micro8 } from "./int8_micro";
-import { micro16, shortSteps } from "./int8_short";
+import { fitsShort, micro16, mostOf, startOf } from "./int8_short";
 import { unpackCodes } from "./pack";
 import { storeTile } from "./gemm";
 
 /** 1.5 * 2^23: added to a small value, it leaves the nearest integer in the low bits. */
 export const ROUND: f32 = 12582912;
+
+/** Where the factors of a strip's first group say that its sums fit into 16 bits. */
+const SHORT_AT: usize = 44;
+
+/** Elements of the longest group whose bytes sum up in 16 bits. */
+const LONGEST: u32 = 512;
 
 /** Bytes at the start of a thread's scratch memory: one tile. */
 export const TILE_BYTES: usize = 192;
@@ -45,15 +51,11 @@ export function addBytes(bytes: v128, sums: v128): v128 {
 // @ts-ignore: decorator
 @inline
 function storeStrip(step: usize, i: u32, bytes: v128): void {
-  if (i == 4) {
-    v128.store(step, bytes, 64);
-    return;
-  }
   step += <usize> i << 2;
   v128.store32_lane(step, bytes, 0);
-  v128.store32_lane(step, bytes, 1, 16);
-  v128.store32_lane(step, bytes, 2, 32);
-  v128.store32_lane(step, bytes, 3, 48);
+  v128.store32_lane(step, bytes, 1, 20);
+  v128.store32_lane(step, bytes, 2, 40);
+  v128.store32_lane(step, bytes, 3, 60);
 }
 
 /** Sum of four integers. */
@@ -103,22 +105,40 @@ export function roundRow(
 /** Sets the factors of row `i` of a group. */
 // @ts-ignore: decorator
 @inline
-function setFactors(p: usize, i: u32, scale: f32, bias: f32, start: i32): void {
+function setFactors(p: usize, i: u32, scale: f32, bias: f32): void {
   if (i == 4) {
     store<f32>(p, scale, 32);
     store<f32>(p, bias, 36);
-    store<i32>(p, start, 40);
+    store<i32>(p, 0, 40);
     return;
   }
   p += <usize> i << 2;
   store<f32>(p, scale);
   store<f32>(p, bias, 16);
-  store<i32>(p, start, 48);
+  store<i32>(p, 0, 48);
+}
+
+/** Has the sums of row `i` of a group begin with those of its bytes times `-middle`; returns whether they fit into 16 bits. */
+function beginRow(step: usize, i: u32, n: u32, middle: i32, p: usize): bool {
+  let at = step + (<usize> i << 2);
+  let sums = i16x8.splat(0);
+  let most = i16x8.splat(0);
+  for (const end = at + <usize> (n >> 4) * 80; at < end; at += 80) {
+    let x = v128.load32_zero(at);
+    x = v128.load32_lane(at, x, 1, 20);
+    x = v128.load32_lane(at, x, 2, 40);
+    x = v128.load32_lane(at, x, 3, 60);
+    sums = i16x8.add(sums, i16x8.extadd_pairwise_i8x16_s(x));
+    most = i16x8.add(most, i16x8.extadd_pairwise_i8x16_u(i8x16.abs(x)));
+  }
+  const to = i == 4 ? p + 40 : p + 48 + (<usize> i << 2);
+  store<i32>(to, startOf(sums, middle));
+  return fitsShort(mostOf(most), middle);
 }
 
 /**
  * Job: rounds rows by groups, into strips. Words are m, k (a multiple of sixteen), x, its stride in bytes, group (too),
- * strips, factors, alpha.
+ * strips, factors, alpha, and where sums are of 16 bits the middle code, or 0.
  */
 export function int8Rows(args: usize, part: u32, parts: u32): void {
   const m = word(args, 0);
@@ -126,12 +146,14 @@ export function int8Rows(args: usize, part: u32, parts: u32): void {
   const ldx = <usize> word(args, 3);
   const group = word(args, 4);
   const alpha = float(args, 7);
+  const middle = word(args, 8);
   const groups = (k + group - 1) / group;
   const strips = (m + 4) / 5;
   const end = share(strips, part + 1, parts);
   for (let s = share(strips, part, parts); s < end; s++) {
     const strip = <usize> word(args, 5) + <usize> s * <usize> (k >> 4) * 80;
     const factors = <usize> word(args, 6) + <usize> (s * groups) * FACTOR_BYTES;
+    let fits = middle != 0 && group <= LONGEST;
     for (let i: u32 = 0; i < 5; i++) {
       const row = s * 5 + i;
       const x = <usize> word(args, 2) + <usize> row * ldx;
@@ -144,15 +166,23 @@ export function int8Rows(args: usize, part: u32, parts: u32): void {
           for (let j: u32 = 0; j < n; j += 16) {
             storeStrip(step + <usize> (j >> 4) * 80, i, i32x4.splat(0));
           }
-          setFactors(to, i, 0, 0, 0);
+          setFactors(to, i, 0, 0);
           continue;
         }
         const at = x + (<usize> from << 2);
         const most = largest(at, n);
         const sum = roundRow(at, most > 0 ? 127 / most : 0, n, step, i);
         const scale = alpha * (most / 127);
-        setFactors(to, i, scale, scale * <f32> sum, 0);
+        setFactors(to, i, scale, scale * <f32> sum);
+        if (fits) fits = beginRow(step, i, n, <i32> middle, to);
       }
+    }
+    store<i32>(factors, fits, SHORT_AT);
+    if (fits) continue;
+    for (let g: u32 = 0; g < groups; g++) {
+      const to = factors + <usize> g * FACTOR_BYTES;
+      store<i32>(to, 0, 40);
+      v128.store(to, i32x4.splat(0), 48);
     }
   }
 }
@@ -181,35 +211,31 @@ function packForward(
   }
 }
 
-/** The micro-kernel with sums of 16 bits, widened every `short` steps, or where that is 0 the one with sums of 32 bits. */
+/** The micro-kernel with sums of 16 bits or of 32. */
 // @ts-ignore: decorator
 @inline
-export function multiply(
-  short: u32,
+function multiply(
+  short: bool,
   steps: u32,
   groupSteps: u32,
   a: usize,
   factors: usize,
   b: usize,
   affine: usize,
-  affineStep: usize,
   c: usize,
   ldc: usize,
   add: usize,
   ldadd: usize,
   beta: f32,
-  row: usize,
-  ldrow: usize,
 ): void {
   if (short) {
     micro16(
-      steps, groupSteps, short, a, factors, b, affine, affineStep,
-      c, ldc, add, ldadd, beta, row, ldrow,
+      steps, groupSteps, a, factors, b, affine, c, ldc, add, ldadd, beta,
     );
   } else {
     micro8(
-      steps, groupSteps, a, factors, b, affine, affineStep,
-      c, ldc, add, ldadd, beta, row, ldrow,
+      steps, groupSteps, a, factors, b, affine, 64,
+      c, ldc, add, ldadd, beta, 0, 0,
     );
   }
 }
@@ -239,7 +265,7 @@ export function int8Forward(
   const add = <usize> word(args, 16);
   const ldadd = <usize> word(args, 17);
   const beta = float(args, 18);
-  const short = word(args, 19) ? shortSteps(bits) : 0;
+  const short = word(args, 19) != 0;
   const steps = k >> 4;
   const groups = (k + group - 1) / group;
   const stripBytes = <usize> steps * 80;
@@ -281,6 +307,7 @@ export function int8Forward(
     let f = factors;
     for (let i: u32 = 0; i < m; i += 5, x += stripBytes, f += factorBytes) {
       const rows = min(5, m - i);
+      const fits = short && load<i32>(f, SHORT_AT) != 0;
       const at = c + <usize> i * ldc + (<usize> j0 << 2);
       const base = add ? add + <usize> i * ldadd + (<usize> j0 << 2) : 0;
       p = panels;
@@ -289,13 +316,13 @@ export function int8Forward(
         const b = base ? base + o : 0;
         if (rows == 5 && cols - j >= 8) {
           multiply(
-            short, steps, group >> 4, x, f, p, p + codeBytes, 64,
-            at + o, ldc, b, ldadd, beta, 0, 0,
+            fits, steps, group >> 4, x, f, p, p + codeBytes,
+            at + o, ldc, b, ldadd, beta,
           );
         } else {
           multiply(
-            short, steps, group >> 4, x, f, p, p + codeBytes, 64,
-            tile, 32, 0, 0, 0, 0, 0,
+            fits, steps, group >> 4, x, f, p, p + codeBytes,
+            tile, 32, 0, 0, 0,
           );
           storeTile(
             tile, rows, min(8, cols - j), at + o, ldc, b, ldadd, beta,

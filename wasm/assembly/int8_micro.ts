@@ -2,9 +2,9 @@
  * Micro-kernel of products in 8 bits: a tile of five rows and eight columns, four inner indices to a 32-bit lane.
  *
  * Values of the left side are signed bytes, those of the right side codes of 2 to 4 bits, so that the relaxed dot
- * product is exact everywhere. Strips and panels lie as those of `gemm_micro.ts` do, with four bytes in the place of each
- * f32: a strip has 80 bytes and a panel 128 for sixteen inner indices. It is exported: inlined into its caller it would
- * lose its registers.
+ * product is exact everywhere. For sixteen inner indices a strip has 80 bytes: four of each of its five rows, the next four of
+ * each, and so on, so that one load brings four of them and nothing of it waits in a register; a panel has 128, four bytes in the
+ * place of each f32 of `gemm_micro.ts`. It is exported: inlined into its caller it would lose its registers.
  */
 
 /**
@@ -104,10 +104,9 @@ export function micro8(
     let c41 = c40;
     const stop = min(end, a + <usize> groupSteps * 80);
     for (; a < stop; a += 80, b += 128) {
-      const last = v128.load(a, 64);
-      let x = v128.load(a);
       let b0 = v128.load(b);
       let b1 = v128.load(b, 16);
+      let x = v128.load(a);
       let s = v128.shuffle<i32>(x, x, 0, 0, 0, 0);
       c00 = dot(s, b0, c00);
       c01 = dot(s, b1, c01);
@@ -120,61 +119,62 @@ export function micro8(
       s = v128.shuffle<i32>(x, x, 3, 3, 3, 3);
       c30 = dot(s, b0, c30);
       c31 = dot(s, b1, c31);
-      s = v128.shuffle<i32>(last, last, 0, 0, 0, 0);
+      x = v128.load(a, 16);
+      s = v128.shuffle<i32>(x, x, 0, 0, 0, 0);
       c40 = dot(s, b0, c40);
       c41 = dot(s, b1, c41);
-      x = v128.load(a, 16);
       b0 = v128.load(b, 32);
       b1 = v128.load(b, 48);
-      s = v128.shuffle<i32>(x, x, 0, 0, 0, 0);
+      s = v128.shuffle<i32>(x, x, 1, 1, 1, 1);
       c00 = dot(s, b0, c00);
       c01 = dot(s, b1, c01);
-      s = v128.shuffle<i32>(x, x, 1, 1, 1, 1);
+      s = v128.shuffle<i32>(x, x, 2, 2, 2, 2);
       c10 = dot(s, b0, c10);
       c11 = dot(s, b1, c11);
-      s = v128.shuffle<i32>(x, x, 2, 2, 2, 2);
+      s = v128.shuffle<i32>(x, x, 3, 3, 3, 3);
       c20 = dot(s, b0, c20);
       c21 = dot(s, b1, c21);
-      s = v128.shuffle<i32>(x, x, 3, 3, 3, 3);
+      x = v128.load(a, 32);
+      s = v128.shuffle<i32>(x, x, 0, 0, 0, 0);
       c30 = dot(s, b0, c30);
       c31 = dot(s, b1, c31);
-      s = v128.shuffle<i32>(last, last, 1, 1, 1, 1);
+      s = v128.shuffle<i32>(x, x, 1, 1, 1, 1);
       c40 = dot(s, b0, c40);
       c41 = dot(s, b1, c41);
-      x = v128.load(a, 32);
       b0 = v128.load(b, 64);
       b1 = v128.load(b, 80);
-      s = v128.shuffle<i32>(x, x, 0, 0, 0, 0);
+      s = v128.shuffle<i32>(x, x, 2, 2, 2, 2);
       c00 = dot(s, b0, c00);
       c01 = dot(s, b1, c01);
-      s = v128.shuffle<i32>(x, x, 1, 1, 1, 1);
+      s = v128.shuffle<i32>(x, x, 3, 3, 3, 3);
       c10 = dot(s, b0, c10);
       c11 = dot(s, b1, c11);
-      s = v128.shuffle<i32>(x, x, 2, 2, 2, 2);
+      x = v128.load(a, 48);
+      s = v128.shuffle<i32>(x, x, 0, 0, 0, 0);
       c20 = dot(s, b0, c20);
       c21 = dot(s, b1, c21);
-      s = v128.shuffle<i32>(x, x, 3, 3, 3, 3);
+      s = v128.shuffle<i32>(x, x, 1, 1, 1, 1);
       c30 = dot(s, b0, c30);
       c31 = dot(s, b1, c31);
-      s = v128.shuffle<i32>(last, last, 2, 2, 2, 2);
+      s = v128.shuffle<i32>(x, x, 2, 2, 2, 2);
       c40 = dot(s, b0, c40);
       c41 = dot(s, b1, c41);
-      x = v128.load(a, 48);
       b0 = v128.load(b, 96);
       b1 = v128.load(b, 112);
-      s = v128.shuffle<i32>(x, x, 0, 0, 0, 0);
+      s = v128.shuffle<i32>(x, x, 3, 3, 3, 3);
       c00 = dot(s, b0, c00);
       c01 = dot(s, b1, c01);
-      s = v128.shuffle<i32>(x, x, 1, 1, 1, 1);
+      x = v128.load(a, 64);
+      s = v128.shuffle<i32>(x, x, 0, 0, 0, 0);
       c10 = dot(s, b0, c10);
       c11 = dot(s, b1, c11);
-      s = v128.shuffle<i32>(x, x, 2, 2, 2, 2);
+      s = v128.shuffle<i32>(x, x, 1, 1, 1, 1);
       c20 = dot(s, b0, c20);
       c21 = dot(s, b1, c21);
-      s = v128.shuffle<i32>(x, x, 3, 3, 3, 3);
+      s = v128.shuffle<i32>(x, x, 2, 2, 2, 2);
       c30 = dot(s, b0, c30);
       c31 = dot(s, b1, c31);
-      s = v128.shuffle<i32>(last, last, 3, 3, 3, 3);
+      s = v128.shuffle<i32>(x, x, 3, 3, 3, 3);
       c40 = dot(s, b0, c40);
       c41 = dot(s, b1, c41);
     }

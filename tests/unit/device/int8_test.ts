@@ -100,3 +100,40 @@ Deno.test("sums of 16 bits hold the largest products", async () => {
     }
   }
 });
+
+Deno.test("sums of 16 bits and of 32 agree where bytes are small, large or both", async () => {
+  using _ = { [Symbol.dispose]: () => forceSums() };
+  using device = await openDevice("wasm", { threads: 1 });
+  const random = new Random(5);
+  const [m, side] = [12, 256];
+  for (const name of ["int4", "int3"] as const) {
+    for (const block of [32, 128, side]) {
+      using memory = new DisposableStack();
+      const put = (rows: number, cols: number, values: Float32Array) => {
+        const buffer = memory.use(device.alloc(rows * cols * 4));
+        device.write(buffer, new Float32Array(values));
+        return mat(buffer, rows, cols);
+      };
+      const q = memory.use(
+        allocQuant(device, format(name), { rows: side, cols: side, block }),
+      );
+      const w = put(side, side, random.normals(side * side));
+      device.ops.quantize({ w, q, scale: "minmax" });
+      // Rows of normal values, of signs, and of one value: the last two come to the ends of 16 bits.
+      const values = random.normals(m * side).map((x, i) => {
+        const kind = Math.floor(i / side) % 7;
+        return kind < 5 ? x : kind < 6 ? Math.sign(x) : -1;
+      });
+      const a = put(m, side, values);
+      for (const transQ of [true, false]) {
+        const take = async (short: boolean) => {
+          forceSums(short);
+          const c = put(m, side, new Float32Array(m * side));
+          device.ops.gemmInt8({ a, q, c, transQ });
+          return await readF32(device, c.buffer);
+        };
+        assert.deepEqual(await take(true), await take(false));
+      }
+    }
+  }
+});
