@@ -16,6 +16,7 @@ import { hasHqq, hqqReaders } from "./hqq.ts";
 import { parseJsonObject } from "./json.ts";
 import type { JsonObject } from "./json.ts";
 import { hasMlx, mlxReaders } from "./mlx.ts";
+import { overlaid } from "./overlay.ts";
 import { hasPacked, packedReaders } from "./packed.ts";
 import { makeCheckpoint } from "./tensor_reader.ts";
 import type { TensorReader } from "./tensor_reader.ts";
@@ -80,7 +81,7 @@ export async function openFileSet(files: FileSet): Promise<Checkpoint> {
     plain: torch ? "torch" : "safetensors",
   });
   const owned = stack.move();
-  return makeCheckpoint({
+  const checkpoint = makeCheckpoint({
     name: where,
     format,
     readers,
@@ -88,6 +89,15 @@ export async function openFileSet(files: FileSet): Promise<Checkpoint> {
     sideFiles: () => readSideFiles(files),
     dispose: () => owned.disposeAsync(),
   });
+  const old = [...checkpoint.tensors.keys()].some((n) => presentName(n) !== n);
+  return old ? overlaid(checkpoint, { rename: presentName }) : checkpoint;
+}
+
+/** BERT's first files call the weight and the bias of a norm gamma and beta; everybody else's reader renames them too. */
+function presentName(name: string): string {
+  return name
+    .replace(/LayerNorm\.gamma$/, "LayerNorm.weight")
+    .replace(/LayerNorm\.beta$/, "LayerNorm.bias");
 }
 
 /** The layout of a store, by the names of its tensors, and readers of what it holds. */

@@ -28,8 +28,6 @@ export interface RelativePositions {
   readonly p2c: boolean;
   /** Whether positions go through the projections of the contents. */
   readonly shared: boolean;
-  /** Whether the table goes through a norm. */
-  readonly normed: boolean;
 }
 
 /** The convolution beside the first layer. */
@@ -58,6 +56,8 @@ export interface DebertaConfig {
   readonly normEpsilon: number;
   readonly activation: Activation;
   readonly relative?: RelativePositions;
+  /** Whether there is a norm for the table of relative positions, be there such a table or not. */
+  readonly relativeNorm: boolean;
   /** Terms of the scores besides contents with contents that they are scaled for. */
   readonly terms: number;
   readonly convolution?: ConvolutionShape;
@@ -108,6 +108,7 @@ export function readDebertaConfig(
     poolerActivation: read.activation("pooler_hidden_act", "gelu"),
     terms: kinds.length,
     relative: readRelative(read, { kinds, maxLength }),
+    relativeNorm: readRelativeNorm(read),
     convolution: readConvolution(read, hiddenSize),
   };
 }
@@ -134,7 +135,6 @@ function readRelative(
   const given = read.number("max_relative_positions", -1, -Infinity);
   const most = given < 1 ? maxLength : given;
   const buckets = Math.max(0, read.number("position_buckets", -1, -Infinity));
-  const norms = read.get("norm_rel_ebd") ?? "none";
   return {
     span: buckets > 0 ? buckets : most,
     buckets,
@@ -142,9 +142,13 @@ function readRelative(
     c2p: kinds.includes("c2p"),
     p2c: kinds.includes("p2c"),
     shared: read.flag("share_att_key", false),
-    normed: typeof norms === "string" &&
-      norms.toLowerCase().split("|").some((x) => x.trim() === "layer_norm"),
   };
+}
+
+function readRelativeNorm(read: ConfigReader): boolean {
+  const norms = read.get("norm_rel_ebd") ?? "none";
+  return typeof norms === "string" &&
+    norms.toLowerCase().split("|").some((x) => x.trim() === "layer_norm");
 }
 
 function readConvolution(
@@ -233,7 +237,7 @@ export function debertaTensors(
         shape: [2 * relative.span, n],
       }]
       : []),
-    ...(relative?.normed ? vectors("encoder.LayerNorm") : []),
+    ...(config.relativeNorm ? vectors("encoder.LayerNorm") : []),
     ...Array.from(
       { length: layers },
       (_, i) =>
@@ -253,9 +257,12 @@ export function debertaTensors(
   ];
 }
 
-/** What files carry along: positions as numbers, the pooler where nothing asks it, heads of pre-training. */
+/**
+ * What files carry along: positions as numbers, the published third version's table of absolute positions that its
+ * config switches off, the pooler where nothing asks it, heads of pre-training.
+ */
 export const DEBERTA_IGNORED =
-  /(^|\.)position_ids$|(^|\.)pooler\.|^(cls|lm_predictions|mask_predictions|legacy_predictions)\./;
+  /(^|\.)position_ids$|(^|\.)position_embeddings\.|(^|\.)pooler\.|^(cls|lm_predictions|mask_predictions|legacy_predictions)\./;
 
 /**
  * Row of the table of relative positions for a distance `i - j`: itself, or near 0 itself and farther out by its logarithm,

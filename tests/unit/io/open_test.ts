@@ -55,6 +55,34 @@ Deno.test("openCheckpoint() opens a folder with its config and side files", asyn
   });
 });
 
+Deno.test("openCheckpointFrom() gives the norms of BERT's first files their present names", async () => {
+  const names = ["LayerNorm.beta", "LayerNorm.gamma", "beta", "gamma"];
+  const header = Object.fromEntries(names.map((name, i) => [
+    `bert.${name}`,
+    { dtype: "F32", shape: [1], data_offsets: [4 * i, 4 * i + 4] },
+  ]));
+  const bytes = new Uint8Array(Float32Array.of(1, 2, 3, 4).buffer);
+  await using model = await openCheckpointFrom(
+    new Map([[
+      "model.safetensors",
+      bytesSource(rawSafetensors(header, bytes), "bert"),
+    ]]),
+  );
+  const found = Object.fromEntries(
+    await Promise.all(
+      [...model.tensors.keys()].map(async (name) =>
+        [name, (await model.readF32(name))[0]] as const
+      ),
+    ),
+  );
+  assert.deepEqual(found, {
+    "bert.LayerNorm.bias": 1,
+    "bert.LayerNorm.weight": 2,
+    "bert.beta": 3,
+    "bert.gamma": 4,
+  });
+});
+
 Deno.test("openCheckpoint() opens single files of every kind", async () => {
   const kinds = {
     "plain.safetensors": "safetensors",
