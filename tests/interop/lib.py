@@ -14,6 +14,29 @@ torch.manual_seed(0)
 CLASSES = {"causal": AutoModelForCausalLM, "seq2seq": AutoModelForSeq2SeqLM, "encoder": AutoModel}
 
 
+# Of encoders: rows of several lengths, that every vocabulary of theirs has.
+ENCODER_ROWS = [[2, 8, 13, 5, 17, 9, 18, 3], [2, 20, 3], [2, 4, 4, 14, 3]]
+
+
+def padded_rows(pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """`ENCODER_ROWS` as one batch, and its mask."""
+    time = max(len(row) for row in ENCODER_ROWS)
+    ids = [row + [pad] * (time - len(row)) for row in ENCODER_ROWS]
+    mask = [[1] * len(row) + [0] * (time - len(row)) for row in ENCODER_ROWS]
+    return torch.tensor(ids), torch.tensor(mask)
+
+
+def encoder_says(model: torch.nn.Module) -> torch.Tensor:
+    """Scores of `ENCODER_ROWS`, or features of their tokens, row by row; padding says nothing that counts."""
+    ids, mask = padded_rows(model.config.pad_token_id)
+    with torch.no_grad():
+        out = model.eval()(input_ids=ids, attention_mask=mask)
+    if "logits" in out:
+        return out.logits.flatten()
+    parts = (out.start_logits, out.end_logits) if "start_logits" in out else (out.last_hidden_state,)
+    return torch.cat([part[b, : len(row)].flatten() for b, row in enumerate(ENCODER_ROWS) for part in parts])
+
+
 def check(name: str, ok: bool, detail: str = "") -> None:
     """One fact, for run.ts to turn into a test."""
     print("CHECK " + json.dumps({"name": name, "ok": bool(ok), "detail": detail or name}), flush=True)
