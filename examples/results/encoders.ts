@@ -42,7 +42,8 @@ if (!dictionary) {
 
 /** Sizes that every row is made with. */
 const SETTINGS = {
-  glue: { steps: 80, batch: 16, block: 48, learningRate: 1e-3, full: 2e-4 },
+  sst2: { steps: 80, batch: 16, block: 48, learningRate: 1e-3, full: 2e-4 },
+  cola: { steps: 800, batch: 16, block: 48, learningRate: 5e-4, full: 5e-5 },
   words: {
     ...{ steps: 600, batch: 32, block: 40, learningRate: 2e-3, full: 5e-4 },
     ...{ train: 8000, test: 1000 },
@@ -163,7 +164,7 @@ async function runWay(way: Way): Promise<Row> {
   const { name, task, start, format, rank = 16 } = way;
   const out = `${values.work}/${name.replaceAll(/[^\w]+/g, "-")}`;
   const model = task === "words" ? bart : minilm;
-  const sizes = task === "words" ? SETTINGS.words : SETTINGS.glue;
+  const sizes = SETTINGS[task];
   if (format) {
     await using checkpoint = await openCheckpoint(model);
     await init(checkpoint, {
@@ -273,7 +274,7 @@ async function writePage(): Promise<void> {
       { title: "Training loss of the words, by step", smooth: 20 },
     ),
   );
-  const { glue: g, words: w, iterations } = SETTINGS;
+  const { sst2: g, cola: c, words: w, iterations } = SETTINGS;
   await Deno.writeTextFile(
     here("encoders.md"),
     `# An encoder and an encoder-decoder at 4 and 2 bits
@@ -296,9 +297,9 @@ ${sounds}
 ## Sentences: all-MiniLM-L6-v2 on SST-2 and CoLA
 
 ${g.steps} steps of ${g.batch} sentences of up to ${g.block} tokens (learning rate ${g.learningRate}, all weights
-${g.full}), the classifier new and trained in full; asked on the development sets.
-All linear layers of the encoder are quantised; uniform2 is LoftQ's own uniform
-quantiser.
+${g.full}), of CoLA ${c.steps} (${c.learningRate}, ${c.full}), the classifier new and trained in full; asked
+on the development sets. All linear layers of the encoder are quantised;
+uniform2 is LoftQ's own uniform quantiser. A row that was not made is a dash.
 
 ${answers}
 
