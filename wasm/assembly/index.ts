@@ -46,8 +46,7 @@ export {
   int8Units,
   roundFive,
 } from "./int8_backward";
-export { micro8 } from "./int8_micro";
-export { micro16, micro16Signed } from "./int8_short";
+export { micro16, micro16Signed, micro8 } from "./int8_micro";
 export { fourBytes, fourNibbles, int8Gemv } from "./int8_rows";
 export { jacobi, svdStore } from "./svd";
 export {

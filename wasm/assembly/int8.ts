@@ -7,8 +7,8 @@
  */
 
 import { float, share, word } from "./args";
-import { FACTOR_BYTES, micro8 } from "./int8_micro";
-import { fitsShort, micro16, mostOf, startOf } from "./int8_short";
+import { FACTOR_BYTES, micro16, micro8 } from "./int8_micro";
+import { fitsShort, mostOf, startOf } from "./int8_short";
 import { unpackCodes } from "./pack";
 import { storeTile } from "./gemm";
 

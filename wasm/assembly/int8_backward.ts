@@ -9,8 +9,8 @@
 import { float, share, word } from "./args";
 import { storeTile } from "./gemm";
 import { largest, ROUND, TILE_BYTES } from "./int8";
-import { FACTOR_BYTES, micro8 } from "./int8_micro";
-import { fitsShort, micro16Signed, startOf } from "./int8_short";
+import { FACTOR_BYTES, micro16Signed, micro8 } from "./int8_micro";
+import { fitsShort, startOf } from "./int8_short";
 import { unpackCodes } from "./pack";
 
 /** Rows of the weight that the gradient is rounded with together. */
