@@ -7,25 +7,18 @@
 import { Tape } from "../autograd/tape.ts";
 import { readF32 } from "../device/device.ts";
 import type { EncoderModel, TokenBatch } from "../models/model.ts";
+import { padRight } from "../models/token_input.ts";
 import type { EncodeRequest, SpanAnswer } from "./tasks/task.ts";
 
 /** Requests as one batch, padded on the right. */
 function batchOf(requests: readonly EncodeRequest[]): TokenBatch {
-  const batch = requests.length;
-  const time = requests.reduce((n, r) => Math.max(n, r.tokens.length), 1);
-  const ids = new Int32Array(batch * time);
-  const typeIds = new Int32Array(batch * time);
+  const tokens = padRight(requests.map((request) => request.tokens));
+  if (!requests.some((request) => request.typeIds)) return tokens;
+  const typeIds = new Int32Array(tokens.batch * tokens.time);
   requests.forEach((request, b) => {
-    ids.set(request.tokens, b * time);
-    if (request.typeIds) typeIds.set(request.typeIds, b * time);
+    if (request.typeIds) typeIds.set(request.typeIds, b * tokens.time);
   });
-  return {
-    ...{ ids, batch, time },
-    ...(requests.some((r) => r.typeIds) && { typeIds }),
-    bounds: requests.some((r) => r.tokens.length < time)
-      ? requests.map((r) => [0, r.tokens.length] as const)
-      : undefined,
-  };
+  return { ...tokens, typeIds };
 }
 
 /** Scores of requests, `[rows, cols]`. */

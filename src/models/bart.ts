@@ -4,12 +4,8 @@
  * @module
  */
 
-import { add, embedding, scale } from "../autograd/elementwise.ts";
-import {
-  type Compute,
-  denseWeight,
-  type LinearWeight,
-} from "../autograd/linear.ts";
+import { add, scale } from "../autograd/elementwise.ts";
+import { denseWeight, type LinearWeight } from "../autograd/linear.ts";
 import { layerNorm } from "../autograd/norm.ts";
 import type { Tape, Tensor } from "../autograd/tape.ts";
 import { type Device, type Mat, mat } from "../device/device.ts";
@@ -29,6 +25,7 @@ import {
   readBartConfig,
 } from "./bart_config.ts";
 import { type BartContext, BartLayer, type Sequences } from "./bart_layer.ts";
+import { linearsOf } from "./block.ts";
 import type {
   DecoderCache,
   ModelOptions,
@@ -37,14 +34,15 @@ import type {
   TokenBatch,
 } from "./model.ts";
 import { checkTensors } from "./tensor_check.ts";
-import { checkTokens, runBlocks, type Table } from "./token_input.ts";
+import {
+  checkRoom,
+  checkTokens,
+  lookUp,
+  runBlocks,
+  type Table,
+  uploadBounds,
+} from "./token_input.ts";
 import { type LayerNormWeights, Weights } from "./weights.ts";
-
-/** Options of {@linkcode Bart.load}. */
-export interface BartOptions extends ModelOptions {
-  /** How products with quantised weights are computed (`f32`). */
-  readonly compute?: Compute;
-}
 
 /** One side of a model on a device. */
 interface Side {
@@ -92,7 +90,7 @@ export class Bart implements Seq2SeqModel {
   static async load(
     device: Device,
     checkpoint: Checkpoint,
-    { trained, compute, onProgress }: BartOptions = {},
+    { trained, compute, onProgress }: ModelOptions = {},
   ): Promise<Bart> {
     const config = readBartConfig(checkpoint.config, checkpoint.name);
     const names = bartNames(config, checkpoint);
@@ -143,11 +141,7 @@ export class Bart implements Seq2SeqModel {
   /** Linear layers of all blocks by module path, the encoder's first. */
   get linears(): Map<string, Linear> {
     const { encoder, decoder } = this.#parts;
-    return new Map(
-      [...encoder.layers, ...decoder.layers].flatMap((layer) =>
-        [...layer.linears.values()].map((l) => [l.module, l] as const)
-      ),
-    );
+    return linearsOf([...encoder.layers, ...decoder.layers]);
   }
 
   /** An empty cache for decoding. */
@@ -225,29 +219,18 @@ export class Bart implements Seq2SeqModel {
     { side, past = 0 }: { side: Side; past?: number },
   ): Tensor {
     const { config } = this.#parts;
-    const { batch, time } = tokens;
-    checkTokens(tokens, {
-      vocabSize: config.vocabSize,
-      maxLength: config.maxLength - past,
-    });
-    const look = (
-      { value, parameter }: Table,
-      ids: Uint32Array,
-    ): Tensor =>
-      embedding(tape, tape.upload(ids), {
-        table: value,
-        parameter,
-        count: batch * time,
-      });
+    const { time } = tokens;
+    const { vocabSize, maxLength } = config;
+    checkTokens(tokens, { vocabSize, maxLength }, past);
     const ids = Uint32Array.from(tokens.ids);
     const positions = ids.map((_, i) => POSITION_OFFSET + past + i % time);
-    const x = look(side.words, ids);
+    const x = lookUp(tape, side.words, ids);
     return layerNorm(
       tape,
       add(
         tape,
         config.scale === 1 ? x : scale(tape, x, config.scale),
-        look(side.positions, positions),
+        lookUp(tape, side.positions, positions),
       ),
       { ...side.norm, epsilon: BART_EPSILON },
     );
@@ -258,25 +241,7 @@ function sequencesOf(
   tape: Tape,
   { batch, time, bounds }: TokenBatch,
 ): Sequences {
-  return {
-    batch,
-    time,
-    bounds: bounds && tape.upload(Uint32Array.from(bounds.flat())),
-  };
-}
-
-function checkRoom(
-  { batch, time }: TokenBatch,
-  cache: BartCache | undefined,
-): void {
-  if (!cache) return;
-  const { length, capacity } = cache;
-  if (length + time <= capacity && batch === cache.batch) return;
-  throw new RangeError(
-    `Cannot run the model: ${batch} x ${
-      length + time
-    } tokens, its cache holds ${cache.batch} x ${capacity}`,
-  );
+  return { batch, time, bounds: uploadBounds(tape, bounds) };
 }
 
 /**

@@ -7,7 +7,6 @@
 
 import { activate } from "../autograd/activation.ts";
 import { attention } from "../autograd/attention.ts";
-import { linear } from "../autograd/linear.ts";
 import { layerNorm } from "../autograd/norm.ts";
 import type { Tape, Tensor } from "../autograd/tape.ts";
 import type { DeviceBuffer, Mat } from "../device/device.ts";
@@ -18,6 +17,7 @@ import {
   type BartConfig,
   PROJECTIONS,
 } from "./bart_config.ts";
+import { Block } from "./block.ts";
 import type { PassOptions } from "./model.ts";
 import { storeRows } from "./token_cache.ts";
 import type { LayerNormWeights, Weights } from "./weights.ts";
@@ -58,9 +58,7 @@ export interface BartContext extends PassOptions {
 }
 
 /** A layer on a device. */
-export class BartLayer {
-  /** By name within the layer. */
-  readonly linears: ReadonlyMap<string, Linear>;
+export class BartLayer extends Block {
   readonly #config: BartConfig;
   readonly #side: "encoder" | "decoder";
   readonly #norms: ReadonlyMap<string, LayerNormWeights>;
@@ -73,9 +71,9 @@ export class BartLayer {
       norms: ReadonlyMap<string, LayerNormWeights>;
     },
   ) {
+    super(parts.linears);
     this.#config = config;
     this.#side = side;
-    this.linears = parts.linears;
     this.#norms = parts.norms;
   }
 
@@ -115,18 +113,18 @@ export class BartLayer {
         : this.#source(tape, x, { context, cache });
       x = this.#norm(
         tape,
-        this.#apply(tape, seen, { name: `${name}.out_proj`, context, add: x }),
+        this.apply(tape, seen, { name: `${name}.out_proj`, context, add: x }),
         `${name}_layer_norm`,
       );
     }
     const inner = activate(
       tape,
-      this.#apply(tape, x, { name: "fc1", context }),
+      this.apply(tape, x, { name: "fc1", context }),
       this.#config.activation,
     );
     return this.#norm(
       tape,
-      this.#apply(tape, inner, { name: "fc2", context, add: x }),
+      this.apply(tape, inner, { name: "fc2", context, add: x }),
       "final_layer_norm",
     );
   }
@@ -139,7 +137,7 @@ export class BartLayer {
   ): Tensor {
     const { own: { batch, time, bounds }, past, causal } = context;
     const part = (name: string) =>
-      this.#apply(tape, x, { name: `self_attn.${name}`, context });
+      this.apply(tape, x, { name: `self_attn.${name}`, context });
     const q = part("q_proj");
     let [k, v] = [part("k_proj"), part("v_proj")];
     if (cache) {
@@ -164,7 +162,7 @@ export class BartLayer {
     const { own: { batch, time }, source } = context;
     const { encoded, time: keys, bounds } = source!;
     const part = (from: Tensor, name: string) =>
-      this.#apply(tape, from, { name: `encoder_attn.${name}`, context });
+      this.apply(tape, from, { name: `encoder_attn.${name}`, context });
     const q = part(x, "q_proj");
     const kept = cache?.source;
     const [k, v] = kept
@@ -205,20 +203,6 @@ export class BartLayer {
       ...{ ...shape, heads, kvHeads: heads, headDim, window: 0 },
       scale: 1 / Math.sqrt(headDim),
     });
-  }
-
-  #apply(
-    tape: Tape,
-    x: Tensor,
-    { name, context, add }: {
-      name: string;
-      context: PassOptions;
-      add?: Tensor;
-    },
-  ): Tensor {
-    const layer = this.linears.get(name)!;
-    context.onInput?.(layer.module, x.value);
-    return linear(tape, x, { layer, add });
   }
 
   #norm(tape: Tape, x: Tensor, name: string): Tensor {

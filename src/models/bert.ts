@@ -5,11 +5,10 @@
  */
 
 import { attention } from "../autograd/attention.ts";
-import { add, embedding } from "../autograd/elementwise.ts";
-import type { Compute } from "../autograd/linear.ts";
+import { add } from "../autograd/elementwise.ts";
 import { layerNorm } from "../autograd/norm.ts";
 import type { Tape, Tensor } from "../autograd/tape.ts";
-import type { Device, DeviceBuffer } from "../device/device.ts";
+import type { Device } from "../device/device.ts";
 import type { AttentionShape } from "../device/network.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import type { Embedding } from "../nn/embedding.ts";
@@ -23,6 +22,7 @@ import {
   bertTensors,
   readBertConfig,
 } from "./bert_config.ts";
+import { linearsOf } from "./block.ts";
 import { EncoderBlock, type EncoderContext } from "./encoder_block.ts";
 import { headOf, type LoadedHead, loadHead } from "./encoder_head.ts";
 import type {
@@ -35,17 +35,13 @@ import type {
 import { checkTensors } from "./tensor_check.ts";
 import {
   checkTokens,
+  lookUp,
   positionIds,
   runBlocks,
   type Table,
+  uploadBounds,
 } from "./token_input.ts";
 import { type LayerNormWeights, Weights } from "./weights.ts";
-
-/** Options of {@linkcode Bert.load}. */
-export interface BertOptions extends ModelOptions {
-  /** How products with quantised weights are computed (`f32`). */
-  readonly compute?: Compute;
-}
 
 interface Parts {
   readonly device: Device;
@@ -87,7 +83,7 @@ export class Bert implements EncoderModel {
   static async load(
     device: Device,
     checkpoint: Checkpoint,
-    { trained, compute, onProgress }: BertOptions = {},
+    { trained, compute, onProgress }: ModelOptions = {},
   ): Promise<Bert> {
     const config = readBertConfig(checkpoint.config, checkpoint.name);
     const prefix = bertPrefix(config, checkpoint);
@@ -131,11 +127,7 @@ export class Bert implements EncoderModel {
 
   /** Linear layers of all blocks by module path. */
   get linears(): Map<string, Linear> {
-    return new Map(
-      this.#parts.blocks.flatMap((block) =>
-        [...block.linears.values()].map((l) => [l.module, l] as const)
-      ),
-    );
+    return linearsOf(this.#parts.blocks);
   }
 
   /** The table of tokens' features, by its module path. */
@@ -158,7 +150,7 @@ export class Bert implements EncoderModel {
       headDim: hiddenSize / heads,
       scale: 1 / Math.sqrt(hiddenSize / heads),
       ...{ causal: false, past: 0, window: 0 },
-      bounds: bounds && tape.upload(Uint32Array.from(bounds.flat())),
+      bounds: uploadBounds(tape, bounds),
     };
     const context: EncoderContext = {
       ...options,
@@ -185,18 +177,17 @@ export class Bert implements EncoderModel {
   #embed(tape: Tape, tokens: TokenBatch): Tensor {
     const { config, tables, norm } = this.#parts;
     const count = tokens.batch * tokens.time;
-    const look = ({ value, parameter }: Table, ids: DeviceBuffer): Tensor =>
-      embedding(tape, ids, { table: value, parameter, count });
-    const upload = (ids: ArrayLike<number>) =>
-      tape.upload(Uint32Array.from(ids));
-    const words = tables.words.look(tape, upload(tokens.ids), count);
-    const types = look(
+    const ids = tape.upload(Uint32Array.from(tokens.ids));
+    const words = tables.words.look(tape, ids, count);
+    const types = lookUp(
+      tape,
       tables.types,
-      upload(tokens.typeIds ?? new Uint32Array(count)),
+      tokens.typeIds ?? new Uint32Array(count),
     );
-    const positions = look(
+    const positions = lookUp(
+      tape,
       tables.positions,
-      upload(positionIds(tokens, config.firstPosition)),
+      positionIds(tokens, config.firstPosition),
     );
     return layerNorm(tape, add(tape, add(tape, words, types), positions), {
       ...norm,

@@ -7,8 +7,8 @@
 import { activate } from "../autograd/activation.ts";
 import { attention } from "../autograd/attention.ts";
 import { convolution } from "../autograd/convolution.ts";
-import { add, embedding } from "../autograd/elementwise.ts";
-import { type Compute, linear } from "../autograd/linear.ts";
+import { add } from "../autograd/elementwise.ts";
+import { linear } from "../autograd/linear.ts";
 import { layerNorm, type NormWeight } from "../autograd/norm.ts";
 import { relativeAttention } from "../autograd/relative.ts";
 import type { Tape, Tensor } from "../autograd/tape.ts";
@@ -26,6 +26,7 @@ import {
   readDebertaConfig,
   relativeRow,
 } from "./deberta_config.ts";
+import { linearsOf } from "./block.ts";
 import {
   EncoderBlock,
   type EncoderContext,
@@ -42,17 +43,13 @@ import type {
 import { checkTensors } from "./tensor_check.ts";
 import {
   checkTokens,
+  lookUp,
   positionIds,
   runBlocks,
   type Table,
+  uploadBounds,
 } from "./token_input.ts";
 import { type LayerNormWeights, Weights } from "./weights.ts";
-
-/** Options of {@linkcode Deberta.load}. */
-export interface DebertaOptions extends ModelOptions {
-  /** How products with quantised weights are computed (`f32`). */
-  readonly compute?: Compute;
-}
 
 interface Parts {
   readonly device: Device;
@@ -102,7 +99,7 @@ export class Deberta implements EncoderModel {
   static async load(
     device: Device,
     checkpoint: Checkpoint,
-    { trained, compute, onProgress }: DebertaOptions = {},
+    { trained, compute, onProgress }: ModelOptions = {},
   ): Promise<Deberta> {
     const config = readDebertaConfig(checkpoint.config, checkpoint.name);
     const prefix = debertaPrefix(checkpoint);
@@ -164,11 +161,7 @@ export class Deberta implements EncoderModel {
 
   /** Linear layers of all blocks by module path. */
   get linears(): Map<string, Linear> {
-    return new Map(
-      this.#parts.blocks.flatMap((block) =>
-        [...block.linears.values()].map((l) => [l.module, l] as const)
-      ),
-    );
+    return linearsOf(this.#parts.blocks);
   }
 
   /** The table of tokens' features, by its module path. */
@@ -211,23 +204,17 @@ export class Deberta implements EncoderModel {
   #embed(tape: Tape, tokens: TokenBatch): Tensor {
     const { config, words, positions, types, widen, norm } = this.#parts;
     const count = tokens.batch * tokens.time;
-    const look = (
-      { value, parameter }: Table,
-      ids: ArrayLike<number>,
-    ): Tensor =>
-      embedding(tape, tape.upload(Uint32Array.from(ids)), {
-        table: value,
-        parameter,
-        count,
-      });
     let x = words.look(
       tape,
       tape.upload(Uint32Array.from(tokens.ids)),
       count,
     );
-    if (positions) x = add(tape, x, look(positions, positionIds(tokens, 0)));
+    if (positions) {
+      x = add(tape, x, lookUp(tape, positions, positionIds(tokens, 0)));
+    }
     if (types) {
-      x = add(tape, x, look(types, tokens.typeIds ?? new Uint32Array(count)));
+      const typeIds = tokens.typeIds ?? new Uint32Array(count);
+      x = add(tape, x, lookUp(tape, types, typeIds));
     }
     if (widen) x = linear(tape, x, { layer: widen });
     return layerNorm(tape, x, { ...norm, epsilon: config.normEpsilon });
@@ -238,13 +225,8 @@ export class Deberta implements EncoderModel {
     const { relative, relativeNorm, config } = this.#parts;
     if (!relative) return undefined;
     const { value, parameter } = relative;
-    const { rows } = value;
     const x = parameter
-      ? embedding(
-        tape,
-        tape.upload(Uint32Array.from({ length: rows }, (_, i) => i)),
-        { table: value, parameter, count: rows },
-      )
+      ? lookUp(tape, relative, Array.from({ length: value.rows }, (_, i) => i))
       : tape.input(value);
     return relativeNorm
       ? layerNorm(tape, x, { ...relativeNorm, epsilon: config.normEpsilon })
@@ -260,7 +242,7 @@ export class Deberta implements EncoderModel {
     const headDim = hiddenSize / heads;
     const scale = 1 / Math.sqrt(headDim * (1 + terms));
     const sizes = { batch, time, heads, headDim, scale };
-    const seen = bounds && tape.upload(Uint32Array.from(bounds.flat()));
+    const seen = uploadBounds(tape, bounds);
     if (!relative || !(relative.c2p || relative.p2c)) {
       const shape = {
         ...{ ...sizes, kvHeads: heads, keys: time, capacity: time },

@@ -5,11 +5,11 @@
  */
 
 import { activate } from "../autograd/activation.ts";
-import { linear } from "../autograd/linear.ts";
 import { layerNorm } from "../autograd/norm.ts";
 import type { Tape, Tensor } from "../autograd/tape.ts";
 import type { Activation } from "../device/network.ts";
 import type { Linear } from "../nn/linear.ts";
+import { Block } from "./block.ts";
 import type { PassOptions, WantedTensor } from "./model.ts";
 import type { LayerNormWeights, Weights } from "./weights.ts";
 
@@ -72,9 +72,7 @@ export function blockTensors(
 }
 
 /** A layer on a device. */
-export class EncoderBlock {
-  /** By name within the layer. */
-  readonly linears: ReadonlyMap<string, Linear>;
+export class EncoderBlock extends Block {
   readonly #shape: EncoderBlockShape;
   readonly #norms: ReadonlyMap<string, LayerNormWeights>;
 
@@ -83,8 +81,8 @@ export class EncoderBlock {
     linears: ReadonlyMap<string, Linear>,
     norms: ReadonlyMap<string, LayerNormWeights>,
   ) {
+    super(linears);
     this.#shape = shape;
-    this.linears = linears;
     this.#norms = norms;
   }
 
@@ -124,21 +122,6 @@ export class EncoderBlock {
       activation,
     );
     return this.#output(tape, inner, { from: 1, add: middle, context });
-  }
-
-  /** One of the layer's linear layers. */
-  apply(
-    tape: Tape,
-    x: Tensor,
-    { name, context, add }: {
-      name: string;
-      context: PassOptions;
-      add?: Tensor;
-    },
-  ): Tensor {
-    const layer = this.linears.get(name)!;
-    context.onInput?.(layer.module, x.value);
-    return linear(tape, x, { layer, add });
   }
 
   /** The end of a part: a linear layer, the shortcut, the norm. */

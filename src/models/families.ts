@@ -4,7 +4,6 @@
  * @module
  */
 
-import type { Compute } from "../autograd/linear.ts";
 import type { Device } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import { Bart } from "./bart.ts";
@@ -46,8 +45,6 @@ import type {
 
 /** Options of {@linkcode Family.load}. */
 export interface FamilyOptions extends ModelOptions {
-  /** How products with quantised weights are computed (`f32`). */
-  readonly compute?: Compute;
   /** Whether a language model's head takes few rows in 8 bits, for writing (false). */
   readonly eightBitHead?: boolean;
 }

@@ -4,8 +4,7 @@
  * @module
  */
 
-import { embedding } from "../autograd/elementwise.ts";
-import type { Compute, LinearWeight } from "../autograd/linear.ts";
+import type { LinearWeight } from "../autograd/linear.ts";
 import { denseWeight } from "../autograd/linear.ts";
 import { type NormWeight, rmsNorm } from "../autograd/norm.ts";
 import type { Parameter } from "../autograd/parameter.ts";
@@ -17,6 +16,7 @@ import type { Checkpoint } from "../io/checkpoint.ts";
 import { fitsEightBit, ownEightBit } from "../nn/eight_bit.ts";
 import type { Linear } from "../nn/linear.ts";
 import { ropeTables } from "../nn/rope.ts";
+import { linearsOf } from "./block.ts";
 import {
   type BlockContext,
   type LayerCache,
@@ -32,12 +32,17 @@ import type {
   TokenBatch,
   TokenCache,
 } from "./model.ts";
+import {
+  checkRoom,
+  checkTokens,
+  lookUp,
+  runBlocks,
+  uploadBounds,
+} from "./token_input.ts";
 import { Weights } from "./weights.ts";
 
 /** Options of {@linkcode Llama.load}. A quantised weight that is trained is decoded. */
 export interface LlamaOptions extends ModelOptions {
-  /** How products with quantised weights are computed (`f32`). */
-  readonly compute?: Compute;
   /** Whether products of the head with few rows are taken in 8 bits, for writing (false). */
   readonly eightBitHead?: boolean;
 }
@@ -166,11 +171,7 @@ export class Llama implements CausalModel {
 
   /** Linear layers of all blocks by module path. */
   get linears(): Map<string, Linear> {
-    return new Map(
-      this.blocks.flatMap((block) =>
-        [...block.linears.values()].map((l) => [l.module, l] as const)
-      ),
-    );
+    return linearsOf(this.blocks);
   }
 
   /** An empty cache. */
@@ -186,26 +187,18 @@ export class Llama implements CausalModel {
   forward(
     tape: Tape,
     tokens: TokenBatch,
-    { cache, checkpointing = false, onInput }: ForwardOptions = {},
+    { cache, checkpointing, onInput }: ForwardOptions = {},
   ): Tensor {
     const context = this.#context(tape, tokens, { cache, onInput });
-    let x = embedding(tape, tape.upload(Uint32Array.from(tokens.ids)), {
-      table: this.#embedding.value,
-      parameter: this.#embedding.parameter,
-      count: tokens.batch * tokens.time,
-    });
-    for (const block of this.blocks) {
-      const run = (t: Tape, input: Tensor) =>
-        block.forward(t, input, {
+    const x = runBlocks(tape, lookUp(tape, this.#embedding, tokens.ids), {
+      blocks: this.blocks.map((block) => (on, from) =>
+        block.forward(on, from, {
           context,
           cache: cache?.layers[block.index],
-        });
-      const from = x;
-      x = checkpointing
-        ? tape.checkpoint(from, run)
-        : tape.scope(() => run(tape, from));
-      if (!tape.recording) tape.free(from.value.buffer);
-    }
+        })
+      ),
+      checkpointing,
+    });
     if (cache) cache.length += tokens.time;
     return rmsNorm(tape, x, {
       weight: this.#norm,
@@ -216,36 +209,14 @@ export class Llama implements CausalModel {
   /** What blocks share, with the sequence's bounds and positions checked and uploaded. */
   #context(
     tape: Tape,
-    { ids, batch, time, bounds }: TokenBatch,
+    tokens: TokenBatch,
     { cache, onInput }: ForwardOptions,
   ): BlockContext {
-    const { maxLength, vocabSize } = this.config;
+    const { batch, time, bounds } = tokens;
+    const { maxLength } = this.config;
     const past = cache?.length ?? 0;
-    const fail = (what: string): never => {
-      throw new RangeError(`Cannot run the model: ${what}`);
-    };
-    if (ids.length !== batch * time) {
-      fail(`${batch} sequences of ${time} tokens, got ${ids.length} ids`);
-    }
-    if (past + time > maxLength) {
-      fail(
-        `a sequence of ${
-          past + time
-        } tokens is beyond its context of ${maxLength}`,
-      );
-    }
-    if (cache && (past + time > cache.capacity || batch !== cache.batch)) {
-      fail(
-        `${batch} x ${
-          past + time
-        } tokens, its cache holds ${cache.batch} x ${cache.capacity}`,
-      );
-    }
-    for (let i = 0; i < ids.length; i++) {
-      if (!(ids[i] >= 0 && ids[i] < vocabSize)) {
-        fail(`token ${ids[i]} is not in its vocabulary of ${vocabSize}`);
-      }
-    }
+    checkTokens(tokens, this.config, past);
+    checkRoom(tokens, cache);
     const positions = new Uint32Array(batch * time);
     for (let b = 0; b < batch; b++) {
       const first = bounds?.[b][0] ?? 0;
@@ -266,7 +237,7 @@ export class Llama implements CausalModel {
       past,
       positions: tape.upload(positions),
       tables: this.#tables,
-      bounds: bounds && tape.upload(Uint32Array.from(bounds.flat())),
+      bounds: uploadBounds(tape, bounds),
       onInput,
     };
   }

@@ -6,12 +6,12 @@
 
 import { attention } from "../autograd/attention.ts";
 import { rope, type RopeTables, swiglu } from "../autograd/elementwise.ts";
-import { linear } from "../autograd/linear.ts";
 import { type NormWeight, rmsNorm } from "../autograd/norm.ts";
 import type { Tape, Tensor } from "../autograd/tape.ts";
 import type { DeviceBuffer, Mat } from "../device/device.ts";
 import type { AttentionShape } from "../device/network.ts";
-import { Linear } from "../nn/linear.ts";
+import type { Linear } from "../nn/linear.ts";
+import { Block } from "./block.ts";
 import type { LlamaConfig } from "./llama_config.ts";
 import { blockLinears, layerPrefix } from "./llama_names.ts";
 import { storeRows } from "./token_cache.ts";
@@ -46,11 +46,9 @@ export interface BlockContext {
 }
 
 /** A layer on a device. */
-export class LlamaBlock {
+export class LlamaBlock extends Block {
   /** Number of the layer, from 0. */
   readonly index: number;
-  /** By name within the block. */
-  readonly linears: ReadonlyMap<string, Linear>;
   readonly #config: LlamaConfig;
   readonly #norms: readonly [NormWeight, NormWeight];
 
@@ -63,9 +61,9 @@ export class LlamaBlock {
       norms: readonly [NormWeight, NormWeight];
     },
   ) {
+    super(linears);
     this.#config = config;
     this.index = index;
-    this.linears = linears;
     this.#norms = norms;
   }
 
@@ -79,7 +77,7 @@ export class LlamaBlock {
     const [first, second] = this.#norms;
     const h = rmsNorm(tape, x, { weight: first, epsilon });
     const a = this.#attention(tape, h, { context, cache });
-    const middle = this.#linear(tape, a, {
+    const middle = this.apply(tape, a, {
       name: "self_attn.o_proj",
       context,
       add: x,
@@ -87,28 +85,14 @@ export class LlamaBlock {
     const g = rmsNorm(tape, middle, { weight: second, epsilon });
     const inner = swiglu(
       tape,
-      this.#linear(tape, g, { name: "mlp.gate_proj", context }),
-      this.#linear(tape, g, { name: "mlp.up_proj", context }),
+      this.apply(tape, g, { name: "mlp.gate_proj", context }),
+      this.apply(tape, g, { name: "mlp.up_proj", context }),
     );
-    return this.#linear(tape, inner, {
+    return this.apply(tape, inner, {
       name: "mlp.down_proj",
       context,
       add: middle,
     });
-  }
-
-  #linear(
-    tape: Tape,
-    x: Tensor,
-    { name, context, add }: {
-      name: string;
-      context: BlockContext;
-      add?: Tensor;
-    },
-  ): Tensor {
-    const layer = this.linears.get(name)!;
-    context.onInput?.(layer.module, x.value);
-    return linear(tape, x, { layer, add });
   }
 
   #attention(
@@ -120,7 +104,7 @@ export class LlamaBlock {
     const { batch, time, past, positions, tables, bounds } = context;
     const turn = { positions, tables, headDim };
     const part = (name: string) =>
-      this.#linear(tape, h, { name: `self_attn.${name}`, context });
+      this.apply(tape, h, { name: `self_attn.${name}`, context });
     const q = rope(tape, part("q_proj"), turn);
     let k = rope(tape, part("k_proj"), turn);
     let v = part("v_proj");
@@ -160,15 +144,7 @@ export async function loadBlock(
   const prefix = layerPrefix(index);
   const linears = new Map<string, Linear>();
   for (const { name, bias } of blockLinears(config)) {
-    const module = `${prefix}.${name}`;
-    linears.set(
-      name,
-      new Linear(
-        module,
-        await weights.linear(`${module}.weight`),
-        bias ? await weights.vector(`${module}.bias`) : undefined,
-      ),
-    );
+    linears.set(name, await weights.layer(`${prefix}.${name}`, bias));
   }
   const norm = (name: string) => weights.vector(`${prefix}.${name}.weight`);
   return new LlamaBlock(config, {

@@ -41,6 +41,7 @@ export type { ConfigJson } from "./config_reader.ts";
 export type { SamplingOptions } from "./sampling.ts";
 export type { ModelPlace } from "./open.ts";
 export type { LlamaConfig } from "./llama_config.ts";
+export type { Block } from "./block.ts";
 export type { BlockContext, LayerCache, LlamaBlock } from "./llama_block.ts";
 export type { Linear } from "../nn/linear.ts";
 export type { Embedding, EmbeddingFactors } from "../nn/embedding.ts";

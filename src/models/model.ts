@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { LinearWeight } from "../autograd/linear.ts";
+import type { Compute, LinearWeight } from "../autograd/linear.ts";
 import type { ParameterSet } from "../autograd/parameter.ts";
 import type { Tape, Tensor } from "../autograd/tape.ts";
 import type { Device, Mat } from "../device/device.ts";
@@ -155,6 +155,8 @@ export interface WantedTensor {
 export interface ModelOptions {
   /** Tensors that are trained, by their names in the checkpoint; the model uses them where they are. */
   readonly trained?: ParameterSet;
+  /** How products with quantised weights are computed (`f32`). */
+  readonly compute?: Compute;
   /** Told the share that is loaded, from 0 to 1. */
   readonly onProgress?: (done: number) => void;
 }

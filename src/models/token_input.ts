@@ -4,10 +4,11 @@
  * @module
  */
 
+import { embedding } from "../autograd/elementwise.ts";
 import type { Parameter } from "../autograd/parameter.ts";
 import type { Tape, Tensor } from "../autograd/tape.ts";
-import type { Mat } from "../device/device.ts";
-import type { TokenBatch } from "./model.ts";
+import type { DeviceBuffer, Mat } from "../device/device.ts";
+import type { TokenBatch, TokenCache } from "./model.ts";
 
 /** A table of features, one row a token, position or text. */
 export interface Table {
@@ -16,7 +17,7 @@ export interface Table {
 }
 
 /**
- * Checks that a model can take these tokens.
+ * Checks that a model can take these tokens, with `past` others before each sequence.
  *
  * @throws {RangeError} If a sequence is longer than the model's context, an id is no token, or a text's number none.
  */
@@ -27,6 +28,7 @@ export function checkTokens(
     readonly maxLength: number;
     readonly typeVocabSize?: number;
   },
+  past = 0,
 ): void {
   const fail = (what: string): never => {
     throw new RangeError(`Cannot run the model: ${what}`);
@@ -34,9 +36,11 @@ export function checkTokens(
   if (ids.length !== batch * time) {
     fail(`${batch} sequences of ${time} tokens, got ${ids.length} ids`);
   }
-  if (time > maxLength) {
+  if (past + time > maxLength) {
     fail(
-      `a sequence of ${time} tokens is beyond its context of ${maxLength}`,
+      `a sequence of ${
+        past + time
+      } tokens is beyond its context of ${maxLength}`,
     );
   }
   for (let i = 0; i < ids.length; i++) {
@@ -55,6 +59,67 @@ export function checkTokens(
       );
     }
   }
+}
+
+/**
+ * Checks that a cache has room for these tokens.
+ *
+ * @throws {RangeError} If it has not, or is of another number of sequences.
+ */
+export function checkRoom(
+  { batch, time }: Pick<TokenBatch, "batch" | "time">,
+  cache: TokenCache | undefined,
+): void {
+  if (!cache) return;
+  const { length, capacity } = cache;
+  if (length + time <= capacity && batch === cache.batch) return;
+  throw new RangeError(
+    `Cannot run the model: ${batch} x ${
+      length + time
+    } tokens, its cache holds ${cache.batch} x ${capacity}`,
+  );
+}
+
+/** Sequences as one batch, padded on the right with token 0, which is not looked at. */
+export function padRight(sequences: readonly ArrayLike<number>[]): TokenBatch {
+  const batch = sequences.length;
+  const time = sequences.reduce((n, s) => Math.max(n, s.length), 1);
+  const ids = new Int32Array(batch * time);
+  sequences.forEach((s, b) => ids.set(s, b * time));
+  return {
+    ...{ ids, batch, time },
+    bounds: rightBounds(sequences.map(({ length }) => length), time),
+  };
+}
+
+/** Bounds of sequences of these lengths, padded on the right; none where there is no padding. */
+export function rightBounds(
+  lengths: ArrayLike<number>,
+  time: number,
+): TokenBatch["bounds"] {
+  const bounds = Array.from(lengths, (n) => [0, n] as const);
+  return bounds.some(([, to]) => to < time) ? bounds : undefined;
+}
+
+/** Where each sequence is no padding, on the device: `u32 [batch, 2]`. */
+export function uploadBounds(
+  tape: Tape,
+  bounds: TokenBatch["bounds"],
+): DeviceBuffer | undefined {
+  return bounds && tape.upload(Uint32Array.from(bounds.flat()));
+}
+
+/** Rows of a table, `[ids.length, features]`. */
+export function lookUp(
+  tape: Tape,
+  { value, parameter }: Table,
+  ids: ArrayLike<number>,
+): Tensor {
+  return embedding(tape, tape.upload(Uint32Array.from(ids)), {
+    table: value,
+    parameter,
+    count: ids.length,
+  });
 }
 
 /**

@@ -8,6 +8,8 @@ import { Tape, type Tensor } from "../autograd/tape.ts";
 import { type Mat, mat, readF32 } from "../device/device.ts";
 import { BeamSearch } from "./beam.ts";
 import type { Seq2SeqModel, TokenBatch } from "./model.ts";
+import { argmax } from "./sampling.ts";
+import { padRight } from "./token_input.ts";
 import { checkWriting, type WriteOptions } from "./write_options.ts";
 
 export {
@@ -31,7 +33,7 @@ export async function write(
   if (sources.length === 0) return [];
   const { device, config } = model;
   const { beams, maxLength, start = config.startId } = options;
-  const source = padded(sources);
+  const source = padRight(sources);
   const rows = sources.length * beams;
   using tape = new Tape(device);
   using cache = model.cache({ batch: rows, capacity: maxLength });
@@ -70,20 +72,6 @@ export async function write(
       options,
       reorder: (order) => cache.reorder(order),
     });
-}
-
-/** Sources as one batch; padding is token 0, which is not looked at. */
-function padded(sources: readonly ArrayLike<number>[]): TokenBatch {
-  const batch = sources.length;
-  const time = sources.reduce((n, s) => Math.max(n, s.length), 1);
-  const ids = new Uint32Array(batch * time);
-  sources.forEach((s, b) => ids.set(s, b * time));
-  return {
-    ...{ ids, batch, time },
-    bounds: sources.some((s) => s.length < time)
-      ? sources.map((s) => [0, s.length] as const)
-      : undefined,
-  };
 }
 
 /** Each sequence's features so many times. */
@@ -153,7 +141,7 @@ async function greedy(
         continue;
       }
       restrict(row, sequences[i], options);
-      const token = row.reduce((a, x, j) => x > row[a] ? j : a, 0);
+      const token = argmax(row);
       sequences[i].push(token);
       done[i] = eos.includes(token);
     }

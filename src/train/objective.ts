@@ -11,7 +11,8 @@ import {
   spanLoss,
   squaredError,
 } from "../autograd/loss.ts";
-import type { Tape } from "../autograd/tape.ts";
+import type { LinearWeight } from "../autograd/linear.ts";
+import type { Tape, Tensor } from "../autograd/tape.ts";
 import type { DeviceBuffer, Mat } from "../device/device.ts";
 import type {
   CausalModel,
@@ -20,6 +21,7 @@ import type {
   Seq2SeqModel,
   TokenBatch,
 } from "../models/model.ts";
+import { rightBounds } from "../models/token_input.ts";
 import {
   type AnyBatch,
   type Batch,
@@ -53,12 +55,11 @@ function tokensOf(
   { rows, cols, tokens, lengths }: TokenRows,
   typeIds?: ArrayLike<number>,
 ): TokenBatch {
-  const padded = lengths.some((n) => n < cols);
   return {
     ids: tokens,
     batch: rows,
     time: cols,
-    bounds: padded ? Array.from(lengths, (n) => [0, n] as const) : undefined,
+    bounds: rightBounds(lengths, cols),
     ...(typeIds && { typeIds }),
   };
 }
@@ -168,18 +169,30 @@ function tokenLosses(
   model: CausalModel,
   { batch, weight, checkpointing }: ObjectiveOptions & { batch: LabelledBatch },
 ): RowLosses | undefined {
-  const { rows, labels } = targetsOf(batch);
-  if (rows.length === 0) return undefined;
+  const targets = targetsOf(batch);
+  if (targets.rows.length === 0) return undefined;
   const hidden = model.forward(tape, batch, { checkpointing });
-  const losses = tape.alloc(rows.length * 4);
-  const picked = rows.length === batch.batch * batch.time
+  return headLosses(tape, hidden, { head: model.head, targets, weight });
+}
+
+/** Losses of the rows of `hidden` that have a token to predict. */
+function headLosses(
+  tape: Tape,
+  hidden: Tensor,
+  { targets: { rows, labels }, ...how }: {
+    head: LinearWeight;
+    bias?: Mat;
+    targets: Targets;
+    weight: number;
+  },
+): RowLosses {
+  const count = rows.length;
+  const losses = tape.alloc(count * 4);
+  const picked = count === hidden.value.rows
     ? hidden
-    : selectRows(tape, hidden, {
-      ids: tape.upload(rows),
-      count: rows.length,
-    });
-  headLoss(tape, picked, { head: model.head, labels, losses, weight });
-  return { losses, count: rows.length };
+    : selectRows(tape, hidden, { ids: tape.upload(rows), count });
+  headLoss(tape, picked, { ...how, labels, losses });
+  return { losses, count };
 }
 
 function classLosses(
@@ -226,19 +239,13 @@ function pairLosses(
   if (rows.length === 0) return undefined;
   const encoded = model.encode(tape, source, { checkpointing });
   const hidden = model.decode(tape, target, { encoded, source, checkpointing });
-  const losses = tape.alloc(rows.length * 4);
-  const picked = rows.length === batch.labels.length
-    ? hidden
-    : selectRows(tape, hidden, {
-      ids: tape.upload(Uint32Array.from(rows)),
-      count: rows.length,
-    });
-  headLoss(tape, picked, {
+  return headLosses(tape, hidden, {
     head: model.head,
     bias: model.headBias?.value,
-    labels: Int32Array.from(rows, (i) => batch.labels[i]),
-    losses,
+    targets: {
+      rows: Uint32Array.from(rows),
+      labels: Int32Array.from(rows, (i) => batch.labels[i]),
+    },
     weight,
   });
-  return { losses, count: rows.length };
 }

@@ -10,7 +10,7 @@ import type { TextCodec } from "./data/codec.ts";
 import type { TrainedBiases } from "../io/peft_whole.ts";
 import type { TextUnit } from "../io/records/records.ts";
 import type { LabelledSetName } from "./data/glue.ts";
-import type { Overflow } from "./data/sft.ts";
+import type { Overflow } from "./data/list.ts";
 import type { TemplateName } from "./data/templates.ts";
 import type { ScheduleName } from "./schedule.ts";
 

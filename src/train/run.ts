@@ -49,7 +49,7 @@ export type {
 export type { LabelledSetName } from "./data/glue.ts";
 export type { TrainedBiases } from "../io/peft_whole.ts";
 export type { ChatMessage, TextCodec } from "./data/codec.ts";
-export type { Overflow } from "./data/sft.ts";
+export type { Overflow } from "./data/list.ts";
 export type { TemplateName } from "./data/templates.ts";
 export type { ScheduleName } from "./schedule.ts";
 export type { TextUnit } from "../io/records/records.ts";

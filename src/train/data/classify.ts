@@ -11,9 +11,7 @@ import { LABELLED_SETS } from "./glue.ts";
 import type { LabelledSetName } from "./glue.ts";
 import { areNumbers, classesOf, labelReader } from "./labels.ts";
 import type { ClassLabels, LabelReader, NumberLabels } from "./labels.ts";
-import { ExampleList } from "./list.ts";
-import type { ListedSet } from "./list.ts";
-import type { Overflow } from "./sft.ts";
+import { ExampleList, type ListedSet, type Overflow } from "./list.ts";
 
 /** What is known of labels. */
 export interface LabelSource {

@@ -7,7 +7,9 @@
 import { placeOf, recordError } from "../../io/records/record.ts";
 import type { DataRecord } from "../../io/records/record.ts";
 import type { AnyExample, ExampleSet } from "./example.ts";
-import type { Overflow } from "./sft.ts";
+
+/** What is done with an example longer than the context: cut at its end, left out, or an error. */
+export type Overflow = "truncate" | "drop" | "error";
 
 /** Examples in memory, and what became of the records. */
 export interface ListedSet<E extends AnyExample> extends ExampleSet<E> {
@@ -78,13 +80,20 @@ export class ExampleList<E extends AnyExample> {
     this.#examples.push(example);
   }
 
-  /** The examples. @throws {RangeError} If there is none. */
-  set(): ListedSet<E> {
+  /**
+   * The examples. Where all of them have one limit, it is `most`.
+   *
+   * @throws {RangeError} If there is none.
+   */
+  set(most?: number): ListedSet<E> {
     const examples = this.#examples;
     if (examples.length === 0) {
+      const why = most === undefined
+        ? `: ${this.#dropped} were too long`
+        : ` of at most ${most} tokens`;
       throw new RangeError(
         `Cannot read examples: wanted at least one, got none${
-          this.#dropped > 0 ? `: ${this.#dropped} were too long` : ""
+          this.#dropped > 0 ? why : ""
         }`,
       );
     }

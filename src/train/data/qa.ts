@@ -7,9 +7,7 @@
 import { recordError } from "../../io/records/record.ts";
 import type { SpanExample } from "./example.ts";
 import type { Framer } from "./frame.ts";
-import { ExampleList } from "./list.ts";
-import type { ListedSet } from "./list.ts";
-import type { Overflow } from "./sft.ts";
+import { ExampleList, type ListedSet, type Overflow } from "./list.ts";
 import { placeOfAnswer } from "./squad.ts";
 import type { QaRecord } from "./squad.ts";
 import { WindowCutter } from "./windows.ts";

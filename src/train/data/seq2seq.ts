@@ -6,10 +6,8 @@
 
 import type { PairExample } from "./example.ts";
 import type { Framer } from "./frame.ts";
-import { ExampleList } from "./list.ts";
-import type { ListedSet } from "./list.ts";
+import { ExampleList, type ListedSet, type Overflow } from "./list.ts";
 import type { TextPair } from "./pairs.ts";
-import type { Overflow } from "./sft.ts";
 
 /** Options of {@linkcode readPairExamples}. */
 export interface Seq2SeqOptions {

@@ -7,14 +7,12 @@
 import { commonPrefix } from "./codec.ts";
 import type { TextCodec } from "./codec.ts";
 import { IGNORED, lossCount } from "./example.ts";
-import type { Example, ExampleSet } from "./example.ts";
-import { placeOf, recordError } from "../../io/records/record.ts";
+import type { Example } from "./example.ts";
+import { ExampleList, type ListedSet, type Overflow } from "./list.ts";
+import { recordError } from "../../io/records/record.ts";
 import type { DataRecord } from "../../io/records/record.ts";
 import { applyTemplate, detectTemplate } from "./templates.ts";
 import type { Filled, TemplateName } from "./templates.ts";
-
-/** What is done with an example longer than the context: cut at its end, left out, or an error. */
-export type Overflow = "truncate" | "drop" | "error";
 
 /** Options of {@linkcode readExamples}. */
 export interface SftOptions {
@@ -26,18 +24,6 @@ export interface SftOptions {
   readonly template?: TemplateName;
   /** What is done with longer examples ("truncate"). */
   readonly overflow?: Overflow;
-}
-
-/** Examples in memory, and what became of the records. */
-export interface SftSet extends ExampleSet {
-  /** Examples that lost tokens at their end. */
-  readonly truncated: number;
-  /** Records left out because they were longer than the context. */
-  readonly dropped: number;
-  /** The first of either, as a warning can show it: file and line. */
-  readonly firstLonger?: string;
-  /** Tokens of the longest example. */
-  readonly longest: number;
 }
 
 /**
@@ -86,17 +72,13 @@ export function encodeFilled(
 export async function readExamples(
   records: AsyncIterable<DataRecord> | Iterable<DataRecord>,
   { codec, context, template, overflow = "truncate" }: SftOptions,
-): Promise<SftSet> {
+): Promise<ListedSet<Example>> {
   if (!Number.isInteger(context) || context < 2) {
     throw new RangeError(
       `Cannot read examples: wanted a context of 2 tokens or more, got ${context}`,
     );
   }
-  const examples: Example[] = [];
-  let truncated = 0;
-  let dropped = 0;
-  let longest = 0;
-  let firstLonger: string | undefined;
+  const list = new ExampleList<Example>(overflow);
   for await (const record of records) {
     const filled = applyTemplate(record, {
       template: template ?? detectTemplate(record),
@@ -105,56 +87,20 @@ export async function readExamples(
     if (!filled.segments.some(({ text, learnt }) => learnt && text !== "")) {
       throw recordError(record, "wanted an answer, got an empty one");
     }
-    let example = encodeFilled(filled, codec);
-    const { length } = example.tokens;
-    if (length > context) {
-      if (overflow === "error") {
-        throw recordError(
-          record,
-          `wanted at most ${context} tokens, got ${length}`,
-        );
-      }
-      firstLonger ??= placeOf(record);
-      if (overflow === "drop") {
-        dropped++;
-        continue;
-      }
-      example = {
-        tokens: example.tokens.slice(0, context),
-        labels: example.labels.slice(0, context),
-      };
-      truncated++;
-    }
+    const whole = encodeFilled(filled, codec);
+    const { length } = whole.tokens;
+    if (!list.takes(record, { length, most: context })) continue;
+    const example = {
+      tokens: whole.tokens.slice(0, context),
+      labels: whole.labels.slice(0, context),
+    };
     if (lossCount(example.labels) === 0) {
       throw recordError(
         record,
         `nothing of its answer is within the ${context} tokens of the context: it has ${length} tokens in all`,
       );
     }
-    longest = Math.max(longest, example.tokens.length);
-    examples.push(example);
+    list.add(example);
   }
-  if (examples.length === 0) {
-    throw new RangeError(
-      `Cannot read examples: wanted at least one, got none${
-        dropped > 0 ? ` of at most ${context} tokens` : ""
-      }`,
-    );
-  }
-  return {
-    size: examples.length,
-    example(index) {
-      const example = examples[index];
-      if (example) return example;
-      throw new RangeError(
-        `Cannot take example ${index}: wanted one of 0 to ${
-          examples.length - 1
-        }`,
-      );
-    },
-    truncated,
-    dropped,
-    firstLonger,
-    longest,
-  };
+  return list.set(context);
 }
