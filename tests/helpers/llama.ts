@@ -11,9 +11,8 @@ import type { Device } from "../../src/device/device.ts";
 import { readF32 } from "../../src/device/device.ts";
 import { type ForwardOptions, Llama } from "../../src/models/llama.ts";
 import { readLlamaConfig } from "../../src/models/llama_config.ts";
-import type { CausalModel } from "../../src/models/model.ts";
+import type { CausalModel, Model, TokenBatch } from "../../src/models/model.ts";
 import { llamaTensors } from "../../src/models/llama_names.ts";
-import type { TokenBatch } from "../../src/models/model.ts";
 import { trainedTensors } from "../../src/models/weights.ts";
 import {
   type AdapterModuleFactors,
@@ -21,7 +20,11 @@ import {
   type AttachedAdapter,
 } from "../../src/nn/adapter.ts";
 import { Random } from "../../src/tensor/random.ts";
-import type { LabelledBatch } from "../../src/train/objective.ts";
+import {
+  type LabelledBatch,
+  predicted,
+  type TaskBatch,
+} from "../../src/train/objective.ts";
 import { accumulateGradients } from "../../src/train/step.ts";
 import { openModel, type SmallTensors } from "./model.ts";
 
@@ -43,7 +46,7 @@ export async function logitsOf(
 export interface StepOptions {
   readonly seed?: number;
   readonly checkpointing?: boolean;
-  /** Factor of the summed loss (1 over the tokens that are predicted). */
+  /** Factor of the summed loss (1 over the number of losses). */
   readonly weight?: number;
 }
 
@@ -58,14 +61,17 @@ export function countOf({ labels, batch, time }: LabelledBatch): number {
 
 /** Adds up the gradients of batches; tells the loss, weighed, and every gradient. */
 export async function gradientsOf(
-  model: Llama,
+  model: Model,
   parameters: ParameterSet,
   { batches, weight, seed = 0, checkpointing }:
-    & { batches: readonly LabelledBatch[] }
+    & { batches: readonly TaskBatch[] }
     & StepOptions,
 ): Promise<{ loss: number; gradients: Map<string, Float32Array> }> {
   const { device } = model;
-  const count = batches.reduce((sum, batch) => sum + countOf(batch), 0);
+  const count = batches.reduce(
+    (sum, batch) => sum + ("kind" in batch ? predicted(batch) : countOf(batch)),
+    0,
+  );
   using losses = device.alloc(4 * batches.length);
   for (const [at, batch] of batches.entries()) {
     accumulateGradients(model, batch, {
@@ -109,7 +115,7 @@ export function someFactors(
 
 /** An adapter to train, enabled. */
 export function trainedAdapter(
-  model: Llama,
+  model: Model,
   factors: readonly AdapterModuleFactors[],
   { dropout = 0 } = {},
 ): AttachedAdapter & { readonly parameters: ParameterSet } {

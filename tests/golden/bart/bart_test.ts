@@ -1,5 +1,3 @@
-import assert from "node:assert/strict";
-import type { ParameterSet } from "../../../src/autograd/parameter.ts";
 import { Tape } from "../../../src/autograd/tape.ts";
 import { type Device, mat, readF32 } from "../../../src/device/device.ts";
 import { openDevice } from "../../../src/device/open.ts";
@@ -7,16 +5,18 @@ import { openCheckpoint } from "../../../src/io/open.ts";
 import { checkpointTokenizer } from "../../../src/io/tokenizer.ts";
 import { Bart } from "../../../src/models/bart.ts";
 import { trainedTensors } from "../../../src/models/weights.ts";
-import { attachAdapter } from "../../../src/nn/adapter.ts";
-import { predicted } from "../../../src/train/objective.ts";
-import { accumulateGradients, batchLoss } from "../../../src/train/step.ts";
-import { Trainer } from "../../../src/train/trainer.ts";
+import { batchLoss } from "../../../src/train/step.ts";
 import { assertAllClose } from "../../helpers/assert.ts";
 import { floats } from "../../helpers/golden.ts";
 import { sharedData } from "../../helpers/inputs.ts";
-import { assertNear } from "../../helpers/llama.ts";
+import { trainedAdapter } from "../../helpers/llama.ts";
 import { networkTest } from "../../helpers/network.ts";
-import { seededFactors } from "../encoders/data.ts";
+import {
+  assertLoss,
+  assertStep,
+  assertTraining,
+} from "../../helpers/training.ts";
+import { goldenFactors } from "../models/data.ts";
 import {
   batchOf,
   type GoldenBart,
@@ -26,8 +26,6 @@ import {
 } from "./data.ts";
 
 const LOGITS = { rtol: 2e-5, atol: 2e-5 };
-const GRADIENTS = 5e-5;
-const LOSS = 2e-5;
 
 /** Scores of each target's tokens. */
 async function scores(model: Bart, pairs: Pairs): Promise<Float32Array[]> {
@@ -76,48 +74,7 @@ async function checkForward(device: Device, row: GoldenBart) {
   for (const pairs of [row.whole, row.padded]) {
     const batch = batchOf(pairs, model.config.startId);
     const { sum, count } = await batchLoss(model, batch);
-    assertAllClose([sum / count], [pairs.loss], { rtol: LOSS });
-  }
-}
-
-async function stepOf(
-  model: Bart,
-  parameters: ParameterSet,
-  { pairs, checkpointing }: { pairs: Pairs; checkpointing?: boolean },
-) {
-  const { device } = model;
-  const batch = batchOf(pairs, model.config.startId);
-  const weight = 1 / predicted(batch);
-  using losses = device.alloc(4);
-  accumulateGradients(model, batch, {
-    ...{ weight, checkpointing, seed: 0 },
-    loss: { buffer: losses, at: 0 },
-  });
-  const gradients = new Map<string, Float32Array>();
-  for (const [name, parameter] of parameters.parameters) {
-    gradients.set(name, await parameters.readGradient(name));
-    parameter.fresh = true;
-  }
-  const [loss] = await readF32(device, losses);
-  return { loss: loss * weight, gradients };
-}
-
-function assertGradients(
-  found: ReadonlyMap<string, Float32Array>,
-  expected: Record<string, string>,
-): void {
-  assert.deepEqual([...found.keys()].sort(), Object.keys(expected).sort());
-  const all = Object.values(expected).flatMap((b64) => [...floats(b64)]);
-  const size = Math.sqrt(all.reduce((s, v) => s + v * v, 0) / all.length);
-  for (const [name, gradient] of found) {
-    const wanted = floats(expected[name]);
-    const own = Math.sqrt(
-      wanted.reduce((s, v) => s + v * v, 0) / wanted.length,
-    );
-    // Keys have a bias that no softmax sees: its gradient is nothing but rounding.
-    if (own < 1e-5 * size) {
-      assertAllClose(gradient, wanted, { atol: 1e-5 * size, what: name });
-    } else assertNear(gradient, wanted, { tolerance: GRADIENTS, what: name });
+    assertLoss(sum / count, pairs.loss);
   }
 }
 
@@ -127,67 +84,36 @@ async function checkFull(device: Device, row: GoldenBart) {
     row.tensors.map(([name, shape]) => ({ name, shape })),
   );
   using model = await loadBart(device, row, trained);
+  const batch = batchOf(row.whole, model.config.startId);
+  const expected = { loss: row.whole.loss, gradients: row.gradients };
   for (const checkpointing of [false, true]) {
-    const { loss, gradients } = await stepOf(model, trained, {
-      pairs: row.whole,
-      checkpointing,
-    });
-    assertAllClose([loss], [row.whole.loss], { rtol: LOSS });
-    assertGradients(gradients, row.gradients);
+    await assertStep(model, trained, { batch, checkpointing, expected });
   }
 }
 
-async function adapted(device: Device, row: GoldenBart) {
-  using stack = new DisposableStack();
-  const model = stack.use(await loadBart(device, row));
-  const { linears } = model;
-  const adapter = stack.use(
-    attachAdapter(device, linears, {
-      name: "trained",
-      factors: seededFactors(linears, row.lora),
-      train: true,
-    }),
-  );
-  for (const layer of linears.values()) layer.enable(["trained"]);
-  const owned = stack.move();
-  return {
-    model,
-    parameters: adapter.parameters!,
-    [Symbol.dispose]: () => owned.dispose(),
-  };
-}
-
 async function checkLora(device: Device, row: GoldenBart) {
-  using made = await adapted(device, row);
+  using model = await loadBart(device, row);
+  using adapter = trainedAdapter(
+    model,
+    goldenFactors(model, row.lora, row.lora),
+  );
+  const batch = batchOf(row.padded, model.config.startId);
   for (const checkpointing of [false, true]) {
-    const found = await stepOf(made.model, made.parameters, {
-      pairs: row.padded,
-      checkpointing,
+    await assertStep(model, adapter.parameters, {
+      ...{ batch, checkpointing },
+      expected: row.lora,
     });
-    assertAllClose([found.loss], [row.lora.loss], { rtol: LOSS });
-    assertGradients(found.gradients, row.lora.gradients);
   }
 }
 
 async function checkTraining(device: Device, { training, ...row }: GoldenBart) {
-  using made = await adapted(device, { training, ...row });
-  using trainer = new Trainer({
-    model: made.model,
-    parameters: made.parameters,
-    learningRate: training.learningRate,
-    schedule: () => 1,
-    optimizer: { weightDecay: training.weightDecay, clip: training.clip },
+  using model = await loadBart(device, { training, ...row });
+  await assertTraining(model, goldenFactors(model, row.lora, row.lora), {
+    training,
+    batches: training.batches.map((pairs) =>
+      batchOf(pairs, model.config.startId)
+    ),
   });
-  const most = device.name === "webgpu" ? 2 : training.losses.length;
-  for (const pairs of training.batches.slice(0, most)) {
-    trainer.step([batchOf(pairs, made.model.config.startId)]);
-  }
-  const reports = await trainer.read();
-  assertAllClose(
-    reports.map(({ loss }) => loss),
-    training.losses.slice(0, most),
-    { atol: 1e-4, what: "losses" },
-  );
 }
 
 for (

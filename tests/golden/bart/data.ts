@@ -12,11 +12,8 @@ import { Bart } from "../../../src/models/bart.ts";
 import type { WriteOptions } from "../../../src/models/write.ts";
 import { collate, type PairBatch } from "../../../src/train/data/example.ts";
 import { golden } from "../../helpers/golden.ts";
-import {
-  type GoldenEncoder,
-  seeded,
-  seededCheckpoint,
-} from "../encoders/data.ts";
+import type { GoldenEncoder } from "../encoders/data.ts";
+import { goldenCheckpoint, seeded } from "../models/data.ts";
 
 /** Sources and what is to be written of each. */
 export interface Pairs {
@@ -74,7 +71,7 @@ export async function bartCheckpoint(
   row: GoldenBart,
   rename?: (name: string) => string,
 ): Promise<Checkpoint> {
-  const checkpoint = await seededCheckpoint(row, weightStart);
+  const checkpoint = await goldenCheckpoint(row, weightStart);
   const tensors = new Map<string, HeldTensor>();
   if (row.headBias) {
     const name = "final_logits_bias";

@@ -6,7 +6,7 @@ Run with Python 3.11, torch 2.13, transformers 5.23.0, peft 0.21.2, numpy 2.4.6:
     python make.py [G2P DICTIONARIES]
 
 G2P: folder of the two models (`us`, `gb`), DICTIONARIES: of their gold files (`us_gold.json`, …). Weights and factors come from a generator that
-tests/golden/encoders/data.ts repeats bit for bit. Everything runs in f32 on the CPU, attention by its plain formula,
+tests/golden/models/data.ts repeats bit for bit. Everything runs in f32 on the CPU, attention by its plain formula,
 without dropout.
 
 bart.json: for each configuration scores and loss of a batch, gradients of all weights, the same of a padded batch with LoRA
@@ -28,8 +28,8 @@ from peft import LoraConfig, get_peft_model
 from transformers import BartConfig, BartForConditionalGeneration, GenerationConfig
 
 HERE = pathlib.Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "encoders"))
-from make import b64, factor_start, fill, plain_name, saved_config, seeded, write as write_beside  # noqa: E402
+sys.path.insert(0, str(HERE.parent / "models"))
+from common import b64, factor_start, fill, plain_name, saved_config, seeded, write  # noqa: E402
 
 warnings.filterwarnings("ignore")
 
@@ -280,16 +280,12 @@ def words(folder, dictionary, count, settings):
     return {"words": picked, "runs": [generated(model, rows, s) for s in settings]}
 
 
-def write(name, document):
-    write_beside("../bart/" + name, document)
-
-
 if __name__ == "__main__":
     torch.manual_seed(0)
     versions = {m.__name__: m.__version__ for m in (torch, transformers, peft, np)}
-    write("bart.json", {"versions": versions, "models": [one_model(i, *row) for i, row in enumerate(MODELS)]})
+    write(HERE / "bart.json", {"versions": versions, "models": [one_model(i, *row) for i, row in enumerate(MODELS)]})
     if len(sys.argv) > 2:
         models, golds = map(pathlib.Path, sys.argv[1:3])
         us = words(models / "us", golds / "us_gold.json", 100, WORD_SETTINGS)
         gb = words(models / "gb", golds / "gb_gold.json", 40, WORD_SETTINGS[:2])
-        write("words.json", {"versions": versions, "us": us, "gb": gb})
+        write(HERE / "words.json", {"versions": versions, "us": us, "gb": gb})

@@ -1,40 +1,19 @@
 /**
- * Weights, factors and batches of encoders.json, bit for bit as make.py has them.
+ * Weights and batches of encoders.json, bit for bit as make.py has them.
  *
  * @module
  */
 
 import type { ParameterSet } from "../../../src/autograd/parameter.ts";
 import type { Device } from "../../../src/device/device.ts";
-import type { Checkpoint } from "../../../src/io/checkpoint.ts";
 import { Bert } from "../../../src/models/bert.ts";
 import { Deberta } from "../../../src/models/deberta.ts";
-import type { AdapterModuleFactors } from "../../../src/nn/adapter.ts";
-import type { Linear } from "../../../src/nn/linear.ts";
 import type { ClassBatch, SpanBatch } from "../../../src/train/data/example.ts";
-import { openModel } from "../../helpers/model.ts";
-import { nearNormal } from "../loftq/data.ts";
-
-/** Base and scale of a tensor's numbers, by its name. */
-export type Start = (name: string) => readonly [base: number, scale: number];
-
-/** Values by name: the seed of a tensor counts its place among the names in order. */
-export function seeded(
-  counts: ReadonlyMap<string, number>,
-  { seed, start }: { seed: number; start: Start },
-): Map<string, Float32Array<ArrayBuffer>> {
-  return new Map(
-    [...counts.keys()].sort().map((name, i) => {
-      const [base, scale] = start(name);
-      const { data } = nearNormal(
-        1,
-        counts.get(name)!,
-        seed * 1000003 + i * 7919,
-      );
-      return [name, data.map((x) => base + Math.fround(scale * x))];
-    }),
-  );
-}
+import {
+  type GoldenAdapter,
+  goldenCheckpoint,
+  type GoldenModel,
+} from "../models/data.ts";
 
 function weightStart(name: string): readonly [number, number] {
   if (name.endsWith("LayerNorm.weight")) return [1, 0.125];
@@ -55,19 +34,13 @@ export interface GoldenBatch {
 }
 
 /** A model of encoders.json. */
-export interface GoldenEncoder {
+export interface GoldenEncoder extends GoldenModel {
   readonly name: string;
-  readonly config: Record<string, unknown>;
-  readonly tensors: readonly (readonly [string, readonly number[]])[];
-  readonly seed: number;
   readonly head: number | "span";
   readonly whole: GoldenBatch & { logits: string; loss: number };
   readonly padded: GoldenBatch & { logits: string; loss: number };
   readonly gradients: Record<string, string>;
-  readonly lora: {
-    readonly targets: string[];
-    readonly rank: number;
-    readonly alpha: number;
+  readonly lora: GoldenAdapter & {
     readonly seed: number;
     readonly loss: number;
     readonly gradients: Record<string, string>;
@@ -81,65 +54,16 @@ export interface GoldenEncoder {
   };
 }
 
-/** A checkpoint of tensors whose values come from a seed. */
-export function seededCheckpoint(
-  { config, tensors, seed }: Pick<
-    GoldenEncoder,
-    "config" | "tensors" | "seed"
-  >,
-  start: Start = weightStart,
-): Promise<Checkpoint> {
-  const size = (shape: readonly number[]) => shape.reduce((a, b) => a * b);
-  const values = seeded(
-    new Map(tensors.map(([name, shape]) => [name, size(shape)])),
-    { seed, start },
-  );
-  return openModel({
-    config,
-    tensors: Object.fromEntries(
-      tensors.map(([name, shape]) => [name, {
-        shape,
-        values: values.get(name)!,
-      }]),
-    ),
-  });
-}
-
 /** Loads a model of any of the families. */
 export async function loadEncoder(
   device: Device,
   row: GoldenEncoder,
   trained?: ParameterSet,
 ): Promise<Bert | Deberta> {
-  await using checkpoint = await seededCheckpoint(row);
+  await using checkpoint = await goldenCheckpoint(row, weightStart);
   return row.config.model_type === "deberta-v2"
     ? await Deberta.load(device, checkpoint, { trained })
     : await Bert.load(device, checkpoint, { trained });
-}
-
-/** The factors of an adapter on a model. */
-export function seededFactors(
-  linears: ReadonlyMap<string, Linear>,
-  { targets, rank, alpha, seed }: GoldenEncoder["lora"],
-): AdapterModuleFactors[] {
-  const layers = [...linears.values()].filter(({ module }) =>
-    targets.includes(module.split(".").at(-1)!)
-  );
-  const counts = new Map(layers.flatMap(({ module, weight }) => [
-    [`${module}.lora_A`, rank * weight.cols],
-    [`${module}.lora_B`, weight.rows * rank],
-  ]));
-  const values = seeded(counts, {
-    seed,
-    start: (name) => name.endsWith("A") ? [0, 0.25] : [0, 0.125],
-  });
-  return layers.map(({ module }) => ({
-    module,
-    rank,
-    scaling: alpha / rank,
-    a: values.get(`${module}.lora_A`)!,
-    b: values.get(`${module}.lora_B`)!,
-  }));
 }
 
 /** A batch as training has it. */

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import type { ParameterSet } from "../../../src/autograd/parameter.ts";
 import { Tape } from "../../../src/autograd/tape.ts";
 import { type Device, readF32 } from "../../../src/device/device.ts";
 import { openDevice } from "../../../src/device/open.ts";
@@ -8,20 +7,23 @@ import { Bert } from "../../../src/models/bert.ts";
 import { relativeRow } from "../../../src/models/deberta_config.ts";
 import type { EncoderModel } from "../../../src/models/model.ts";
 import { trainedTensors } from "../../../src/models/weights.ts";
-import { attachAdapter } from "../../../src/nn/adapter.ts";
-import { accumulateGradients, batchLoss } from "../../../src/train/step.ts";
-import { Trainer } from "../../../src/train/trainer.ts";
+import { batchLoss } from "../../../src/train/step.ts";
 import { assertAllClose } from "../../helpers/assert.ts";
 import { floats, golden } from "../../helpers/golden.ts";
-import { assertNear } from "../../helpers/llama.ts";
+import { trainedAdapter } from "../../helpers/llama.ts";
 import { exists, models } from "../../helpers/inputs.ts";
 import { networkTest } from "../../helpers/network.ts";
+import {
+  assertLoss,
+  assertStep,
+  assertTraining,
+} from "../../helpers/training.ts";
+import { goldenFactors } from "../models/data.ts";
 import {
   batchOf,
   type GoldenBatch,
   type GoldenEncoder,
   loadEncoder,
-  seededFactors,
 } from "./data.ts";
 
 const { models: rows, buckets } = golden<{
@@ -31,8 +33,6 @@ const { models: rows, buckets } = golden<{
 
 /** Both sides compute in f32; scores are of size 1 to 10. */
 const LOGITS = { rtol: 2e-5, atol: 2e-5 };
-const GRADIENTS = 5e-5;
-const LOSS = 2e-5;
 
 /** One of each family, on a GPU that the CPU plays. */
 const FEW = new Set([
@@ -80,50 +80,7 @@ async function checkForward(device: Device, row: GoldenEncoder) {
     );
     if (row.head === "span" && batch === row.padded) continue;
     const { sum, count } = await batchLoss(model, batchOf(batch));
-    assertAllClose([sum / count], [batch.loss], { rtol: LOSS });
-  }
-}
-
-/** Loss and gradients of one step. */
-async function stepOf(
-  model: EncoderModel,
-  parameters: ParameterSet,
-  { batch, checkpointing }: { batch: GoldenBatch; checkpointing?: boolean },
-) {
-  const { device } = model;
-  using losses = device.alloc(4);
-  const given = batchOf(batch);
-  accumulateGradients(model, given, {
-    weight: 1 / given.rows,
-    seed: 0,
-    checkpointing,
-    loss: { buffer: losses, at: 0 },
-  });
-  const gradients = new Map<string, Float32Array>();
-  for (const [name, parameter] of parameters.parameters) {
-    gradients.set(name, await parameters.readGradient(name));
-    parameter.fresh = true;
-  }
-  const [loss] = await readF32(device, losses);
-  return { loss: loss / given.rows, gradients };
-}
-
-function assertGradients(
-  found: ReadonlyMap<string, Float32Array>,
-  expected: Record<string, string>,
-): void {
-  assert.deepEqual([...found.keys()].sort(), Object.keys(expected).sort());
-  const all = Object.values(expected).flatMap((b64) => [...floats(b64)]);
-  const size = Math.sqrt(all.reduce((s, v) => s + v * v, 0) / all.length);
-  for (const [name, gradient] of found) {
-    const wanted = floats(expected[name]);
-    const own = Math.sqrt(
-      wanted.reduce((s, v) => s + v * v, 0) / wanted.length,
-    );
-    // Keys have a bias that no softmax sees: its gradient is nothing but rounding.
-    if (own < 1e-5 * size) {
-      assertAllClose(gradient, wanted, { atol: 1e-5 * size, what: name });
-    } else assertNear(gradient, wanted, { tolerance: GRADIENTS, what: name });
+    assertLoss(sum / count, batch.loss);
   }
 }
 
@@ -133,65 +90,33 @@ async function checkFull(device: Device, row: GoldenEncoder) {
     row.tensors.map(([name, shape]) => ({ name, shape })),
   );
   using model = await loadEncoder(device, row, trained);
+  const batch = batchOf(row.whole);
+  const expected = { loss: row.whole.loss, gradients: row.gradients };
   for (const checkpointing of [false, true]) {
-    const step = { batch: row.whole, checkpointing };
-    const { loss, gradients } = await stepOf(model, trained, step);
-    assertAllClose([loss], [row.whole.loss], { rtol: LOSS });
-    assertGradients(gradients, row.gradients);
+    await assertStep(model, trained, { batch, checkpointing, expected });
   }
-}
-
-/** A model with the factors of its adapter, to be trained. */
-async function adapted(device: Device, row: GoldenEncoder) {
-  using stack = new DisposableStack();
-  const model = stack.use(await loadEncoder(device, row));
-  const { linears } = model;
-  const adapter = stack.use(
-    attachAdapter(device, linears, {
-      name: "trained",
-      factors: seededFactors(linears, row.lora),
-      train: true,
-    }),
-  );
-  for (const layer of linears.values()) layer.enable(["trained"]);
-  const owned = stack.move();
-  return {
-    model,
-    parameters: adapter.parameters!,
-    [Symbol.dispose]: () => owned.dispose(),
-  };
 }
 
 async function checkLora(device: Device, row: GoldenEncoder) {
-  using made = await adapted(device, row);
-  const found = await stepOf(made.model, made.parameters, {
+  using model = await loadEncoder(device, row);
+  using adapter = trainedAdapter(
+    model,
+    goldenFactors(model, row.lora, row.lora),
+  );
+  await assertStep(model, adapter.parameters, {
     // Where a span is asked for, transformers' loss looks at padding too.
-    batch: row.head === "span" ? row.whole : row.padded,
+    batch: batchOf(row.head === "span" ? row.whole : row.padded),
+    expected: row.lora,
   });
-  assertAllClose([found.loss], [row.lora.loss], { rtol: LOSS });
-  assertGradients(found.gradients, row.lora.gradients);
 }
 
 async function checkTraining(device: Device, row: GoldenEncoder) {
+  using model = await loadEncoder(device, row);
   const training = row.training!;
-  using made = await adapted(device, row);
-  using trainer = new Trainer({
-    model: made.model,
-    parameters: made.parameters,
-    learningRate: training.learningRate,
-    schedule: () => 1,
-    optimizer: { weightDecay: training.weightDecay, clip: training.clip },
+  await assertTraining(model, goldenFactors(model, row.lora, row.lora), {
+    training,
+    batches: training.batches.map(batchOf),
   });
-  const most = device.name === "webgpu" ? 2 : training.losses.length;
-  for (const batch of training.batches.slice(0, most)) {
-    trainer.step([batchOf(batch)]);
-  }
-  const reports = await trainer.read();
-  assertAllClose(
-    reports.map(({ loss }) => loss),
-    training.losses.slice(0, most),
-    { atol: 1e-4, what: "losses" },
-  );
 }
 
 for (

@@ -4,7 +4,7 @@ Run with Python 3.11, torch 2.13, transformers 5.23.0, peft 0.21.2, numpy 2.4.6:
 
     python make.py [MINILM]
 
-Weights and factors come from a generator that data.ts repeats bit for bit (xorshift32, a seed a tensor), so that only
+Weights and factors come from a generator that tests/golden/models/data.ts repeats bit for bit (xorshift32, a seed a tensor), so that only
 results are written. Everything runs in f32 on the CPU, attention by its plain formula, without dropout.
 
 For each configuration and head: scores and loss of a batch, its gradients of all weights, scores and loss of a batch padded
@@ -13,12 +13,8 @@ losses of 20 steps of AdamW on the factors. buckets: DeBERTa's relative position
 of all-MiniLM-L6-v2: features of some sentences.
 """
 
-import base64
-import json
 import pathlib
-import re
 import sys
-import tempfile
 
 import numpy as np
 import peft
@@ -30,7 +26,8 @@ from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClas
 from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
 
 HERE = pathlib.Path(__file__).parent
-F32 = np.float32
+sys.path.insert(0, str(HERE.parent / "models"))
+from common import b64, factor_start, fill, plain_name, saved_config, seeded, write  # noqa: E402
 
 SIZES = {
     "vocab_size": 40,
@@ -105,54 +102,12 @@ TRAINED = {0, 3, 5}
 STEPS, RATE = 20, 2e-2
 
 
-def b64(array):
-    return base64.b64encode(np.ascontiguousarray(array, "<f4").tobytes()).decode()
-
-
-def near_normal(count, seed):
-    """Sums of twelve uniform numbers less six, from xorshift32."""
-    state = seed
-    out = np.empty(count)
-    for i in range(count):
-        total = -6.0
-        for _ in range(12):
-            state ^= (state << 13) & 0xFFFFFFFF
-            state ^= state >> 17
-            state ^= (state << 5) & 0xFFFFFFFF
-            total += state / 2**32
-        out[i] = total
-    return out.astype(F32)
-
-
-def seeded(names_and_sizes, seed, start):
-    """Values by name: the seed of a tensor counts its place among the names in order; `start` gives base and scale."""
-    out = {}
-    for i, name in enumerate(sorted(names_and_sizes)):
-        base, scale = start(name)
-        out[name] = F32(base) + F32(scale) * near_normal(names_and_sizes[name], seed * 1000003 + i * 7919)
-    return out
-
-
 def weight_start(name):
     if name.endswith("LayerNorm.weight"):
         return 1, 0.125
     if "embeddings" in name and not name.endswith("bias"):
         return 0, 1
     return (0, 0.5) if name.endswith("bias") else (0, 0.25)
-
-
-def factor_start(name):
-    return (0, 0.25) if "lora_A" in name else (0, 0.125)
-
-
-def fill(named, values):
-    with torch.no_grad():
-        for name, tensor in named:
-            tensor.copy_(torch.from_numpy(values[name]).reshape(tensor.shape))
-
-
-def plain_name(name):
-    return name.removeprefix("base_model.model.").replace(".default.weight", "")
 
 
 def build(config, head, seed):
@@ -165,12 +120,6 @@ def build(config, head, seed):
     named = list(model.named_parameters())
     fill(named, seeded({n: p.numel() for n, p in named}, seed, weight_start))
     return model.eval()
-
-
-def saved_config(model):
-    with tempfile.TemporaryDirectory() as folder:
-        model.config.save_pretrained(folder)
-        return json.loads((pathlib.Path(folder) / "config.json").read_text())
 
 
 def answers(head, rng, lengths):
@@ -293,20 +242,13 @@ def minilm(folder):
     }
 
 
-def write(name, document):
-    text = json.dumps(document, indent=1)
-    # Rows of numbers on one line each.
-    text = re.sub(r"\[[\s\d.,e-]+\]", lambda m: re.sub(r"\s+", "", m[0]), text)
-    (HERE / name).write_text(text + "\n")
-
-
 if __name__ == "__main__":
     torch.manual_seed(0)
     versions = {m.__name__: m.__version__ for m in (torch, transformers, peft, np)}
-    write("encoders.json", {
+    write(HERE / "encoders.json", {
         "versions": versions,
         "models": [one_model(i, *row) for i, row in enumerate(MODELS)],
         "buckets": list(buckets()),
     })
     if len(sys.argv) > 1:
-        write("minilm.json", {"versions": versions, **minilm(sys.argv[1])})
+        write(HERE / "minilm.json", {"versions": versions, **minilm(sys.argv[1])})

@@ -1,24 +1,24 @@
 /**
- * Weights and factors of models.json and training.json, bit for bit as make.py has them.
+ * Weights and factors of models.json and training.json, and of the models beside them, bit for bit as make.py has them.
  *
  * @module
  */
 
 import type { Checkpoint } from "../../../src/io/checkpoint.ts";
 import { moduleScaling } from "../../../src/io/peft_config.ts";
-import type { Llama } from "../../../src/models/llama.ts";
+import type { BaseModel } from "../../../src/models/model.ts";
 import type { AdapterModuleFactors } from "../../../src/nn/adapter.ts";
 import { openModel } from "../../helpers/model.ts";
 import { nearNormal } from "../loftq/data.ts";
 
 /** Base and scale of a tensor's numbers, by its name. */
-type Start = (name: string) => readonly [base: number, scale: number];
+export type Start = (name: string) => readonly [base: number, scale: number];
 
 /** Values by name: the seed of a tensor counts its place among the names in order. */
-function seeded(
+export function seeded(
   counts: ReadonlyMap<string, number>,
   { seed, start }: { seed: number; start: Start },
-): Map<string, Float32Array> {
+): Map<string, Float32Array<ArrayBuffer>> {
   return new Map(
     [...counts.keys()].sort().map((name, i) => {
       const [base, scale] = start(name);
@@ -50,11 +50,12 @@ export interface GoldenModel {
 /** The checkpoint of a model. */
 export function goldenCheckpoint(
   { config, tensors, seed }: GoldenModel,
+  start: Start = weightStart,
 ): Promise<Checkpoint> {
   const counts = new Map(
     tensors.map(([name, shape]) => [name, shape.reduce((a, b) => a * b)]),
   );
-  const values = seeded(counts, { seed, start: weightStart });
+  const values = seeded(counts, { seed, start });
   return openModel({
     config,
     tensors: Object.fromEntries(
@@ -78,7 +79,7 @@ export interface GoldenAdapter {
 
 /** The factors of an adapter on a model. */
 export function goldenFactors(
-  model: Llama,
+  model: Pick<BaseModel, "linears">,
   options: GoldenAdapter,
   { seed, scale = 1 }: { seed: number; scale?: number },
 ): AdapterModuleFactors[] {

@@ -16,10 +16,7 @@ project's own model (examples/model) in nf4, its base the values that bitsandbyt
 stories.json, only with STORIES, the folder of stories260K in the Hugging Face layout: greedy continuations of prompts.
 """
 
-import base64
-import json
 import pathlib
-import re
 import sys
 import tempfile
 
@@ -33,9 +30,10 @@ from torch.utils.data import SequentialSampler
 from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
 from transformers import LlamaConfig, MistralConfig, Qwen2Config
 
+from common import b64, factor_start, fill, plain_name, saved_config, seeded, write
+
 HERE = pathlib.Path(__file__).parent
 EXAMPLE = HERE.parent.parent.parent / "examples" / "model"
-F32 = np.float32
 
 SIZES = {
     "vocab_size": 40,
@@ -104,53 +102,12 @@ ADAPTERS = [
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
-def b64(array):
-    return base64.b64encode(np.ascontiguousarray(array, "<f4").tobytes()).decode()
-
-
-# --- weights, as in data.ts --------------------------------------------------------------------------------------
-
-
-def near_normal(count, seed):
-    """Sums of twelve uniform numbers less six, from xorshift32."""
-    state = seed
-    out = np.empty(count)
-    for i in range(count):
-        total = -6.0
-        for _ in range(12):
-            state ^= (state << 13) & 0xFFFFFFFF
-            state ^= state >> 17
-            state ^= (state << 5) & 0xFFFFFFFF
-            total += state / 2**32
-        out[i] = total
-    return out.astype(F32)
-
-
-def seeded(names_and_sizes, seed, start):
-    """Values by name: the seed of a tensor counts its place among the names in order; `start` gives base and scale."""
-    out = {}
-    for i, name in enumerate(sorted(names_and_sizes)):
-        base, scale = start(name)
-        out[name] = F32(base) + F32(scale) * near_normal(names_and_sizes[name], seed * 1000003 + i * 7919)
-    return out
-
-
 def weight_start(name):
     if "norm" in name:
         return 1, 0.125
     if "embed_tokens" in name:
         return 0, 1
     return (0, 0.5) if "lm_head" in name or name.endswith("bias") else (0, 0.25)
-
-
-def factor_start(name):
-    return (0, 0.25) if "lora_A" in name else (0, 0.125)
-
-
-def fill(named, values):
-    with torch.no_grad():
-        for name, tensor in named:
-            tensor.copy_(torch.from_numpy(values[name]).reshape(tensor.shape))
 
 
 def settings(options):
@@ -162,23 +119,12 @@ def settings(options):
     return {names[key]: value for key, value in options.items()}
 
 
-def plain_name(name):
-    """PEFT's name of a factor as its file has it."""
-    return name.removeprefix("base_model.model.").replace(".default.weight", "")
-
-
 def build(config, seed):
     config._attn_implementation = "eager"
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     named = list(model.named_parameters())
     fill(named, seeded({n: p.numel() for n, p in named}, seed, weight_start))
     return model.eval()
-
-
-def saved_config(model):
-    with tempfile.TemporaryDirectory() as folder:
-        model.config.save_pretrained(folder)
-        return json.loads((pathlib.Path(folder) / "config.json").read_text())
 
 
 def adapt(model, options, seed):
@@ -402,20 +348,13 @@ def stories(folder):
         }
 
 
-def write(name, document):
-    text = json.dumps(document, indent=1)
-    # Rows of numbers on one line each.
-    text = re.sub(r"\[[\s\d.,e-]+\]", lambda m: re.sub(r"\s+", "", m[0]), text)
-    (HERE / name).write_text(text + "\n")
-
-
 if __name__ == "__main__":
     torch.manual_seed(0)
     versions = {m.__name__: m.__version__ for m in (torch, transformers, peft, np)}
-    write("models.json", {
+    write(HERE / "models.json", {
         "versions": versions,
         "models": [one_model(i, name, config) for i, (name, config) in enumerate(MODELS.items())],
     })
-    write("training.json", {"versions": versions, "trainings": list(trainings())})
+    write(HERE / "training.json", {"versions": versions, "trainings": list(trainings())})
     if len(sys.argv) > 1:
-        write("stories.json", {"versions": versions, "stories": list(stories(sys.argv[1]))})
+        write(HERE / "stories.json", {"versions": versions, "stories": list(stories(sys.argv[1]))})
