@@ -109,7 +109,6 @@ const ways = [
   ...waysOf("words", ["nf4", "nf2"], [8, 16]),
   ...(["sst2", "cola"] as const).flatMap((task) =>
     waysOf(task, ["nf4", "uniform2", "nf2"], [16, 32])
-      .filter(({ format, rank }) => format !== "nf4" || rank === 16)
   ),
 ];
 const names = ways.map(({ name }) => name);
