@@ -6,7 +6,7 @@
 
 import type { DeviceBuffer, Mat } from "../device/device.ts";
 import { mat } from "../device/device.ts";
-import type { LinearWeight } from "./linear.ts";
+import type { LinearWeight } from "./linear_weight.ts";
 import { accumulateParameter, type Tape, type Tensor } from "./tape.ts";
 
 /** Bytes of logits at a time. */

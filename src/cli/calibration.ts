@@ -47,7 +47,7 @@ export async function calibrationInputs(
   );
   const set = await readPairExamples(some(files, tokens), {
     ...{ framer, targetFramer },
-    context: Math.min(block ?? Infinity, family.maxLength(checkpoint)),
+    context: Math.min(block ?? Infinity, family.config(checkpoint).maxLength),
   });
   const pairs = [];
   let left = tokens;

@@ -281,7 +281,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   let context: number;
   {
     await using checkpoint = await openCheckpoint(place.model);
-    context = familyOf(checkpoint).maxLength(checkpoint);
+    context = familyOf(checkpoint).config(checkpoint).maxLength;
   }
   const options: TrainOptions = {
     ...TRAIN_DEFAULTS,

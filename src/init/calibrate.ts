@@ -86,7 +86,7 @@ function checkInputs(
   { sequences = [], pairs = [] }: ModelInputs,
 ): Int32Array[] {
   const family = familyOf(checkpoint);
-  const most = family.maxLength(checkpoint);
+  const most = family.config(checkpoint).maxLength;
   if (family.kind === "seq2seq") {
     const all = pairs.flatMap(({ source, target }) => [source, target]);
     if (all.length === 0 || all.some(({ length: n }) => n < 1 || n > most)) {

@@ -33,7 +33,7 @@ export async function calibrationSequences(
     );
   }
   const length = block ??
-    Math.min(512, family.maxLength(checkpoint), tokens);
+    Math.min(512, family.config(checkpoint).maxLength, tokens);
   const tokenizer = await checkpointTokenizer(checkpoint);
   const frame = family.kind === "encoder" ? [...tokenizer.encode("")] : [];
   // What an encoder's tokenizer puts around a text is one token before it and one after it.

@@ -54,6 +54,7 @@ export interface Checkpoint extends AsyncDisposable {
   sideFiles(): Promise<SideFile[]>;
   /**
    * Decoded f32 values of rows `from` up to `to` (default: all) of the first dimension; a vector's rows are its elements.
+   * In new memory that the caller owns.
    *
    * @throws {TypeError} If there is no such tensor or it holds no numbers that f32 can stand for.
    */
@@ -73,7 +74,7 @@ export interface Checkpoint extends AsyncDisposable {
   ): Promise<Uint8Array<ArrayBuffer>>;
   /**
    * The quantised matrix behind a tensor that is stored in one of loqa's formats (`nf4` of bitsandbytes, packed, MLX, HQQ, GPTQ);
-   * undefined for every other tensor.
+   * undefined for every other tensor. In new memory that the caller owns.
    *
    * @throws {TypeError} If there is no such tensor.
    */

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { release } from "../tensor/release.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 
 /**
@@ -38,5 +39,7 @@ export async function digest(
     whole.set(b, at);
     at += b.byteLength;
   }
-  return new Uint8Array(await crypto.subtle.digest("SHA-256", whole)).toHex();
+  const hash = await crypto.subtle.digest("SHA-256", whole);
+  release(whole);
+  return new Uint8Array(hash).toHex();
 }

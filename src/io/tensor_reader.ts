@@ -9,6 +9,7 @@
 
 import { DTYPE_BYTES, fromF32, isFloat, toF32 } from "../tensor/dtype.ts";
 import type { DType } from "../tensor/dtype.ts";
+import { release } from "../tensor/release.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
 import type { Checkpoint, SideFile, TensorInfo } from "./checkpoint.ts";
 import { quoted } from "./errors.ts";
@@ -26,7 +27,7 @@ export interface TensorReader {
   readQuantized?(): Promise<QuantizedMatrix | undefined>;
 }
 
-/** A reader of a tensor stored in a plain element type; `read` gives the stored bytes of rows. */
+/** A reader of a tensor stored in a plain element type; `read` gives the stored bytes of rows, in new memory. */
 export function plainReader(
   { name, dtype, shape, bytes, encoding = dtype.toUpperCase() }: {
     name: string;
@@ -46,7 +47,10 @@ export function plainReader(
           `Cannot read tensor ${quoted(name)} as f32: it holds ${dtype} values`,
         );
       }
-      return toF32(await read(from, to), dtype) as Float32Array<ArrayBuffer>;
+      const bytes = await read(from, to);
+      const values = toF32(bytes, dtype) as Float32Array<ArrayBuffer>;
+      if (values.buffer !== bytes.buffer) release(bytes);
+      return values;
     },
   };
 }
@@ -167,7 +171,10 @@ export async function readByteRange(
   const row = info.bytes / (info.shape[0] ?? 1);
   const first = Math.floor(from / row);
   const bytes = await readRaw(first, Math.ceil(to / row));
-  return bytes.slice(from - first * row, to - first * row);
+  if (to - from === bytes.length) return bytes;
+  const part = bytes.slice(from - first * row, to - first * row);
+  release(bytes);
+  return part;
 }
 
 /** f32 values `from` up to `to` of a plain f32 tensor, whatever its rows are. */

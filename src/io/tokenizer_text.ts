@@ -62,11 +62,24 @@ export function splitText(
   pattern: RegExp,
   { behavior, invert = false }: { behavior: Behavior; invert?: boolean },
 ): string[] {
-  const parts: { text: string; match: boolean }[] = [];
-  const push = (from: number, to: number, match: boolean) => {
-    if (to > from) {
-      parts.push({ text: text.slice(from, to), match: match !== invert });
-    }
+  const out: string[] = [];
+  let last: boolean | undefined;
+  const push = (from: number, to: number, found: boolean) => {
+    if (to === from) return;
+    const match = found !== invert;
+    if (behavior === "removed" && match) return;
+    const join = last !== undefined &&
+      (behavior === "contiguous"
+        ? last === match
+        : behavior === "mergedwithprevious"
+        ? match && !last
+        : behavior === "mergedwithnext"
+        ? last && !match
+        : false);
+    const part = text.slice(from, to);
+    if (join) out[out.length - 1] += part;
+    else out.push(part);
+    last = match;
   };
   let end = 0;
   for (const { index, 0: { length } } of text.matchAll(pattern)) {
@@ -76,22 +89,6 @@ export function splitText(
     end = index + length;
   }
   push(end, text.length, false);
-  if (behavior === "removed") {
-    return parts.filter(({ match }) => !match).map(({ text }) => text);
-  }
-  if (behavior === "isolated") return parts.map(({ text }) => text);
-  const out: string[] = [];
-  parts.forEach((part, i) => {
-    const last = parts[i - 1];
-    const join = last !== undefined &&
-      (behavior === "contiguous"
-        ? last.match === part.match
-        : behavior === "mergedwithprevious"
-        ? part.match && !last.match
-        : last.match && !part.match);
-    if (join) out[out.length - 1] += part.text;
-    else out.push(part.text);
-  });
   return out;
 }
 

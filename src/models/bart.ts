@@ -5,7 +5,7 @@
  */
 
 import { add, scale } from "../autograd/elementwise.ts";
-import { denseWeight, type LinearWeight } from "../autograd/linear.ts";
+import { denseWeight, type LinearWeight } from "../autograd/linear_weight.ts";
 import { layerNorm } from "../autograd/norm.ts";
 import type { Tape, Tensor } from "../autograd/tape.ts";
 import { type Device, type Mat, mat } from "../device/device.ts";

@@ -35,6 +35,7 @@ import { Llama } from "./llama.ts";
 import { LLAMA_TYPES, readLlamaConfig } from "./llama_config.ts";
 import { llamaTensors } from "./llama_names.ts";
 import type {
+  BaseConfig,
   CausalModel,
   EncoderModel,
   Model,
@@ -55,8 +56,8 @@ export interface Family {
   readonly types: readonly string[];
   /** What its models do. */
   readonly kind: Model["kind"];
-  /** Longest sequence of a checkpoint's model, special tokens included. */
-  maxLength(checkpoint: Checkpoint): number;
+  /** What the config of a checkpoint tells of every model. */
+  config(checkpoint: Checkpoint): BaseConfig;
   /** Every tensor that the model of a checkpoint has, by name. */
   tensors(checkpoint: Checkpoint): WantedTensor[];
   /** Tensors that its models read, where a checkpoint has them, and that no training changes. */
@@ -86,7 +87,7 @@ export const FAMILIES: readonly Family[] = [
   {
     types: LLAMA_TYPES,
     kind: "causal",
-    maxLength: ({ config, name }) => readLlamaConfig(config, name).maxLength,
+    config: ({ config, name }) => readLlamaConfig(config, name),
     tensors: ({ config, name }) => llamaTensors(readLlamaConfig(config, name)),
     load: (device, checkpoint, options) =>
       Llama.load(device, checkpoint, options),
@@ -94,7 +95,7 @@ export const FAMILIES: readonly Family[] = [
   {
     types: BERT_TYPES,
     kind: "encoder",
-    maxLength: ({ config, name }) => readBertConfig(config, name).maxLength,
+    config: ({ config, name }) => readBertConfig(config, name),
     tensors(checkpoint) {
       const config = readBertConfig(checkpoint.config, checkpoint.name);
       const prefix = bertPrefix(config, checkpoint);
@@ -113,7 +114,7 @@ export const FAMILIES: readonly Family[] = [
   {
     types: DEBERTA_TYPES,
     kind: "encoder",
-    maxLength: ({ config, name }) => readDebertaConfig(config, name).maxLength,
+    config: ({ config, name }) => readDebertaConfig(config, name),
     tensors(checkpoint) {
       const config = readDebertaConfig(checkpoint.config, checkpoint.name);
       const prefix = debertaPrefix(checkpoint);
@@ -132,7 +133,7 @@ export const FAMILIES: readonly Family[] = [
   {
     types: BART_TYPES,
     kind: "seq2seq",
-    maxLength: ({ config, name }) => readBartConfig(config, name).maxLength,
+    config: ({ config, name }) => readBartConfig(config, name),
     tensors(checkpoint) {
       const config = readBartConfig(checkpoint.config, checkpoint.name);
       return bartTensors(config, bartNames(config, checkpoint));

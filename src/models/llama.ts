@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { LinearWeight } from "../autograd/linear.ts";
-import { denseWeight } from "../autograd/linear.ts";
+import type { LinearWeight } from "../autograd/linear_weight.ts";
+import { denseWeight } from "../autograd/linear_weight.ts";
 import { type NormWeight, rmsNorm } from "../autograd/norm.ts";
 import type { Parameter } from "../autograd/parameter.ts";
 import type { Tape, Tensor } from "../autograd/tape.ts";

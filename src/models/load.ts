@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Compute } from "../autograd/linear.ts";
+import type { Compute } from "../autograd/linear_weight.ts";
 import type { Device } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import { attachAdapter } from "../nn/adapter.ts";
@@ -47,12 +47,13 @@ export type { Linear } from "../nn/linear.ts";
 export type { Embedding, EmbeddingFactors } from "../nn/embedding.ts";
 export type { RopeScaling } from "../nn/rope.ts";
 export { Tape, type Tensor } from "../autograd/tape.ts";
+export type { LinearLayer } from "../autograd/linear.ts";
 export type {
   Compute,
-  LinearLayer,
   LinearWeight,
-  LoraFactors,
-} from "../autograd/linear.ts";
+  WeightGroups,
+} from "../autograd/linear_weight.ts";
+export type { LoraFactors } from "../autograd/lora.ts";
 export type { RopeTables } from "../autograd/elementwise.ts";
 export type {
   Parameter,

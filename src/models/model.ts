@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Compute, LinearWeight } from "../autograd/linear.ts";
+import type { Compute, LinearWeight } from "../autograd/linear_weight.ts";
 import type { ParameterSet } from "../autograd/parameter.ts";
 import type { Tape, Tensor } from "../autograd/tape.ts";
 import type { Device, Mat } from "../device/device.ts";
@@ -25,19 +25,22 @@ export interface TokenBatch {
   readonly typeIds?: ArrayLike<number>;
 }
 
+/** What every config tells. */
+export interface BaseConfig {
+  /** `llama`, `bert`, `deberta-v2`, `bart`, … */
+  readonly modelType: string;
+  /** Longest sequence, special tokens included. */
+  readonly maxLength: number;
+  /** Tokens of the vocabulary. */
+  readonly vocabSize: number;
+}
+
 /** What every model has. */
 export interface BaseModel extends Disposable {
   /** Where it is. */
   readonly device: Device;
   /** What every config tells. */
-  readonly config: {
-    /** `llama`, `bert`, `deberta-v2`, `bart`, … */
-    readonly modelType: string;
-    /** Longest sequence, special tokens included. */
-    readonly maxLength: number;
-    /** Tokens of the vocabulary. */
-    readonly vocabSize: number;
-  };
+  readonly config: BaseConfig;
   /** Linear layers of all blocks by module path. */
   readonly linears: ReadonlyMap<string, Linear>;
   /** Tables of tokens' features by module path, where adapters can go on them. */
@@ -115,7 +118,7 @@ export interface Seq2SeqModel extends BaseModel {
   /** What it does. */
   readonly kind: "seq2seq";
   /** What every config tells, and what its decoder begins with. */
-  readonly config: BaseModel["config"] & {
+  readonly config: BaseConfig & {
     /** Token that the decoder begins with. */
     readonly startId: number;
   };

@@ -19,7 +19,7 @@ export interface TunedModel extends AsyncDisposable {
   readonly file: Checkpoint;
   /** With what adapters hold in full. */
   readonly checkpoint: Checkpoint;
-  /** Factors by adapter, under the names of the checkpoint's modules. */
+  /** Factors by adapter, under the names of the checkpoint's modules; none if they were not wanted. */
   readonly adapters: ReadonlyMap<string, readonly AdapterModuleFactors[]>;
   /** What adapters hold in full, by name in the checkpoint. */
   readonly whole: ReadonlyMap<string, HeldTensor>;
@@ -47,6 +47,10 @@ export function withWhole(
 export async function openTuned(
   place: ModelPlace,
   folders: Readonly<Record<string, string>>,
+  { factors: wanted = true }: {
+    /** Whether to read the adapters' factors as well (true). */
+    factors?: boolean;
+  } = {},
 ): Promise<TunedModel> {
   await using stack = new AsyncDisposableStack();
   const whole = new Map<string, HeldTensor>();
@@ -54,7 +58,7 @@ export async function openTuned(
   for (const [name, folder] of Object.entries(folders)) {
     await using adapter = await openAdapter(folder);
     checkBase(adapter, place);
-    read.set(name, await readAdapterFactors(adapter));
+    if (wanted) read.set(name, await readAdapterFactors(adapter));
     for (const [key, held] of await heldTensors(adapter)) whole.set(key, held);
   }
   const file = stack.use(await openCheckpoint(place.model));

@@ -8,7 +8,7 @@ import {
   type Compute,
   denseWeight,
   type LinearWeight,
-} from "../autograd/linear.ts";
+} from "../autograd/linear_weight.ts";
 import type { NormWeight } from "../autograd/norm.ts";
 import { type Parameter, ParameterSet } from "../autograd/parameter.ts";
 import type { Device, DeviceBuffer, Mat } from "../device/device.ts";
@@ -16,10 +16,11 @@ import { mat } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import { Embedding } from "../nn/embedding.ts";
 import { Linear, ownQuantized } from "../nn/linear.ts";
+import { release } from "../tensor/release.ts";
 import type { WantedTensor } from "./model.ts";
 
 /** Values that are read at a time: the host never holds a whole embedding. */
-const CHUNK = 2 ** 21;
+const CHUNK = 2 ** 19;
 
 /** What a layer norm multiplies with and adds. */
 export interface LayerNormWeights {
@@ -76,6 +77,7 @@ export class Weights implements Disposable {
       const q = await this.#checkpoint.readQuantized?.(name);
       if (q) {
         const own = ownQuantized(this.device, q, this.#compute);
+        release(q.codes, q.scales, q.biases);
         return this.#memory.use(own).weight;
       }
     }
@@ -99,6 +101,7 @@ export class Weights implements Disposable {
         Math.min(rows, from + most),
       );
       this.device.write(value.buffer, part, (value.offset + from * cols) * 4);
+      release(part);
     }
     return { value, parameter };
   }

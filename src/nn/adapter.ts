@@ -195,9 +195,9 @@ function checkFit(
           group === 1 ? "" : ` groups of ${group}`
         }`,
       );
-    } else if (group > 1 && weight.group && group % weight.group !== 0) {
+    } else if (group > 1 && weight.groups && group % weight.groups.size !== 0) {
       wrong.push(
-        `${module} is quantised in groups of ${weight.group}, the adapter's of ${group}`,
+        `${module} is quantised in groups of ${weight.groups.size}, the adapter's of ${group}`,
       );
     }
     return { module, rank, inputs, outputs };

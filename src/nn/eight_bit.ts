@@ -7,7 +7,7 @@
  * @module
  */
 
-import type { LinearWeight } from "../autograd/linear.ts";
+import type { LinearWeight } from "../autograd/linear_weight.ts";
 import type { Device, Mat } from "../device/device.ts";
 import { readF32 } from "../device/device.ts";
 import { format } from "../quant/formats.ts";

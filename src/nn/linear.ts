@@ -7,11 +7,11 @@
 import {
   type Compute,
   denseWeight,
-  type LinearLayer,
   type LinearWeight,
-  type LoraFactors,
   quantizedWeight,
-} from "../autograd/linear.ts";
+} from "../autograd/linear_weight.ts";
+import type { LinearLayer } from "../autograd/linear.ts";
+import type { LoraFactors } from "../autograd/lora.ts";
 import type { Parameter } from "../autograd/parameter.ts";
 import type { Device, DeviceBuffer } from "../device/device.ts";
 import { mat } from "../device/device.ts";

@@ -41,12 +41,12 @@ export async function digestStart(
   factors: readonly AdapterModuleFactors[],
   whole: ReadonlyMap<string, Float32Array> = new Map(),
 ): Promise<string> {
-  const hashes = await Promise.all([
-    ...factors.map(({ module, scaling, a, b }) =>
-      digest(`${module} ${scaling}`, a, b)
-    ),
-    ...[...whole].map(([name, values]) => digest(name, values)),
-  ]);
+  const hashes: string[] = [];
+  // One after the other: each holds a copy of its values.
+  for (const { module, scaling, a, b } of factors) {
+    hashes.push(await digest(`${module} ${scaling}`, a, b));
+  }
+  for (const [name, values] of whole) hashes.push(await digest(name, values));
   return await digest(hashes.sort().join());
 }
 

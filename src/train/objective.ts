@@ -11,7 +11,7 @@ import {
   spanLoss,
   squaredError,
 } from "../autograd/loss.ts";
-import type { LinearWeight } from "../autograd/linear.ts";
+import type { LinearWeight } from "../autograd/linear_weight.ts";
 import type { Tape, Tensor } from "../autograd/tape.ts";
 import type { DeviceBuffer, Mat } from "../device/device.ts";
 import type {

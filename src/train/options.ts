@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Compute } from "../autograd/linear.ts";
+import type { Compute } from "../autograd/linear_weight.ts";
 import type { Device } from "../device/device.ts";
 import type { TextCodec } from "./data/codec.ts";
 import type { TrainedBiases } from "../io/peft_whole.ts";

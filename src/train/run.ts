@@ -19,6 +19,7 @@ import {
 import { digest, fingerprint } from "../io/fingerprint.ts";
 import { replaceFolder } from "../io/replace.ts";
 import { checkpointTokenizer } from "../io/tokenizer.ts";
+import { familyOf } from "../models/families.ts";
 import { VERSION } from "../version.ts";
 import {
   listCheckpoints,
@@ -36,7 +37,7 @@ import type { TrainOptions, TrainReport, TrainRun } from "./options.ts";
 import { schedule } from "./schedule.ts";
 import { taskBatch } from "./objective.ts";
 import { batchLoss } from "./step.ts";
-import { openSubject, type Subject } from "./subject.ts";
+import { findSubject, type FoundSubject, type Subject } from "./subject.ts";
 import { type StepReport, Trainer } from "./trainer.ts";
 
 export { TRAIN_DEFAULTS, TRAIN_TASKS } from "./options.ts";
@@ -73,22 +74,22 @@ export async function train(
 ): Promise<TrainReport> {
   const began = performance.now();
   const { device } = run;
-  await using subject = await openSubject(device, run.path, {
+  await using found = await findSubject(run.path, {
     options,
     data: run.data,
-    onProgress: run.onProgress,
   });
-  const { maxLength, vocabSize } = subject.model.config;
+  const { checkpoint, head } = found;
+  const { maxLength, vocabSize } = familyOf(checkpoint).config(checkpoint);
   const codecs = {
-    codec: run.codec ?? await checkpointTokenizer(subject.checkpoint),
+    codec: run.codec ?? await checkpointTokenizer(checkpoint),
     // A model of characters has its own tokens for what it writes.
     targetCodec: run.codec || options.task !== "seq2seq"
       ? undefined
-      : await checkpointTokenizer(subject.checkpoint, { side: "target" }),
+      : await checkpointTokenizer(checkpoint, { side: "target" }),
     vocabSize: options.task === "lm" || options.task === "sft"
       ? undefined
       : vocabSize,
-    labels: subject.head?.labels,
+    labels: head?.labels,
   };
   const { codec } = codecs;
   if (options.block > maxLength) {
@@ -116,10 +117,12 @@ export async function train(
     { ...options, steps: plan.steps, epochs: undefined },
     device.name,
     device.threads,
-    await fingerprint(subject.file),
+    await fingerprint(found.file),
     data.digest,
     evaluation?.digest,
   ]));
+  // Only now: what the texts took while they became tokens is free again.
+  await using subject = await found.load(device, run.onProgress);
   const work = new Work({
     subject,
     options,
@@ -132,17 +135,19 @@ export async function train(
   });
   using _ = work;
   await work.begin();
-  const checkpoint = await work.go();
-  return await finish({ subject, options, run, work, checkpoint, began });
+  const last = await work.go();
+  return await finish({ found, subject, options, run, work, last, began });
 }
 
 async function finish(
-  { subject, options, run, work, checkpoint, began }: {
+  { found: { place, head }, subject, options, run, work, last, began }: {
+    found: FoundSubject;
     subject: Subject;
     options: TrainOptions;
     run: TrainRun;
     work: Work;
-    checkpoint: string;
+    /** Folder of the last checkpoint. */
+    last: string;
     began: number;
   },
 ): Promise<TrainReport> {
@@ -177,9 +182,8 @@ async function finish(
     trainableParameters: subject.parameters.count,
     seconds: (performance.now() - began) / 1000,
     peakBytes: peakMemory(),
-    checkpoint,
+    checkpoint: last,
   };
-  const { place } = subject;
   // In its own folder an adapter keeps the figures of its init; elsewhere they would tell of other weights.
   const old = sameFolder(run.out, run.path) && place.report || {
     verb: "train",
@@ -193,7 +197,7 @@ async function finish(
       JSON.stringify(
         {
           ...old,
-          ...(subject.head && { head: subject.head.info }),
+          ...(head && { head: head.info }),
           train: { ...report, options },
         },
         null,

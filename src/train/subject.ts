@@ -36,6 +36,7 @@ import {
   factorName,
 } from "../nn/adapter.ts";
 import { TORCH_DTYPES } from "../tensor/dtype.ts";
+import { release } from "../tensor/release.ts";
 import { type NamedMat, readTensors, writeTensors } from "./checkpoint.ts";
 import {
   digestStart,
@@ -50,16 +51,25 @@ import type { TrainOptions } from "./options.ts";
 /** Name that the trained adapter is enabled by. */
 const ADAPTER = "default";
 
-/** What is trained. */
-export interface Subject extends AsyncDisposable {
+/** What is to be trained, found and not loaded yet: what a person has got wrong comes to light here. */
+export interface FoundSubject extends AsyncDisposable {
   readonly place: ModelPlace;
   /** The model's weights as they are in their file. */
   readonly file: Checkpoint;
   /** The same with what an adapter holds in full and a new head. */
   readonly checkpoint: Checkpoint;
-  readonly model: Model;
   /** The head of an encoder, and the reader of the labels that it learns. */
   readonly head?: WantedHead;
+  /** Puts it on a device. What this stands for must outlive the result. */
+  load(
+    device: Device,
+    onProgress?: (done: number, text: string) => void,
+  ): Promise<Subject>;
+}
+
+/** What is trained. */
+export interface Subject extends AsyncDisposable {
+  readonly model: Model;
   readonly parameters: ParameterSet;
   /** Hash of the values that training starts from, besides the model's. */
   readonly start: string;
@@ -74,22 +84,19 @@ export interface Subject extends AsyncDisposable {
 }
 
 /**
- * Opens what is to be trained.
+ * Finds what is to be trained.
  *
- * @throws {RangeError} If the folder has no adapter, or one of another base, or no layer is a target, or the data have
- * another number of classes than the model.
+ * @throws {RangeError} If the folder has no adapter, or the data have another number of classes than the model.
  * @throws {TypeError} If the model is not of the kind that the task asks.
  */
-export async function openSubject(
-  device: Device,
+export async function findSubject(
   path: string,
-  { options, data = [], onProgress }: {
+  { options, data = [] }: {
     options: TrainOptions;
     /** Files to learn from: they tell the classes of a new head. */
     data?: readonly string[];
-    onProgress?: (done: number, text: string) => void;
   },
-): Promise<Subject> {
+): Promise<FoundSubject> {
   await using stack = new AsyncDisposableStack();
   const place = await findModel(path);
   const { method } = options;
@@ -102,20 +109,47 @@ export async function openSubject(
     await openTuned(
       place,
       method === "adapter" ? { [ADAPTER]: place.adapter! } : {},
+      { factors: false },
     ),
   );
   checkKind(tuned.checkpoint, options);
   const head = await wantedHead(tuned.checkpoint, place, { options, data });
   const { checkpoint, made } = withHead(tuned.checkpoint, head, options);
+  const found = { place, file: tuned.file, checkpoint, head };
+  const owned = stack.move();
+  return {
+    ...found,
+    load: (device, onProgress) =>
+      loadSubject(device, found, {
+        ...{ options, onProgress },
+        names: new Set([...made, ...tuned.whole.keys()]),
+      }),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+/** @throws {RangeError} If the adapter is of another base, or no layer is a target. */
+async function loadSubject(
+  device: Device,
+  { place, checkpoint, head }: Pick<
+    FoundSubject,
+    "place" | "checkpoint" | "head"
+  >,
+  { options, names, onProgress }: {
+    options: TrainOptions;
+    /** Tensors that are new, and those that the adapter has in full. */
+    names: ReadonlySet<string>;
+    onProgress?: (done: number, text: string) => void;
+  },
+): Promise<Subject> {
+  await using stack = new AsyncDisposableStack();
   const family = familyOf(checkpoint);
   const tensors = family.tensors(checkpoint);
-  const start = method === "full"
+  const start = options.method === "full"
     ? undefined
     : await startOf(checkpoint, { place, options, tensors });
   const saved = !start ? tensors : savedTensors(tensors, {
-    options,
-    start,
-    names: new Set([...made, ...tuned.whole.keys()]),
+    ...{ options, start, names },
     classifier: head && family.encoder?.(checkpoint).classifier.out,
     name: checkpoint.name,
   });
@@ -136,9 +170,7 @@ export async function openSubject(
     : fullParts(whole!, checkpoint);
   const owned = stack.move();
   return {
-    ...{ place, checkpoint, model, head },
-    file: tuned.file,
-    ...parts,
+    ...{ model, ...parts },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }
@@ -368,12 +400,15 @@ async function adapterParts(
       `${JSON.stringify(config, null, 2)}\n`,
     );
   };
+  const digest = await digestStart(
+    factors,
+    await valuesOf(checkpoint, saved.map(({ name }) => name)),
+  );
+  // Their values are on the device now.
+  for (const { a, b } of factors) release(a, b);
   return {
     parameters,
-    start: await digestStart(
-      factors,
-      await valuesOf(checkpoint, saved.map(({ name }) => name)),
-    ),
+    start: digest,
     write: (folder) => write(folder, qalora),
     save: (folder) => write(folder, exact),
     async read(folder) {

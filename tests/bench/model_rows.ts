@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Compute } from "../../src/autograd/linear.ts";
+import type { Compute } from "../../src/autograd/linear_weight.ts";
 import { Tape } from "../../src/autograd/tape.ts";
 import type { Device } from "../../src/device/device.ts";
 import { readF32 } from "../../src/device/device.ts";
@@ -13,7 +13,7 @@ import { openDevice } from "../../src/device/open.ts";
 import { generate, loadCausal } from "../../src/models/load.ts";
 import { Random } from "../../src/tensor/random.ts";
 import { TRAIN_DEFAULTS } from "../../src/train/run.ts";
-import { openSubject } from "../../src/train/subject.ts";
+import { findSubject } from "../../src/train/subject.ts";
 import { Trainer } from "../../src/train/trainer.ts";
 import { bundle, findChromium, runPage } from "../browser/browser.ts";
 import { findNodePackage, runNodePackage } from "../interop/environment.ts";
@@ -86,11 +86,12 @@ async function openTraining(
   compute: Compute,
 ): Promise<{ step(): Promise<number> } & AsyncDisposable> {
   await using stack = new AsyncDisposableStack();
-  const subject = stack.use(
-    await openSubject(device, path, {
+  const found = stack.use(
+    await findSubject(path, {
       options: { ...TRAIN_DEFAULTS, method: "adapter", compute },
     }),
   );
+  const subject = stack.use(await found.load(device));
   const trainer = stack.use(
     new Trainer({
       model: subject.model,

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { denseWeight, linear } from "../../src/autograd/linear.ts";
+import { denseWeight } from "../../src/autograd/linear_weight.ts";
+import { linear } from "../../src/autograd/linear.ts";
 import { ParameterSet } from "../../src/autograd/parameter.ts";
 import { Tape } from "../../src/autograd/tape.ts";
 import { type Device, type Mat, mat } from "../../src/device/device.ts";

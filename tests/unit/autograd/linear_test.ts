@@ -1,15 +1,17 @@
 import assert from "node:assert/strict";
 import {
   denseWeight,
-  linear,
-  type LoraFactors,
   quantizedWeight,
-} from "../../../src/autograd/linear.ts";
+} from "../../../src/autograd/linear_weight.ts";
+import { linear } from "../../../src/autograd/linear.ts";
+import type { LoraFactors } from "../../../src/autograd/lora.ts";
 import { ParameterSet } from "../../../src/autograd/parameter.ts";
 import { Tape } from "../../../src/autograd/tape.ts";
 import { type Device, readF32 } from "../../../src/device/device.ts";
 import { dropoutHash } from "../../../src/device/dropout.ts";
 import { openDevice } from "../../../src/device/open.ts";
+import { dequantize, quantize, upload } from "../../../src/quant/quantize.ts";
+import type { QuantizedMatrix } from "../../../src/quant/quantized.ts";
 import { type Matrix, matrix } from "../../../src/tensor/matrix.ts";
 import { Random } from "../../../src/tensor/random.ts";
 import { Workspace } from "../../conformance/workspace.ts";
@@ -56,11 +58,12 @@ async function run(
   device: Device,
   { x, weight, dy, parts }: {
     x: Matrix;
-    weight: Matrix;
+    weight: Matrix | QuantizedMatrix;
     dy: Matrix;
     parts: readonly Part[];
   },
 ) {
+  using stored = "codes" in weight ? upload(device, weight) : undefined;
   using w = new Workspace(device);
   using parameters = new ParameterSet(
     device,
@@ -85,7 +88,12 @@ async function run(
   using tape = new Tape(device, { recording: true });
   const input = tape.input(w.put(x), true);
   const y = linear(tape, input, {
-    layer: { weight: denseWeight(w.put(weight)), lora },
+    layer: {
+      weight: stored
+        ? quantizedWeight(stored)
+        : denseWeight(w.put(weight as Matrix)),
+      lora,
+    },
   });
   const out = (await w.get(y.value)).data;
   const gradient = tape.matrix(dy.rows, dy.cols);
@@ -158,6 +166,64 @@ networkTest(
   },
 );
 
+networkTest(
+  (device) =>
+    `factors in the biases of a weight are LoRA's with A spread over the groups on ${device}`,
+  async (device) => {
+    for (const [m, cols, block] of [[5, 64, 16], [7, 70, 32], [2, 32, 0]]) {
+      const random = new Random(m);
+      const [rows, rank, group] = [6, 3, block || cols];
+      const q = await quantize(normalMatrix(random, rows, cols), {
+        format: "int4",
+        block,
+      });
+      const values = {
+        x: normalMatrix(random, m, cols),
+        dy: normalMatrix(random, m, rows),
+      };
+      // Two of the weight's groups, one of wider ones, which stays beside the weight.
+      const parts = [1, 1, 2].map((times, i): Part => ({
+        a: normalMatrix(random, rank, Math.ceil(cols / (times * group))),
+        b: normalMatrix(random, rows, rank),
+        scaling: 0.5 + i,
+        group: times * group,
+      }));
+      const { spreadColumns } = device.ops;
+      let spreads = 0;
+      using _ = replaced(
+        device.ops,
+        "spreadColumns",
+        (args: Parameters<typeof spreadColumns>[0]) => {
+          spreads++;
+          spreadColumns(args);
+        },
+      );
+      const before = device.memory.bytes;
+      const got = await run(device, { ...values, weight: q, parts });
+      assert.equal(spreads, 1);
+      assert.equal(device.memory.bytes, before);
+      const wanted = await run(device, {
+        ...values,
+        weight: await dequantize(q),
+        parts: parts.map(({ a, b, scaling, group }) => ({
+          a: spread(a, group!, cols),
+          b,
+          scaling,
+        })),
+      });
+      const near = { rtol: 1e-4, atol: 2e-3 };
+      assertAllClose(got.out, wanted.out, { ...near, what: "y" });
+      assertAllClose(got.dx, wanted.dx, { ...near, what: "dx" });
+      got.factors.forEach(({ a, b }, i) => {
+        const other = wanted.factors[i];
+        assertAllClose(b, other.b, { ...near, what: `dB ${i}` });
+        const da = pooled(matrix(rank, cols, other.a), parts[i].group!);
+        assertAllClose(a, da, { ...near, what: `dA ${i}` });
+      });
+    }
+  },
+);
+
 Deno.test("inputs are pooled once for all factors of a group, and freed", async () => {
   using device = await openDevice("reference");
   const random = new Random(1);
@@ -223,14 +289,15 @@ Deno.test("dropout drops pooled inputs, not what they are sums of", async () => 
   assertAllClose((await w.get(y.value)).data, wanted, { atol: 1e-4 });
 });
 
-Deno.test("a weight in affine groups tells its group; others have none", async () => {
+Deno.test("a weight in affine groups tells its groups; others have none", async () => {
   using device = await openDevice("reference");
   using w = new Workspace(device);
   const groupOf = (format: "int3" | "nf4" | "clip4", block?: number) =>
-    quantizedWeight(w.quant(format, { rows: 2, cols: 80, block })).group;
+    quantizedWeight(w.quant(format, { rows: 2, cols: 80, block })).groups
+      ?.size;
   assert.equal(groupOf("int3", 64), 64);
   assert.equal(groupOf("int3", 0), 80);
   assert.equal(groupOf("nf4"), undefined);
   assert.equal(groupOf("clip4"), undefined);
-  assert.equal(denseWeight(w.put(matrix(2, 80))).group, undefined);
+  assert.equal(denseWeight(w.put(matrix(2, 80))).groups, undefined);
 });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { denseWeight } from "../../../src/autograd/linear.ts";
+import { denseWeight } from "../../../src/autograd/linear_weight.ts";
 import {
   crossEntropy,
   headLoss,

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { rope } from "../../../src/autograd/elementwise.ts";
-import { denseWeight, linear } from "../../../src/autograd/linear.ts";
+import { denseWeight } from "../../../src/autograd/linear_weight.ts";
+import { linear } from "../../../src/autograd/linear.ts";
 import { Tape } from "../../../src/autograd/tape.ts";
 import type { Device, OperationName } from "../../../src/device/device.ts";
 import { mat, readF32 } from "../../../src/device/device.ts";

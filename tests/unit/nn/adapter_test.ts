@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
-import { denseWeight, quantizedWeight } from "../../../src/autograd/linear.ts";
+import {
+  denseWeight,
+  quantizedWeight,
+} from "../../../src/autograd/linear_weight.ts";
 import { openDevice } from "../../../src/device/open.ts";
 import {
   type AdapterModuleFactors,

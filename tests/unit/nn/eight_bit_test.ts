@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { denseWeight } from "../../../src/autograd/linear.ts";
+import { denseWeight } from "../../../src/autograd/linear_weight.ts";
 import { mat, readF32 } from "../../../src/device/device.ts";
 import { openDevice } from "../../../src/device/open.ts";
 import { fitsEightBit, ownEightBit } from "../../../src/nn/eight_bit.ts";

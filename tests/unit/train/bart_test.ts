@@ -4,7 +4,7 @@ import { openCheckpoint } from "../../../src/io/open.ts";
 import { loadModel, ofKind, write } from "../../../src/models/load.ts";
 import { writeOptions } from "../../../src/models/write.ts";
 import { TRAIN_DEFAULTS } from "../../../src/train/options.ts";
-import { openSubject } from "../../../src/train/subject.ts";
+import { findSubject } from "../../../src/train/subject.ts";
 import { bartCheckpoint, models } from "../../golden/bart/data.ts";
 import {
   inFolder,
@@ -12,7 +12,7 @@ import {
   writeModel,
 } from "../../helpers/model.ts";
 
-Deno.test("openSubject(): a whole BART is written with the bias of its head, which is not trained", async () => {
+Deno.test("findSubject(): a whole BART is written with the bias of its head, which is not trained", async () => {
   const row = models.find(({ headBias }) => headBias)!;
   await inFolder(async (folder) => {
     await using before = await bartCheckpoint(row);
@@ -22,9 +22,10 @@ Deno.test("openSubject(): a whole BART is written with the bias of its head, whi
     }
     await writeModel(`${folder}/model`, { config: row.config, tensors });
     using device = await openDevice("reference");
-    await using subject = await openSubject(device, `${folder}/model`, {
+    await using found = await findSubject(`${folder}/model`, {
       options: { ...TRAIN_DEFAULTS, method: "full", task: "seq2seq" },
     });
+    await using subject = await found.load(device);
     const bias = "final_logits_bias";
     assert.ok(!subject.parameters.parameters.has(bias));
     await subject.write(`${folder}/trained`);
