@@ -30,6 +30,7 @@ import {
   sharedMemory,
   withOwnMemory,
 } from "./memory.ts";
+import { relaxedIsExact } from "./trial.ts";
 import { WORKER_SOURCE } from "./worker_source.ts";
 
 const CONTROL = 64;
@@ -184,6 +185,8 @@ export interface Steps {
     capacity: number,
     progress: number,
   ): number;
+  /** See `assembly/trial.ts`. */
+  relaxed(at: number): void;
   /** `96 * n` floating-point operations without memory traffic: the speed limit of one core. */
   peak(n: number, x: number, y: number): number;
 }
@@ -194,12 +197,16 @@ export interface KernelOptions {
   readonly threads?: number;
   /** Whether to try for shared memory (default); false is for tests. */
   readonly shared?: boolean;
+  /** Whether to try for relaxed SIMD (default); false is for tests. */
+  readonly relaxed?: boolean;
 }
 
 /** Compiled kernels, their memory and threads. */
 export class Kernels implements Disposable {
   /** Exports that run on the calling thread only. */
   readonly steps: Steps;
+  /** Whether they use relaxed SIMD: fused multiply-adds and dot products of bytes. */
+  readonly relaxed: boolean;
   readonly #memory: WebAssembly.Memory;
   readonly #arena: Arena;
   readonly #jobs: readonly Job[];
@@ -216,10 +223,14 @@ export class Kernels implements Disposable {
 
   /** @ignore Use {@linkcode openKernels}. */
   constructor(
-    instance: WebAssembly.Instance,
-    memory: WebAssembly.Memory,
-    workers: readonly Worker[],
+    { instance, memory, workers, relaxed }: {
+      instance: WebAssembly.Instance;
+      memory: WebAssembly.Memory;
+      workers: readonly Worker[];
+      relaxed: boolean;
+    },
   ) {
+    this.relaxed = relaxed;
     this.steps = instance.exports as unknown as Steps;
     this.#jobs = JOBS.map((name) => instance.exports[name] as Job);
     this.#memory = memory;
@@ -416,20 +427,49 @@ export class Kernels implements Disposable {
 
 /** Compiles the kernels and starts threads; fewer, down to one, where workers do not start. */
 export async function openKernels(
-  { threads, shared = true }: KernelOptions = {},
+  { threads, shared = true, relaxed = true }: KernelOptions = {},
 ): Promise<Kernels> {
   const wanted = threads ?? globalThis.navigator?.hardwareConcurrency ?? 1;
-  const bytes = decodeBase64(KERNELS_BASE64);
   const common = shared ? sharedMemory() : undefined;
   const memory = common ?? ownMemory();
-  const module = await WebAssembly.compile(
-    common ? bytes : withOwnMemory(bytes),
+  const start = async (base64: string): Promise<Build> => {
+    const bytes = decodeBase64(base64);
+    const module = await WebAssembly.compile(
+      common ? bytes : withOwnMemory(bytes),
+    );
+    return {
+      module,
+      instance: await WebAssembly.instantiate(module, { env: { memory } }),
+    };
+  };
+  const first = relaxed ? await startRelaxed(start, memory) : undefined;
+  const { module, instance } = first ?? await start(
+    (await import("./plain_kernels.ts")).PLAIN_KERNELS_BASE64,
   );
-  const instance = await WebAssembly.instantiate(module, { env: { memory } });
   const workers = common && wanted > 1
     ? await startWorkers(Math.floor(wanted) - 1, module, common)
     : [];
-  return new Kernels(instance, memory, workers);
+  return new Kernels({ instance, memory, workers, relaxed: !!first });
+}
+
+interface Build {
+  readonly module: WebAssembly.Module;
+  readonly instance: WebAssembly.Instance;
+}
+
+/** The build with relaxed SIMD, where the platform has that and its results are those that the kernels count on. */
+async function startRelaxed(
+  start: (base64: string) => Promise<Build>,
+  memory: WebAssembly.Memory,
+): Promise<Build | undefined> {
+  try {
+    const build = await start(KERNELS_BASE64);
+    const { relaxed } = build.instance.exports as unknown as Steps;
+    return relaxedIsExact(relaxed, memory.buffer, TABLES) ? build : undefined;
+  } catch (error) {
+    if (error instanceof WebAssembly.CompileError) return undefined;
+    throw error;
+  }
 }
 
 function decodeBase64(text: string): Uint8Array<ArrayBuffer> {

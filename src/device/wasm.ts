@@ -23,6 +23,8 @@ import { svd } from "./wasm_svd.ts";
 export interface WasmDeviceOptions {
   /** Threads, the calling one included; as many as the machine has cores without it. */
   readonly threads?: number;
+  /** Whether to use relaxed SIMD where the platform has it and rounds as it should (default); false is for tests. */
+  readonly relaxed?: boolean;
 }
 
 /**
@@ -30,23 +32,23 @@ export interface WasmDeviceOptions {
  * is not an error. With several threads it must be disposed: until then its workers keep a Deno process alive.
  *
  * @throws {RangeError} If `threads` is not a whole number of at least 1.
- * @throws {WebAssembly.CompileError} If the platform lacks WebAssembly's relaxed SIMD.
+ * @throws {WebAssembly.CompileError} If the platform lacks WebAssembly's SIMD.
  */
 export async function openWasmDevice(
-  { threads }: WasmDeviceOptions = {},
+  { threads, relaxed }: WasmDeviceOptions = {},
 ): Promise<PartialDevice> {
   if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1)) {
     throw new RangeError(
       `Cannot open the wasm device: threads must be a whole number >= 1, got ${threads}`,
     );
   }
-  const kernels = await openKernels({ threads });
+  const kernels = await openKernels({ threads, relaxed });
   const memory = new WasmMemory(kernels);
   return {
     name: "wasm",
-    description: `wasm (SIMD with fused multiply-add, ${kernels.threads} ${
-      kernels.threads === 1 ? "thread" : "threads"
-    })`,
+    description: `wasm (${
+      kernels.relaxed ? "SIMD with fused multiply-add" : "plain SIMD"
+    }, ${kernels.threads} ${kernels.threads === 1 ? "thread" : "threads"})`,
     threads: kernels.threads,
     memory,
     ops: {

@@ -1,20 +1,14 @@
 import assert from "node:assert/strict";
-import { assertConforms } from "../helpers/conformance.ts";
+import { assertConforms, RUNS } from "../helpers/conformance.ts";
 import { OPERATIONS } from "../../src/device/device.ts";
-import { DEVICE_NAMES, openDevice } from "../../src/device/open.ts";
 import { gpuTest } from "../helpers/gpu.ts";
 import { TABLE } from "./table.ts";
 import { Workspace } from "./workspace.ts";
 
-/** Every device of the build, on one thread and on three where it has them. */
-const RUNS = DEVICE_NAMES.flatMap((name) =>
-  (name === "wasm" ? [1, 3] : [1]).map((threads) => ({ name, threads }))
-);
-
-for (const { name, threads } of RUNS) {
+for (const { name, title, threads, open } of RUNS) {
   const test = name === "webgpu" ? gpuTest : Deno.test;
-  test(`conformance: ${name}, ${threads} threads`, async (t) => {
-    using device = await openDevice(name, { threads });
+  test(`conformance: ${title}`, async (t) => {
+    using device = await open();
     assert.equal(device.threads, threads);
     for (const op of OPERATIONS) {
       const cases = TABLE.filter((row) => row.op === op);

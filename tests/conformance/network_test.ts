@@ -1,19 +1,13 @@
 import assert from "node:assert/strict";
-import { assertConforms } from "../helpers/conformance.ts";
+import { assertConforms, RUNS } from "../helpers/conformance.ts";
 import type { DeviceBuffer } from "../../src/device/device.ts";
 import { NETWORK_OPERATIONS } from "../../src/device/network.ts";
 import type { NetworkOperations } from "../../src/device/network.ts";
-import { DEVICE_NAMES, openDevice } from "../../src/device/open.ts";
 import { gpuTest } from "../helpers/gpu.ts";
 import { networkTable } from "./network_cases.ts";
 import { Workspace } from "./workspace.ts";
 
 const TABLE = networkTable();
-
-/** Every device of the build, on one thread and on three where it has them. */
-const RUNS = DEVICE_NAMES.flatMap((name) =>
-  (name === "wasm" ? [1, 3] : [1]).map((threads) => ({ name, threads }))
-);
 
 type Ops = NetworkOperations;
 
@@ -152,10 +146,10 @@ function attended(w: Workspace) {
   };
 }
 
-for (const { name, threads } of RUNS) {
+for (const { name, title, open } of RUNS) {
   const test = name === "webgpu" ? gpuTest : Deno.test;
-  test(`network: ${name}, ${threads} threads`, async (t) => {
-    using device = await openDevice(name, { threads });
+  test(`network: ${title}`, async (t) => {
+    using device = await open();
     for (const op of NETWORK_OPERATIONS) {
       const cases = TABLE.filter((row) => row.op === op);
       assert.ok(cases.length > 0, `no case for ${op}`);

@@ -4,10 +4,44 @@
  * @module
  */
 
-import type { Device, PartialDevice } from "../../src/device/device.ts";
+import type {
+  Device,
+  DeviceName,
+  PartialDevice,
+} from "../../src/device/device.ts";
+import { DEVICE_NAMES, openDevice } from "../../src/device/open.ts";
 import { openReferenceDevice } from "../../src/device/reference.ts";
+import { openWasmDevice } from "../../src/device/wasm.ts";
 import type { Case } from "../conformance/table.ts";
 import { Workspace } from "../conformance/workspace.ts";
+
+/** A device that the table is run on. */
+export interface ConformanceRun {
+  readonly name: DeviceName;
+  /** How tests call it. */
+  readonly title: string;
+  readonly threads: number;
+  open(): Promise<Device>;
+}
+
+/** Every device of the build, on one thread and on three where it has them, and wasm without relaxed SIMD. */
+export const RUNS: readonly ConformanceRun[] = [
+  ...DEVICE_NAMES.flatMap((name) =>
+    (name === "wasm" ? [1, 3] : [1]).map((threads): ConformanceRun => ({
+      ...{ name, threads },
+      title: `${name}, ${threads} threads`,
+      open: () => openDevice(name, { threads }),
+    }))
+  ),
+  {
+    ...{ name: "wasm", threads: 2 },
+    title: "wasm without relaxed SIMD, 2 threads",
+    async open() {
+      const options = { threads: 2, relaxed: false };
+      return await openWasmDevice(options) as Device;
+    },
+  },
+];
 
 /** Runs `rows`; gives a line for each that does not hold or leaves memory behind. Only the operations of the rows are asked for. */
 export async function failuresOf(

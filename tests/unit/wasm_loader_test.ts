@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { KERNELS_BASE64 } from "../../wasm/kernels.ts";
 import { f32, type Kernels, openKernels } from "../../wasm/loader.ts";
 import { withOwnMemory } from "../../wasm/memory.ts";
+import { relaxedIsExact, TRIAL_BYTES } from "../../wasm/trial.ts";
+import { replaced } from "../helpers/globals.ts";
 
 /** Sums of squares of `rows` rows of 100 values, by a job on `parts` threads. */
 function sums(kernels: Kernels, rows: number, parts: number): number[] {
@@ -127,6 +129,57 @@ for (
     });
   });
 }
+
+Deno.test("loader: where relaxed SIMD is not known, the plain build", async () => {
+  const { compile } = WebAssembly;
+  const asked: number[] = [];
+  using _ = replaced(
+    WebAssembly,
+    "compile",
+    (bytes: Uint8Array<ArrayBuffer>) => {
+      asked.push(bytes.length);
+      if (bytes.length === asked[0]) {
+        throw new WebAssembly.CompileError("invalid simd opcode");
+      }
+      return compile(bytes);
+    },
+  );
+  using kernels = await openKernels({ threads: 2 });
+  assert.equal(kernels.relaxed, false);
+  assert.equal(asked.length, 2);
+  using usual = await openKernels({ threads: 1, relaxed: false });
+  assert.deepEqual(sums(kernels, 4, 2), sums(usual, 4, 1));
+});
+
+Deno.test("loader: where relaxed SIMD rounds otherwise, the plain build", async () => {
+  const memory = new Uint8Array(TRIAL_BYTES);
+  for (const relaxed of [true, false]) {
+    using kernels = await openKernels({ threads: 1, relaxed });
+    const at = kernels.alloc(TRIAL_BYTES);
+    const run = (wrong?: number) => (place: number): void => {
+      assert.equal(place, 0);
+      kernels.u8.set(memory, at);
+      kernels.steps.relaxed(at);
+      memory.set(kernels.u8.subarray(at, at + TRIAL_BYTES));
+      if (wrong !== undefined) memory[wrong] ^= 1;
+    };
+    assert.ok(relaxedIsExact(run(), memory.buffer, 0));
+    for (const wrong of [112, 127, 128, 144, 160, 176, 191]) {
+      assert.ok(!relaxedIsExact(run(wrong), memory.buffer, 0), `${wrong}`);
+    }
+  }
+  const { instantiate } = WebAssembly;
+  using _ = replaced(
+    WebAssembly,
+    "instantiate",
+    async (module: WebAssembly.Module, imports: WebAssembly.Imports) => {
+      const { exports } = await instantiate(module, imports);
+      return { exports: { ...exports, relaxed() {} } };
+    },
+  );
+  using kernels = await openKernels({ threads: 1 });
+  assert.equal(kernels.relaxed, false);
+});
 
 Deno.test("loader: a job's words may be f32", async () => {
   using kernels = await openKernels({ threads: 2 });

@@ -89,3 +89,4 @@ export {
   tridiagonalize,
   tridiagonalQl,
 } from "./svd_eigen";
+export { relaxed } from "./trial";
