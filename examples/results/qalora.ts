@@ -15,6 +15,7 @@ import { openCheckpoint } from "../../src/io/open.ts";
 import { replaceFolder } from "../../src/io/replace.ts";
 import { mergeDense } from "../../src/merge/dense.ts";
 import { mergeExact } from "../../src/merge/exact.ts";
+import type { Compute } from "../../src/autograd/linear_weight.ts";
 import { findModel, readAdapterFolder } from "../../src/models/open.ts";
 import { plot } from "./plot.ts";
 import {
@@ -72,6 +73,8 @@ interface Way {
   readonly name: string;
   readonly format: Format;
   readonly kind: "plain" | "calibrated" | "anew";
+  /** What QA-LoRA is trained in ("int8"). */
+  readonly compute?: Compute;
 }
 
 const KINDS = {
@@ -86,6 +89,13 @@ const ways = (["int4", "int3", "int2"] as const).flatMap((format) =>
     kind,
   }))
 );
+// Beside it, what rounding inputs and gradients to 8 bits changes.
+ways.splice(2, 0, {
+  name: "QA-LoRA, int4, trained in f32",
+  format: "int4",
+  kind: "plain",
+  compute: "f32",
+});
 const names = ways.map(({ name }) => name);
 
 const limit = Number(values.limit);
@@ -150,7 +160,9 @@ async function quantizeBase(
   }, { device, out, metricOf: found?.metricOf });
 }
 
-async function qalora({ name, format, kind }: Way): Promise<Made> {
+async function qalora(
+  { name, format, kind, compute = "int8" }: Way,
+): Promise<Made> {
   const base = folder(name);
   await quantizeBase(model, { out: base, format, kind });
   const before = await perplexity(device, base, testText);
@@ -159,7 +171,7 @@ async function qalora({ name, format, kind }: Way): Promise<Made> {
     out: base,
     data,
     schedule,
-    options: { method: "adapter", compute: "int8" },
+    options: { method: "adapter", compute },
   });
   const merged = `${base}-merged`;
   const place = await findModel(base);
@@ -202,6 +214,12 @@ async function quantizeAnew({ name, format, kind }: Way): Promise<Made> {
   return { merged, losses };
 }
 
+/** The mean of the last tenth of a training's losses. */
+function lastLoss({ losses }: Row): number {
+  const last = losses.slice(-Math.ceil(losses.length / 10));
+  return last.reduce((a, b) => a + b, 0) / last.length;
+}
+
 async function writePage(): Promise<void> {
   const done = names.flatMap((name) => rows.get(name) ?? []);
   if (done.length === 0) return;
@@ -216,11 +234,12 @@ async function writePage(): Promise<void> {
   }
   const percent = (x: number) => `${(100 * x).toFixed(1)} %`;
   const table = markdown([
-    ["way", "before", "after", "MMLU", "commonsense"],
+    ["way", "before", "after", "last loss", "MMLU", "commonsense"],
     ...done.map((row) => [
       row.name,
       row.before === undefined ? "-" : figure(row.before),
       figure(row.after),
+      lastLoss(row).toFixed(3),
       percent(row.mmlu),
       percent(row.commonsense),
     ]),
@@ -235,7 +254,8 @@ after ${steps} steps of ${batch} x ${block} random windows of its validation tex
 learning rate 3e-4, 10 steps of warm-up, then linear to 0, clipping at 1, all
 210 linear layers, rank and alpha ${RANK}), and accuracy on the first ${limit} questions of
 MMLU and of a commonsense set. What is measured is low-bit: groups of ${BLOCK},
-merged without loss. QA-LoRA: min/max base, \`--compute int8\`. Calibrated:
+merged without loss. The last loss is the mean of the last tenth of the steps.
+QA-LoRA: min/max base, trained by \`--compute int8\` but for one row. Calibrated:
 weighted MSE scales and group biases from 16384 tokens of other text. QLoRA:
 merged into a dense model, then GPTQ with the same text. The checkpoint is
 SmolLM2's Q4_1 file, whose groups of 32 int4 holds as they are: at 4 bits the

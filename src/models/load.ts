@@ -23,6 +23,7 @@ export {
 } from "./write.ts";
 export type { ForwardOptions, KeyValueCache, LlamaOptions } from "./llama.ts";
 export type {
+  BaseConfig,
   BaseModel,
   CausalModel,
   DecoderCache,

@@ -23,7 +23,8 @@ import { takeRow } from "./table.ts";
 
 const BATCH = 4;
 const TIME = 128;
-const RANK = 16;
+/** LoRA's usual rank, and the papers'. */
+const RANKS = [16, 64] as const;
 const PROMPT = 512;
 const NEW_TOKENS = 32;
 /** Steps of a training whose memory is measured. */
@@ -45,32 +46,41 @@ async function loqa(...args: string[]): Promise<string> {
   return new TextDecoder().decode(stdout);
 }
 
-/** Folders that `init` and `merge` write. */
-interface Folders {
-  /** QLoRA's start on nf4. */
+/** Starts of one rank, in folders that `init` writes. */
+interface Starts {
+  /** QLoRA on nf4. */
   readonly nf4: string;
-  /** QA-LoRA on int4, groups of 32 and of 64, and the former merged; beside that, its GGUF file. */
+  /** QA-LoRA on int4, groups of 32 and of 64. */
   readonly int4: string;
   readonly wide: string;
+}
+
+/** Folders that `init` and `merge` write. */
+interface Folders {
+  readonly starts: Readonly<Record<typeof RANKS[number], Starts>>;
+  /** QA-LoRA in groups of 32, merged; beside that, its GGUF file. */
   readonly merged: string;
 }
 
 async function prepare(model: string, folder: string): Promise<Folders> {
-  const at = (name: string) => `${folder}/${name}`;
-  const init = (name: string, ...options: string[]) =>
-    loqa("init", model, "-o", at(name), "--rank", `${RANK}`, ...options);
-  await init("nf4", "--method", "qlora");
-  const qalora = ["--method", "qalora", "--format", "int4"];
-  await init("int4", ...qalora, "--block", "32");
-  await init("wide", ...qalora, "--block", "64");
-  await loqa("merge", at("int4"), "-o", at("merged"));
-  await loqa("export", at("merged"), "--to", "gguf", "-o", at("merged.gguf"));
-  return {
-    nf4: at("nf4"),
-    int4: at("int4"),
-    wide: at("wide"),
-    merged: at("merged"),
+  const start = async (rank: number): Promise<Starts> => {
+    const init = async (name: string, ...options: string[]) => {
+      const out = `${folder}/${name}-${rank}`;
+      await loqa("init", model, "-o", out, "--rank", `${rank}`, ...options);
+      return out;
+    };
+    const qalora = ["--method", "qalora", "--format", "int4"];
+    return {
+      nf4: await init("nf4", "--method", "qlora"),
+      int4: await init("int4", ...qalora, "--block", "32"),
+      wide: await init("wide", ...qalora, "--block", "64"),
+    };
   };
+  const starts = { 16: await start(16), 64: await start(64) };
+  const merged = `${folder}/merged`;
+  await loqa("merge", starts[16].int4, "-o", merged);
+  await loqa("export", merged, "--to", "gguf", "-o", `${merged}.gguf`);
+  return { starts, merged };
 }
 
 /** Tokens that nothing was trained on. */
@@ -124,49 +134,52 @@ async function openTraining(
 async function trainingRows(
   { peer, onRow, smollm, quick }: Settings,
   device: Device,
-  { nf4, int4, wide }: Folders,
+  { starts }: Folders,
 ): Promise<void> {
   const rounds = quick ? 2 : 4;
-  const what = `a step of SmolLM2, ${BATCH} x ${TIME}, r ${RANK}`;
-  await using qlora = await openTraining(device, nf4, "f32");
-  onRow(
-    await takeRow({
-      figure: `${what}: QLoRA, nf4`,
-      unit: "tokens/s",
-      ours: qlora.step,
-      ...(peer && {
-        peer: {
-          name: "torch + PEFT, LoRA, f32",
-          take: async () => {
-            const sizes = { batch: BATCH, time: TIME, rank: RANK };
-            const answer = await peer.ask({
-              ...{ op: "train_step", path: smollm, ...sizes },
-              threads: device.threads,
-            });
-            return BATCH * TIME / Number(answer.seconds);
-          },
-        },
-      }),
-      rounds,
-    }),
-  );
-  for (
-    const [name, path, compute] of [
-      ["int4 b32, f32", int4, "f32"],
-      ["int4 b32, --compute int8", int4, "int8"],
-      ["int4 b64, --compute int8", wide, "int8"],
-    ] as const
-  ) {
-    await using qalora = await openTraining(device, path, compute);
+  for (const rank of RANKS) {
+    const { nf4, int4, wide } = starts[rank];
+    const what = `a step of SmolLM2, ${BATCH} x ${TIME}, r ${rank}`;
+    await using qlora = await openTraining(device, nf4, "f32");
     onRow(
       await takeRow({
-        figure: `${what}: QA-LoRA, ${name}`,
+        figure: `${what}: QLoRA, nf4`,
         unit: "tokens/s",
-        ours: qalora.step,
-        peer: { name: "ours, QLoRA, nf4", take: qlora.step },
+        ours: qlora.step,
+        ...(peer && {
+          peer: {
+            name: "torch + PEFT, LoRA, f32",
+            take: async () => {
+              const sizes = { batch: BATCH, time: TIME, rank };
+              const answer = await peer.ask({
+                ...{ op: "train_step", path: smollm, ...sizes },
+                threads: device.threads,
+              });
+              return BATCH * TIME / Number(answer.seconds);
+            },
+          },
+        }),
         rounds,
       }),
     );
+    for (
+      const [name, path, compute] of [
+        ["int4 b32, f32", int4, "f32"],
+        ["int4 b32, --compute int8", int4, "int8"],
+        ["int4 b64, --compute int8", wide, "int8"],
+      ] as const
+    ) {
+      await using qalora = await openTraining(device, path, compute);
+      onRow(
+        await takeRow({
+          figure: `${what}: QA-LoRA, ${name}`,
+          unit: "tokens/s",
+          ours: qalora.step,
+          peer: { name: "ours, QLoRA, nf4", take: qlora.step },
+          rounds,
+        }),
+      );
+    }
   }
 }
 
@@ -210,7 +223,7 @@ async function openRunning(device: Device, path: string): Promise<
 async function runningRows(
   { peer, onRow, smollm, quick }: Settings,
   device: Device,
-  { nf4, merged }: Folders,
+  { starts: { 16: { nf4 } }, merged }: Folders,
 ): Promise<void> {
   const rounds = quick ? 2 : 5;
   const { threads } = device;
@@ -362,7 +375,7 @@ async function wllamaRow(
 /** What a training takes at the most, each measured in a process of its own. */
 async function memoryRows(
   { peer, onRow, smollm }: Settings,
-  { nf4 }: Folders,
+  { starts: { 16: { nf4 } } }: Folders,
 ): Promise<void> {
   const text = `${nf4}.txt`;
   const random = new Random(0, "bench");
@@ -384,7 +397,7 @@ async function memoryRows(
   };
   const theirs = async () => {
     await using own = (await Peer.start())!;
-    const sizes = { batch: BATCH, time: TIME, rank: RANK };
+    const sizes = { batch: BATCH, time: TIME, rank: 16 };
     for (let i = 0; i < STEPS; i++) {
       await own.ask({ op: "train_step", path: smollm, ...sizes });
     }
