@@ -3,7 +3,7 @@
  * `worker_source.ts` (the worker as a string).
  *
  * ```sh
- * deno task build:wasm    # writes both files
+ * deno task build:wasm    # writes the files
  * deno task check:wasm    # fails if they differ from what the sources give
  * ```
  *

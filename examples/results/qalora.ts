@@ -9,13 +9,13 @@
  */
 
 import { parseArgs } from "node:util";
+import type { Compute } from "../../src/autograd/linear_weight.ts";
 import { openChosen } from "../../src/cli/device.ts";
 import { init } from "../../src/init/run.ts";
 import { openCheckpoint } from "../../src/io/open.ts";
 import { replaceFolder } from "../../src/io/replace.ts";
 import { mergeDense } from "../../src/merge/dense.ts";
 import { mergeExact } from "../../src/merge/exact.ts";
-import type { Compute } from "../../src/autograd/linear_weight.ts";
 import { findModel, readAdapterFolder } from "../../src/models/open.ts";
 import { plot } from "./plot.ts";
 import {

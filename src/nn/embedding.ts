@@ -5,8 +5,8 @@
  */
 
 import { embedding, scale } from "../autograd/elementwise.ts";
-import { denseWeight } from "../autograd/linear_weight.ts";
 import { linear } from "../autograd/linear.ts";
+import { denseWeight } from "../autograd/linear_weight.ts";
 import type { Parameter } from "../autograd/parameter.ts";
 import type { Tape, Tensor } from "../autograd/tape.ts";
 import type { DeviceBuffer, Mat } from "../device/device.ts";

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
+import { linear } from "../../../src/autograd/linear.ts";
 import {
   denseWeight,
   quantizedWeight,
 } from "../../../src/autograd/linear_weight.ts";
-import { linear } from "../../../src/autograd/linear.ts";
 import type { LoraFactors } from "../../../src/autograd/lora.ts";
 import { ParameterSet } from "../../../src/autograd/parameter.ts";
 import { Tape } from "../../../src/autograd/tape.ts";
@@ -110,6 +110,35 @@ async function run(
   };
 }
 
+/** Asserts that a layer (`got`, if it was run already) is what LoRA's is with A spread over the groups, gradients too. */
+async function assertAsSpread(
+  device: Device,
+  layer: Parameters<typeof run>[1] & { readonly weight: Matrix },
+  got?: Awaited<ReturnType<typeof run>>,
+): Promise<void> {
+  const { x: { cols }, parts } = layer;
+  got ??= await run(device, layer);
+  const wanted = await run(device, {
+    ...layer,
+    parts: parts.map(({ a, b, scaling, group }) => ({
+      a: group === undefined ? a : spread(a, group, cols),
+      ...{ b, scaling },
+    })),
+  });
+  const near = { rtol: 1e-4, atol: 2e-3 };
+  assertAllClose(got.out, wanted.out, { ...near, what: "y" });
+  assertAllClose(got.dx, wanted.dx, { ...near, what: "dx" });
+  got.factors.forEach(({ a, b }, i) => {
+    const other = wanted.factors[i];
+    assertAllClose(b, other.b, { ...near, what: `dB ${i}` });
+    const { a: { rows }, group } = parts[i];
+    const da = group === undefined
+      ? other.a
+      : pooled(matrix(rows, cols, other.a), group);
+    assertAllClose(a, da, { ...near, what: `dA ${i}` });
+  });
+}
+
 networkTest(
   (device) =>
     `pooled factors are LoRA's with A spread over the groups on ${device}`,
@@ -139,29 +168,7 @@ networkTest(
         b: normalMatrix(random, rows, rank),
         scaling: 2,
       };
-      const got = await run(device, { ...values, parts: [...parts, plain] });
-      const wanted = await run(device, {
-        ...values,
-        parts: [
-          ...parts.map(({ a, b, scaling }) => ({
-            a: spread(a, group, cols),
-            b,
-            scaling,
-          })),
-          plain,
-        ],
-      });
-      const near = { rtol: 1e-4, atol: 2e-3 };
-      assertAllClose(got.out, wanted.out, { ...near, what: "y" });
-      assertAllClose(got.dx, wanted.dx, { ...near, what: "dx" });
-      got.factors.forEach(({ a, b }, i) => {
-        const other = wanted.factors[i];
-        assertAllClose(b, other.b, { ...near, what: `dB ${i}` });
-        const da = i < parts.length
-          ? pooled(matrix(rank, cols, other.a), group)
-          : other.a;
-        assertAllClose(a, da, { ...near, what: `dA ${i}` });
-      });
+      await assertAsSpread(device, { ...values, parts: [...parts, plain] });
     }
   },
 );
@@ -202,24 +209,8 @@ networkTest(
       const got = await run(device, { ...values, weight: q, parts });
       assert.equal(spreads, 1);
       assert.equal(device.memory.bytes, before);
-      const wanted = await run(device, {
-        ...values,
-        weight: await dequantize(q),
-        parts: parts.map(({ a, b, scaling, group }) => ({
-          a: spread(a, group!, cols),
-          b,
-          scaling,
-        })),
-      });
-      const near = { rtol: 1e-4, atol: 2e-3 };
-      assertAllClose(got.out, wanted.out, { ...near, what: "y" });
-      assertAllClose(got.dx, wanted.dx, { ...near, what: "dx" });
-      got.factors.forEach(({ a, b }, i) => {
-        const other = wanted.factors[i];
-        assertAllClose(b, other.b, { ...near, what: `dB ${i}` });
-        const da = pooled(matrix(rank, cols, other.a), parts[i].group!);
-        assertAllClose(a, da, { ...near, what: `dA ${i}` });
-      });
+      const weight = await dequantize(q);
+      await assertAsSpread(device, { ...values, weight, parts }, got);
     }
   },
 );
