@@ -233,7 +233,7 @@ for (const fault of ["lost", "memory"] as const) {
         loftq(WEIGHT, { ...LOFTQ, onWarning: (text) => lines.push(text) });
       const gpu = faultyGpu({
         info: HARDWARE,
-        device: (device) => FAULTS[fault](device, afterReads(1)),
+        device: (device) => FAULTS[fault](device, afterReads(2)),
       });
       // The contest is won by a stand-in: a GPU in software need not be faster than anything.
       const won = await choose({

@@ -69,7 +69,10 @@ export const FAULTS = {
   memory(device: GPUDevice, strikes: Strike): void {
     const { createBuffer, popErrorScope } = device;
     device.createBuffer = (descriptor) => {
-      if (!strikes(device)) return createBuffer.call(device, descriptor);
+      // Not one to read from: that is lacking in the middle of a read, which tells it in other words.
+      if (descriptor.usage & MAP_READ || !strikes(device)) {
+        return createBuffer.call(device, descriptor);
+      }
       const { size } = descriptor;
       const huge = { ...descriptor, size: 2 ** 50 };
       const buffer = createBuffer.call(device, huge);
