@@ -58,7 +58,7 @@ export function readerConstants(traits: QuantTraits): Record<string, number> {
   const lineBits = flat ? cols * bits : 8 * Math.ceil(cols * bits / 8);
   return {
     ...blockConstants(traits),
-    ALIGNED: bits !== 3 && lineBits % (4 * bits) === 0 ? 1 : 0,
+    ALIGNED: 32 % bits === 0 && lineBits % (4 * bits) === 0 ? 1 : 0,
     WHOLE: fours && block % 4 === 0 ? 1 : 0,
   };
 }

@@ -129,7 +129,7 @@ fn main(
           p.origin;
       }
       let code = code_of(w[place], unit);
-      // A code of three bits may have begun in the word before, or go on in the next.
+      // A code of three or five bits may have begun in the word before, or go on in the next.
       let position = i32(j * BITS) - i32(first_bit) + i32(8u * (at - begin));
       if (position < 0) {
         word |= code >> u32(-position);

@@ -227,7 +227,7 @@ fn wide_half(a: Wide) -> Wide {
   return Wide(a.negative, a.exponent - 1, a.high, a.low);
 }
 
-/** Bits of (high - low) / steps, the difference and the quotient each rounded; high and low are bits too, steps at most 15. */
+/** Bits of (high - low) / steps, the difference and the quotient each rounded; high and low are bits too, steps at most 31. */
 fn step_of(low: u32, high: u32, steps: u32) -> u32 {
   // Small numbers are moved, so that the difference is normal.
   let by = select(0, 100, max(low & MAGNITUDE, high & MAGNITUDE) < 0x20000000u);

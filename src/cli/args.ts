@@ -72,7 +72,7 @@ export const COMPUTES = ["f32", "int8"] as const;
 export const COMPUTE: Options[string] = {
   value: "NAME",
   default: "int8 for a model merged by qalora, else f32",
-  help: "how products with int4, int3 and int2 are computed: f32 or int8",
+  help: "how products with int5 … int2 are computed: f32 or int8",
 };
 
 /**

@@ -21,7 +21,7 @@ const OPTIONS: Options = {
   },
   blocks: {
     value: "NAME",
-    default: "q4_1",
+    default: "the narrowest that holds a weight",
     help: "for gguf: q4_1 or q5_1, what quantised weights are stored in",
   },
   json: COMMON.json,
@@ -36,8 +36,8 @@ const BLOCKS = { "q4_1": "Q4_1", "q5_1": "Q5_1" } as const;
 export const help =
   `loqa export DIR --to NAME -o PATH: a model in the format of another runtime
 
-DIR is a folder that loqa wrote, with its adapter merged, or a model. Codes of int4, int3 and int2 are kept as they
-are; what rounding their scales and biases cost is printed.
+DIR is a folder that loqa wrote, with its adapter merged, or a model. Codes of int5 … int2 are kept as they are;
+what rounding their scales and biases cost is printed.
 
 ${
     Object.entries(TARGETS).map(([name, { summary }]) =>

@@ -34,12 +34,12 @@ const OPTIONS: Options = {
     value: "NAME",
     default: "loftq",
     help:
-      "loftq; qlora: quantise only, A at random, B zero; qalora: an adapter that merges into int4, int3, int2 exactly",
+      "loftq; qlora: quantise only, A at random, B zero; qalora: an adapter that merges into int5 … int2 exactly",
   },
   format: {
     value: "NAME",
     default: "nf4; qalora: MODEL's own affine groups, else int4",
-    help: "nf4 nf3 nf2, int4 int3 int2, or LoftQ's uniform4..2, clip4..2",
+    help: "nf4 nf3 nf2, int5 int4 int3 int2, or LoftQ's uniform4..2, clip4..2",
   },
   block: {
     value: "N",

@@ -17,9 +17,9 @@ import { replaceFolder } from "../io/replace.ts";
 import { compareModels, type ForwardDifference } from "../merge/compare.ts";
 import { mergeDense } from "../merge/dense.ts";
 import { mergeExact, mergesExactly } from "../merge/exact.ts";
+import { findFamily } from "../models/families.ts";
 import { findModel, type ModelPlace } from "../models/open.ts";
 import { openTuned } from "../models/tuned.ts";
-import { LLAMA_TYPES } from "../models/llama_config.ts";
 import type { AdapterModuleFactors } from "../nn/adapter.ts";
 import { VERSION } from "../version.ts";
 import { COMMON, optionHelp, type Options, parse, UsageError } from "./args.ts";
@@ -41,7 +41,7 @@ const OPTIONS: Options = {
   },
   text: {
     value: "FILE",
-    default: "text that the model writes",
+    default: "text that the model writes, or random tokens",
     help:
       "what the model is run over before and after, to tell how they differ",
   },
@@ -53,7 +53,8 @@ export const help =
   `loqa merge DIR -o OUT: a model with the adapter added to its weights
 
 DIR is a folder that loqa wrote, or a model (with --adapter).
-How far the scores of the merged model are from those before is printed, over a text of yours or of the model's own.
+How far the scores of the merged model are from those before is printed, over a text of yours, or of the model's own, or
+where it writes none random tokens.
 QA-LoRA on a base in affine groups: the adapter goes into the groups' biases. Codes and scales stay as they are, the merge is
 exact, and OUT is a folder as loqa init writes it, with a backbone and no adapter.
 Any other adapter: quantised weights are decoded, and OUT is a dense model in the Hugging Face layout. What rounding it cost
@@ -84,8 +85,6 @@ interface Job {
 interface Done {
   /** What the document says of it. */
   readonly told: Readonly<Record<string, unknown>>;
-  /** Largest change of a weight by rounding; 0 where nothing is rounded. */
-  readonly maxDifference: number;
   /** What a person is told of it. */
   readonly line: string;
 }
@@ -109,7 +108,6 @@ async function mergeGroups(job: Job): Promise<Done> {
   );
   return {
     told: { exact: true, base, layers },
-    maxDifference: 0,
     line:
       `exact: ${layers.length} layers merged into the biases of their groups, codes and scales are as they were`,
   };
@@ -124,7 +122,6 @@ async function mergeWeights(
   const error = Math.max(...layers.map((l) => l.error));
   return {
     told: { dtype, exact: false, layers },
-    maxDifference: Math.max(...layers.map((l) => l.maxDifference)),
     line: `${layers.length} layers merged and rounded to ${dtype}: at most ${
       (error * 100).toPrecision(2)
     } % of a layer's weights lost`,
@@ -132,13 +129,16 @@ async function mergeWeights(
 }
 
 function forwardLine(forward: ForwardDifference): string {
-  return `over ${forward.tokens} tokens of ${
-    forward.of === "text" ? "the text" : "its own text"
-  } the scores differ by at most ${forward.maxDifference.toPrecision(3)} (${
-    (forward.relative * 100).toPrecision(2)
-  } % of their spread); ${
+  const tokens = {
+    text: "tokens of the text",
+    generated: "tokens of its own text",
+    random: "random tokens",
+  }[forward.of];
+  return `over ${forward.tokens} ${tokens} the scores differ by at most ${
+    forward.maxDifference.toPrecision(3)
+  } (${(forward.relative * 100).toPrecision(2)} % of their spread); ${
     Math.round(forward.agreement * 100)
-  } % of the likeliest tokens agree`;
+  } % of the likeliest answers agree`;
 }
 
 /** Runs the verb. */
@@ -176,10 +176,10 @@ export async function run(argv: readonly string[]): Promise<number> {
     }
     await using tuned = await openTuned(place, { default: adapter });
     const { checkpoint } = tuned;
-    const writes = LLAMA_TYPES.includes(String(checkpoint.config.model_type));
-    if (text !== undefined && !writes) {
+    const runs = findFamily(checkpoint) !== undefined;
+    if (text !== undefined && !runs) {
       throw new UsageError(
-        `--text is for models of the LLaMA family, ${path} is ${checkpoint.config.model_type}`,
+        `--text is for models that loqa runs, ${path} is ${checkpoint.config.model_type}`,
       );
     }
     const factors = tuned.adapters.get("default")!;
@@ -203,18 +203,18 @@ export async function run(argv: readonly string[]): Promise<number> {
       signal,
       onProgress: (done, text) => progress.update(done, text),
     };
-    const { told, maxDifference, line } = exact
+    const { told, line } = exact
       ? await mergeGroups(job)
       : await mergeWeights(job, dtype ?? "bf16");
     await replaceFolder(partial, out);
-    const forward = writes
+    const forward = runs
       ? await compareModels(device, { before: path, after: out, adapter, text })
       : undefined;
     const report = {
       verb: "merge",
       version: VERSION,
       out,
-      maxDifference: forward?.maxDifference ?? maxDifference,
+      maxDifference: forward?.maxDifference,
       forward,
       ...told,
       seconds: (performance.now() - began) / 1000,

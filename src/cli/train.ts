@@ -131,7 +131,7 @@ const OPTIONS: Options = {
   compute: {
     value: "NAME",
     default: "f32",
-    help: "int8: integer arithmetic for int4, int3 and int2 (faster), or f32",
+    help: "int8: integer arithmetic for int5 … int2 (faster), or f32",
   },
   rank: { value: "R", default: "16", help: "rank of a new adapter (lora)" },
   alpha: { value: "A", default: "the rank", help: "its alpha" },

@@ -58,8 +58,8 @@ export function mat(
 
 /** How a number format turns weights into codes; the rows of `src/quant/formats.ts` have this shape. */
 export interface QuantSpec {
-  /** Bits of one code. */
-  readonly bits: 2 | 3 | 4;
+  /** Bits of one code; 5 in an affine format only. */
+  readonly bits: 2 | 3 | 4 | 5;
   /**
    * Codebook of at most `2^bits` values in ascending order (`w = scale * levels[code]`), or null for an affine
    * format (`w = scale * code + bias`).

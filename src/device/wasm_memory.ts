@@ -117,8 +117,9 @@ export function putFormat(kernels: Kernels, spec: QuantSpec): Word[] {
   return [levels, thresholds];
 }
 
-/** Puts the byte planes of a format's levels where a job finds them; returns their address. */
+/** Puts the byte planes of a format's levels, at most sixteen, where a job finds them; returns their address. */
 export function putPlanes(kernels: Kernels, spec: QuantSpec): number {
+  if (spec.bits > 4) return TABLES;
   const levels = spec.levels ??
     Float32Array.from({ length: 1 << spec.bits }, (_, code) => code);
   const bytes = new Uint8Array(levels.buffer, levels.byteOffset);

@@ -19,6 +19,7 @@ import {
   SafetensorsWriter,
 } from "../io/safetensors_writer.ts";
 import type { SafetensorsEntry } from "../io/safetensors_writer.ts";
+import { GROUP_FORMATS } from "../quant/formats.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
 import { isFloat, TORCH_DTYPES } from "../tensor/dtype.ts";
 import type {
@@ -144,7 +145,7 @@ async function planLayers(
   }
   formats.throwIfAny(checkpoint.name);
   if (layers.size === 0) {
-    wrong.push("it has no quantised layers; wanted int4, int3 or int2");
+    wrong.push(`it has no quantised layers; wanted ${GROUP_FORMATS}`);
   }
   if (target.uniform && kinds.size > 1) {
     wrong.push(

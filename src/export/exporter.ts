@@ -18,7 +18,7 @@ export interface ExporterOptions {
   readonly out: string;
   /** Element type asked for; the exporter's own choice without it. */
   readonly dtype?: ExportDType;
-  /** Blocks of quantised weights in a GGUF file, Q4_1 by default; other targets have none to choose. */
+  /** Blocks of quantised weights in a GGUF file, by default the narrowest for each; other targets have none to choose. */
   readonly blocks?: AffineBlockType;
   /** Path of the model that the checkpoint was made from, where loqa.json names one. */
   readonly original?: string;

@@ -1,9 +1,9 @@
 /**
  * `loqa export --to gguf`: one file for llama.cpp.
  *
- * Affine groups become Q4_1 blocks, or Q5_1 ones where asked, with the same codes; embeddings, norms and biases stay what they are. Where the model
- * came from a GGUF file that is still there, its metadata, its tokenizer and all tensors that did not change are copied
- * byte for byte.
+ * Affine groups become Q4_1 blocks, or Q5_1 ones for codes of 5 bits and where asked, with the same codes; embeddings, norms
+ * and biases stay what they are. Where the model came from a GGUF file that is still there, its metadata, its tokenizer and
+ * all tensors that did not change are copied byte for byte.
  *
  * @module
  */
@@ -11,7 +11,11 @@
 import type { Checkpoint, TensorInfo } from "../io/checkpoint.ts";
 import { fileSink } from "../io/deno.ts";
 import { fileRow, ggufName } from "../io/gguf_names.ts";
-import { type AffineBlockType, encodeQ41 } from "../io/gguf_q41.ts";
+import {
+  type AffineBlockType,
+  blockTypeOf,
+  encodeQ41,
+} from "../io/gguf_q41.ts";
 import { type GgufEntry, ggufHeader, GgufWriter } from "../io/gguf_write.ts";
 import { ggufTypeNamed } from "../io/gguf_types.ts";
 import { ggufTokenizerPairs } from "../io/gguf_write_tokenizer.ts";
@@ -118,7 +122,7 @@ export async function exportGguf(
 
 async function planTensors(
   checkpoint: Checkpoint,
-  { config, original, options: { dtype, blocks = "Q4_1", signal } }: {
+  { config, original, options: { dtype, blocks, signal } }: {
     config: LlamaConfig;
     original: GgufOriginal | undefined;
     options: ExporterOptions;
@@ -146,10 +150,14 @@ async function planTensors(
     if (format) {
       if (!refused.accepts(key, format)) continue;
       const columns = shape[1];
-      if (columns % ggufTypeNamed(blocks).type.block !== 0) {
+      const narrowest = blockTypeOf(format);
+      const type = blocks ?? narrowest;
+      if (columns % ggufTypeNamed(type).type.block !== 0) {
         refused.add(`${key} has ${columns} columns, no whole blocks of 32`);
+      } else if (type < narrowest) {
+        refused.add(`${key} is ${format}, too wide for ${type}`);
       } else {
-        plans.push({ ...plan, type: blocks, kind: "blocks" });
+        plans.push({ ...plan, type, kind: "blocks" });
       }
     } else if (!dtype && await original?.holds(checkpoint, key)) {
       plans.push({ ...plan, type: original!.typeOf(key), kind: "copy" });

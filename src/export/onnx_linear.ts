@@ -110,7 +110,7 @@ export class OnnxWeights {
     const name = `${module}.weight`;
     const q = (await this.#checkpoint.readQuantized!(name))!;
     const { rows, cols } = q;
-    const { bits, block, count, blob, middle } = blocksOf(q, name);
+    const { bits, block, count, blob, half, middle } = blocksOf(q, name);
     const weight = (part: string, dims: number[], values: Float32Array) =>
       graph.weight(`${name}_${part}`, {
         type: "f32",
@@ -130,10 +130,7 @@ export class OnnxWeights {
       block: q.block,
       ...roundingLoss(q, {
         scales: q.scales,
-        biases: Float64Array.from(
-          middle,
-          (c, i) => c - q.scales[i] * 2 ** (bits - 1),
-        ),
+        biases: Float64Array.from(middle, (c, i) => c - q.scales[i] * half),
       }),
     });
     const product = graph.node("MatMulNBits", [x, codes, scales], {
@@ -183,12 +180,15 @@ interface NBits {
   readonly count: number;
   /** Codes, the first in the lowest bits, rows filled up to whole groups. */
   readonly blob: Uint8Array<ArrayBuffer>;
-  /** `b + s 2^(bits-1)` of each group. */
+  /** The code that stands for 0 in them. */
+  readonly half: number;
+  /** `b + s half` of each group. */
   readonly middle: Float32Array<ArrayBuffer>;
 }
 
 /**
- * Codes of 3 bits ride in 4, as `MatMulNBits` has no such width.
+ * Codes of 3 bits ride in 4, of 5 in 8, as `MatMulNBits` has no such widths; the latter around 128, not 16, so that what
+ * the groups' sums are multiplied by does not grow beyond the weights.
  *
  * @throws {TypeError} If a group is no power of two from 16 on.
  */
@@ -201,28 +201,32 @@ function blocksOf(q: QuantizedMatrix, name: string): NBits {
     );
   }
   const { bits: given } = format(q.format);
-  const spec = given === 2 ? FORMATS.int2 : FORMATS.int4;
+  const bits = given === 3 ? 4 : given === 5 ? 8 : given;
   const count = Math.ceil(cols / block);
   const width = count * block;
-  const half = 2 ** (spec.bits - 1);
+  const half = bits === 8 ? 16 : 2 ** (bits - 1);
+  const blob = () => {
+    if (given === bits && width === cols) return q.codes;
+    const codes = widened(codesOf(q), { rows, cols, width });
+    if (bits === 8) return codes.map((code) => code + 128 - half);
+    const spec = bits === 2 ? FORMATS.int2 : FORMATS.int4;
+    return packMatrix(spec, { rows, cols: width, codes });
+  };
   return {
-    bits: spec.bits,
+    bits,
     block,
     count,
-    blob: given === spec.bits && width === cols ? q.codes : packMatrix(spec, {
-      rows,
-      cols: width,
-      codes: widened(codesOf(q), { rows, cols, width }),
-    }),
+    blob: blob(),
+    half,
     middle: q.biases!.map((b, i) => b + q.scales[i] * half),
   };
 }
 
 /** Rows with zeros behind them. */
 function widened(
-  codes: Uint8Array,
+  codes: Uint8Array<ArrayBuffer>,
   { rows, cols, width }: { rows: number; cols: number; width: number },
-): Uint8Array {
+): Uint8Array<ArrayBuffer> {
   if (width === cols) return codes;
   const out = new Uint8Array(rows * width);
   for (let r = 0; r < rows; r++) {

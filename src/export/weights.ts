@@ -5,7 +5,12 @@
  */
 
 import type { Checkpoint, TensorInfo } from "../io/checkpoint.ts";
-import { format, type FormatName, FORMATS } from "../quant/formats.ts";
+import {
+  format,
+  type FormatName,
+  FORMATS,
+  GROUP_FORMATS,
+} from "../quant/formats.ts";
 import type { ExportDType } from "./exporter.ts";
 
 /** The number format that a tensor is stored in; undefined for a plain tensor, and for encodings that are no format. */
@@ -58,7 +63,7 @@ export class RefusedFormats {
         list.slice(0, 3).join(", ")
       }${
         list.length > 3 ? ` and ${list.length - 3} more` : ""
-      }; wanted affine groups along the row (int4, int3, int2) that fit the target's blocks. A dense model can be exported too: "loqa merge", or "loqa init --backbone dense"`,
+      }; wanted affine groups along the row (${GROUP_FORMATS}) that fit the target's blocks. A dense model can be exported too: "loqa merge", or "loqa init --backbone dense"`,
     );
   }
 }

@@ -7,7 +7,7 @@
 import { hasGroups } from "../device/device.ts";
 import { type QaloraGroups, qaloraGroups } from "../io/peft_qalora.ts";
 import { BASE_QUANTIZERS } from "../qalora/quantizer.ts";
-import { format } from "../quant/formats.ts";
+import { format, GROUP_FORMATS } from "../quant/formats.ts";
 import type { Layer } from "./layers.ts";
 import type { InitOptions } from "./options.ts";
 
@@ -54,7 +54,7 @@ export function adapterGroups(layers: readonly Layer[]): QaloraGroups {
   if (others.length > 0) {
     const [{ module, shape }] = others;
     throw new RangeError(
-      `Cannot initialise QA-LoRA: wanted affine groups (int4, int3, int2), ${module} is ${shape.format}${
+      `Cannot initialise QA-LoRA: wanted affine groups (${GROUP_FORMATS}), ${module} is ${shape.format}${
         others.length > 1 ? `, as ${others.length - 1} more are not` : ""
       }`,
     );

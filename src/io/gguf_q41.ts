@@ -1,15 +1,15 @@
 /**
  * Q4_1 and Q5_1 blocks of GGUF files to and from affine groups, without a change of a code.
  *
- * A block is 32 values of one row: scale and minimum in f16, in Q5_1 the fifth bits of the codes in 4 bytes, then 16 bytes, in
- * which value `j` has the low half of byte `j` and value `j + 16` the high half; `w = scale * q + minimum` (llama.cpp,
- * `ggml-quants.c`).
+ * A block is 32 values of one row: scale and minimum in f16, in Q5_1 the fifth bits of the codes in 4 bytes, value `j`'s in
+ * bit `j`, then 16 bytes, in which value `j` has the low half of byte `j` and value `j + 16` the high half;
+ * `w = scale * q + minimum` (llama.cpp, `ggml-quants.c`).
  *
  * @module
  */
 
-import { format, FORMATS } from "../quant/formats.ts";
-import type { Format } from "../quant/formats.ts";
+import { format, FORMATS, GROUP_FORMATS } from "../quant/formats.ts";
+import type { Format, FormatName } from "../quant/formats.ts";
 import { codesOf, packMatrix } from "../quant/pack.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
 import { quoted } from "./errors.ts";
@@ -21,17 +21,17 @@ const HEAD = 4;
 /** Types of blocks with a minimum. */
 export type AffineBlockType = "Q4_1" | "Q5_1";
 
-/** Bytes of fifth bits. */
-const FIFTHS: Readonly<Record<AffineBlockType, number>> = { Q4_1: 0, Q5_1: 4 };
+/** Bits of a code. */
+const BITS: Readonly<Record<AffineBlockType, number>> = { Q4_1: 4, Q5_1: 5 };
 
 /** `name` if it is a type of blocks with a minimum. */
 export function affineBlockType(name: string): AffineBlockType | undefined {
-  return Object.hasOwn(FIFTHS, name) ? name as AffineBlockType : undefined;
+  return Object.hasOwn(BITS, name) ? name as AffineBlockType : undefined;
 }
 
 /** Where a block's halves of bytes begin, and its size. */
 function layout(type: AffineBlockType): { halves: number; bytes: number } {
-  const halves = HEAD + FIFTHS[type];
+  const halves = HEAD + (BITS[type] - 4) * BLOCK / 8;
   return { halves, bytes: halves + BLOCK / 2 };
 }
 
@@ -43,6 +43,11 @@ export interface EncodedBlocks {
   readonly scales: Float16Array<ArrayBuffer>;
   /** The same of its biases. */
   readonly biases: Float16Array<ArrayBuffer>;
+}
+
+/** The narrowest type that holds codes of a format. */
+export function blockTypeOf(name: FormatName): AffineBlockType {
+  return format(name).bits > BITS.Q4_1 ? "Q5_1" : "Q4_1";
 }
 
 /** How a group's codes are spread over its 32-blocks. */
@@ -59,7 +64,7 @@ interface Groups {
  *
  * @param name What errors call it.
  * @param type The blocks' type.
- * @throws {TypeError} If it has no affine groups along the row, or these are no whole blocks of 32.
+ * @throws {TypeError} If it has no affine groups along the row, these are no whole blocks of 32, or its codes are too wide.
  */
 function groupsOf(
   q: QuantizedMatrix,
@@ -70,7 +75,14 @@ function groupsOf(
     throw new TypeError(
       `Cannot write ${
         quoted(name)
-      } as ${type}: wanted affine groups along the row (int4, int3, int2), got ${q.format}`,
+      } as ${type}: wanted affine groups along the row (${GROUP_FORMATS}), got ${q.format}`,
+    );
+  }
+  if (spec.bits > BITS[type]) {
+    throw new TypeError(
+      `Cannot write ${quoted(name)} as ${type}: wanted codes of at most ${
+        BITS[type]
+      } bits, got ${q.format}`,
     );
   }
   const size = q.block || q.cols;
@@ -85,13 +97,13 @@ function groupsOf(
 }
 
 /**
- * The matrix as blocks. Codes of 2 and 3 bits fit into the halves as they are; a longer group repeats its scale and
- * bias in each of its blocks; both are rounded to f16.
+ * The matrix as blocks. Codes of fewer bits than a block's stay what they are; a longer group repeats its scale and bias
+ * in each of its blocks; both are rounded to f16.
  *
  * @param name What errors call it.
- * @param type The blocks' type, Q4_1 by default; in Q5_1 all fifth bits are 0.
+ * @param type The blocks' type, Q4_1 by default.
  * @param rowOf Row of the file for each row of the matrix; the same without it.
- * @throws {TypeError} If the groups are not affine along the row, or no whole blocks of 32.
+ * @throws {TypeError} If the groups are not affine along the row or no whole blocks of 32, or the codes too wide.
  * @throws {RangeError} If a scale or bias is beyond f16.
  */
 export function encodeQ41(
@@ -128,17 +140,23 @@ export function encodeQ41(
       words.setFloat16(to + 2, biases[group], true);
       const from = r * q.cols + b * BLOCK;
       for (let j = 0; j < BLOCK / 2; j++) {
-        out[to + halves + j] = codes[from + j] |
+        out[to + halves + j] = codes[from + j] & 15 |
           codes[from + j + BLOCK / 2] << 4;
       }
+      if (type !== "Q5_1") continue;
+      let fifths = 0;
+      for (let j = 0; j < BLOCK; j++) {
+        fifths |= codes[from + j] >> 4 << j;
+      }
+      words.setUint32(to + HEAD, fifths, true);
     }
   }
   return { bytes: out, scales, biases };
 }
 
 /**
- * Rows of blocks as a matrix of 4-bit groups of 32, the same codes, scales and biases; undefined if a code of a Q5_1 block
- * has its fifth bit.
+ * Rows of blocks as a matrix of groups of 32, the same codes, scales and biases: `int4`, or `int5` where a code of a Q5_1
+ * block has its fifth bit.
  *
  * @param bytes The rows, one after the other.
  */
@@ -149,17 +167,17 @@ export function decodeQ41Matrix(
     cols: number;
     type?: AffineBlockType;
   },
-): QuantizedMatrix | undefined {
+): QuantizedMatrix {
   const blocks = rows * cols / BLOCK;
   const { halves, bytes: step } = layout(type);
   const words = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const scales = new Float32Array(blocks);
   const biases = new Float32Array(blocks);
   const codes = new Uint8Array(rows * cols);
+  let wide = false;
   for (let b = 0, from = 0; b < blocks; b++, from += step) {
-    if (halves > HEAD && words.getUint32(from + HEAD, true) !== 0) {
-      return undefined;
-    }
+    const fifths = type === "Q5_1" ? words.getUint32(from + HEAD, true) : 0;
+    wide ||= fifths !== 0;
     scales[b] = words.getFloat16(from, true);
     biases[b] = words.getFloat16(from + 2, true);
     for (let j = 0; j < BLOCK / 2; j++) {
@@ -167,13 +185,18 @@ export function decodeQ41Matrix(
       codes[b * BLOCK + j] = byte & 15;
       codes[b * BLOCK + j + BLOCK / 2] = byte >> 4;
     }
+    if (fifths === 0) continue;
+    for (let j = 0; j < BLOCK; j++) {
+      codes[b * BLOCK + j] |= (fifths >>> j & 1) << 4;
+    }
   }
+  const name = wide ? "int5" : "int4";
   return {
-    format: "int4",
+    format: name,
     rows,
     cols,
     block: BLOCK,
-    codes: packMatrix(FORMATS.int4, { rows, cols, codes }),
+    codes: packMatrix(FORMATS[name], { rows, cols, codes }),
     scales,
     biases,
   };

@@ -27,6 +27,7 @@ export function gptqRefuses(
   { format: key, rows, cols }: AffineShape,
 ): string | undefined {
   const { bits } = format(key);
+  if (bits > 4) return `codes of ${bits} bits, wanted 4, 3 or 2`;
   if (cols * bits % 32 !== 0 || rows * bits % 32 !== 0) {
     return `${rows} x ${cols} codes of ${bits} bits do not fill 32-bit words along both sides`;
   }

@@ -9,7 +9,7 @@
  * @module
  */
 
-import { format } from "../quant/formats.ts";
+import { type Format, format } from "../quant/formats.ts";
 import { packCodes } from "../quant/pack.ts";
 import {
   affineReader,
@@ -143,7 +143,7 @@ function unread(
     return `axis ${axis}, whose groups run along the output; wanted axis=1, groups along the input`;
   }
   if (nested) return "its scales or zeros are quantised; wanted plain ones";
-  const wanted = HQQ_PACKINGS[bits as 2 | 3 | 4]?.name;
+  const wanted = HQQ_PACKINGS[bits as Format["bits"]]?.name;
   if (wanted === undefined || packing !== wanted) {
     return `${bits} bits packed as ${quoted(packing)}; wanted ${
       Object.values(HQQ_PACKINGS).map(({ name }) => name).join(", ")
@@ -159,7 +159,7 @@ function readWeight(
   { bits, group, rows, cols }: Meta,
   find: PartFinder,
 ): TensorReader | undefined {
-  const packing: HqqPacking = HQQ_PACKINGS[bits as 2 | 3 | 4];
+  const packing: HqqPacking = HQQ_PACKINGS[bits as Format["bits"]];
   const each = cols / group;
   const groups = rows * each;
   const wordRows = hqqWordRows(packing, groups);

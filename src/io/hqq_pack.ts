@@ -5,19 +5,25 @@
  * @module
  */
 
+import type { Format } from "../quant/formats.ts";
+
 /** One way of packing. */
 export interface HqqPacking {
   /** HQQ's name of it. */
   readonly name: string;
-  readonly bits: 2 | 3 | 4;
+  readonly bits: Format["bits"];
   /** Codes in a word. */
   readonly parts: number;
   /** Type of a word. */
   readonly dtype: "u8" | "i32";
 }
 
-/** HQQ's packings (hqq/core/bitpack.py) by the bits of a code; 3-bit codes leave two bits of a word unused. */
-export const HQQ_PACKINGS: Readonly<Record<2 | 3 | 4, HqqPacking>> = {
+/**
+ * HQQ's packings (hqq/core/bitpack.py) by the bits of a code; 3-bit codes leave two bits of a word unused, a 5-bit code
+ * three of a byte.
+ */
+export const HQQ_PACKINGS: Readonly<Record<Format["bits"], HqqPacking>> = {
+  5: { name: "8bit_u8", bits: 5, parts: 1, dtype: "u8" },
   4: { name: "4bit_u8", bits: 4, parts: 2, dtype: "u8" },
   3: { name: "3bit_32", bits: 3, parts: 10, dtype: "i32" },
   2: { name: "2bit_u8", bits: 2, parts: 4, dtype: "u8" },

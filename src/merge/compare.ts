@@ -4,44 +4,87 @@
  * @module
  */
 
-import { Tape } from "../autograd/tape.ts";
+import { Tape, type Tensor } from "../autograd/tape.ts";
+import type { LinearWeight } from "../autograd/linear_weight.ts";
 import type { Device } from "../device/device.ts";
 import { readF32 } from "../device/device.ts";
 import { checkpointTokenizer } from "../io/tokenizer.ts";
-import type { CausalModel } from "../models/model.ts";
-import { generate, loadCausal, type LoadedModel } from "../models/load.ts";
+import type { CausalModel, Model } from "../models/model.ts";
+import { generate, type LoadedModel, loadModel } from "../models/load.ts";
 import { Random } from "../tensor/random.ts";
 
-/** Differences of two models' scores of the next token over the same tokens. */
+/** Differences of what two models say of the same tokens. */
 export interface ForwardDifference {
   /** Largest difference of a score. */
   readonly maxDifference: number;
   /** It as a share of the standard deviation of the scores. */
   readonly relative: number;
-  /** Share of the tokens after which both find the same token likeliest. */
+  /** Share of the answers (the next token, the class, the span's ends) which both find likeliest. */
   readonly agreement: number;
   /** Tokens compared. */
   readonly tokens: number;
-  /** Whose they are: those of a text that was given, or what the model before wrote from a random token on. */
-  readonly of: "text" | "generated";
+  /** Whose they are: those of a text that was given, what a model that writes wrote from a random token on, or random ones. */
+  readonly of: "text" | "generated" | "random";
 }
 
 /** Tokens of a text that are compared at the most. */
 const MOST = 512;
 
-/** Tokens that are generated where there is no text. */
-const GENERATED = 64;
+/** Tokens that are generated, or taken at random, where there is no text. */
+const UNASKED = 64;
 
-/** Scores of the next token after each of `ids`, `[tokens, vocabulary]`. */
-async function logitsOf(
-  model: CausalModel,
-  ids: ArrayLike<number>,
-): Promise<Float32Array> {
-  using tape = new Tape(model.device);
-  const hidden = model.forward(tape, { ids, batch: 1, time: ids.length });
-  const logits = tape.matrix(ids.length, model.config.vocabSize);
-  model.head.forward(model.device, hidden.value, { y: logits });
-  return await readF32(model.device, logits.buffer);
+/** Tokens of a sequence that an encoder reads. */
+const SEQUENCE = 16;
+
+/** What a model says: rows of scores, of which each row's largest is an answer. */
+interface Scores {
+  readonly values: Float32Array;
+  readonly rows: number;
+}
+
+/**
+ * Scores of the next token after each of `ids`; of an encoder-decoder, which reads them, of each of them again; of an
+ * encoder what its head says of sequences of them, or without a head their features.
+ */
+async function scoresOf(model: Model, ids: Int32Array): Promise<Scores> {
+  const { device } = model;
+  using tape = new Tape(device);
+  const read = async ({ value }: Pick<Tensor, "value">, rows: number) => {
+    const { buffer, offset, rows: height, cols } = value;
+    return {
+      values: await readF32(device, buffer, offset, height * cols),
+      rows,
+    };
+  };
+  const words = async (hidden: Tensor, head: LinearWeight) => {
+    const value = tape.matrix(ids.length, model.config.vocabSize);
+    head.forward(device, hidden.value, { y: value });
+    return await read({ value }, ids.length);
+  };
+  if (model.kind === "causal") {
+    const all = { ids, batch: 1, time: ids.length };
+    return await words(model.forward(tape, all), model.head);
+  }
+  if (model.kind === "seq2seq") {
+    const source = { ids, batch: 1, time: ids.length };
+    const target = Int32Array.of(model.config.startId, ...ids.subarray(0, -1));
+    const encoded = model.encode(tape, source);
+    return await words(
+      model.decode(tape, { ...source, ids: target }, { encoded, source }),
+      model.head,
+    );
+  }
+  const time = Math.min(SEQUENCE, ids.length, model.config.maxLength);
+  const batch = Math.floor(ids.length / time);
+  const rows = { ids: ids.subarray(0, batch * time), batch, time };
+  switch (model.head.kind) {
+    case "none":
+      return await read(model.encode(tape, rows), batch * time);
+    case "span":
+      return await read(model.answer(tape, rows), 2 * batch);
+    default:
+      return await read(model.answer(tape, rows), batch);
+  }
 }
 
 /**
@@ -59,10 +102,11 @@ export async function compareModels(
     text?: string;
   },
 ): Promise<ForwardDifference> {
-  let tokens: ArrayLike<number> = [];
-  const scores: Float32Array[] = [];
+  let tokens = new Int32Array();
+  let of: ForwardDifference["of"] = "random";
+  const scores: Scores[] = [];
   for (const path of [before, after]) {
-    await using loaded = await loadCausal(
+    await using loaded = await loadModel(
       device,
       path,
       {
@@ -71,34 +115,46 @@ export async function compareModels(
           { own: false, adapters: { adapter } }),
       },
     );
+    const { model } = loaded;
     if (path === before) {
-      tokens = text === undefined
-        ? await written(loaded.model)
-        : await tokensOf(text, loaded);
+      if (text !== undefined) {
+        [tokens, of] = [await tokensOf(text, loaded), "text"];
+      } else if (model.kind === "causal") {
+        [tokens, of] = [await written(model), "generated"];
+      } else {
+        tokens = randomTokens(model, UNASKED);
+      }
     }
-    scores.push(await logitsOf(loaded.model, tokens));
+    scores.push(await scoresOf(model, tokens));
   }
-  return {
-    ...difference(scores[0], scores[1], tokens.length),
-    of: text === undefined ? "generated" : "text",
-  };
+  return { ...difference(scores[0], scores[1]), tokens: tokens.length, of };
+}
+
+function randomTokens(
+  { config: { vocabSize, maxLength } }: Model,
+  most: number,
+): Int32Array<ArrayBuffer> {
+  const random = new Random(0, "merge");
+  return Int32Array.from(
+    { length: Math.min(most, maxLength) },
+    () => random.uint32() % vocabSize,
+  );
 }
 
 /** What a model writes, each token as likely as it says. */
-async function written(model: CausalModel): Promise<number[]> {
-  const { vocabSize, maxLength } = model.config;
-  const first = new Random(0, "merge").uint32() % vocabSize;
-  const [rest] = await generate(model, [[first]], {
-    maxNewTokens: Math.min(GENERATED, maxLength) - 1,
+async function written(model: CausalModel): Promise<Int32Array<ArrayBuffer>> {
+  const first = randomTokens(model, 1);
+  const [rest] = await generate(model, [first], {
+    maxNewTokens: Math.min(UNASKED, model.config.maxLength) - 1,
     temperature: 1,
   });
-  return [first, ...rest];
+  return Int32Array.of(...first, ...rest);
 }
 
 async function tokensOf(
   text: string,
   { checkpoint, model }: LoadedModel,
-): Promise<Int32Array> {
+): Promise<Int32Array<ArrayBuffer>> {
   const tokenizer = await checkpointTokenizer(checkpoint);
   const ids = tokenizer.encode(text.slice(0, 32 * MOST));
   if (ids.length === 0) {
@@ -108,19 +164,18 @@ async function tokensOf(
 }
 
 function difference(
-  a: Float32Array,
-  b: Float32Array,
-  tokens: number,
-): Omit<ForwardDifference, "of"> {
-  const words = a.length / tokens;
+  { values: a, rows }: Scores,
+  { values: b }: Scores,
+): Omit<ForwardDifference, "of" | "tokens"> {
+  const width = a.length / rows;
   let maxDifference = 0;
   let sum = 0;
   let squares = 0;
   let same = 0;
-  for (let t = 0; t < tokens; t++) {
-    let bestA = t * words;
+  for (let row = 0; row < rows; row++) {
+    let bestA = row * width;
     let bestB = bestA;
-    for (let i = t * words; i < (t + 1) * words; i++) {
+    for (let i = row * width; i < (row + 1) * width; i++) {
       maxDifference = Math.max(maxDifference, Math.abs(a[i] - b[i]));
       sum += a[i];
       squares += a[i] ** 2;
@@ -134,7 +189,6 @@ function difference(
   return {
     maxDifference,
     relative: deviation === 0 ? 0 : maxDifference / deviation,
-    agreement: same / tokens,
-    tokens,
+    agreement: same / rows,
   };
 }

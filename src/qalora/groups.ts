@@ -5,7 +5,12 @@
  */
 
 import { hasGroups } from "../device/device.ts";
-import { type Format, format, type FormatName } from "../quant/formats.ts";
+import {
+  type Format,
+  format,
+  type FormatName,
+  GROUP_FORMATS,
+} from "../quant/formats.ts";
 import { checkSizes } from "../quant/quantize.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
 
@@ -48,7 +53,7 @@ export function groupFormat(name: FormatName, what: string): Format {
   const row = format(name);
   if (!hasGroups(row)) {
     throw new TypeError(
-      `Cannot use ${name} for ${what}: QA-LoRA wants an affine format in groups along the inputs (int4, int3, int2)`,
+      `Cannot use ${name} for ${what}: QA-LoRA wants an affine format in groups along the inputs (${GROUP_FORMATS})`,
     );
   }
   return row;

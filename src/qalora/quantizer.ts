@@ -41,7 +41,7 @@ export const BASE_QUANTIZERS: readonly BaseQuantizer[] = [
 
 /** What a base is quantised with. */
 export interface QuantizerOptions {
-  /** `int4`, `int3` or `int2`. */
+  /** `int5`, `int4`, `int3` or `int2`. */
   readonly format: FormatName;
   /** Inputs of a group, the format's default without it; 0 means all. */
   readonly block?: number;

@@ -5,7 +5,7 @@
  */
 
 import type { QuantSpec, ScaleRule } from "../device/device.ts";
-import { quantSizes } from "../device/device.ts";
+import { hasGroups, quantSizes } from "../device/device.ts";
 import {
   midpoints,
   NF2_LEVELS,
@@ -19,6 +19,7 @@ export type FormatName =
   | "nf4"
   | "nf3"
   | "nf2"
+  | "int5"
   | "int4"
   | "int3"
   | "int2"
@@ -62,7 +63,7 @@ function codebook(
 
 function affine(
   name: FormatName,
-  bits: 2 | 3 | 4,
+  bits: QuantSpec["bits"],
   row: Pick<
     Format,
     | "grouping"
@@ -103,7 +104,7 @@ const clip = {
  *
  * - `nf4`: bitsandbytes' 4-bit NormalFloat, byte for byte (Dettmers et al., QLoRA, 2305.14314).
  * - `nf3`, `nf2`: LoftQ's `NFQuantizer(method="normal")` (Li et al., 2310.08659).
- * - `int4`, `int3`, `int2`: affine groups along the input dimension, `w = scale * q + bias`; 32 or 64 usual.
+ * - `int5` … `int2`: affine groups along the input dimension, `w = scale * q + bias`; 32 or 64 usual.
  * - `uniform4` … `uniform2`: LoftQ's `NFQuantizer(method="uniform")`, levels without a zero; with scale `absmax`
  *   a plain uniform quantiser.
  * - `clip4` … `clip2`: the uniform quantiser of LoftQ's GLUE experiments, one range for the whole matrix. It
@@ -126,6 +127,10 @@ export const FORMATS: Readonly<Record<FormatName, Format>> = {
   nf2: codebook("nf2", 2, NF2_LEVELS, {
     ...normal,
     description: "2-bit NormalFloat of LoftQ",
+  }),
+  int5: affine("int5", 5, {
+    ...group,
+    description: "5-bit affine groups along the input",
   }),
   int4: affine("int4", 4, {
     ...group,
@@ -169,6 +174,10 @@ export const FORMATS: Readonly<Record<FormatName, Format>> = {
 export const FORMAT_NAMES: readonly FormatName[] = Object.keys(
   FORMATS,
 ) as FormatName[];
+
+/** Names of the affine formats in groups along rows, as errors list them. */
+export const GROUP_FORMATS: string = FORMAT_NAMES
+  .filter((name) => hasGroups(FORMATS[name])).join(", ");
 
 /**
  * The row called `name`.

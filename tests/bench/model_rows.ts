@@ -141,27 +141,34 @@ async function trainingRows(
     const { nf4, int4, wide } = starts[rank];
     const what = `a step of SmolLM2, ${BATCH} x ${TIME}, r ${rank}`;
     await using qlora = await openTraining(device, nf4, "f32");
-    onRow(
-      await takeRow({
-        figure: `${what}: QLoRA, nf4`,
-        unit: "tokens/s",
-        ours: qlora.step,
-        ...(peer && {
-          peer: {
-            name: "torch + PEFT, LoRA, f32",
-            take: async () => {
-              const sizes = { batch: BATCH, time: TIME, rank };
-              const answer = await peer.ask({
-                ...{ op: "train_step", path: smollm, ...sizes },
-                threads: device.threads,
-              });
-              return BATCH * TIME / Number(answer.seconds);
-            },
-          },
+    const theirs = (name: string, path: string) => ({
+      name,
+      take: async () => {
+        const sizes = { batch: BATCH, time: TIME, rank };
+        const answer = await peer!.ask({
+          ...{ op: "train_step", path, ...sizes },
+          threads: device.threads,
+        });
+        return BATCH * TIME / Number(answer.seconds);
+      },
+    });
+    const others = peer
+      ? [
+        theirs("torch + PEFT, LoRA, f32", smollm!),
+        theirs("bitsandbytes + PEFT, QLoRA", `${nf4}/backbone`),
+      ]
+      : [undefined];
+    for (const other of others) {
+      onRow(
+        await takeRow({
+          figure: `${what}: QLoRA, nf4`,
+          unit: "tokens/s",
+          ours: qlora.step,
+          peer: other,
+          rounds,
         }),
-        rounds,
-      }),
-    );
+      );
+    }
     for (
       const [name, path, compute] of [
         ["int4 b32, f32", int4, "f32"],

@@ -183,10 +183,10 @@ def model_of(path: str) -> object:
 
 
 def train_step(path: str, batch: int, time: int, rank: int) -> float:
-    """A step of LoRA on all linear layers with AdamW."""
+    """A step of LoRA on all linear layers with AdamW; of QLoRA where the weights are bitsandbytes'."""
     from peft import LoraConfig, get_peft_model
 
-    key = f"{path} LoRA"
+    key = f"{path} LoRA {rank}"
     if key not in models:
         config = LoraConfig(r=rank, lora_alpha=rank, target_modules="all-linear", task_type="CAUSAL_LM")
         model = get_peft_model(model_of(path), config).train()

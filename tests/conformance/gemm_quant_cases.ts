@@ -166,7 +166,7 @@ function productCase(p: Product): Case {
   };
 }
 
-const FORMATS = ["nf4", "nf3", "nf2", "int4", "int3", "int2"] as const;
+const FORMATS = ["nf4", "nf3", "nf2", "int5", "int4", "int3", "int2"] as const;
 
 const SHAPES: readonly (readonly [number, number, number])[] = [
   [1, 1, 1],
@@ -221,7 +221,7 @@ export function gemmQuantizedTable(): Case[] {
 /** Products that may be taken in 8 bits, and others that may not. */
 export function gemmInt8Table(): Case[] {
   const table: Case[] = [];
-  for (const name of ["int4", "int3", "int2"] as const) {
+  for (const name of ["int5", "int4", "int3", "int2"] as const) {
     for (const transQ of [true, false]) {
       const base = { format: name, transQ, int8: true };
       // Few rows, whole and partial tiles, a short last group, several turns.

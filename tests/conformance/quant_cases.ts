@@ -243,7 +243,9 @@ function* cases(): Generator<Case> {
     }
   }
   // Large enough that threads share the work.
-  for (const name of ["nf4", "nf3", "nf2", "int4", "int3", "int2"] as const) {
+  for (
+    const name of ["nf4", "nf3", "nf2", "int5", "int4", "int3", "int2"] as const
+  ) {
     const { defaultBlock: block, defaultScale: scale } = format(name);
     const w = normalMatrix(new Random(14), 203, 307);
     yield quantCase("", { format: name, scale, block, w });

@@ -28,8 +28,11 @@ async function runLlamaCpp(module: string, models: string[]): Promise<string> {
 }
 
 const subjects = [
-  ...PACKED.map((subject) => ({ ...subject, blocks: "q4_1" })),
-  ...PACKED.slice(0, 3).map((subject) => ({
+  ...PACKED.map((subject) => ({
+    ...subject,
+    blocks: subject.format === "int5" ? "q5_1" : "q4_1",
+  })),
+  ...PACKED.slice(1, 4).map((subject) => ({
     ...subject,
     label: `${subject.label} in Q5_1`,
     blocks: "q5_1",

@@ -21,6 +21,7 @@ export interface PackedSubject {
 
 /** All of them. */
 export const PACKED: readonly PackedSubject[] = [
+  { label: "own LLaMA int5", format: "int5", block: 32 },
   { label: "own LLaMA int4", format: "int4", block: 32 },
   { label: "own LLaMA int3", format: "int3", block: 64 },
   { label: "own LLaMA int2", format: "int2", block: 32 },

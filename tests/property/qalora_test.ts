@@ -25,7 +25,7 @@ function anyShape(random: Random) {
   const cols = integer(random, 1, 140);
   return {
     weight: normalMatrix(random, integer(random, 1, 20), cols),
-    format: pick(random, ["int4", "int3", "int2"] as const),
+    format: pick(random, ["int5", "int4", "int3", "int2"] as const),
     block: pick(random, [1, 7, 16, 32, 50, 64, 128]),
     metric: pick<() => Metric>(random, [
       () => ({ kind: "identity" }),

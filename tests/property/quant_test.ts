@@ -53,7 +53,7 @@ Deno.test("affine codes are within half a step inside the range", async () => {
       random.normals(rows * cols).map((x) => size * (x + 2)),
     );
     const q = await quantize(w, {
-      format: pick(random, ["int4", "int3", "int2"] as const),
+      format: pick(random, ["int5", "int4", "int3", "int2"] as const),
       block,
     });
     const back = await dequantize(q);
@@ -76,7 +76,7 @@ Deno.test("quantising a dequantised matrix changes no code", async () => {
     const cols = integer(random, 1, 130);
     const name = pick(
       random,
-      ["nf4", "nf3", "nf2", "int4", "int3", "int2"] as const,
+      ["nf4", "nf3", "nf2", "int5", "int4", "int3", "int2"] as const,
     );
     const options = { format: name, block: pick(random, [16, 32, 64, 100]) };
     const w = normalMatrix(random, rows, cols);

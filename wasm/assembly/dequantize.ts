@@ -2,17 +2,20 @@
  * Dequantisation: runs of codes are unpacked to one a byte, then looked up sixteen at a time.
  *
  * The table of levels lies as four planes of sixteen bytes, plane `p` holding byte `p` of every level, so that one
- * byte shuffle a plane looks up sixteen codes; an affine format has the levels 0, 1, 2 …
+ * byte shuffle a plane looks up sixteen codes; an affine format has the levels 0, 1, 2 … Codes of five bits, for which
+ * there is no such table, are converted.
  */
 
 import { share, word } from "./args";
-import { high16, high8, low16, low8, NIBBLE } from "./decode";
+import {
+  high16, high8, low16, low8, NIBBLE, number0, number1, number2, number3,
+} from "./decode";
 import { unpackCodes } from "./pack";
 
 /** Codes that are unpacked at once. */
 const RUN: u32 = 4096;
 
-/** Scales the levels of sixteen codes, or takes them from sixteen values, rounded as written. */
+/** Looks up the levels of sixteen codes and puts them as {@linkcode put16} does. */
 // @ts-ignore: decorator
 @inline
 function decode16(
@@ -35,10 +38,30 @@ function decode16(
   const l23 = low8(b2, b3);
   const h01 = high8(b0, b1);
   const h23 = high8(b2, b3);
-  let x0 = f32x4.mul(s, low16(l01, l23));
-  let x1 = f32x4.mul(s, high16(l01, l23));
-  let x2 = f32x4.mul(s, low16(h01, h23));
-  let x3 = f32x4.mul(s, high16(h01, h23));
+  put16(
+    low16(l01, l23), high16(l01, l23), low16(h01, h23), high16(h01, h23),
+    s, b, affine, from, out,
+  );
+}
+
+/** Scales sixteen levels, or takes them from sixteen values, rounded as written. */
+// @ts-ignore: decorator
+@inline
+function put16(
+  l0: v128,
+  l1: v128,
+  l2: v128,
+  l3: v128,
+  s: v128,
+  b: v128,
+  affine: bool,
+  from: usize,
+  out: usize,
+): void {
+  let x0 = f32x4.mul(s, l0);
+  let x1 = f32x4.mul(s, l1);
+  let x2 = f32x4.mul(s, l2);
+  let x3 = f32x4.mul(s, l3);
   if (affine) {
     x0 = f32x4.add(x0, b);
     x1 = f32x4.add(x1, b);
@@ -88,6 +111,36 @@ function decode(
     );
     let x = scale * level;
     if (affine) x += bias;
+    if (from) {
+      x = load<f32>(from) - x;
+      from += 4;
+    }
+    store<f32>(out, x);
+  }
+}
+
+/** As {@linkcode decode} for codes that are their own levels. */
+function decodeNumbers(
+  codes: usize,
+  n: u32,
+  scale: f32,
+  bias: f32,
+  from: usize,
+  out: usize,
+): void {
+  const s = f32x4.splat(scale);
+  const b = f32x4.splat(bias);
+  const wide = codes + (n & ~15);
+  const end = codes + n;
+  for (; codes < wide; codes += 16, out += 64) {
+    const c = v128.load(codes);
+    put16(
+      number0(c), number1(c), number2(c), number3(c), s, b, true, from, out,
+    );
+    if (from) from += 64;
+  }
+  for (; codes < end; codes++, out += 4) {
+    let x = scale * <f32> load<u8>(codes) + bias;
     if (from) {
       x = load<f32>(from) - x;
       from += 4;
@@ -188,6 +241,8 @@ export function dequantize(
         decodeNibbles(
           packed + (e - start >> 1), n, scale, bias, affine, planes, high, x, y,
         );
+      } else if (bits > 4) {
+        decodeNumbers(scratch + (e - start), n, scale, bias, x, y);
       } else {
         decode(scratch + (e - start), n, scale, bias, affine, planes, x, y);
       }

@@ -4,7 +4,9 @@
  */
 
 import { float, share, word } from "./args";
-import { high16, high8, low16, low8, NIBBLE } from "./decode";
+import {
+  high16, high8, low16, low8, NIBBLE, number0, number1, number2, number3,
+} from "./decode";
 import { unpackCodes } from "./pack";
 import { dotRows, sumLanes } from "./vector";
 
@@ -172,6 +174,31 @@ export function dotBytes(
   return total;
 }
 
+/** As {@linkcode dotBytes} for codes that are their own levels. */
+export function dotNumbers(
+  x: usize,
+  codes: usize,
+  n: u32,
+  block: u32,
+  scales: usize,
+): v128 {
+  let total = f32x4.splat(0);
+  for (const end = codes + n; codes < end; scales += 4) {
+    let s = f32x4.splat(0);
+    for (const stop = min(end, codes + block); codes < stop; codes += 16) {
+      const c = v128.load(codes);
+      let t = f32x4.mul(v128.load(x), number0(c));
+      t = f32x4.relaxed_madd(v128.load(x, 16), number1(c), t);
+      s = f32x4.relaxed_madd(v128.load(x, 32), number2(c), s);
+      t = f32x4.relaxed_madd(v128.load(x, 48), number3(c), t);
+      s = f32x4.add(s, t);
+      x += 64;
+    }
+    total = f32x4.relaxed_madd(s, v128.load32_splat(scales), total);
+  }
+  return total;
+}
+
 /** As {@linkcode dotBytes} for codes of four bits as they are stored. */
 export function dotNibbles(
   x: usize,
@@ -256,6 +283,8 @@ export function gemvQuantized(
       let sum = sumLanes(
         bits == 4
           ? dotNibbles(x, codes, k, block, scales, planes, high)
+          : bits > 4
+          ? dotNumbers(x, unpacked, k, block, scales)
           : dotBytes(x, unpacked, k, block, scales, planes),
       );
       if (affine) {

@@ -1,7 +1,7 @@
 /**
  * Micro-kernel of products in 8 bits: a tile of five rows and eight columns, four inner indices to a 32-bit lane.
  *
- * Values of the left side are signed bytes, those of the right side codes of 2 to 4 bits, so that the relaxed dot
+ * Values of the left side are signed bytes, those of the right side codes of 2 to 5 bits, so that the relaxed dot
  * product is exact everywhere. For sixteen inner indices a strip has 80 bytes: four of each of its five rows, the next four of
  * each, and so on, so that one load brings four of them and nothing of it waits in a register; a panel has 128, four bytes in the
  * place of each f32 of `gemm_micro.ts`. It is exported: inlined into its caller it would lose its registers.

@@ -4,7 +4,7 @@
  *
  * A lane adds up half of a column's products over a whole group. It begins with `-middle * Σ byte` of its bytes, which makes
  * codes signed: then it ends within `middle * Σ |byte|`, and what it was in between does not matter. That fits always where a
- * group has 64 codes of 4 bits, 128 of 3 or 256 of 2, and in longer ones unless nearly all bytes are near the largest; whether it
+ * group has 32 codes of 5 bits, 64 of 4, 128 of 3 or 256 of 2, and in longer ones unless nearly all bytes are near the largest; whether it
  * does is found when they are rounded. Results are the same to the bit.
  */
 

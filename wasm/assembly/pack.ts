@@ -1,5 +1,6 @@
 /**
- * Codes of 2, 3 or 4 bits as a dense bit stream, eight codes (2, 3 or 4 bytes) at a time in one 64-bit register.
+ * Codes of 2 to 5 bits as a dense bit stream, eight codes (as many bytes as a code has bits) at a time in one 64-bit
+ * register; here of 3:
  *
  * ```text
  * bytes     00000hhh 00000ggg … 00000bbb 00000aaa      eight codes, the first in the lowest byte
@@ -8,7 +9,8 @@
  * stream                          hhhgggfffeeedddcccbbbaaa
  * ```
  *
- * `high` order (4 bits only) swaps the two codes of each byte.
+ * Of 5 bits, what moves lands on what stays, so that both are cut out first. `high` order (4 bits only) swaps the two codes
+ * of each byte.
  */
 
 /** Eight codes, one a byte, as `8 * bits` bits. */
@@ -26,6 +28,11 @@ function pack8(x: u64, bits: u32, high: bool): u64 {
     x = (x | x >> 5) & 0x003f003f003f003f;
     x = (x | x >> 10) & 0x00000fff00000fff;
     return (x | x >> 20) & 0xffffff;
+  }
+  if (bits == 5) {
+    x = (x & 0x001f001f001f001f) | (x >> 3 & 0x03e003e003e003e0);
+    x = (x & 0x000003ff000003ff) | (x >> 6 & 0x000ffc00000ffc00);
+    return (x & 0xfffff) | (x >> 12 & 0xfffff00000);
   }
   x = (x | x >> 6) & 0x000f000f000f000f;
   x = (x | x >> 12) & 0x000000ff000000ff;
@@ -49,6 +56,11 @@ function unpack8(x: u64, bits: u32, high: bool): u64 {
     x = (x | x << 20) & 0x00000fff00000fff;
     x = (x | x << 10) & 0x003f003f003f003f;
     return (x | x << 5) & 0x0707070707070707;
+  }
+  if (bits == 5) {
+    x = (x & 0xfffff) | (x << 12 & 0x000fffff00000000);
+    x = (x & 0x000003ff000003ff) | (x << 6 & 0x03ff000003ff0000);
+    return (x & 0x001f001f001f001f) | (x << 3 & 0x1f001f001f001f00);
   }
   x &= 0xffff;
   x = (x | x << 24) & 0x000000ff000000ff;
@@ -74,6 +86,12 @@ export function packCodes(
       const x = <u32> pack8(load<u64>(codes), 3, false);
       store<u16>(out, <u16> x);
       store<u8>(out, <u8> (x >> 16), 2);
+    }
+  } else if (bits == 5) {
+    for (; codes < whole; codes += 8, out += 5) {
+      const x = pack8(load<u64>(codes), 5, false);
+      store<u32>(out, <u32> x);
+      store<u8>(out, <u8> (x >> 32), 4);
     }
   } else {
     for (; codes < whole; codes += 8, out += 2) {
@@ -109,6 +127,11 @@ export function unpackCodes(
   } else if (bits == 3) {
     for (; out < end; out += 8, from += 3) {
       store<u64>(out, unpack8(load<u32>(from), 3, false));
+    }
+  } else if (bits == 5) {
+    for (; out < end; out += 8, from += 5) {
+      const x = <u64> load<u32>(from) | <u64> load<u8>(from, 4) << 32;
+      store<u64>(out, unpack8(x, 5, false));
     }
   } else {
     for (; out < end; out += 8, from += 2) {

@@ -12,6 +12,7 @@ import { Bart } from "../../../src/models/bart.ts";
 import type { WriteOptions } from "../../../src/models/write.ts";
 import { collate, type PairBatch } from "../../../src/train/data/example.ts";
 import { golden } from "../../helpers/golden.ts";
+import { type SmallTensors, writeModel } from "../../helpers/model.ts";
 import type { GoldenEncoder } from "../encoders/data.ts";
 import { goldenCheckpoint, seeded } from "../models/data.ts";
 
@@ -83,6 +84,19 @@ export async function bartCheckpoint(
     tensors.set(name, { shape: [1, words], values });
   }
   return overlaid(checkpoint, { rename, tensors });
+}
+
+/** Writes a model's checkpoint into a folder. */
+export async function writeBart(
+  folder: string,
+  row: GoldenBart,
+): Promise<void> {
+  await using checkpoint = await bartCheckpoint(row);
+  const tensors: SmallTensors = {};
+  for (const [name, { shape }] of checkpoint.tensors) {
+    tensors[name] = { shape, values: await checkpoint.readF32(name) };
+  }
+  await writeModel(folder, { config: row.config, tensors });
 }
 
 /** A model on a device. */

@@ -71,7 +71,7 @@ for (const p of PRODUCTS) {
 Deno.test("sums of 16 bits hold the largest products", async () => {
   using _ = { [Symbol.dispose]: () => forceSums() };
   using device = await openDevice("wasm", { threads: 1 });
-  for (const name of ["int4", "int3", "int2"] as const) {
+  for (const name of ["int5", "int4", "int3", "int2"] as const) {
     const [m, n, k] = [5, 8, 256];
     using memory = new DisposableStack();
     const room = (rows: number, cols: number, value: number) => {

@@ -23,7 +23,7 @@ import { assertBytes } from "../../helpers/assert.ts";
 import { assertConforms } from "../../helpers/conformance.ts";
 import { faultyGpu, gpuTest, HARDWARE } from "../../helpers/gpu.ts";
 
-const FORMATS = ["nf4", "nf3", "nf2", "int4", "int3", "int2"] as const;
+const FORMATS = ["nf4", "nf3", "nf2", "int5", "int4", "int3", "int2"] as const;
 
 /** Kernels for hardware, within what every device has, or with small bindings. */
 function open(

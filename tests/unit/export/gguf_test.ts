@@ -96,6 +96,7 @@ Deno.test("biases that changed are written, all else is copied", () =>
 
 for (
   const [format, block, changes] of [
+    ["int5", 32, {}],
     ["int4", 32, {}],
     ["int3", 64, { tie_word_embeddings: true, head_dim: 32 }],
     ["int2", 32, { model_type: "qwen2", architectures: ["Qwen2ForCausalLM"] }],

@@ -208,37 +208,48 @@ Deno.test("init, QA-LoRA: Q4_1 layers of a GGUF file keep their codes; where one
   }));
 
 for (
-  const [to, blocks] of [
-    ["gguf", "Q4_1"],
-    ["gguf", "Q5_1"],
-    ["mlx"],
-    ["hqq"],
-    ["gptq"],
+  const [to, format, blocks] of [
+    ["gguf", "int4", "Q4_1"],
+    ["gguf", "int4", "Q5_1"],
+    ["gguf", "int5", "Q5_1"],
+    ["mlx", "int4"],
+    ["mlx", "int5"],
+    ["hqq", "int4"],
+    ["hqq", "int5"],
+    ["gptq", "int4"],
   ] as const
 ) {
-  Deno.test(`init, QA-LoRA: a checkpoint in ${blocks ?? to} is the base as it is`, () =>
-    inFolder(async (folder) => {
-      await writeSmallPacked(`${folder}/packed`, {
-        format: "int4",
-        block: 32,
-        change: inHalves,
-      });
-      const model = `${folder}/model${to === "gguf" ? ".gguf" : ""}`;
-      await exportModel(`${folder}/packed`, { to, out: model, blocks });
-      const { format: _, ...plain } = PLAIN;
-      await using file = await openCheckpoint(model);
-      const report = await init(file, plain, { device, out: `${folder}/out` });
-      assert.deepEqual([report.kept, report.options.format], [model, "int4"]);
-      assert.equal(report.layers.length, 14);
-      await using backbone = await openCheckpoint(`${folder}/out/backbone`);
-      for (const { name } of report.layers) {
-        const tensor = `${name}.weight`;
-        assert.deepEqual(
-          await backbone.readQuantized!(tensor),
-          await file.readQuantized!(tensor),
-        );
-      }
-    }));
+  Deno.test(
+    `init, QA-LoRA: a checkpoint in ${
+      blocks ?? to
+    }, ${format}, is the base as it is`,
+    () =>
+      inFolder(async (folder) => {
+        await writeSmallPacked(`${folder}/packed`, {
+          format,
+          block: 32,
+          change: inHalves,
+        });
+        const model = `${folder}/model${to === "gguf" ? ".gguf" : ""}`;
+        await exportModel(`${folder}/packed`, { to, out: model, blocks });
+        const { format: _, ...plain } = PLAIN;
+        await using file = await openCheckpoint(model);
+        const report = await init(file, plain, {
+          device,
+          out: `${folder}/out`,
+        });
+        assert.deepEqual([report.kept, report.options.format], [model, format]);
+        assert.equal(report.layers.length, 14);
+        await using backbone = await openCheckpoint(`${folder}/out/backbone`);
+        for (const { name } of report.layers) {
+          const tensor = `${name}.weight`;
+          assert.deepEqual(
+            await backbone.readQuantized!(tensor),
+            await file.readQuantized!(tensor),
+          );
+        }
+      }),
+  );
 }
 
 Deno.test("init, QA-LoRA: the same run twice gives the same bytes; other biases are another base", () =>
@@ -262,7 +273,7 @@ Deno.test("init, QA-LoRA: what does not go together is refused, and nothing writ
     const refused: [Partial<InitOptions>, RegExp][] = [
       [
         { format: "nf4" },
-        /wanted affine groups \(int4, int3, int2\), .* is nf4, as 13 more are not$/,
+        /wanted affine groups \(int5, int4, int3, int2\), .* is nf4, as 13 more are not$/,
       ],
       [{ format: "clip4" }, /wanted affine groups/],
       [{ mixed: "first=1:int4,rest=nf4" }, /layers\.1\..* is nf4, as 6 more/],

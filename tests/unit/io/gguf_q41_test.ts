@@ -1,5 +1,10 @@
 import assert from "node:assert/strict";
-import { decodeQ41Matrix, encodeQ41 } from "../../../src/io/gguf_q41.ts";
+import {
+  affineBlockType,
+  blockTypeOf,
+  decodeQ41Matrix,
+  encodeQ41,
+} from "../../../src/io/gguf_q41.ts";
 import { decodeBlocks, ggufTypeNamed } from "../../../src/io/gguf_types.ts";
 import { openGguf } from "../../../src/io/gguf.ts";
 import { openGgufCheckpoint } from "../../../src/io/gguf_checkpoint.ts";
@@ -46,11 +51,14 @@ for (
     ["int3", 96, 64],
     ["int2", 160, 128],
     ["int4", 64, 0],
+    ["int5", 96, 32],
+    ["int5", 160, 0],
   ] as const
 ) {
-  Deno.test(`Q4_1 and Q5_1 blocks hold ${format} in groups of ${block} exactly`, () => {
+  const types = TYPES.filter((type) => type >= blockTypeOf(format));
+  Deno.test(`${types.join(" and ")} blocks hold ${format} in groups of ${block} exactly`, () => {
     const q = someMatrix(format, { cols, block });
-    for (const type of TYPES) holds(q, type);
+    for (const type of types) holds(q, type);
   });
 }
 
@@ -68,18 +76,22 @@ function holds(q: QuantizedMatrix, type: typeof TYPES[number]): void {
     return q.scales[group] * code + q.biases![group];
   });
   assert.deepEqual(decodeBlocks(ggufTypeNamed(type).type, bytes), wanted);
-  const back = decodeQ41Matrix(bytes, { ...q, type })!;
-  assert.equal(back.format, "int4");
+  const back = decodeQ41Matrix(bytes, { ...q, type });
+  assert.equal(back.format, q.format === "int5" ? "int5" : "int4");
   assert.equal(back.block, 32);
   assert.deepEqual(codesOf(back), codes);
   assert.deepEqual(encodeQ41(back, { name: "w", type }).bytes, bytes);
 }
 
-Deno.test("a fifth bit in a Q5_1 block is no code of 4 bits", () => {
+Deno.test("one fifth bit in Q5_1 blocks makes all codes 5 bits", () => {
   const q = someMatrix("int4", { cols: 64, block: 32 });
   const { bytes } = encodeQ41(q, { name: "w", type: "Q5_1" });
   bytes[24 + 4 + 3] = 0x80;
-  assert.equal(decodeQ41Matrix(bytes, { ...q, type: "Q5_1" }), undefined);
+  const back = decodeQ41Matrix(bytes, { ...q, type: "Q5_1" });
+  assert.equal(back.format, "int5");
+  const codes = codesOf(q);
+  codes[32 + 31] += 16;
+  assert.deepEqual(codesOf(back), codes);
 });
 
 Deno.test("encodeQ41() puts rows where the file wants them", () => {
@@ -108,28 +120,38 @@ Deno.test("encodeQ41() refuses what the blocks cannot hold", () => {
   const q = someMatrix("int4", { cols: 96, block: 32 });
   refuse({ ...q, block: 48 }, TypeError, "a.weight", "48");
   refuse({ ...q, cols: 80 }, TypeError, "80 columns");
-  refuse({ ...q, format: "nf4" }, TypeError, "nf4", "int4, int3, int2");
+  refuse(
+    someMatrix("int5", { cols: 96, block: 32 }),
+    TypeError,
+    "at most 4 bits",
+    "int5",
+  );
+  refuse({ ...q, format: "nf4" }, TypeError, "nf4", "int5, int4, int3, int2");
   const scales = q.scales.slice();
   scales[4] = 1e6;
   refuse({ ...q, scales }, RangeError, "1000000", "row 1", "f16");
 });
 
-Deno.test("readQuantized() of a GGUF checkpoint has the values of its Q4_1 tensors", async () => {
+Deno.test("readQuantized() of a GGUF checkpoint has the values of its Q4_1 and Q5_1 tensors", async () => {
   await using source = await goldenSource("llama.gguf");
   const types = new Map(
     [...(await openGguf(source)).tensors.values()].map((
       { type, shape },
     ) => [`${type.name} ${shape.length}`, type]),
   );
-  assert.ok(types.has("Q4_1 2"), "the golden file has such a tensor");
+  for (const type of TYPES) {
+    assert.ok(types.has(`${type} 2`), `the golden file has ${type}`);
+  }
   await using model = await openGgufCheckpoint(
     await goldenSource("llama.gguf"),
   );
   let found = 0;
   for (const { name, encoding, shape } of model.tensors.values()) {
     const q = await model.readQuantized!(name);
-    assert.equal(q !== undefined, encoding === "Q4_1" && shape.length === 2);
+    const type = affineBlockType(encoding);
+    assert.equal(q !== undefined, type !== undefined && shape.length === 2);
     if (!q) continue;
+    assert.equal(q.format, type === "Q5_1" ? "int5" : "int4");
     found++;
     const codes = codesOf(q);
     assert.deepEqual(

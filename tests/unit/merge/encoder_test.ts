@@ -43,9 +43,13 @@ for (const type of ["bert", "deberta-v2"] as const) {
         ...["--data", `${folder}/train.tsv`, "--steps", "20", "--batch", "8"],
         ...["--block", "16", "--lr", "0.01"],
       );
-      const { exact, layers } = await verb("merge", out, "-o", merged);
+      const { exact, layers, forward } = await verb(
+        ...["merge", out, "-o", merged],
+      );
       assert.equal(exact, true);
       assert.equal(layers.length, 12);
+      assert.deepEqual([forward.of, forward.agreement], ["random", 1]);
+      assert.ok(forward.maxDifference < 1e-4, `${forward.maxDifference}`);
       assertAllClose(await logitsOf(merged), await logitsOf(out), {
         atol: 1e-4,
       });

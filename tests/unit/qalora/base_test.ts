@@ -179,12 +179,12 @@ Deno.test("what cannot be quantised is refused by name", async () => {
     [
       quantize(weight, { ...options, format: "nf4" }),
       "TypeError",
-      "Cannot use nf4 for q_proj: QA-LoRA wants an affine format in groups along the inputs (int4, int3, int2)",
+      "Cannot use nf4 for q_proj: QA-LoRA wants an affine format in groups along the inputs (int5, int4, int3, int2)",
     ],
     [
       quantize(weight, { ...options, format: "clip4" }),
       "TypeError",
-      "Cannot use clip4 for q_proj: QA-LoRA wants an affine format in groups along the inputs (int4, int3, int2)",
+      "Cannot use clip4 for q_proj: QA-LoRA wants an affine format in groups along the inputs (int5, int4, int3, int2)",
     ],
     [
       quantize(weight, { ...options, block: 1.5 }),

@@ -77,7 +77,7 @@ Deno.test("an adapter that does not fit is refused with all that is wrong", asyn
   assert.throws(() => merge({ ...base, format: "nf4" }, adapter), {
     name: "TypeError",
     message:
-      "Cannot use nf4 for a merge: QA-LoRA wants an affine format in groups along the inputs (int4, int3, int2)",
+      "Cannot use nf4 for a merge: QA-LoRA wants an affine format in groups along the inputs (int5, int4, int3, int2)",
   });
   await assert.rejects(biases(matrix(2, 6), base, { device, name: "o_proj" }), {
     name: "TypeError",

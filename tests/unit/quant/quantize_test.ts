@@ -65,7 +65,9 @@ Deno.test("quantize() and dequantize() take every shape and format", async () =>
 });
 
 Deno.test("quantize() reproduces zero and constant blocks", async () => {
-  for (const name of ["nf4", "nf3", "nf2", "int4", "int3", "int2"] as const) {
+  for (
+    const name of ["nf4", "nf3", "nf2", "int5", "int4", "int3", "int2"] as const
+  ) {
     for (const value of [0, 0.3, -7]) {
       const w = matrix(2, 70, new Float32Array(140).fill(value));
       const back = await dequantize(await quantize(w, { format: name }));

@@ -5,22 +5,14 @@ import { loadModel, ofKind, write } from "../../../src/models/load.ts";
 import { writeOptions } from "../../../src/models/write.ts";
 import { TRAIN_DEFAULTS } from "../../../src/train/options.ts";
 import { findSubject } from "../../../src/train/subject.ts";
-import { bartCheckpoint, models } from "../../golden/bart/data.ts";
-import {
-  inFolder,
-  type SmallTensors,
-  writeModel,
-} from "../../helpers/model.ts";
+import { bartCheckpoint, models, writeBart } from "../../golden/bart/data.ts";
+import { inFolder } from "../../helpers/model.ts";
 
 Deno.test("findSubject(): a whole BART is written with the bias of its head, which is not trained", async () => {
   const row = models.find(({ headBias }) => headBias)!;
   await inFolder(async (folder) => {
     await using before = await bartCheckpoint(row);
-    const tensors: SmallTensors = {};
-    for (const [name, { shape }] of before.tensors) {
-      tensors[name] = { shape, values: await before.readF32(name) };
-    }
-    await writeModel(`${folder}/model`, { config: row.config, tensors });
+    await writeBart(`${folder}/model`, row);
     using device = await openDevice("reference");
     await using found = await findSubject(`${folder}/model`, {
       options: { ...TRAIN_DEFAULTS, method: "full", task: "seq2seq" },

@@ -49,7 +49,10 @@ for (const type of ["bert", "deberta-v2"] as const) {
       assert.ok(after < 0.3 * before, `${before} -> ${after}`);
       assert.equal(perplexityAfter, undefined);
       const merged = `${folder}/merged`;
-      await verb("merge", out, "-o", merged, "--dtype", "f32");
+      const { forward } = await verb(
+        ...["merge", out, "-o", merged, "--dtype", "f32"],
+      );
+      assert.deepEqual([forward.of, forward.agreement], ["random", 1]);
       for (const path of [out, merged]) {
         const { task, metrics, count } = await verb(
           ...["eval", path, "--task", "squad", "--data", `${folder}/dev.json`],
