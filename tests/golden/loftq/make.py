@@ -11,12 +11,16 @@ Small matrices come from a generator that data.ts repeats bit for bit, so that o
 import base64
 import json
 import pathlib
+import sys
 
 import numpy as np
 import scipy
 from scipy.stats import norm
 
 HERE = pathlib.Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+from near_normal import near_normal as numbers  # noqa: E402
+
 F32 = np.float32
 
 
@@ -28,18 +32,7 @@ def b64(array):
 
 
 def near_normal(rows, cols, seed):
-    """Sums of twelve uniform numbers less six, from xorshift32."""
-    state = seed
-    out = np.empty(rows * cols)
-    for i in range(rows * cols):
-        total = -6.0
-        for _ in range(12):
-            state ^= (state << 13) & 0xFFFFFFFF
-            state ^= state >> 17
-            state ^= (state << 5) & 0xFFFFFFFF
-            total += state / 2**32
-        out[i] = total
-    return out.astype(F32).reshape(rows, cols)
+    return numbers(rows * cols, seed).reshape(rows, cols)
 
 
 def product(rows, cols, rank, seed):

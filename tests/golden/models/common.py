@@ -4,31 +4,20 @@ import base64
 import json
 import pathlib
 import re
+import sys
 import tempfile
 
 import numpy as np
 import torch
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+from near_normal import near_normal  # noqa: E402
 
 F32 = np.float32
 
 
 def b64(array):
     return base64.b64encode(np.ascontiguousarray(array, "<f4").tobytes()).decode()
-
-
-def near_normal(count, seed):
-    """Sums of twelve uniform numbers less six, from xorshift32."""
-    state = seed
-    out = np.empty(count)
-    for i in range(count):
-        total = -6.0
-        for _ in range(12):
-            state ^= (state << 13) & 0xFFFFFFFF
-            state ^= state >> 17
-            state ^= (state << 5) & 0xFFFFFFFF
-            total += state / 2**32
-        out[i] = total
-    return out.astype(F32)
 
 
 def seeded(names_and_sizes, seed, start):
