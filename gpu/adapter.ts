@@ -23,6 +23,9 @@ export type LimitName = typeof LIMITS[number];
 /** What a device can do at most. */
 export type Limits = Readonly<Record<LimitName, number>>;
 
+/** WGSL's name of dot products of four bytes in a word. */
+const PACKED_DOTS = "packed_4x8_integer_dot_product";
+
 /** What is asked of an adapter. */
 export interface AdapterOptions {
   /** Lower limits than the adapter's, for tests. WebGPU grants its defaults at least; kernels keep to these. */
@@ -37,6 +40,8 @@ export interface AdapterFacts {
   readonly description: string;
   /** Whether a CPU does the work. */
   readonly software: boolean;
+  /** Whether shaders have dot products of four bytes in a word. */
+  readonly packedDots: boolean;
 }
 
 /** An adapter that may give a device. */
@@ -73,7 +78,12 @@ export async function findAdapter(
   }
   const { info } = adapter;
   const description = info?.description || info?.device || "unnamed adapter";
-  return { adapter, description, software: isSoftware(adapter, description) };
+  return {
+    adapter,
+    description,
+    software: isSoftware(adapter, description),
+    packedDots: gpu.wgslLanguageFeatures?.has(PACKED_DOTS) ?? false,
+  };
 }
 
 /**
@@ -86,7 +96,7 @@ export async function openAdapter(
   options: AdapterOptions = {},
 ): Promise<OpenedAdapter> {
   const { limits = {} } = options;
-  const { adapter, description, software } = await findAdapter(options);
+  const { adapter, ...facts } = await findAdapter(options);
   const granted = Object.fromEntries(LIMITS.map((name) => {
     // In some releases of Deno a limit is a bigint.
     const has = Number(adapter.limits[name]);
@@ -104,10 +114,10 @@ export async function openAdapter(
     });
   } catch (error) {
     throw new DeviceFaultError(
-      `${description} gave no device: ${messageOf(error)}`,
+      `${facts.description} gave no device: ${messageOf(error)}`,
     );
   }
-  return { device, limits: granted, description, software };
+  return { device, limits: granted, ...facts };
 }
 
 /** Mesa and SwiftShader, and whatever says so itself. */

@@ -86,6 +86,8 @@ export class GpuContext implements Disposable {
   readonly description: string;
   /** Whether a CPU does the work. */
   readonly software: boolean;
+  /** Whether shaders have dot products of four bytes in a word. */
+  readonly packedDots: boolean;
   /** Free and used buffers. */
   readonly pool: BufferPool;
   readonly #pipelines = new Map<string, GPUComputePipeline>();
@@ -106,11 +108,13 @@ export class GpuContext implements Disposable {
   readonly #waiting = new Set<(lost: DeviceLostError) => void>();
   #closed = false;
 
-  constructor({ device, limits, description, software }: OpenedAdapter) {
+  constructor(opened: OpenedAdapter) {
+    const { device, limits, description, software, packedDots } = opened;
     this.device = device;
     this.limits = limits;
     this.description = description;
     this.software = software;
+    this.packedDots = packedDots;
     this.pool = new BufferPool((bytes) =>
       this.#guard(
         () =>

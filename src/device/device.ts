@@ -237,7 +237,7 @@ export interface Operations extends NetworkOperations {
   /**
    * As {@linkcode gemmQuantized}, with the left side rounded to 8 bits where the device has integer arithmetic for it and
    * `q` is affine in groups along its rows: with `transQ`, each row of `a` by its groups, `a ≈ scale * byte` with
-   * `scale = max |a| / 127`; without, each row of `a` times the scales of a group of columns, in blocks of 64 inner indices.
+   * `scale = max |a| / 127`; without, each row of `a` times the scales of a group of columns, in blocks of 128 inner indices.
    * Codes are taken as they are, so that the rounding of `a` is the only error: at most half a step of each of its
    * values (a step of the gradient is `max |a| * max scale / 127`). Other formats and shapes are multiplied in f32.
    */

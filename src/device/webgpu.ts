@@ -12,6 +12,7 @@ import { GpuContext } from "../../gpu/context.ts";
 import type { PartialDevice } from "./device.ts";
 import { gemm, rowSquares, scaleColumns } from "./webgpu_gemm.ts";
 import { gemmQuantized } from "./webgpu_gemm_quant.ts";
+import { gemmInt8 } from "./webgpu_int8.ts";
 import { cholesky, qr, solveRight, svd } from "./webgpu_linalg.ts";
 import { WebGpuMemory } from "./webgpu_memory.ts";
 import { networkOperations } from "./webgpu_network.ts";
@@ -49,7 +50,7 @@ export async function openWebGpuDevice(
       quantize: (args) => quantize(memory, args),
       dequantize: (args) => dequantize(memory, args),
       gemmQuantized: (args) => gemmQuantized(memory, args),
-      gemmInt8: (args) => gemmQuantized(memory, args),
+      gemmInt8: (args) => gemmInt8(memory, args),
       rowSquares: (args) => rowSquares(memory, args),
       scaleColumns: (args) => scaleColumns(memory, args),
       qr: (args) => qr(memory, args),

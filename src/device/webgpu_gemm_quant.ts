@@ -80,7 +80,7 @@ function unfused(memory: WebGpuMemory, args: Args): void {
 }
 
 /** Rows of `q` whose codes, and whose scales, one binding reaches. */
-function rowsReached(memory: WebGpuMemory, q: QuantMat): number {
+export function rowsReached(memory: WebGpuMemory, q: QuantMat): number {
   const perElement = Math.max(q.spec.bits / 8, 4 / blockSize(q));
   const elements = Math.min(
     (memory.context.mostBound - 512) / perElement,

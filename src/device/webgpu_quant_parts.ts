@@ -50,22 +50,34 @@ function table(value: (index: number) => number): Word[] {
   return Array.from({ length: 16 }, (_, i) => ({ f32: value(i) }));
 }
 
-/** Rows of a quantised matrix, `row` the first of them, as bindings, and the parameters of `READER_FIELDS`. */
+/** Rows of a quantised matrix as bindings. */
+export interface BoundRows {
+  readonly reads: Span[];
+  /** The parameters of `READER_FIELDS`. */
+  readonly fields: Word[];
+  /** Bit of the first code in its binding, and bits from a row to the next. */
+  readonly firstBit: number;
+  readonly lineBits: number;
+  /** Place of the first scale in its binding. */
+  readonly firstScale: number;
+}
+
+/** Binds rows of a quantised matrix, `row` the first of them. */
 export function bindRows(
   memory: WebGpuMemory,
   q: QuantMat,
   { row, rows }: { row: number; rows: number },
-): { reads: Span[]; fields: Word[] } {
+): BoundRows {
   const { spec, cols } = q;
   const { bits, flat, block } = traitsOf(q);
   const lineBlocks = flat ? 0 : Math.ceil(cols / block);
   const lineBits = flat ? cols * bits : 8 * Math.ceil(cols * bits / 8);
-  const firstBit = row * lineBits;
+  const start = row * lineBits;
   const firstBlock = flat ? Math.floor(row * cols / block) : row * lineBlocks;
   const endBlock = flat
     ? Math.ceil((row + rows) * cols / block)
     : (row + rows) * lineBlocks;
-  const byte = Math.floor(firstBit / 8);
+  const byte = Math.floor(start / 8);
   const codes = memory.part(
     q.codes,
     byte,
@@ -75,18 +87,16 @@ export function bindRows(
   const ranges = perBlock.map((buffer) =>
     memory.part(buffer, firstBlock * 4, (endBlock - firstBlock) * 4)
   );
+  const firstBit = codes.first * 8 + start % 8;
+  const firstScale = ranges[0].first >> 2;
+  const phase = flat ? row * cols % block : 0;
   return {
     reads: [codes.span, ...ranges.map(({ span }) => span)],
     fields: [
       ...levelsOf(spec),
-      cols,
-      block,
-      codes.first * 8 + firstBit % 8,
-      lineBits,
-      flat ? row * cols % block : 0,
-      ranges[0].first >> 2,
-      lineBlocks,
+      ...[cols, block, firstBit, lineBits, phase, firstScale, lineBlocks],
     ],
+    ...{ firstBit, lineBits, firstScale },
   };
 }
 

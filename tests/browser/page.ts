@@ -14,7 +14,8 @@ import type { Outcome } from "./outcome.ts";
 
 /** `navigator.gpu` whose adapter says that it is hardware, so that the kernels for hardware run. */
 function asHardware(): GPU {
-  const gpu: Pick<GPU, "requestAdapter"> = {
+  const gpu: Pick<GPU, "requestAdapter" | "wgslLanguageFeatures"> = {
+    wgslLanguageFeatures: navigator.gpu.wgslLanguageFeatures,
     async requestAdapter(options) {
       const adapter = await navigator.gpu.requestAdapter(options);
       return adapter && {
@@ -81,9 +82,8 @@ async function run(): Promise<Outcome> {
   {
     // Products have kernels of their own for hardware; the others are the same.
     using device = await openWebGpuDevice({ gpu: asHardware() });
-    tables.push(
-      await conform(device, { ops: ["gemm", "gemmQuantized"], every: 3 }),
-    );
+    const ops = ["gemm", "gemmQuantized", "gemmInt8"];
+    tables.push(await conform(device, { ops, every: 3 }));
     tables.push(await compileAll(device.context.device));
   }
   return { adapter: `${vendor} ${architecture}`, tables };

@@ -34,7 +34,7 @@ interface Product {
 
 /** Half a step of each value of `a` times the magnitudes that it meets: the most that rounding to 8 bits changes. */
 function int8Limit(
-  { m, n, k, transQ }: Product,
+  { format: name, m, n, k, transQ }: Product,
   { a, size, scales, block }: {
     a: Float32Array;
     /** Magnitudes of the values of `q`. */
@@ -45,6 +45,7 @@ function int8Limit(
 ): Float64Array {
   const limit = new Float64Array(m * n);
   const width = transQ ? block : ROW_BLOCK;
+  const middle = 2 ** (format(name).bits - 1);
   const groups = Math.ceil((transQ ? k : n) / block);
   const most = (length: number, value: (i: number) => number) => {
     let x = 0;
@@ -53,11 +54,11 @@ function int8Limit(
   };
   for (let first = 0; first < k; first += width) {
     const count = Math.min(width, k - first);
-    // What a value of `a` meets in each column; codes less their middle are 8 at the most.
+    // What a value of `a` meets in each column: codes less their middle, at the most.
     const meets = Float64Array.from({ length: n }, (_, j) => {
       if (!transQ) {
         const g = Math.floor(j / block);
-        return 8 * count *
+        return middle * count *
           most(count, (o) => scales[(first + o) * groups + g]);
       }
       let sum = 0;

@@ -65,7 +65,8 @@ export interface Faults {
 /** `navigator.gpu` with faults. */
 export function faultyGpu({ info, device }: Faults): GPU {
   const real = navigator.gpu;
-  const gpu: Pick<GPU, "requestAdapter"> = {
+  const gpu: Pick<GPU, "requestAdapter" | "wgslLanguageFeatures"> = {
+    wgslLanguageFeatures: real.wgslLanguageFeatures,
     async requestAdapter(options) {
       const adapter = await real.requestAdapter(options);
       return adapter && {
