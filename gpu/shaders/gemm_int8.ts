@@ -9,22 +9,29 @@
  */
 
 import type { Kernel } from "../context.ts";
-import { paramsText, range, resultText, times } from "./gemm_text.ts";
+import {
+  CODES_TEXT,
+  dotsText,
+  eachText,
+  four,
+  putText,
+  sidesText,
+  SUMS_TEXT,
+} from "./gemm_int8_text.ts";
+import { paramsText, resultText, times } from "./gemm_text.ts";
 import { kept } from "./kept.ts";
-
-/** Threads of a workgroup of {@linkcode roundKernel}. */
-export const ROUND_THREADS = 64;
 
 /** Rows, and columns, of the result that a workgroup of {@linkcode int8Kernel} takes. */
 export const INT8_SIDE = 64;
 
 /** Threads along each side of it. */
-const LANES = 16;
+const LANES = INT8_SIDE / 4;
+const TILE = { down: LANES, across: LANES };
 
 /**
- * Rounds rows by groups: a thread a group. Groups: `grid` of them by {@linkcode ROUND_THREADS}. Parameters: groups in
- * all, groups of a row, elements of a group, of a row, the first of the matrix, its stride. Reads the matrix; writes bytes,
- * four to a word, and for each group what a byte is worth and the sum of them times that.
+ * Rounds rows by groups: a thread a group. Parameters: groups in all, groups of a row, elements of a group, of a row, the
+ * first of the matrix, its stride. Reads the matrix; writes bytes, four to a word, and for each group what a byte is worth
+ * and the sum of them times that.
  */
 export function roundKernel(): Kernel {
   return kept({ name: "gemm int8, rounding" }, () => /* wgsl */ `
@@ -45,14 +52,8 @@ fn four(i: u32) -> vec4f {
   return vec4f(a[i], a[i + 1u], a[i + 2u], a[i + 3u]);
 }
 
-@compute @workgroup_size(${ROUND_THREADS})
-fn main(
-  @builtin(workgroup_id) id: vec3u,
-  @builtin(num_workgroups) size: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
-  let number = (id.x + id.y * size.x) * ${ROUND_THREADS}u + thread;
-  if (number < p.count) {
+${
+    eachText(/* wgsl */ `
     let row = number / p.groups;
     let begin = number % p.groups * p.group;
     let end = min(begin + p.group, p.cols);
@@ -75,26 +76,9 @@ fn main(
       scale,
       scale * f32(sum.x + sum.y + sum.z + sum.w),
     );
-  }
+  `)
+  }`);
 }
-`);
-}
-
-/** Declares `four_codes`, which gives four neighbours of the binding `codes` from a bit on. */
-export const CODES_TEXT = /* wgsl */ `
-override BITS: u32;
-
-fn four_codes(at: u32) -> vec4u {
-  let low = at & 31u;
-  var word = codes[at >> 5u] >> low;
-  if (32u % BITS != 0u) {
-    // Codes may go on in the next word. Two steps, as no shift may be by 32.
-    word |= (codes[(at >> 5u) + 1u] << 1u) << (31u - low);
-  }
-  let all = vec4u(word, word >> BITS, word >> (2u * BITS), word >> (3u * BITS));
-  return all & vec4u((1u << BITS) - 1u);
-}
-`;
 
 /** Fields before those of a product, in whose parameters columns and strides of the left side are words of four. */
 const FIELDS = /* wgsl */ `
@@ -130,8 +114,6 @@ export function int8Kernel({ bits, depth, addend }: Int8Variant): Kernel {
 }
 
 function text({ addend }: { addend: boolean }): string {
-  const four = (value: (i: number) => string) =>
-    `(${range(4).map(value).join(", ")})`;
   return /* wgsl */ `
 ${paramsText(FIELDS)}
 @group(0) @binding(1) var<storage, read> bytes: array<u32>;
@@ -144,9 +126,7 @@ ${CODES_TEXT}
 /** Words of a turn. */
 override DEPTH: u32;
 
-/** Of each word of a turn four rows, or columns, together. */
-var<workgroup> left: array<vec4u, ${8 * LANES}>;
-var<workgroup> right: array<vec4u, ${8 * LANES}>;
+${sidesText(TILE, 8)}
 var<workgroup> row_factors: array<vec2f, ${INT8_SIDE}>;
 var<workgroup> col_scales: array<vec4f, ${LANES}>;
 var<workgroup> col_biases: array<vec4f, ${LANES}>;
@@ -186,7 +166,7 @@ fn main(
 ) {
   let row = tile.y * ${INT8_SIDE}u;
   let col = tile.x * ${INT8_SIDE}u;
-  ${times(4, (i) => `var sum${i} = vec4f(); var dot${i} = vec4i();`)}
+  ${SUMS_TEXT}
   for (var word = 0u; word < p.k; word += DEPTH) {
     let g = word / p.group;
     if (word % p.group == 0u) {
@@ -213,17 +193,7 @@ fn main(
       right[one * ${LANES}u + quad] =
         vec4u${four((i) => `codes_at(cols + ${i}u, word + one)`)};
     }
-    workgroupBarrier();
-    for (var one = 0u; one < DEPTH; one += 1u) {
-      let x = left[one * ${LANES}u + lane.y];
-      let q = right[one * ${LANES}u + lane.x];
-      ${
-    times(4, (i) =>
-      `dot${i} += vec4i${
-        four((j) => `dot4I8Packed(x[${i}], q[${j}])`)
-      };`)
-  }
-    }
+${dotsText({ ...TILE, depth: "DEPTH" })}
     if ((word + DEPTH) % p.group == 0u || word + DEPTH >= p.k) {
       let scale = col_scales[lane.x];
       let bias = col_biases[lane.x];
@@ -236,11 +206,7 @@ fn main(
     }
     workgroupBarrier();
   }
-  ${
-    times(4, (i) =>
-      times(4, (j) =>
-        `put(0u, row + lane.y * 4u + ${i}u, col + lane.x * 4u + ${j}u, sum${i}[${j}]);`))
-  }
+  ${putText("row + lane.y * 4u", "col + lane.x * 4u")}
 }
 `;
 }

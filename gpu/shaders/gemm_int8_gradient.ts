@@ -9,24 +9,22 @@
  * @module
  */
 
-import { ROW_BLOCK } from "../../src/device/int8.ts";
+import { ROW_BLOCK, SCALE_TOP, TOP, UNIT } from "../../src/device/int8.ts";
 import type { Kernel } from "../context.ts";
-import { CODES_TEXT } from "./gemm_int8.ts";
-import { paramsText, range, resultText, times } from "./gemm_text.ts";
+import {
+  CODES_TEXT,
+  dotsText,
+  eachText,
+  four,
+  putText,
+  sidesText,
+  SUMS_TEXT,
+} from "./gemm_int8_text.ts";
+import { paramsText, resultText, times } from "./gemm_text.ts";
 import { kept } from "./kept.ts";
-
-/** Threads of a workgroup of {@linkcode unitsKernel} and of {@linkcode scaleUnitsKernel}. */
-export const UNIT_THREADS = 64;
 
 /** Rows and columns of the result that a workgroup of {@linkcode gradientKernel} takes. */
 export const GRADIENT_TILE = { rows: 64, cols: 32 } as const;
-
-/** Units of the largest gradient of a row's block, and of the largest scale of a block. */
-const TOP = 32767;
-const SCALE_TOP = 32512;
-
-/** What a byte is worth, for a largest gradient and a largest scale of 1. */
-const UNIT = Math.fround(256 * 32768 / (TOP * SCALE_TOP));
 
 /** What `x * factor` is, to the nearest whole number of at most `most`. */
 const UNITS_TEXT = (most: number) => /* wgsl */ `
@@ -35,9 +33,9 @@ fn units(x: f32, factor: f32) -> i32 {
 }`;
 
 /**
- * Rounds rows to units of 16 bits by blocks of ${ROW_BLOCK} values: a thread a block. Groups: `grid` of them by
- * {@linkcode UNIT_THREADS}. Parameters: blocks in all, of a row, elements of a row, the first of the matrix, its stride.
- * Reads the matrix; writes units, two to a word, and each block's largest magnitude.
+ * Rounds rows to units of 16 bits by blocks of {@linkcode ROW_BLOCK} values: a thread a block. Parameters: blocks in all, of a
+ * row, elements of a row, the first of the matrix, its stride. Reads the matrix; writes units, two to a word, and each
+ * block's largest magnitude.
  */
 export function unitsKernel(): Kernel {
   return kept({ name: "gemm int8, gradient in units" }, () => /* wgsl */ `
@@ -48,14 +46,8 @@ struct Params { count: u32, blocks: u32, cols: u32, first: u32, stride: u32 }
 @group(0) @binding(3) var<storage, read_write> mosts: array<f32>;
 ${UNITS_TEXT(TOP)}
 
-@compute @workgroup_size(${UNIT_THREADS})
-fn main(
-  @builtin(workgroup_id) id: vec3u,
-  @builtin(num_workgroups) size: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
-  let number = (id.x + id.y * size.x) * ${UNIT_THREADS}u + thread;
-  if (number < p.count) {
+${
+    eachText(/* wgsl */ `
     let row = number / p.blocks;
     let begin = number % p.blocks * ${ROW_BLOCK}u;
     let end = min(begin + ${ROW_BLOCK}u, p.cols);
@@ -72,15 +64,14 @@ fn main(
         (bitcast<u32>(low) & 0xffffu) | (bitcast<u32>(high) << 16u);
     }
     mosts[number] = most;
-  }
-}
-`);
+  `)
+  }`);
 }
 
 /**
- * Rounds scales to units of the largest of a block of ${ROW_BLOCK} rows: a thread a block and group. Groups: `grid` of
- * them by {@linkcode UNIT_THREADS}. Parameters: blocks times groups, groups, rows, the place of the first scale. Reads
- * scales `[rows, groups]`; writes units `[groups, rows]`, and the largest magnitudes `[blocks, groups]`.
+ * Rounds scales to units of the largest of a block of {@linkcode ROW_BLOCK} rows: a thread a block and group. Parameters:
+ * blocks times groups, groups, rows, the place of the first scale. Reads scales `[rows, groups]`; writes units
+ * `[groups, rows]`, and the largest magnitudes `[blocks, groups]`.
  */
 export function scaleUnitsKernel(): Kernel {
   return kept({ name: "gemm int8, scales in units" }, () => /* wgsl */ `
@@ -91,14 +82,8 @@ struct Params { count: u32, groups: u32, rows: u32, first: u32 }
 @group(0) @binding(3) var<storage, read_write> mosts: array<f32>;
 ${UNITS_TEXT(SCALE_TOP)}
 
-@compute @workgroup_size(${UNIT_THREADS})
-fn main(
-  @builtin(workgroup_id) id: vec3u,
-  @builtin(num_workgroups) size: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
-  let number = (id.x + id.y * size.x) * ${UNIT_THREADS}u + thread;
-  if (number < p.count) {
+${
+    eachText(/* wgsl */ `
     let g = number % p.groups;
     let begin = number / p.groups * ${ROW_BLOCK}u;
     let end = min(begin + ${ROW_BLOCK}u, p.rows);
@@ -112,9 +97,8 @@ fn main(
       found[g * p.rows + o] = units(scale, factor);
     }
     mosts[number] = most;
-  }
-}
-`);
+  `)
+  }`);
 }
 
 /** Fields before those of a product. */
@@ -132,6 +116,7 @@ const FIELDS = /* wgsl */ `
 /** Threads along the rows and the columns of a tile, each with 4 x 4 values. */
 const DOWN = GRADIENT_TILE.rows / 4;
 const ACROSS = GRADIENT_TILE.cols / 4;
+const TILE = { down: DOWN, across: ACROSS };
 
 /** Words of four inner indices that a workgroup brings at once. */
 const DEPTH = 8;
@@ -151,8 +136,6 @@ export function gradientKernel(
 }
 
 function text({ addend }: { addend: boolean }): string {
-  const four = (value: (i: number) => string) =>
-    `(${range(4).map(value).join(", ")})`;
   return /* wgsl */ `
 ${paramsText(FIELDS)}
 @group(0) @binding(1) var<storage, read> pairs: array<vec2u>;
@@ -163,11 +146,7 @@ ${paramsText(FIELDS)}
 @group(0) @binding(6) var<storage, read> plain: array<f32>;
 ${resultText({ vectors: false, addend }, 7)}
 ${CODES_TEXT}
-
-/** Of each word of a turn four rows, or columns, together. */
-var<workgroup> left: array<vec4u, ${DEPTH * DOWN}>;
-var<workgroup> right: array<vec4u, ${DEPTH * ACROSS}>;
-
+${sidesText(TILE, DEPTH)}
 /** Four gradients times four scales, a byte each. */
 fn bytes_at(row: u32, word: u32, g: u32) -> u32 {
   var found = 0u;
@@ -218,7 +197,7 @@ fn main(
   let col = tile.x * ${GRADIENT_TILE.cols}u;
   let g = col / p.group;
   let own = row + lane.y * 4u;
-  ${times(4, (i) => `var sum${i} = vec4f(); var dot${i} = vec4i();`)}
+  ${SUMS_TEXT}
   for (var word = 0u; word * 4u < p.k; word += ${DEPTH}u) {
     {
       let quad = thread / ${DEPTH}u;
@@ -237,17 +216,7 @@ fn main(
     four((j) => `pack4xI8(vec4i${four((i) => `q${i}[${j}]`)})`)
   };
     }
-    workgroupBarrier();
-    for (var one = 0u; one < ${DEPTH}u; one += 1u) {
-      let x = left[one * ${DOWN}u + lane.y];
-      let q = right[one * ${ACROSS}u + lane.x];
-      ${
-    times(4, (i) =>
-      `dot${i} += vec4i${
-        four((j) => `dot4I8Packed(x[${i}], q[${j}])`)
-      };`)
-  }
-    }
+${dotsText({ ...TILE, depth: `${DEPTH}u` })}
     let next = (word + ${DEPTH}u) * 4u;
     if (next % ${ROW_BLOCK}u == 0u || next >= p.k) {
       let block = word * 4u / ${ROW_BLOCK}u;
@@ -259,17 +228,8 @@ fn main(
     }
     workgroupBarrier();
   }
-  ${
-    times(4, (i) => `
-  sum${i} += vec4f(plain_at(own + ${i}u, g));
-  ${
-      times(
-        4,
-        (j) =>
-          `put(0u, own + ${i}u, col + lane.x * 4u + ${j}u, sum${i}[${j}]);`,
-      )
-    }`)
-  }
+  ${times(4, (i) => `sum${i} += vec4f(plain_at(own + ${i}u, g));`)}
+  ${putText("own", "col + lane.x * 4u")}
 }
 `;
 }

@@ -9,6 +9,15 @@ import { hasGroups, type Operations, type QuantMat } from "./device.ts";
 /** Rows of the weight that a gradient is rounded with together. */
 export const ROW_BLOCK = 128;
 
+/** Units of the largest gradient of a row's block. */
+export const TOP = 32767;
+
+/** Units of the largest scale of a block. */
+export const SCALE_TOP = 32512;
+
+/** What a byte of their product is worth, for a largest gradient and a largest scale of 1. */
+export const UNIT: number = Math.fround(256 * 32768 / (TOP * SCALE_TOP));
+
 /** Inner indices that kernels take at once. */
 const STEP = 16;
 

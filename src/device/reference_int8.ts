@@ -4,7 +4,7 @@
  * @module
  */
 
-import { groupSize, ROW_BLOCK } from "./int8.ts";
+import { groupSize, ROW_BLOCK, SCALE_TOP, TOP, UNIT } from "./int8.ts";
 import type { Operations } from "./device.ts";
 import { f32, load } from "./reference_memory.ts";
 
@@ -18,11 +18,6 @@ function nearest(x: number): number {
   const rest = x - low;
   return rest < 0.5 || rest === 0.5 && low % 2 === 0 ? low : low + 1;
 }
-
-/** Units of the largest gradient and of the largest scale of a block, and what a byte of their product is worth. */
-const TOP = 32767;
-const SCALE_TOP = 32512;
-const UNIT = fround(256 * 32768 / (TOP * SCALE_TOP));
 
 function largest(values: Float64Array, from: number, to: number): number {
   let most = 0;

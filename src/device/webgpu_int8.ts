@@ -17,16 +17,15 @@ import {
 import {
   INT8_SIDE,
   int8Kernel,
-  ROUND_THREADS,
   roundKernel,
 } from "../../gpu/shaders/gemm_int8.ts";
 import {
   GRADIENT_TILE,
   gradientKernel,
   scaleUnitsKernel,
-  UNIT_THREADS,
   unitsKernel,
 } from "../../gpu/shaders/gemm_int8_gradient.ts";
+import { EACH_THREADS } from "../../gpu/shaders/gemm_int8_text.ts";
 import { NARROW_ROWS } from "../../gpu/shaders/quant_gemm.ts";
 import { checkGemmQuantized } from "./check.ts";
 import { type DeviceBuffer, mat, type Operations } from "./device.ts";
@@ -103,7 +102,7 @@ function forward(memory: WebGpuMemory, args: Args, part: number): void {
       params: [m * groups, groups, group, k, a.first, a.stride],
       reads: [a.span],
       writes: [left, worth],
-      groups: grid(Math.ceil(m * groups / ROUND_THREADS)),
+      groups: grid(Math.ceil(m * groups / EACH_THREADS)),
       shape: `${m}x${k}`,
     })
   );
@@ -158,14 +157,14 @@ function gradient(memory: WebGpuMemory, args: Args, part: number): void {
         params: [m * blocks, blocks, k, a.first, a.stride],
         reads: [a.span],
         writes: spans.slice(0, 2),
-        groups: grid(Math.ceil(m * blocks / UNIT_THREADS)),
+        groups: grid(Math.ceil(m * blocks / EACH_THREADS)),
         shape: `${m}x${k}`,
       });
       context.run(scaleUnitsKernel(), {
         params: [blocks * groups, groups, k, bound.firstScale],
         reads: [stored],
         writes: spans.slice(2),
-        groups: grid(Math.ceil(blocks * groups / UNIT_THREADS)),
+        groups: grid(Math.ceil(blocks * groups / EACH_THREADS)),
         shape: `${k}x${groups}`,
       });
     });

@@ -23,7 +23,7 @@ export interface ForwardDifference {
   readonly agreement: number;
   /** Tokens compared. */
   readonly tokens: number;
-  /** Whose they are: those of a text that was given, what a model that writes wrote from a random token on, or random ones. */
+  /** Those of a text that was given, what a model that writes wrote from a random token on, or random ones. */
   readonly of: "text" | "generated" | "random";
 }
 
