@@ -47,7 +47,7 @@ for (
     [["init", "a", "-o", "x", "--rnak", "3"], "Unknown option '--rnak'"],
     [
       ["init", "a", "-o", "x", "--format", "fp4"],
-      "--format must be one of nf4, nf3, nf2, int4,",
+      "--format must be one of nf4, nf3, nf2, int5,",
     ],
     [["init", "a", "-o", "x", "--rank", "0"], "--rank must be a whole number"],
     [["init", "a", "-o", "x", "--alpha", "Infinity"], "--alpha must be a numb"],

@@ -172,7 +172,7 @@ function described(
 }
 
 const BAD: Record<string, [Record<string, string>, ...string[]]> = {
-  "an unknown format": [described({ format: "int5" }), `"int5"`],
+  "an unknown format": [described({ format: "int7" }), `"int7"`],
   "an inherited format": [described({ format: "toString" }), `"toString"`],
   "other bits": [described({ bits: 3 }), "4 bits"],
   "another order": [described({ order: "high" }), "order low"],
