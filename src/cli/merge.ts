@@ -53,8 +53,8 @@ export const help =
   `loqa merge DIR -o OUT: a model with the adapter added to its weights
 
 DIR is a folder that loqa wrote, or a model (with --adapter).
-How far the scores of the merged model are from those before is printed, over a text of yours, or of the model's own, or
-where it writes none random tokens.
+How far the scores of the merged model are from those before is printed: over a text of yours or of the model's own, or
+over random tokens where it writes none.
 QA-LoRA on a base in affine groups: the adapter goes into the groups' biases. Codes and scales stay as they are, the merge is
 exact, and OUT is a folder as loqa init writes it, with a backbone and no adapter.
 Any other adapter: quantised weights are decoded, and OUT is a dense model in the Hugging Face layout. What rounding it cost

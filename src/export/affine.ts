@@ -126,6 +126,7 @@ async function planLayers(
   const plain: string[] = [];
   const formats = new RefusedFormats(target.name);
   const wrong: string[] = [];
+  const refused = new Map<string, string[]>();
   const kinds = new Set<string>();
   for (const tensor of checkpoint.tensors.values()) {
     const { name } = tensor;
@@ -139,11 +140,21 @@ async function planLayers(
       (await checkpoint.readQuantized!(name))!;
     const shape = { format, rows, cols, block };
     const reason = target.refuses(shape);
-    if (reason !== undefined) wrong.push(`${name}: ${reason}`);
+    if (reason !== undefined) {
+      refused.set(reason, [...refused.get(reason) ?? [], name]);
+    }
     kinds.add(`${format} in groups of ${block}`);
     layers.set(moduleOf(name), shape);
   }
   formats.throwIfAny(checkpoint.name);
+  for (const [reason, names] of refused) {
+    const more = names.length - 3;
+    wrong.push(
+      `${names.slice(0, 3).join(", ")}${
+        more > 0 ? ` and ${more} more` : ""
+      }: ${reason}`,
+    );
+  }
   if (layers.size === 0) {
     wrong.push(`it has no quantised layers; wanted ${GROUP_FORMATS}`);
   }
