@@ -53,17 +53,26 @@ export function gemmQuantized(memory: WebGpuMemory, args: Args): void {
   } else if (memory.context.software && m > SOFTWARE_ROWS) {
     unfused(memory, args);
   } else {
-    const strides = [a.stride, c.stride, add?.stride ?? 0];
-    const most = Math.min(MOST_ROWS, rowsBound(memory, Math.max(...strides)));
-    for (let i = 0; i < m; i += most) {
-      const rows = Math.min(most, m - i);
-      fused(memory, {
-        ...args,
-        a: rowsOf(a, i, rows),
-        c: rowsOf(c, i, rows),
-        add: add && rowsOf(add, i, rows),
-      });
-    }
+    for (const part of leftParts(memory, args)) fused(memory, part);
+  }
+}
+
+/** The product as several with some rows of the left side each, which bindings and dispatches reach. */
+export function* leftParts(
+  memory: WebGpuMemory,
+  args: Args,
+): Generator<Args> {
+  const { a, c, add } = args;
+  const strides = [a.stride, c.stride, add?.stride ?? 0];
+  const most = Math.min(MOST_ROWS, rowsBound(memory, Math.max(...strides)));
+  for (let i = 0; i < a.rows; i += most) {
+    const rows = Math.min(most, a.rows - i);
+    yield {
+      ...args,
+      a: rowsOf(a, i, rows),
+      c: rowsOf(c, i, rows),
+      add: add && rowsOf(add, i, rows),
+    };
   }
 }
 

@@ -32,21 +32,18 @@ import { type DeviceBuffer, mat, type Operations } from "./device.ts";
 import { type QuantPart, quantParts } from "./gemm_quant_parts.ts";
 import { groupSize, ROW_BLOCK, takenInInt8 } from "./int8.ts";
 import { gemm } from "./webgpu_gemm.ts";
-import { gemmQuantized, rowsReached } from "./webgpu_gemm_quant.ts";
+import { gemmQuantized, leftParts, rowsReached } from "./webgpu_gemm_quant.ts";
 import { same } from "./webgpu_map.ts";
 import type { WebGpuMemory } from "./webgpu_memory.ts";
-import { bindRows, rowsBound, rowsOf } from "./webgpu_quant_parts.ts";
+import { bindRows } from "./webgpu_quant_parts.ts";
 
 type Args = Parameters<Operations["gemmInt8"]>[0];
-
-/** The most rows of the left side in one dispatch, as tiles. */
-const MOST_ROWS = 2 ** 17;
 
 /** As the contract says. */
 export function gemmInt8(memory: WebGpuMemory, args: Args): void {
   const { m } = checkGemmQuantized(args);
   const { context } = memory;
-  const { a, q, c, add, transQ } = args;
+  const { q, transQ } = args;
   const whole = rowsReached(memory, q);
   // Blocks of rows are rounded together.
   const part = transQ ? whole : whole - whole % ROW_BLOCK;
@@ -54,16 +51,7 @@ export function gemmInt8(memory: WebGpuMemory, args: Args): void {
     takenInInt8(args) && part > 0 &&
     (transQ || groupSize(q) % GRADIENT_TILE.cols === 0);
   if (!taken) return gemmQuantized(memory, args);
-  const strides = [a.stride, c.stride, add?.stride ?? 0];
-  const most = Math.min(MOST_ROWS, rowsBound(memory, Math.max(...strides)));
-  for (let i = 0; i < m; i += most) {
-    const rows = Math.min(most, m - i);
-    const some = {
-      ...args,
-      a: rowsOf(a, i, rows),
-      c: rowsOf(c, i, rows),
-      add: add && rowsOf(add, i, rows),
-    };
+  for (const some of leftParts(memory, args)) {
     if (transQ) forward(memory, some, part);
     else gradient(memory, some, part);
   }

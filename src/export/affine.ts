@@ -28,7 +28,7 @@ import type {
   ExportReport,
 } from "./exporter.ts";
 import { roundingLoss } from "./rounding.ts";
-import { RefusedFormats, storedFormat } from "./weights.ts";
+import { few, RefusedFormats, storedFormat } from "./weights.ts";
 
 /** A program's format. */
 export interface AffineTarget {
@@ -126,7 +126,7 @@ async function planLayers(
   const plain: string[] = [];
   const formats = new RefusedFormats(target.name);
   const wrong: string[] = [];
-  const refused = new Map<string, string[]>();
+  const refused: { name: string; reason: string }[] = [];
   const kinds = new Set<string>();
   for (const tensor of checkpoint.tensors.values()) {
     const { name } = tensor;
@@ -140,20 +140,13 @@ async function planLayers(
       (await checkpoint.readQuantized!(name))!;
     const shape = { format, rows, cols, block };
     const reason = target.refuses(shape);
-    if (reason !== undefined) {
-      refused.set(reason, [...refused.get(reason) ?? [], name]);
-    }
+    if (reason !== undefined) refused.push({ name, reason });
     kinds.add(`${format} in groups of ${block}`);
     layers.set(moduleOf(name), shape);
   }
   formats.throwIfAny(checkpoint.name);
-  for (const [reason, names] of refused) {
-    const more = names.length - 3;
-    wrong.push(
-      `${names.slice(0, 3).join(", ")}${
-        more > 0 ? ` and ${more} more` : ""
-      }: ${reason}`,
-    );
+  for (const [reason, some] of Map.groupBy(refused, (x) => x.reason)) {
+    wrong.push(`${few(some.map(({ name }) => name))}: ${reason}`);
   }
   if (layers.size === 0) {
     wrong.push(`it has no quantised layers; wanted ${GROUP_FORMATS}`);

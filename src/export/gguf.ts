@@ -13,6 +13,7 @@ import { fileSink } from "../io/deno.ts";
 import { fileRow, ggufName } from "../io/gguf_names.ts";
 import {
   type AffineBlockType,
+  blocksHold,
   blockTypeOf,
   encodeQ41,
 } from "../io/gguf_q41.ts";
@@ -150,11 +151,10 @@ async function planTensors(
     if (format) {
       if (!refused.accepts(key, format)) continue;
       const columns = shape[1];
-      const narrowest = blockTypeOf(format);
-      const type = blocks ?? narrowest;
+      const type = blocks ?? blockTypeOf(format);
       if (columns % ggufTypeNamed(type).type.block !== 0) {
         refused.add(`${key} has ${columns} columns, no whole blocks of 32`);
-      } else if (type < narrowest) {
+      } else if (!blocksHold(type, format)) {
         refused.add(`${key} is ${format}, too wide for ${type}`);
       } else {
         plans.push({ ...plan, type, kind: "blocks" });

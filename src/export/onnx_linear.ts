@@ -193,7 +193,7 @@ interface NBits {
  * @throws {TypeError} If a group is no power of two from 16 on.
  */
 function blocksOf(q: QuantizedMatrix, name: string): NBits {
-  const { rows, cols } = q;
+  const { cols } = q;
   const block = q.block || cols;
   if (block < 16 || !Number.isInteger(Math.log2(block))) {
     throw new TypeError(
@@ -205,21 +205,27 @@ function blocksOf(q: QuantizedMatrix, name: string): NBits {
   const count = Math.ceil(cols / block);
   const width = count * block;
   const half = bits === 8 ? 16 : 2 ** (bits - 1);
-  const blob = () => {
-    if (given === bits && width === cols) return q.codes;
-    const codes = widened(codesOf(q), { rows, cols, width });
-    if (bits === 8) return codes.map((code) => code + 128 - half);
-    const spec = bits === 2 ? FORMATS.int2 : FORMATS.int4;
-    return packMatrix(spec, { rows, cols: width, codes });
-  };
   return {
     bits,
     block,
     count,
-    blob: blob(),
+    blob: blobOf(q, { bits, width, half }),
     half,
     middle: q.biases!.map((b, i) => b + q.scales[i] * half),
   };
+}
+
+/** Codes in `bits` each, rows filled up to `width`; in bytes around 128, where `half` is in the format. */
+function blobOf(
+  q: QuantizedMatrix,
+  { bits, width, half }: { bits: number; width: number; half: number },
+): Uint8Array<ArrayBuffer> {
+  const { rows, cols } = q;
+  if (format(q.format).bits === bits && width === cols) return q.codes;
+  const codes = widened(codesOf(q), { rows, cols, width });
+  if (bits === 8) return codes.map((code) => code + 128 - half);
+  const spec = bits === 2 ? FORMATS.int2 : FORMATS.int4;
+  return packMatrix(spec, { rows, cols: width, codes });
 }
 
 /** Rows with zeros behind them. */

@@ -31,6 +31,12 @@ export function losslessDType({ encoding, dtype }: TensorInfo): ExportDType {
     : "f32";
 }
 
+/** The first of a list, and how many more there are. */
+export function few(list: readonly string[]): string {
+  const more = list.length - 3;
+  return `${list.slice(0, 3).join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
+}
+
 /** Collects weights that a target cannot hold, most of all by their format, so that one error can name them all. */
 export class RefusedFormats {
   readonly #target: string;
@@ -60,9 +66,7 @@ export class RefusedFormats {
     if (list.length === 0) return;
     throw new TypeError(
       `Cannot export ${model} to ${this.#target}: ${
-        list.slice(0, 3).join(", ")
-      }${
-        list.length > 3 ? ` and ${list.length - 3} more` : ""
+        few(list)
       }; wanted affine groups along the row (${GROUP_FORMATS}) that fit the target's blocks. A dense model can be exported too: "loqa merge", or "loqa init --backbone dense"`,
     );
   }

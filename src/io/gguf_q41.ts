@@ -45,9 +45,14 @@ export interface EncodedBlocks {
   readonly biases: Float16Array<ArrayBuffer>;
 }
 
+/** Whether blocks of a type hold codes of a format. */
+export function blocksHold(type: AffineBlockType, name: FormatName): boolean {
+  return format(name).bits <= BITS[type];
+}
+
 /** The narrowest type that holds codes of a format. */
 export function blockTypeOf(name: FormatName): AffineBlockType {
-  return format(name).bits > BITS.Q4_1 ? "Q5_1" : "Q4_1";
+  return blocksHold("Q4_1", name) ? "Q4_1" : "Q5_1";
 }
 
 /** How a group's codes are spread over its 32-blocks. */
@@ -78,7 +83,7 @@ function groupsOf(
       } as ${type}: wanted affine groups along the row (${GROUP_FORMATS}), got ${q.format}`,
     );
   }
-  if (spec.bits > BITS[type]) {
+  if (!blocksHold(type, q.format)) {
     throw new TypeError(
       `Cannot write ${quoted(name)} as ${type}: wanted codes of at most ${
         BITS[type]
