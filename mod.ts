@@ -59,6 +59,8 @@ export {
   DeviceMemoryError,
 } from "./src/device/errors.ts";
 
+export { FormatError, isMeant, KindError, ValueError } from "./src/errors.ts";
+
 export { type Svd, svd, type SvdOptions } from "./src/linalg/svd.ts";
 
 export type { QuantizedMatrix } from "./src/quant/quantized.ts";

@@ -11,6 +11,7 @@
  * @module
  */
 
+import { KindError } from "../src/errors.ts";
 import {
   DeviceFaultError,
   DeviceLostError,
@@ -347,7 +348,7 @@ export class GpuContext implements Disposable {
 
   #open(): void {
     if (this.#closed) {
-      throw new TypeError("Cannot use the GPU: its device was disposed");
+      throw new KindError("Cannot use the GPU: its device was disposed");
     }
     if (this.#lost) throw this.#lost;
   }

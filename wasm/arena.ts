@@ -7,6 +7,8 @@
  * @module
  */
 
+import { ValueError } from "../src/errors.ts";
+
 /** Every address and size is a multiple of this: a cache line, so that two buffers never share one. */
 export const ALIGNMENT = 64;
 
@@ -78,7 +80,7 @@ export class Arena {
   free(address: number): void {
     const size = this.#used.get(address);
     if (size === undefined) {
-      throw new RangeError(
+      throw new ValueError(
         `Cannot free address ${address}: nothing is allocated there`,
       );
     }

@@ -21,6 +21,7 @@
  * @module
  */
 
+import { KindError, ValueError } from "../src/errors.ts";
 import { Arena } from "./arena.ts";
 import { KERNELS_BASE64 } from "./kernels.ts";
 import {
@@ -280,7 +281,7 @@ export class Kernels implements Disposable {
   alloc(bytes: number): number {
     this.#open();
     if (!Number.isSafeInteger(bytes) || bytes < 0) {
-      throw new RangeError(
+      throw new ValueError(
         `Cannot allocate ${bytes} bytes: wanted a whole number >= 0`,
       );
     }
@@ -294,7 +295,7 @@ export class Kernels implements Disposable {
       need > MAX_PAGES ||
       (!this.#grow(ample - now) && !this.#grow(need - now))
     ) {
-      throw new RangeError(
+      throw new ValueError(
         `Cannot allocate ${bytes} bytes of WebAssembly memory: ${this.#arena.bytes} are in use, and it ends at ${
           MAX_PAGES * PAGE
         } bytes or when the machine has no more`,
@@ -385,7 +386,7 @@ export class Kernels implements Disposable {
 
   #open(): void {
     if (this.#closed) {
-      throw new TypeError("Cannot use the kernels: they were disposed");
+      throw new KindError("Cannot use the kernels: they were disposed");
     }
   }
 

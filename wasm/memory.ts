@@ -4,6 +4,8 @@
  * @module
  */
 
+import { FormatError } from "../src/errors.ts";
+
 /** Bytes of a WebAssembly page. */
 export const PAGE = 65536;
 
@@ -77,7 +79,7 @@ export function withOwnMemory(
     }
     break;
   }
-  throw new SyntaxError(
+  throw new FormatError(
     "Cannot make the kernels' memory unshared: the module does not import one shared memory",
   );
 }

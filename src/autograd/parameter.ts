@@ -6,6 +6,7 @@
  * @module
  */
 
+import { KindError, ValueError } from "../errors.ts";
 import type { Device, DeviceBuffer, Mat } from "../device/device.ts";
 import { mat, readF32 } from "../device/device.ts";
 
@@ -113,7 +114,7 @@ export class ParameterSet implements Disposable {
   get(name: string): Parameter {
     const found = this.parameters.get(name);
     if (!found) {
-      throw new RangeError(`Cannot find the parameter "${name}"`);
+      throw new ValueError(`Cannot find the parameter "${name}"`);
     }
     return found;
   }
@@ -123,7 +124,7 @@ export class ParameterSet implements Disposable {
     const { value } = this.get(name);
     const count = value.rows * value.cols;
     if (!(at >= 0 && at + values.length <= count)) {
-      throw new TypeError(
+      throw new KindError(
         `Cannot set "${name}": it has ${value.rows} x ${value.cols} values, got ${values.length} from ${at} on`,
       );
     }

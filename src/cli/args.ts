@@ -4,12 +4,15 @@
  * @module
  */
 
+import { markMeant } from "../errors.ts";
 import { parseArgs } from "node:util";
 
 /** A command line that cannot be understood: exit code 2. */
 export class UsageError extends Error {
   override name = "UsageError";
 }
+
+markMeant(UsageError);
 
 /** An option of a verb. */
 export interface Option {

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { isDeviceFailure } from "../device/errors.ts";
+import { isMeant } from "../errors.ts";
 import { VERSION } from "../version.ts";
 import { UsageError } from "./args.ts";
 
@@ -125,14 +125,9 @@ export async function main(args: readonly string[]): Promise<number> {
 
 /** One line for a person; a fault of this program keeps its trace. */
 function describe(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  const expected = error instanceof RangeError || isDeviceFailure(error) ||
-    error instanceof SyntaxError || error.name === "IoError" ||
-    (error instanceof TypeError && /^Cannot |^Could not /.test(error.message));
   // A message may quote the lines of a malformed file.
-  return expected
-    ? error.message.replaceAll(/\s*\n\s*/g, " ")
-    : error.stack ?? error.message;
+  if (isMeant(error)) return error.message.replaceAll(/\s*\n\s*/g, " ");
+  return error instanceof Error ? error.stack ?? error.message : String(error);
 }
 
 if (import.meta.main) Deno.exit(await main(Deno.args));

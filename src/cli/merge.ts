@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import type { Device } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import {
@@ -162,7 +163,7 @@ export async function run(argv: readonly string[]): Promise<number> {
       throw new UsageError(`${path} has no adapter; name one by --adapter`);
     }
     if (await exists(out)) {
-      throw new RangeError(
+      throw new ValueError(
         `Cannot write to ${out}: it is there already; wanted a new folder`,
       );
     }
@@ -172,7 +173,7 @@ export async function run(argv: readonly string[]): Promise<number> {
       ? undefined
       : await readTextFile(textFile);
     if (text?.trim() === "") {
-      throw new RangeError(`Cannot compare by ${textFile}: it has no text`);
+      throw new ValueError(`Cannot compare by ${textFile}: it has no text`);
     }
     await using tuned = await openTuned(place, { default: adapter });
     const { checkpoint } = tuned;

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import { exists, joinPath, kindOf, readTextFile } from "../io/deno.ts";
 import { parseJsonObject } from "../io/json.ts";
 import { openCheckpoint } from "../io/open.ts";
@@ -122,7 +123,7 @@ async function findConfig(name: string): Promise<Config> {
       return parseJsonObject(await readTextFile(place), place);
     }
   }
-  throw new RangeError(
+  throw new ValueError(
     `Cannot plan for "${name}": wanted a config.json, a folder with one, a .gguf file or one of ${
       Object.keys(KNOWN_MODELS).join(", ")
     }, got ${kind === "folder" ? "a folder without config.json" : "none"}`,

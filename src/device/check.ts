@@ -4,6 +4,7 @@
  * @module
  */
 
+import { KindError, ValueError } from "../errors.ts";
 import type { DeviceBuffer, Mat, Operations, QuantMat } from "./device.ts";
 import { quantSizes } from "./device.ts";
 
@@ -14,7 +15,7 @@ const shape = (x: Mat) => `${x.rows} x ${x.cols}`;
 /** Checks that a matrix is `rows` x `cols`; `what` is "operation: argument". */
 export function want(what: string, x: Mat, rows: number, cols: number): void {
   if (x.rows !== rows || x.cols !== cols) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot run ${what} must be ${rows} x ${cols}, got ${shape(x)}`,
     );
   }
@@ -27,7 +28,7 @@ export function wantBytes(
   bytes: number,
 ): void {
   if (buffer.bytes < bytes) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot run ${what} must hold ${bytes} bytes, got ${buffer.bytes}`,
     );
   }
@@ -39,7 +40,7 @@ function wantQuant(op: string, q: QuantMat): void {
   wantBytes(`${op}: scales`, q.scales, blocks * 4);
   if (q.spec.levels === null) {
     if (q.biases === null) {
-      throw new TypeError(`Cannot run ${op}: an affine format needs biases`);
+      throw new KindError(`Cannot run ${op}: an affine format needs biases`);
     }
     wantBytes(`${op}: biases`, q.biases, blocks * 4);
   }
@@ -52,14 +53,14 @@ function wantRun(
   { count, step }: { count: number; step: number },
 ): void {
   if (!Number.isSafeInteger(step) || step < 0) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot run gemm: batch: the step of ${what} must be a whole number >= 0, got ${step}`,
     );
   }
   if (count === 0 || x.rows === 0 || x.cols === 0) return;
   const end = x.offset + (count - 1) * step + (x.rows - 1) * x.stride + x.cols;
   if (end * 4 > x.buffer.bytes) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot run gemm: batch: the last of ${count} ${what} ends at byte ${
         end * 4
       }, the buffer holds ${x.buffer.bytes}`,
@@ -71,12 +72,12 @@ function wantBatch({ a, b, c, add, batch }: Args<"gemm">): void {
   if (!batch) return;
   const { count } = batch;
   if (!Number.isSafeInteger(count) || count < 0) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot run gemm: batch: count must be a whole number >= 0, got ${count}`,
     );
   }
   if (count > 1 && batch.c === 0) {
-    throw new RangeError(
+    throw new ValueError(
       "Cannot run gemm: batch: several products would be written to one place",
     );
   }
@@ -95,7 +96,7 @@ export function checkGemm(
   const k = transA ? a.rows : a.cols;
   const n = transB ? b.rows : b.cols;
   if ((transB ? b.cols : b.rows) !== k) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot run gemm: inner sizes differ: a is ${shape(a)}${
         transA ? " (transposed)" : ""
       }, b is ${shape(b)}${transB ? " (transposed)" : ""}`,
@@ -104,7 +105,7 @@ export function checkGemm(
   want("gemm: c", c, m, n);
   if (add) want("gemm: add", add, m, n);
   else if (beta) {
-    throw new TypeError("Cannot run gemm: beta needs an addend, got none");
+    throw new KindError("Cannot run gemm: beta needs an addend, got none");
   }
   wantBatch(args);
   return { m, n, k };
@@ -118,7 +119,7 @@ export function checkQuantize({ w, q, scale, weight }: Args<"quantize">): void {
   if (
     affine ? scale === "std" : scale === "minmax" || scale === "clip"
   ) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot run quantize: scale "${scale}" does not fit ${
         affine ? "an affine format" : "a codebook"
       }`,
@@ -126,7 +127,7 @@ export function checkQuantize({ w, q, scale, weight }: Args<"quantize">): void {
   }
   if (weight) {
     if (scale !== "mse") {
-      throw new TypeError(
+      throw new KindError(
         `Cannot run quantize: weights need scale "mse", got "${scale}"`,
       );
     }
@@ -147,7 +148,7 @@ export function checkGemmQuantized(
 ): { m: number; n: number; k: number } {
   const [k, n] = transQ ? [q.cols, q.rows] : [q.rows, q.cols];
   if (a.cols !== k) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot run gemmQuantized: inner sizes differ: a is ${
         shape(a)
       }, q is ${q.rows} x ${q.cols}${transQ ? " (transposed)" : ""}`,
@@ -156,7 +157,7 @@ export function checkGemmQuantized(
   want("gemmQuantized: c", c, a.rows, n);
   if (add) want("gemmQuantized: add", add, a.rows, n);
   else if (beta) {
-    throw new TypeError(
+    throw new KindError(
       "Cannot run gemmQuantized: beta needs an addend, got none",
     );
   }
@@ -178,7 +179,7 @@ export function checkScaleColumns({ x, by, out }: Args<"scaleColumns">): void {
 /** Checks an orthonormalisation. */
 export function checkQr({ y, r }: Args<"qr">): void {
   if (y.rows < y.cols) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot run qr: y must be at least as tall as wide, got ${shape(y)}`,
     );
   }
@@ -190,7 +191,7 @@ export function checkCholesky({ h, l, damping }: Args<"cholesky">): void {
   want("cholesky: h", h, h.rows, h.rows);
   want("cholesky: l", l, h.rows, h.rows);
   if (!(damping >= 0)) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot run cholesky: damping must be >= 0, got ${damping}`,
     );
   }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { KindError, ValueError } from "../errors.ts";
 import { want, wantBytes } from "./check.ts";
 import { wantSame, wantWhole } from "./check_network.ts";
 import type { Mat } from "./device.ts";
@@ -27,7 +28,7 @@ export function checkLayerNorm(args: Args<"layerNorm">): void {
   wantBytes("layerNorm: mean", mean, x.rows * 4);
   wantBytes("layerNorm: inverse", inverse, x.rows * 4);
   if (!(epsilon >= 0)) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot run layerNorm: epsilon must be >= 0, got ${epsilon}`,
     );
   }
@@ -49,7 +50,7 @@ export function checkLayerNormBackward(
 
 function wantKind(op: string, kind: Activation): void {
   if (ACTIVATIONS.includes(kind)) return;
-  throw new RangeError(
+  throw new ValueError(
     `Cannot run ${op}: kind must be one of ${
       ACTIVATIONS.join(", ")
     }, got ${kind}`,
@@ -81,7 +82,7 @@ function wantRelative(
   wantWhole(`${op}: time`, time, { low: 1 });
   want(`${op}: scores`, scores, scores.rows, time);
   if (scores.rows % time !== 0) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot run ${op}: scores must have a multiple of ${time} rows, got ${scores.rows}`,
     );
   }
@@ -115,7 +116,7 @@ export function checkMaskedSoftmax(
   wantSame("maskedSoftmax", x, { out });
   wantWhole("maskedSoftmax: rows", rows, { low: 1 });
   if (x.rows % rows !== 0) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot run maskedSoftmax: x must have a multiple of ${rows} rows, got ${x.rows}`,
     );
   }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { KindError, ValueError } from "../errors.ts";
 import { want, wantBytes } from "./check.ts";
 import type { Mat } from "./device.ts";
 import type { AttentionShape, NetworkOperations } from "./network.ts";
@@ -33,7 +34,7 @@ export function wantWhole(
     const range = high === Number.MAX_SAFE_INTEGER
       ? `>= ${low}`
       : `from ${low} to ${high}`;
-    throw new RangeError(
+    throw new ValueError(
       `Cannot run ${what} must be a whole number ${range}, got ${x}`,
     );
   }
@@ -44,7 +45,7 @@ export function checkCombine({ x, y, out, beta }: Args<"combine">): void {
   wantSame("combine", x, { out });
   if (y) want("combine: y", y, x.rows, x.cols);
   else if (beta) {
-    throw new TypeError("Cannot run combine: beta needs y, got none");
+    throw new KindError("Cannot run combine: beta needs y, got none");
   }
 }
 
@@ -100,7 +101,7 @@ export function checkRmsNorm(
   wantBytes("rmsNorm: weight", weight, x.cols * 4);
   wantBytes("rmsNorm: inverse", inverse, x.rows * 4);
   if (!(epsilon >= 0)) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot run rmsNorm: epsilon must be >= 0, got ${epsilon}`,
     );
   }
@@ -124,7 +125,7 @@ export function checkRope(
   wantSame("rope", x, { out });
   wantBytes("rope: positions", positions, x.rows * 4);
   if (!(headDim > 0) || headDim % 2 !== 0 || x.cols % headDim !== 0) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot run rope: headDim must be even and divide the ${x.cols} columns, got ${headDim}`,
     );
   }
@@ -159,12 +160,12 @@ function wantAttention(
   wantWhole(`${op}: past`, shape.past);
   wantWhole(`${op}: window`, shape.window);
   if (heads % kvHeads !== 0) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot run ${op}: kvHeads must divide the ${heads} heads, got ${kvHeads}`,
     );
   }
   if (keys > capacity) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot run ${op}: keys must be at most the capacity ${capacity}, got ${keys}`,
     );
   }
@@ -202,7 +203,7 @@ export function checkAttentionBackward(
   const { batch, heads, time } = shape;
   wantBytes(`${op}: logSumExp`, logSumExp, batch * heads * time * 4);
   if (shape.past !== 0) {
-    throw new RangeError(`Cannot run ${op}: past must be 0, got ${shape.past}`);
+    throw new ValueError(`Cannot run ${op}: past must be 0, got ${shape.past}`);
   }
 }
 
@@ -218,7 +219,7 @@ export function checkCrossEntropy(
 export function checkDropout({ x, out, rate, seed }: Args<"dropout">): void {
   wantSame("dropout", x, { out });
   if (!(rate >= 0 && rate < 1)) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot run dropout: rate must be at least 0 and below 1, got ${rate}`,
     );
   }
@@ -233,7 +234,7 @@ export function checkClipScale(
   wantBytes("clipScale: squares", squares, count * 4);
   wantBytes("clipScale: out", out, 8);
   if (!(most > 0)) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot run clipScale: most must be above 0, got ${most}`,
     );
   }

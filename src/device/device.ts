@@ -13,6 +13,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import type { NetworkOperations } from "./network.ts";
 
 /** Memory owned by a device. Freed by `using` or {@linkcode Disposable}, never by the collector. */
@@ -47,7 +48,7 @@ export function mat(
     ? offset
     : offset + (rows - 1) * stride + cols;
   if (stride < cols || offset < 0 || last * 4 > buffer.bytes) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot view a ${rows} x ${cols} matrix (offset ${offset}, stride ${stride}): it ends at byte ${
         last * 4
       }, the buffer holds ${buffer.bytes}`,

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { markMeant, ValueError } from "../errors.ts";
+
 /**
  * The device is gone, with all that it held: reset, unplugged, destroyed. What was computed on it must be computed
  * again, elsewhere.
@@ -27,16 +29,18 @@ export class DeviceAbsentError extends DeviceFaultError {
 }
 
 /** More memory was asked of the device than it can give at once; another device may have it. */
-export class DeviceMemoryError extends RangeError {
+export class DeviceMemoryError extends ValueError {
   /** For those who cannot ask for the class. */
   override readonly name = "DeviceMemoryError";
 }
 
 /** The device lacks operations that the work needs. */
-export class DeviceLacksError extends RangeError {
+export class DeviceLacksError extends ValueError {
   /** For those who cannot ask for the class. */
   override readonly name = "DeviceLacksError";
 }
+
+for (const Kind of [DeviceLostError, DeviceFaultError]) markMeant(Kind);
 
 /** A failure of the device, not of its caller. */
 export type DeviceFailure =

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import type {
   Device,
   DeviceName,
@@ -62,7 +63,7 @@ async function openByName(
 ): Promise<Device> {
   const open = Object.hasOwn(DEVICES, name) ? DEVICES[name] : undefined;
   if (open === undefined) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot open device "${name}": this build has ${DEVICE_NAMES.join(", ")}`,
     );
   }
@@ -92,7 +93,7 @@ async function openCpu(options: OpenOptions): Promise<Device> {
       faults.push(error instanceof Error ? error.message : String(error));
     }
   }
-  throw new RangeError(`Cannot open a device: ${faults.join("; ")}`);
+  throw new ValueError(`Cannot open a device: ${faults.join("; ")}`);
 }
 
 async function openBest(options: OpenOptions): Promise<Device> {

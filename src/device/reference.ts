@@ -5,6 +5,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import {
   checkCholesky,
   checkDequantize,
@@ -286,14 +287,14 @@ export function openReferenceDevice(): Promise<PartialDevice> {
     },
     alloc(bytes: number): DeviceBuffer {
       if (!Number.isInteger(bytes) || bytes < 0) {
-        throw new RangeError(
+        throw new ValueError(
           `Cannot allocate ${bytes} bytes: wanted a whole number >= 0`,
         );
       }
       try {
         return new Buffer(bytes, memory);
       } catch (cause) {
-        throw new RangeError(`Cannot allocate ${bytes} bytes`, { cause });
+        throw new ValueError(`Cannot allocate ${bytes} bytes`, { cause });
       }
     },
     write(buffer: DeviceBuffer, data: ArrayBufferView, at = 0): void {
@@ -319,7 +320,7 @@ export function openReferenceDevice(): Promise<PartialDevice> {
 
 function checkRange(buffer: DeviceBuffer, at: number, bytes: number): void {
   if (at < 0 || bytes < 0 || at + bytes > buffer.bytes) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot reach bytes ${at} to ${
         at + bytes
       } of a buffer: it holds ${buffer.bytes}`,

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { KindError } from "../errors.ts";
 import type { DeviceBuffer, Mat } from "./device.ts";
 
 /** Counts what is allocated. */
@@ -39,7 +40,7 @@ export class Buffer implements DeviceBuffer {
   /** The values. @throws {TypeError} If the buffer was freed. */
   get data(): ArrayBuffer {
     if (this.#data === null) {
-      throw new TypeError("Cannot use a buffer: it was freed");
+      throw new KindError("Cannot use a buffer: it was freed");
     }
     return this.#data;
   }
@@ -54,7 +55,7 @@ export class Buffer implements DeviceBuffer {
 /** `buffer` as one of this device. @throws {TypeError} If it is another's. */
 export function own(buffer: DeviceBuffer): Buffer {
   if (!(buffer instanceof Buffer)) {
-    throw new TypeError("Cannot use a buffer: it belongs to another device");
+    throw new KindError("Cannot use a buffer: it belongs to another device");
   }
   return buffer;
 }

@@ -8,6 +8,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import { openKernels } from "../../wasm/loader.ts";
 import type { DeviceBuffer, PartialDevice } from "./device.ts";
 import { gemm, rowSquares, scaleColumns } from "./wasm_gemm.ts";
@@ -38,7 +39,7 @@ export async function openWasmDevice(
   { threads, relaxed }: WasmDeviceOptions = {},
 ): Promise<PartialDevice> {
   if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1)) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot open the wasm device: threads must be a whole number >= 1, got ${threads}`,
     );
   }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { KindError, ValueError } from "../errors.ts";
 import type { Kernels, Word } from "../../wasm/loader.ts";
 import { MAX_PARTS, TABLES } from "../../wasm/loader.ts";
 import type { DeviceBuffer, Mat, QuantSpec } from "./device.ts";
@@ -23,7 +24,7 @@ class WasmBuffer implements DeviceBuffer {
 
   get address(): number {
     if (this.#address === null) {
-      throw new TypeError("Cannot use a buffer: it was freed");
+      throw new KindError("Cannot use a buffer: it was freed");
     }
     return this.#address;
   }
@@ -64,7 +65,7 @@ export class WasmMemory {
   /** Address of a buffer. @throws {TypeError} If it is freed or another device's. */
   address(buffer: DeviceBuffer): number {
     if (!(buffer instanceof WasmBuffer) || buffer.memory !== this) {
-      throw new TypeError("Cannot use a buffer: it belongs to another device");
+      throw new KindError("Cannot use a buffer: it belongs to another device");
     }
     return buffer.address;
   }
@@ -77,7 +78,7 @@ export class WasmMemory {
   /** Address of bytes `at` to `at + bytes` of a buffer. @throws {RangeError} If it has not so many. */
   range(buffer: DeviceBuffer, at: number, bytes: number): number {
     if (!(at >= 0) || !(bytes >= 0) || at + bytes > buffer.bytes) {
-      throw new RangeError(
+      throw new ValueError(
         `Cannot reach bytes ${at} to ${
           at + bytes
         } of a buffer: it holds ${buffer.bytes}`,

@@ -8,6 +8,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import { f32, type Word } from "../../wasm/loader.ts";
 import {
   checkAdamw,
@@ -82,7 +83,7 @@ export function wantIds(
     id >= limit && !(negative && id >= 0x8000_0000)
   );
   if (bad < 0) return;
-  throw new RangeError(
+  throw new ValueError(
     `Cannot run ${what} must be below ${limit}, got ${
       negative ? words[bad] | 0 : words[bad]
     } at ${bad}`,

@@ -8,6 +8,7 @@
  * @module
  */
 
+import { KindError, ValueError } from "../errors.ts";
 import type { GpuContext, Span } from "../../gpu/context.ts";
 import type { DeviceBuffer, Mat } from "./device.ts";
 import { DeviceMemoryError } from "./errors.ts";
@@ -79,7 +80,7 @@ export class WebGpuMemory {
   alloc(bytes: number): DeviceBuffer {
     const { context } = this;
     if (!Number.isSafeInteger(bytes) || bytes < 0) {
-      throw new RangeError(
+      throw new ValueError(
         `Cannot allocate ${bytes} bytes: wanted a whole number >= 0`,
       );
     }
@@ -109,12 +110,12 @@ export class WebGpuMemory {
    */
   gpu(buffer: DeviceBuffer): GPUBuffer {
     if (!(buffer instanceof WebGpuBuffer)) {
-      throw new TypeError(
+      throw new KindError(
         "Cannot use a buffer: it belongs to another device than webgpu",
       );
     }
     if (!buffer.gpu) {
-      throw new TypeError("Cannot use a buffer: it was disposed");
+      throw new KindError("Cannot use a buffer: it was disposed");
     }
     return buffer.gpu;
   }
@@ -236,7 +237,7 @@ export class WebGpuMemory {
 
   #checkRange(buffer: DeviceBuffer, at: number, bytes: number): void {
     if (!(at >= 0 && bytes >= 0 && at + bytes <= buffer.bytes)) {
-      throw new RangeError(
+      throw new ValueError(
         `Cannot reach bytes ${at} to ${
           at + bytes
         } of a buffer of ${buffer.bytes}`,

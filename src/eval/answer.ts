@@ -4,6 +4,7 @@
  * @module
  */
 
+import { KindError } from "../errors.ts";
 import { Tape } from "../autograd/tape.ts";
 import { readF32 } from "../device/device.ts";
 import type { EncoderModel, TokenBatch } from "../models/model.ts";
@@ -73,7 +74,7 @@ function wrongHead({ head }: EncoderModel, wanted: string): never {
     span: "one for spans",
     none: "none",
   }[head.kind];
-  throw new TypeError(
+  throw new KindError(
     `Cannot run the task: wanted a model with a head ${wanted}, got ${has}`,
   );
 }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import {
   exists,
   fileSource,
@@ -184,7 +185,7 @@ function glueOf(path: string): GlueName {
     parts.some((part) => part.startsWith(set.replace("-", "")))
   );
   if (found) return found;
-  throw new RangeError(
+  throw new ValueError(
     `Cannot tell the data set of ${path}: wanted one of ${
       GLUE.join(", ")
     } in its name, or by its own option`,

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { KindError } from "../errors.ts";
 import { copySideFiles, copyTensor } from "../io/copy.ts";
 import type {
   AffineShape,
@@ -157,7 +158,7 @@ async function planLayers(
     );
   }
   if (wrong.length > 0) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot export ${checkpoint.name} to ${target.name}: ${
         wrong.slice(0, 20).join("; ")
       }${wrong.length > 20 ? `; and ${wrong.length - 20} more` : ""}`,

@@ -7,6 +7,7 @@
  * @module
  */
 
+import { KindError } from "../errors.ts";
 import { copySideFiles } from "../io/copy.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import { fileSink, joinPath, makeFolder, writeFileAtomic } from "../io/deno.ts";
@@ -35,7 +36,7 @@ export async function exportOnnx(
   { out, dtype, signal, onProgress }: ExporterOptions,
 ): Promise<ExportReport> {
   if (dtype === "bf16") {
-    throw new TypeError(
+    throw new KindError(
       `Cannot export ${checkpoint.name} to ONNX: wanted f16 or f32 for plain tensors, got bf16`,
     );
   }

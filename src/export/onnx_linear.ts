@@ -8,6 +8,7 @@
  * @module
  */
 
+import { KindError } from "../errors.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import type { OnnxGraph } from "../io/onnx.ts";
 import { format, type FormatName, FORMATS } from "../quant/formats.ts";
@@ -196,7 +197,7 @@ function blocksOf(q: QuantizedMatrix, name: string): NBits {
   const { cols } = q;
   const block = q.block || cols;
   if (block < 16 || !Number.isInteger(Math.log2(block))) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot write "${name}" to ONNX: wanted groups of a power of two from 16 on, got ${block}`,
     );
   }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import {
   exists,
   fileSize,
@@ -103,7 +104,7 @@ export async function exportModel(
   { to, out: place, original, ...options }: ExportOptions,
 ): Promise<ExportResult> {
   if (!Object.hasOwn(TARGETS, to)) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot export to "${to}": wanted one of ${
         Object.keys(TARGETS).join(", ")
       }`,
@@ -112,12 +113,12 @@ export async function exportModel(
   const out = place.replace(/[\\/]+$/, "");
   const { model, adapter, report } = await findModel(path);
   if (adapter !== undefined) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot export ${path}: its adapter ${adapter} is not merged; run "loqa merge ${path} -o MERGED" first and export that`,
     );
   }
   if (await exists(out)) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot write to ${out}: it is there already; wanted a new ${
         TARGETS[to].kind
       }`,

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { KindError } from "../errors.ts";
 import type { Checkpoint, TensorInfo } from "../io/checkpoint.ts";
 import {
   format,
@@ -64,7 +65,7 @@ export class RefusedFormats {
   throwIfAny(model: string): void {
     const list = this.#list;
     if (list.length === 0) return;
-    throw new TypeError(
+    throw new KindError(
       `Cannot export ${model} to ${this.#target}: ${
         few(list)
       }; wanted affine groups along the row (${GROUP_FORMATS}) that fit the target's blocks. A dense model can be exported too: "loqa merge", or "loqa init --backbone dense"`,

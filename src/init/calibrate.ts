@@ -6,6 +6,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import type { Device } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import { exists, fileSink, fileSource } from "../io/deno.ts";
@@ -90,7 +91,7 @@ function checkInputs(
   if (family.kind === "seq2seq") {
     const all = pairs.flatMap(({ source, target }) => [source, target]);
     if (all.length === 0 || all.some(({ length: n }) => n < 1 || n > most)) {
-      throw new RangeError(
+      throw new ValueError(
         `Cannot calibrate: wanted pairs of texts of 1 to ${most} tokens each, got ${
           all.length === 0 ? "none" : Math.max(...all.map((s) => s.length))
         }`,
@@ -100,7 +101,7 @@ function checkInputs(
   }
   const lengths = [...new Set(sequences.map((s) => s.length))];
   if (lengths.length !== 1 || lengths[0] < 1 || lengths[0] > most) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot calibrate: wanted sequences of one length from 1 to ${most}, got ${
         lengths.join(", ") || "none"
       }`,

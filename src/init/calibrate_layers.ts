@@ -7,6 +7,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import { Tape } from "../autograd/tape.ts";
 import type { Device } from "../device/device.ts";
 import { mat, readF32 } from "../device/device.ts";
@@ -120,7 +121,7 @@ export class LayerPass {
     for (const sequence of sequences) {
       for (const id of sequence) {
         if (!(id >= 0 && id < vocabSize)) {
-          throw new RangeError(
+          throw new ValueError(
             `Cannot calibrate: token ${id} is not in the vocabulary of ${vocabSize}`,
           );
         }

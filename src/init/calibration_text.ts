@@ -4,6 +4,7 @@
  * @module
  */
 
+import { KindError, ValueError } from "../errors.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import { fileSource } from "../io/deno.ts";
 import { textField } from "../io/records/record.ts";
@@ -28,7 +29,7 @@ export async function calibrationSequences(
 ): Promise<Int32Array[]> {
   const family = familyOf(checkpoint);
   if (family.kind === "seq2seq") {
-    throw new TypeError(
+    throw new KindError(
       `Cannot calibrate ${checkpoint.name}: a model that makes a text of a text wants pairs of them`,
     );
   }
@@ -53,7 +54,7 @@ export async function calibrationSequences(
     ? 0
     : Math.floor(Math.min(found.length, tokens) / inner);
   if (count === 0) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot calibrate: wanted at least ${length} tokens, ${
         files.join(", ")
       } gave ${found.length}`,

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import { hasGroups } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import type { PackedShape } from "../io/packed.ts";
@@ -52,7 +53,7 @@ export async function planTargets(
   if (base) {
     const { layers, wrong } = await keep(base, targets, plans);
     if (wrong.length === 0) return { layers, base };
-    throw new RangeError(
+    throw new ValueError(
       `Cannot use ${base.name} as the base of ${checkpoint.name}: ${
         wrong.slice(0, 5).join("; ")
       }${wrong.length > 5 ? `; and ${wrong.length - 5} more` : ""}`,
@@ -70,7 +71,7 @@ export async function planTargets(
     const spec = format(plan.format);
     const rules = scaleRules(spec);
     if (scale && !qalora && !rules.some((rule) => rule === scale)) {
-      throw new RangeError(
+      throw new ValueError(
         `Cannot quantize ${target.module}: scale "${scale}" does not fit ${plan.format}, wanted one of ${
           rules.join(", ")
         }`,
@@ -150,7 +151,7 @@ export function chooseBackbone(
 ): BackboneKind {
   const table = layers.find(({ embedding }) => embedding);
   if (wanted === "bnb" && table) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot write ${table.module} for bitsandbytes: it holds no embeddings; wanted --backbone packed or dense`,
     );
   }
@@ -158,7 +159,7 @@ export function chooseBackbone(
     format !== "nf4" && format !== "nf2"
   );
   if (wanted === "bnb" && other) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot write ${other.module} in ${other.shape.format} for bitsandbytes: it holds nf4, and nf2 in nf4's codes; wanted --backbone packed or dense`,
     );
   }

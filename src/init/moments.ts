@@ -8,6 +8,7 @@
  * @module
  */
 
+import { KindError, ValueError } from "../errors.ts";
 import { fileSource } from "../io/deno.ts";
 import { parseJsonObject } from "../io/json.ts";
 import { openSafetensors } from "../io/safetensors.ts";
@@ -50,7 +51,7 @@ export async function openMoments(
       if (
         !tensor || !dimensions.includes(tensor.shape.length) || rows !== cols
       ) {
-        throw new RangeError(
+        throw new ValueError(
           `Cannot use ${path} for the ${kind} metric: ${module}.moments ${
             tensor
               ? `is [${tensor.shape.join(", ")}], wanted [in, in]`
@@ -59,7 +60,7 @@ export async function openMoments(
         );
       }
       if (!tensor.dtype || !isFloat(tensor.dtype)) {
-        throw new TypeError(
+        throw new KindError(
           `Cannot use ${path} for the ${kind} metric: ${module}.moments is ${tensor.dtype}, wanted floating-point values`,
         );
       }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import { copySideFiles } from "../io/copy.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import {
@@ -39,7 +40,7 @@ export async function prepareOutput(
 ): Promise<string> {
   const place = placeOf(out);
   if (/(^|[\\/])\.{0,2}$/.test(place)) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot write to ${out}: wanted the name of a folder`,
     );
   }
@@ -50,7 +51,7 @@ export async function prepareOutput(
       ((await listFolder(place)).length === 0 ||
         await exists(joinPath(place, REPORT_FILE)));
     if (!ours) {
-      throw new RangeError(
+      throw new ValueError(
         `Cannot write to ${out}: it is there already and no loqa output; wanted a new folder or one with ${REPORT_FILE}`,
       );
     }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import { hasGroups } from "../device/device.ts";
 import { type QaloraGroups, qaloraGroups } from "../io/peft_qalora.ts";
 import { BASE_QUANTIZERS } from "../qalora/quantizer.ts";
@@ -22,7 +23,7 @@ export function checkQaloraOptions(
   const { scale, biases, iterations, svd } = options;
   const { metric = "identity", backbone = "packed" } = options;
   const fail = (why: string): never => {
-    throw new RangeError(`Cannot initialise QA-LoRA: ${why}`);
+    throw new ValueError(`Cannot initialise QA-LoRA: ${why}`);
   };
   if (scale && !BASE_QUANTIZERS.some((name) => name === scale)) {
     fail(`wanted the scale ${BASE_QUANTIZERS.join(", ")}, got ${scale}`);
@@ -53,7 +54,7 @@ export function adapterGroups(layers: readonly Layer[]): QaloraGroups {
   const others = layers.filter(({ shape }) => !hasGroups(format(shape.format)));
   if (others.length > 0) {
     const [{ module, shape }] = others;
-    throw new RangeError(
+    throw new ValueError(
       `Cannot initialise QA-LoRA: wanted affine groups (${GROUP_FORMATS}), ${module} is ${shape.format}${
         others.length > 1 ? `, as ${others.length - 1} more are not` : ""
       }`,
@@ -64,7 +65,7 @@ export function adapterGroups(layers: readonly Layer[]): QaloraGroups {
     if (!sizes.has(block || cols)) sizes.set(block || cols, module);
   }
   if (sizes.size > 1) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot initialise QA-LoRA: wanted groups of one size, got ${
         [...sizes].map(([size, module]) => `${size} (${module})`).join(", ")
       }`,

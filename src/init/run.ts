@@ -7,6 +7,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import {
   exists,
@@ -64,7 +65,7 @@ export async function init(
   const qalora = options.method === "qalora";
   if (qalora) checkQaloraOptions(options);
   if (qalora && options.quantEmbedding) {
-    throw new RangeError(
+    throw new ValueError(
       "Cannot use qalora on an embedding: it has no inputs to sum",
     );
   }
@@ -72,12 +73,12 @@ export async function init(
   const groups = qalora ? adapterGroups(layers) : undefined;
   const kind = chooseBackbone(layers, options.backbone);
   if (options.doubleQuant && kind !== "bnb") {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot write scales in 8 bits: only a bnb backbone has them, got ${kind}`,
     );
   }
   if ((options.metric ?? "identity") !== "identity" && !run.metricOf) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot use the ${options.metric} metric: no moments are given`,
     );
   }
@@ -210,7 +211,7 @@ async function usableJournal(
   const state = await readJournal(paths.journal);
   if (!state) return undefined;
   if (state.key !== key) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot resume: ${paths.journal} is of a run with other options, another model, device or version; run without --resume to start anew`,
     );
   }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import type { Checkpoint, TensorInfo } from "../io/checkpoint.ts";
 import { layerPosition, matchPattern } from "../loftq/plan.ts";
 
@@ -51,7 +52,7 @@ export function findTargets(
 ): Target[] {
   const type = checkpoint.config.model_type;
   if (typeof type === "string" && TRANSPOSED.has(type)) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot quantize ${checkpoint.name}: model type "${type}" stores its linear layers transposed, which PEFT adapters of this tool do not cover`,
     );
   }
@@ -69,7 +70,7 @@ export function findTargets(
     return hits.length > 0;
   });
   if (unmatched.size > 0) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot find the target ${
         [...unmatched].map((name) => `"${name}"`).join(", ")
       } in ${checkpoint.name}: its linear layers are called ${
@@ -80,14 +81,14 @@ export function findTargets(
   }
   const embeddings = found.filter(isEmbedding);
   if (embeddings.length > 0) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot quantize ${
         embeddings[0]
       } of ${checkpoint.name}: it is an embedding, wanted linear layers; name others with --target`,
     );
   }
   if (found.length === 0) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot quantize ${checkpoint.name}: it has no linear layers in numbered transformer layers; name them with --target`,
     );
   }
@@ -111,7 +112,7 @@ export function withEmbedding(
 ): Target[] {
   const module = matrixModules(checkpoint).find((name) => WORDS.test(name));
   if (module === undefined) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot quantize the embedding of ${checkpoint.name}: wanted embeddings.word_embeddings, as BERT, RoBERTa and DeBERTa have it`,
     );
   }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import { codesOf } from "../quant/pack.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
 import { fromF32, toF32 } from "../tensor/dtype.ts";
@@ -53,7 +54,7 @@ export function roundTo(
     !Number.isFinite(x) && x !== values[i]
   );
   if (at >= 0) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot write ${quoted(what)} as ${dtype}: it holds ${
         values[at]
       }; wanted a wider type (--dtype f32)`,

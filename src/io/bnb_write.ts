@@ -7,6 +7,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import { dynamicMap, NESTED_BLOCK, nestScales } from "../quant/double.ts";
 import { format } from "../quant/formats.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
@@ -60,7 +61,7 @@ const LONGEST_NUMBER = 24;
 
 function checkBlock(name: string, block: number): void {
   if (!BLOCKS.includes(block)) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot write tensor ${quoted(name)} for bitsandbytes: wanted blocks of ${
         BLOCKS.join(", ")
       }, got ${block}`,

@@ -7,6 +7,7 @@
  * @module
  */
 
+import { FormatError, KindError, ValueError } from "../errors.ts";
 import { messageOf, quoted } from "./errors.ts";
 
 /** One turn of a conversation; templates may read more keys than these. */
@@ -60,7 +61,7 @@ export async function compileChatTemplate(
   try {
     program = new Template(source).parsed;
   } catch (cause) {
-    throw new SyntaxError(
+    throw new FormatError(
       `Cannot read the chat template of ${quoted(name)}: ${messageOf(cause)}`,
       { cause },
     );
@@ -83,8 +84,8 @@ export async function compileChatTemplate(
     try {
       return String(interpreter.run(program).value);
     } catch (cause) {
-      const make = cause instanceof RangeError ? RangeError : Error;
-      throw new make(
+      const Kind = cause instanceof RangeError ? ValueError : KindError;
+      throw new Kind(
         `Cannot apply the chat template of ${quoted(name)}: ${
           messageOf(cause)
         }`,
@@ -107,7 +108,7 @@ function limit(interpreter: Evaluator): void {
   let left = BUDGET;
   const spend = (cost: number) => {
     left -= cost;
-    if (left < 0) throw new RangeError(`it does more than ${BUDGET} steps`);
+    if (left < 0) throw new ValueError(`it does more than ${BUDGET} steps`);
   };
   interpreter.evaluate = (node, ...rest) => {
     const made = evaluate(node, ...rest);
@@ -149,7 +150,7 @@ function range(from: number, to?: number, step = 1): number[] {
   const count = Math.max(0, Math.ceil((stop - start) / step));
   // NaN, from a step of 0 or from no numbers, is refused too.
   if (!(count <= MOST_NUMBERS)) {
-    throw new RangeError(`range(${start}, ${stop}, ${step}) is too long`);
+    throw new ValueError(`range(${start}, ${stop}, ${step}) is too long`);
   }
   return Array.from({ length: count }, (_, i) => start + i * step);
 }

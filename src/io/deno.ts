@@ -6,6 +6,7 @@
  * @module
  */
 
+import { isMeant, ValueError } from "../errors.ts";
 import type { ByteSink, ByteSource } from "./bytes.ts";
 import { IoError, messageOf, quoted } from "./errors.ts";
 import { decodeText } from "./json.ts";
@@ -25,7 +26,7 @@ async function doing<T>(
 }
 
 function toIoError(action: string, path: string, cause: unknown): Error {
-  if (cause instanceof IoError || cause instanceof RangeError) return cause;
+  if (isMeant(cause)) return cause;
   const code = (cause as { code?: string } | null)?.code;
   const text = messageOf(cause);
   let reason = text;
@@ -142,7 +143,7 @@ export async function fileSink(
       if (resumeAt) {
         const held = (await file.stat()).size;
         if (held < resumeAt) {
-          throw new RangeError(
+          throw new ValueError(
             `Cannot resume ${
               quoted(path)
             } at byte ${resumeAt}: ${part} holds ${held}`,

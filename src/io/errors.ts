@@ -4,6 +4,8 @@
  * @module
  */
 
+import { FormatError, markMeant } from "../errors.ts";
+
 /** A file or resource that could not be reached, read or written; a malformed one is a `SyntaxError`. */
 export class IoError extends Error {
   /** `IoError`. */
@@ -17,6 +19,8 @@ export class IoError extends Error {
     this.target = target;
   }
 }
+
+markMeant(IoError);
 
 /** Mismatches listed by one error at most; the rest is counted. */
 const SHOWN = 20;
@@ -50,7 +54,7 @@ export class Problems {
   /** The error that lists the problems. */
   error(): SyntaxError {
     const more = this.#count - this.#list.length;
-    return new SyntaxError(
+    return new FormatError(
       `Cannot ${this.#what}: ${this.#list.join("; ")}${
         more > 0 ? `; and ${more} more` : ""
       }`,

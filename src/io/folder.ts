@@ -4,6 +4,7 @@
  * @module
  */
 
+import { KindError } from "../errors.ts";
 import type { ByteSource } from "./bytes.ts";
 import { bnbReaders, hasBnb } from "./bnb.ts";
 import type { Checkpoint } from "./checkpoint.ts";
@@ -124,7 +125,7 @@ function onlyFile(files: FileSet): string {
     const found = files.names.filter((name) => name.endsWith(ending));
     if (found.length === 1) return found[0];
     if (found.length > 1) {
-      throw new TypeError(
+      throw new KindError(
         `Cannot open ${
           quoted(files.name)
         }: it holds ${found.length} ${ending} files and no index; name one of them: ${
@@ -133,7 +134,7 @@ function onlyFile(files: FileSet): string {
       );
     }
   }
-  throw new TypeError(
+  throw new KindError(
     `Cannot open ${
       quoted(files.name)
     }: wanted a model (model.safetensors, its index, pytorch_model.bin or a .gguf file), got ${

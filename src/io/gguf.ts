@@ -6,6 +6,7 @@
  * @module
  */
 
+import { FormatError, KindError, ValueError } from "../errors.ts";
 import type { ByteSource } from "./bytes.ts";
 import { Problems, quoted } from "./errors.ts";
 import { ggufType } from "./gguf_types.ts";
@@ -81,7 +82,7 @@ export async function openGguf(source: ByteSource): Promise<GgufFile> {
         async readPair(key) {
           const range = pairs.get(key);
           if (range === undefined) {
-            throw new TypeError(
+            throw new KindError(
               `Cannot read metadata ${quoted(key)}: ${quoted(name)} has none`,
             );
           }
@@ -95,7 +96,7 @@ export async function openGguf(source: ByteSource): Promise<GgufFile> {
     } catch (error) {
       if (!(error instanceof EndOfBytes)) throw error;
       if (want === size) {
-        throw new SyntaxError(
+        throw new FormatError(
           `Cannot read ${
             quoted(name)
           } as GGUF: it ends inside ${error.message}`,
@@ -115,7 +116,7 @@ interface Tables {
 
 function readTables(cursor: Cursor, name: string, size: number): Tables {
   const bad = (reason: string) =>
-    new SyntaxError(`Cannot read ${quoted(name)} as GGUF: ${reason}`);
+    new FormatError(`Cannot read ${quoted(name)} as GGUF: ${reason}`);
   if (size < 24) throw bad(`wanted at least 24 bytes, got ${size}`);
   if (cursor.u32("magic") !== 0x46554747) {
     throw bad(`it does not begin with "GGUF"`);
@@ -258,7 +259,7 @@ export function rowBytes(
     to < from || to > rows || offset % tensor.type.bytes !== 0 ||
     bytes % tensor.type.bytes !== 0
   ) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot read rows ${from} to ${to} of ${
         quoted(tensor.name)
       }: it has ${rows} (${tensor.type.name}, blocks of ${tensor.type.block})`,

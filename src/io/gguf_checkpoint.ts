@@ -4,6 +4,7 @@
  * @module
  */
 
+import { KindError } from "../errors.ts";
 import type { ByteSource } from "./bytes.ts";
 import type { Checkpoint, SideFile } from "./checkpoint.ts";
 import { Problems, quoted } from "./errors.ts";
@@ -95,7 +96,7 @@ function readers(file: GgufFile, model: GgufModel): TensorReader[] {
   malformed.throwIfAny();
   if (problems.length > 0) {
     const more = problems.length - 10;
-    throw new TypeError(
+    throw new KindError(
       `Cannot read ${quoted(file.name)} as a checkpoint: ${
         problems.slice(0, 10).join("; ")
       }${

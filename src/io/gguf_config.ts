@@ -5,6 +5,7 @@
  */
 
 // deno-lint-ignore-file camelcase -- the keys are those of Hugging Face's files
+import { FormatError, KindError } from "../errors.ts";
 import { quoted } from "./errors.ts";
 import type { GgufFile } from "./gguf.ts";
 import type { GgufValue } from "./gguf_cursor.ts";
@@ -37,7 +38,7 @@ export class Metadata {
       : typeof value === "object"
       ? "an array"
       : quoted(String(value));
-    return new SyntaxError(
+    return new FormatError(
       `Cannot read ${quoted(this.#file.name)} as GGUF: metadata ${
         quoted(key)
       }: wanted ${wanted}, got ${got}`,
@@ -134,7 +135,7 @@ export function ggufModel(
   const meta = new Metadata(file);
   const arch = meta.text("general.architecture") ?? "";
   const unsupported = (what: string) =>
-    new TypeError(
+    new KindError(
       `Cannot read ${quoted(file.name)} as a checkpoint: ${what}`,
     );
   if (!Object.hasOwn(FAMILIES, arch)) {
@@ -164,7 +165,7 @@ export function ggufModel(
   }
   const embedding = file.tensors.get("token_embd.weight");
   if (embedding === undefined || embedding.shape.length !== 2) {
-    throw new SyntaxError(
+    throw new FormatError(
       `Cannot read ${
         quoted(file.name)
       } as GGUF: it has no matrix "token_embd.weight"`,

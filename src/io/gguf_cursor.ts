@@ -4,6 +4,7 @@
  * @module
  */
 
+import { FormatError } from "../errors.ts";
 import { quoted } from "./errors.ts";
 
 /** An array in the metadata: numbers packed as in the file (booleans as bytes), the rest as lists. */
@@ -77,7 +78,7 @@ export class Cursor {
   }
 
   #bad(reason: string): SyntaxError {
-    return new SyntaxError(
+    return new FormatError(
       `Cannot read ${quoted(this.#name)} as GGUF: ${reason}`,
     );
   }

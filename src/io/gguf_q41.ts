@@ -8,6 +8,7 @@
  * @module
  */
 
+import { KindError, ValueError } from "../errors.ts";
 import { format, FORMATS, GROUP_FORMATS } from "../quant/formats.ts";
 import type { Format, FormatName } from "../quant/formats.ts";
 import { codesOf, packMatrix } from "../quant/pack.ts";
@@ -77,14 +78,14 @@ function groupsOf(
 ): Groups {
   const spec = format(q.format);
   if (spec.levels !== null || spec.grouping !== "row" || !q.biases) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot write ${
         quoted(name)
       } as ${type}: wanted affine groups along the row (${GROUP_FORMATS}), got ${q.format}`,
     );
   }
   if (!blocksHold(type, q.format)) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot write ${quoted(name)} as ${type}: wanted codes of at most ${
         BITS[type]
       } bits, got ${q.format}`,
@@ -92,7 +93,7 @@ function groupsOf(
   }
   const size = q.block || q.cols;
   if (q.cols % BLOCK !== 0 || (size % BLOCK !== 0 && size < q.cols)) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot write ${
         quoted(name)
       } as ${type}: wanted rows and groups of whole blocks of ${BLOCK}, got ${q.cols} columns in groups of ${size}`,
@@ -125,7 +126,7 @@ export function encodeQ41(
   const biases = new Float16Array(q.biases!);
   const far = scales.findIndex((s, i) => !Number.isFinite(s + biases[i]));
   if (far >= 0) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot write ${quoted(name)} as ${type}: scale ${
         q.scales[far]
       } or bias ${q.biases![far]} of row ${

@@ -8,6 +8,7 @@
  */
 
 // deno-lint-ignore-file camelcase -- the keys are those of Hugging Face's files
+import { FormatError, KindError } from "../errors.ts";
 import { quoted } from "./errors.ts";
 import type { GgufFile } from "./gguf.ts";
 import { Metadata } from "./gguf_config.ts";
@@ -77,7 +78,7 @@ interface Vocabulary {
 export function ggufTokenizer(file: GgufFile): Record<string, JsonObject> {
   const meta = new Metadata(file);
   const bad = (reason: string) =>
-    new SyntaxError(
+    new FormatError(
       `Cannot read the tokenizer of ${quoted(file.name)}: ${reason}`,
     );
   const tokens = meta.texts("tokenizer.ggml.tokens");
@@ -108,7 +109,7 @@ export function ggufTokenizer(file: GgufFile): Record<string, JsonObject> {
   if (kind === "gpt2") {
     const pre = meta.text("tokenizer.ggml.pre") ?? "";
     if (!Object.hasOwn(RULES, pre)) {
-      throw new TypeError(
+      throw new KindError(
         `Cannot make a tokenizer from ${quoted(file.name)}: wanted ${
           Object.keys(RULES).join(", ")
         } for tokenizer.ggml.pre, got ${quoted(pre)}`,
@@ -134,7 +135,7 @@ export function ggufTokenizer(file: GgufFile): Record<string, JsonObject> {
       unk: special.unk,
     });
   } else {
-    throw new TypeError(
+    throw new KindError(
       `Cannot make a tokenizer from ${
         quoted(file.name)
       }: wanted tokenizer.ggml.model gpt2 or llama, got ${quoted(kind ?? "")}`,

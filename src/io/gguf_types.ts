@@ -7,6 +7,7 @@
  * @module
  */
 
+import { KindError } from "../errors.ts";
 import { toF32 } from "../tensor/dtype.ts";
 import type { DType } from "../tensor/dtype.ts";
 
@@ -166,7 +167,7 @@ export function ggufType(id: number): GgufType | undefined {
  */
 export function ggufTypeNamed(name: string): { id: number; type: GgufType } {
   for (const [id, type] of TYPES) if (type.name === name) return { id, type };
-  throw new TypeError(`Cannot use GGUF type ${name}: there is none`);
+  throw new KindError(`Cannot use GGUF type ${name}: there is none`);
 }
 
 /** Whether values of `type` can be had as f32. */
@@ -195,5 +196,5 @@ export function decodeBlocks(
   ) {
     return toF32(bytes, dtype) as Float32Array<ArrayBuffer>;
   }
-  throw new TypeError(`Cannot decode GGUF type ${type.name} to f32`);
+  throw new KindError(`Cannot decode GGUF type ${type.name} to f32`);
 }

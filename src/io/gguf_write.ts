@@ -7,6 +7,7 @@
  * @module
  */
 
+import { KindError, ValueError } from "../errors.ts";
 import type { ByteSink } from "./bytes.ts";
 import { quoted } from "./errors.ts";
 import { ggufTypeNamed } from "./gguf_types.ts";
@@ -99,7 +100,7 @@ export function ggufPair(
   if (type === "u32" || type === "i32") {
     for (const n of list) {
       if (!(Number.isInteger(n) && Number(n) >= least && Number(n) <= most)) {
-        throw new RangeError(
+        throw new ValueError(
           `Cannot write metadata ${quoted(key)}: wanted ${type}, got ${n}`,
         );
       }
@@ -165,7 +166,7 @@ export function ggufHeader(
     const { id, type } = ggufTypeNamed(entry.type);
     const values = shape.reduce((a, b) => a * b, 1);
     if (seen.has(name)) {
-      throw new TypeError(
+      throw new KindError(
         `Cannot declare tensor ${quoted(name)}: the name is declared already`,
       );
     }
@@ -175,7 +176,7 @@ export function ggufHeader(
       shape.some((n) => !(Number.isInteger(n) && n > 0)) ||
       shape.at(-1)! % type.block !== 0
     ) {
-      throw new TypeError(
+      throw new KindError(
         `Cannot declare tensor ${quoted(name)}: [${
           shape.join(", ")
         }] is no shape of type ${type.name}`,
@@ -223,7 +224,7 @@ export class GgufWriter {
   async write(name: string, bytes: Uint8Array): Promise<void> {
     const entry = this.#layout.entries[this.#next];
     if (entry?.name !== name) {
-      throw new TypeError(
+      throw new KindError(
         `Cannot write tensor ${quoted(name)}: it is the turn of ${
           quoted(entry?.name ?? "none")
         }`,
@@ -231,7 +232,7 @@ export class GgufWriter {
     }
     this.#taken += bytes.byteLength;
     if (this.#taken > entry.bytes) {
-      throw new TypeError(
+      throw new KindError(
         `Cannot write tensor ${
           quoted(name)
         }: it has ${entry.bytes} bytes, got ${this.#taken}`,
@@ -253,7 +254,7 @@ export class GgufWriter {
   async close(): Promise<void> {
     const entry = this.#layout.entries[this.#next];
     if (entry !== undefined) {
-      throw new TypeError(
+      throw new KindError(
         `Cannot finish ${quoted(this.#sink.name)}: tensor ${
           quoted(entry.name)
         } is not whole, it has ${entry.bytes} bytes, got ${this.#taken}`,

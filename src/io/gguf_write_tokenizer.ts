@@ -9,6 +9,7 @@
  * @module
  */
 
+import { KindError, ValueError } from "../errors.ts";
 import { quoted } from "./errors.ts";
 import { RULES } from "./gguf_tokenizer.ts";
 import { ggufPair } from "./gguf_write.ts";
@@ -50,7 +51,7 @@ export function ggufTokenizerPairs(
   const { name, tokenizer, config, chatTemplate } = files;
   const model = tokenizer.model as JsonObject;
   if (model.type !== "BPE") {
-    throw new TypeError(
+    throw new KindError(
       `Cannot write the tokenizer ${
         quoted(name)
       } to GGUF: wanted a BPE, got ${model.type}`,
@@ -125,7 +126,7 @@ function tokensOf(
   const types = new Array<number>(size).fill(UNUSED);
   for (const [token, id] of ids) {
     if (id >= size) {
-      throw new RangeError(
+      throw new ValueError(
         `Cannot write the tokenizer ${quoted(name)} to GGUF: token ${
           quoted(token)
         } has the id ${id}, the embedding ${size} rows`,
@@ -196,7 +197,7 @@ function wordRule(tokenizer: JsonObject, name: string): string {
     (RULES[key].digits ?? false) === digits.length > 0
   );
   if (rule === undefined) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot write the tokenizer ${
         quoted(name)
       } to GGUF: wanted the words of ${

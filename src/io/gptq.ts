@@ -10,6 +10,7 @@
  * @module
  */
 
+import { KindError } from "../errors.ts";
 import { unpackCodes } from "../quant/pack.ts";
 import { format } from "../quant/formats.ts";
 import {
@@ -73,7 +74,7 @@ export async function gptqReaders(
   }
   problems.throwIfAny();
   if (reordered.length > 0) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot read ${quoted(where)}: ${reordered.length} layers (${
         reordered.slice(0, 3).join(", ")
       }${
@@ -87,7 +88,7 @@ export async function gptqReaders(
 function readSettings(config: JsonObject, where: string): Settings {
   const block = config.quantization_config;
   const wrong = (wanted: string, got: unknown) =>
-    new TypeError(
+    new KindError(
       `Cannot read ${quoted(where)} as GPTQ: wanted ${wanted}, got ${
         quoted(JSON.stringify(got) ?? "none")
       }`,

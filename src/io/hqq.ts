@@ -9,6 +9,7 @@
  * @module
  */
 
+import { KindError } from "../errors.ts";
 import { type Format, format } from "../quant/formats.ts";
 import { packCodes } from "../quant/pack.ts";
 import {
@@ -73,7 +74,7 @@ export async function hqqReaders(
   }
   problems.throwIfAny();
   if (refused.length > 0) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot read ${quoted(where)} as HQQ: ${refused.slice(0, 3).join("; ")}${
         refused.length > 3 ? `; and ${refused.length - 3} more layers` : ""
       }`,

@@ -8,6 +8,7 @@
  * @module
  */
 
+import { KindError, ValueError } from "../errors.ts";
 import { createHash } from "node:crypto";
 import {
   environment,
@@ -62,7 +63,7 @@ export function parseHubId(id: string): HubId {
     `^hf:(${part}/${part})(?:/(${part}))?(?:@(${part}(?:/${part})*))?$`,
   ).exec(id);
   if (match === null || id.includes("..")) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot use ${
         quoted(id)
       }: wanted hf:owner/name, hf:owner/name@revision or hf:owner/name/file.gguf`,
@@ -146,7 +147,7 @@ export async function fetchModel(
   if (file !== undefined) {
     const entry = listed.find(({ path }) => path === file);
     if (entry === undefined) {
-      throw new TypeError(
+      throw new KindError(
         `Cannot open ${quoted(id)}: its repository has no ${quoted(file)}`,
       );
     }
@@ -171,7 +172,7 @@ function cacheFolder(): string {
   const base = environment("XDG_CACHE_HOME") ??
     (home === undefined ? undefined : joinPath(home, ".cache"));
   if (base === undefined) {
-    throw new RangeError(
+    throw new ValueError(
       "Cannot find a cache folder: neither LOQA_CACHE nor HOME is set",
     );
   }
@@ -247,7 +248,7 @@ async function list(hub: {
 function find(listed: readonly Listed[], path: string, id: string): Listed {
   const entry = listed.find((entry) => entry.path === path);
   if (entry === undefined) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot open ${quoted(id)}: its repository has no ${quoted(path)}`,
     );
   }
@@ -277,7 +278,7 @@ async function weights(
   }
   const ggufs = listed.filter(({ path }) => path.endsWith(".gguf"));
   if (ggufs.length === 1) return [ggufs[0].path];
-  throw new TypeError(
+  throw new KindError(
     ggufs.length === 0
       ? `Cannot open ${
         quoted(id)

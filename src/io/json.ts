@@ -7,6 +7,7 @@
  * @module
  */
 
+import { FormatError } from "../errors.ts";
 import { messageOf, quoted } from "./errors.ts";
 
 /** A JSON object. */
@@ -50,7 +51,7 @@ export function decodeText(bytes: Uint8Array, name: string): string {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {
-    throw new SyntaxError(`Cannot read ${quoted(name)}: it is not UTF-8 text`);
+    throw new FormatError(`Cannot read ${quoted(name)}: it is not UTF-8 text`);
   }
 }
 
@@ -69,13 +70,13 @@ export function parseJsonObject(
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw new SyntaxError(
+    throw new FormatError(
       `Cannot read ${quoted(name)}: it is not JSON: ${messageOf(cause)}`,
       { cause },
     );
   }
   if (!isObject(value)) {
-    throw new SyntaxError(
+    throw new FormatError(
       `Cannot read ${quoted(name)}: wanted a JSON object, got ${
         Array.isArray(value) ? "an array" : quoted(String(value))
       }`,
@@ -83,7 +84,7 @@ export function parseJsonObject(
   }
   const twice = duplicateKey(text);
   if (twice !== undefined) {
-    throw new SyntaxError(
+    throw new FormatError(
       `Cannot read ${quoted(name)}: the key ${quoted(twice)} occurs twice`,
     );
   }

@@ -9,6 +9,7 @@
  * @module
  */
 
+import { KindError } from "../errors.ts";
 import {
   affineReader,
   PartFinder,
@@ -67,7 +68,7 @@ export function mlxReaders(
       ? { group_size: 64, bits: 4, ...own }
       : settings;
     if (mode !== "affine") {
-      throw new TypeError(
+      throw new KindError(
         `Cannot read ${quoted(where)}: ${module} has MLX's mode ${
           quoted(`${mode}`)
         }, wanted affine`,

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { KindError } from "../errors.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { fileSource, joinPath, kindOf, listFolder } from "./deno.ts";
 import { IoError, quoted } from "./errors.ts";
@@ -45,7 +46,7 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
   const files = await folderFiles(cut < 0 ? "." : path.slice(0, cut) || "/");
   const name = path.slice(cut + 1);
   if (!/\.(safetensors|gguf|bin|pt|pth)$/.test(name)) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot open ${
         quoted(path)
       }: wanted a folder or a .safetensors, .gguf, .bin, .pt or .pth file`,

@@ -19,6 +19,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import { format, FORMATS } from "../quant/formats.ts";
 import type { Format, FormatName } from "../quant/formats.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
@@ -135,7 +136,7 @@ export function packedReaders(
     `${where} (${METADATA})`,
   );
   if (description.version !== VERSION) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot read ${
         quoted(where)
       }: wanted version ${VERSION} of the packed layout, got ${

@@ -10,6 +10,7 @@
  * @module
  */
 
+import { KindError } from "../errors.ts";
 import type { DType } from "../tensor/dtype.ts";
 import { matrix, transposed } from "../tensor/matrix.ts";
 import { Problems, quoted } from "./errors.ts";
@@ -123,7 +124,7 @@ export async function openAdapterFrom(
 ): Promise<Adapter> {
   const { name } = files;
   const bad = (reason: string) =>
-    new TypeError(`Cannot open the adapter ${quoted(name)}: ${reason}`);
+    new KindError(`Cannot open the adapter ${quoted(name)}: ${reason}`);
   if (!options.config && !files.names.includes(ADAPTER_CONFIG)) {
     throw bad(`it has no ${ADAPTER_CONFIG}`);
   }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { FormatError, KindError, ValueError } from "../errors.ts";
 import { quoted } from "./errors.ts";
 import { isObject } from "./json.ts";
 import type { JsonObject } from "./json.ts";
@@ -122,14 +123,14 @@ export function readAdapterConfig(
   where: string,
 ): ReadSettings {
   if (config.peft_type !== "LORA") {
-    throw new TypeError(
+    throw new KindError(
       `Cannot read ${quoted(where)}: wanted peft_type "LORA", got ${
         quoted(`${config.peft_type}`)
       }`,
     );
   }
   const bad = (key: string, wanted: string): never => {
-    throw new SyntaxError(
+    throw new FormatError(
       `Cannot read ${quoted(where)}: ${key}: wanted ${wanted}, got ${
         quoted(JSON.stringify(config[key]) ?? "nothing")
       }`,
@@ -231,7 +232,7 @@ const MAX_REPEATS = 4;
 
 function toRegExp(key: string): RegExp {
   const bad = (reason: string) =>
-    new RangeError(`Cannot use pattern ${quoted(key)}: ${reason}`);
+    new ValueError(`Cannot use pattern ${quoted(key)}: ${reason}`);
   const plain = key.replace(/\\./g, "").replace(/\[[^\]]*\]/g, "x");
   const repeats = plain.match(/[*+{]/g)?.length ?? 0;
   if (/\)[*+{]/.test(plain) || repeats > MAX_REPEATS || key.length > 1000) {

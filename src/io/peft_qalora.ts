@@ -14,6 +14,7 @@
  * @module
  */
 
+import { FormatError } from "../errors.ts";
 import { quoted } from "./errors.ts";
 import { isObject } from "./json.ts";
 import type { JsonObject } from "./json.ts";
@@ -90,7 +91,7 @@ export function qaloraFields({ base, groups }: OwnField): JsonObject {
  */
 export function readQaloraFields(config: JsonObject, where: string): OwnField {
   const bad = (key: string, wanted: string, got: unknown): never => {
-    throw new SyntaxError(
+    throw new FormatError(
       `Cannot read ${quoted(where)}: ${key}: wanted ${wanted}, got ${
         quoted(JSON.stringify(got) ?? "nothing")
       }`,

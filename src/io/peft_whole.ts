@@ -8,6 +8,7 @@
  * @module
  */
 
+import { KindError } from "../errors.ts";
 import { quoted } from "./errors.ts";
 import type { Adapter } from "./peft.ts";
 import type { TensorReader } from "./tensor_reader.ts";
@@ -50,7 +51,7 @@ export function wholeTensors(adapter: Adapter): Map<string, TensorReader> {
     } else found.set(name, reader);
   }
   if (others.length > 0) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot use the adapter ${
         quoted(adapter.name)
       }: besides LoRA factors and whole modules it holds ${

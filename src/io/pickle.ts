@@ -7,6 +7,7 @@
  * @module
  */
 
+import { FormatError } from "../errors.ts";
 import type { DType } from "../tensor/dtype.ts";
 import { quoted } from "./errors.ts";
 import { TorchTensor } from "./pickle_values.ts";
@@ -69,7 +70,7 @@ class Machine {
   }
 
   #bad(reason: string): SyntaxError {
-    return new SyntaxError(
+    return new FormatError(
       `Cannot read ${quoted(this.#name)} as a torch checkpoint: ${reason}`,
     );
   }

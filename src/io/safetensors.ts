@@ -8,6 +8,7 @@
  * @module
  */
 
+import { FormatError, KindError, ValueError } from "../errors.ts";
 import { DTYPE_BYTES } from "../tensor/dtype.ts";
 import type { DType } from "../tensor/dtype.ts";
 import type { ByteSource } from "./bytes.ts";
@@ -75,7 +76,7 @@ export async function openSafetensors(
 ): Promise<SafetensorsFile> {
   const { name, size } = source;
   const bad = (reason: string) =>
-    new SyntaxError(`Cannot read ${quoted(name)} as safetensors: ${reason}`);
+    new FormatError(`Cannot read ${quoted(name)} as safetensors: ${reason}`);
   if (size < 8) throw bad(`wanted at least 8 bytes, got ${size}`);
   const head = new DataView((await source.read(0, 8)).buffer);
   const length = head.getBigUint64(0, true);
@@ -112,7 +113,7 @@ export async function openSafetensors(
     async read(key, from, to) {
       const tensor = tensors.get(key);
       if (tensor === undefined) {
-        throw new TypeError(
+        throw new KindError(
           `Cannot read tensor ${quoted(key)}: ${quoted(name)} has none`,
         );
       }
@@ -232,7 +233,7 @@ export function rowRange(
     !Number.isInteger(from) || !Number.isInteger(to) || from < 0 ||
     to < from || to > rows
   ) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot read rows ${from} to ${to} of ${
         quoted(tensor.name)
       }: it has ${rows}`,

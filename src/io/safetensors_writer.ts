@@ -8,6 +8,7 @@
  * @module
  */
 
+import { KindError, ValueError } from "../errors.ts";
 import { DTYPE_BYTES } from "../tensor/dtype.ts";
 import type { DType } from "../tensor/dtype.ts";
 import type { ByteSink } from "./bytes.ts";
@@ -57,7 +58,7 @@ export function safetensorsHeader(
   const sized = entries.map((entry) => {
     const { name, dtype, shape } = entry;
     if (seen.has(name) || name === "__metadata__") {
-      throw new TypeError(
+      throw new KindError(
         `Cannot declare tensor ${quoted(name)}: the name is ${
           seen.has(name) ? "declared already" : "reserved"
         }`,
@@ -69,7 +70,7 @@ export function safetensorsHeader(
       !Number.isSafeInteger(bytes) ||
       !shape.every((n) => Number.isInteger(n) && n >= 0)
     ) {
-      throw new TypeError(
+      throw new KindError(
         `Cannot declare tensor ${quoted(name)}: [${
           shape.join(", ")
         }] is no shape`,
@@ -151,7 +152,7 @@ export class SafetensorsWriter {
         end += bytes;
       }
       if (end !== sink.size) {
-        throw new RangeError(
+        throw new ValueError(
           `Cannot go on with ${
             quoted(sink.name)
           }: byte ${sink.size} is not the end of a tensor`,
@@ -188,7 +189,7 @@ export class SafetensorsWriter {
     const entry = this.#layout.entries[i];
     const at = this.#taken[i];
     if (at + bytes.byteLength > entry.bytes) {
-      throw new TypeError(
+      throw new KindError(
         `Cannot write tensor ${
           quoted(name)
         }: it has ${entry.bytes} bytes, got ${at + bytes.byteLength}`,
@@ -204,7 +205,7 @@ export class SafetensorsWriter {
       return;
     }
     if (entry.bytes % 8 === 0) {
-      throw new TypeError(
+      throw new KindError(
         `Cannot write tensor ${quoted(name)}: it is the turn of ${
           quoted(this.#layout.entries[this.#next]?.name ?? "none")
         }`,
@@ -241,7 +242,7 @@ export class SafetensorsWriter {
     const missing = this.#layout.entries.filter(({ name }) => !this.has(name));
     if (missing.length > 0) {
       const names = missing.slice(0, 5).map(({ name }) => quoted(name));
-      throw new TypeError(
+      throw new KindError(
         `Cannot finish ${
           quoted(this.#sink.name)
         }: ${missing.length} of ${this.#layout.entries.length} tensors are not whole: ${
@@ -255,7 +256,7 @@ export class SafetensorsWriter {
   #find(name: string): number {
     const i = this.#index.get(name);
     if (i === undefined) {
-      throw new TypeError(
+      throw new KindError(
         `Cannot write tensor ${quoted(name)}: it is not declared`,
       );
     }

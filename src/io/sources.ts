@@ -6,6 +6,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import type { ByteSink, ByteSource } from "./bytes.ts";
 import { quoted } from "./errors.ts";
 
@@ -23,7 +24,7 @@ export function checkRange(
     !Number.isSafeInteger(offset) || !Number.isSafeInteger(length) ||
     offset < 0 || length < 0 || offset + length > source.size
   ) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot read ${length} bytes at ${offset} of ${
         quoted(source.name)
       }: it holds ${source.size}`,
@@ -106,7 +107,7 @@ export function memorySink(name: string): MemorySink {
     write(bytes) {
       if (closed) {
         return Promise.reject(
-          new RangeError(`Cannot write to ${quoted(name)}: it is closed`),
+          new ValueError(`Cannot write to ${quoted(name)}: it is closed`),
         );
       }
       if (size + bytes.byteLength > buffer.length) {
@@ -127,7 +128,7 @@ export function memorySink(name: string): MemorySink {
     },
     bytes() {
       if (!closed) {
-        throw new RangeError(`Cannot take ${quoted(name)}: it is not closed`);
+        throw new ValueError(`Cannot take ${quoted(name)}: it is not closed`);
       }
       return buffer.slice(0, size);
     },

@@ -7,6 +7,7 @@
  * @module
  */
 
+import { KindError, ValueError } from "../errors.ts";
 import { DTYPE_BYTES, fromF32, isFloat, toF32 } from "../tensor/dtype.ts";
 import type { DType } from "../tensor/dtype.ts";
 import { release } from "../tensor/release.ts";
@@ -43,7 +44,7 @@ export function plainReader(
     readRaw: read,
     async readF32(from, to) {
       if (!isFloat(dtype)) {
-        throw new TypeError(
+        throw new KindError(
           `Cannot read tensor ${quoted(name)} as f32: it holds ${dtype} values`,
         );
       }
@@ -63,7 +64,7 @@ export function decodedReader(
 ): TensorReader {
   const { dtype } = info;
   if (!isFloat(dtype)) {
-    throw new TypeError(`Cannot decode ${quoted(info.name)} to ${dtype}`);
+    throw new KindError(`Cannot decode ${quoted(info.name)} to ${dtype}`);
   }
   return {
     info,
@@ -103,7 +104,7 @@ export function makeCheckpoint(parts: CheckpointParts): Checkpoint {
   const find = (key: string): TensorReader => {
     const reader = readers.get(key);
     if (reader === undefined) {
-      throw new TypeError(
+      throw new KindError(
         `Cannot read tensor ${quoted(key)}: ${quoted(name)} has none`,
       );
     }
@@ -142,7 +143,7 @@ function checkRows(
     !Number.isInteger(from) || !Number.isInteger(to) || from < 0 ||
     to < from || to > rows
   ) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot read rows ${from} to ${to} of ${
         quoted(info.name)
       }: it has ${rows}`,

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { KindError } from "../errors.ts";
 import { Problems, quoted } from "./errors.ts";
 import { readFile } from "./files.ts";
 import type { FileSet } from "./files.ts";
@@ -120,7 +121,7 @@ async function openAll(
     }
   }
   if (unread.length > 0) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot read ${quoted(files.name)}: loqa does not read the types of ${
         unread.slice(0, 5).join(", ")
       }${unread.length > 5 ? ` and ${unread.length - 5} more` : ""}`,

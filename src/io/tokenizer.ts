@@ -4,6 +4,7 @@
  * @module
  */
 
+import { FormatError, KindError, ValueError } from "../errors.ts";
 import {
   type ChatMessage,
   type ChatOptions,
@@ -132,7 +133,7 @@ export async function openTokenizer(
     // What is put around texts is looked at only when there is a text.
     idsOf(library.encode("a", { text_pair: "a" }).ids);
   } catch (cause) {
-    throw new SyntaxError(
+    throw new FormatError(
       `Cannot read the tokenizer ${quoted(name)}: ${messageOf(cause)}`,
       { cause },
     );
@@ -185,7 +186,7 @@ function idsOf(
 ): Int32Array<ArrayBuffer> {
   const at = ids.indexOf(undefined);
   if (at >= 0) {
-    throw new RangeError(`token ${at} of a text is not in the vocabulary`);
+    throw new ValueError(`token ${at} of a text is not in the vocabulary`);
   }
   return Int32Array.from(ids as number[]);
 }
@@ -310,7 +311,7 @@ class LoadedTokenizer implements Tokenizer {
   ): string {
     const { chat, name } = this.#parts;
     if (chat === undefined) {
-      throw new TypeError(
+      throw new KindError(
         `Cannot lay out a conversation: ${quoted(name)} has no chat template`,
       );
     }

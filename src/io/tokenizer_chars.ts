@@ -5,6 +5,7 @@
  * @module
  */
 
+import { FormatError } from "../errors.ts";
 import { quoted } from "./errors.ts";
 import type { JsonObject } from "./json.ts";
 import type { TokenizerContents } from "./tokenizer_sentencepiece.ts";
@@ -38,7 +39,7 @@ export function characterTokenizer(
   const tokens = [...SPECIAL, ...chars];
   const ids = Object.fromEntries(tokens.map((token, id) => [token, id]));
   if (chars.length === 0 || Object.keys(ids).length !== tokens.length) {
-    throw new SyntaxError(
+    throw new FormatError(
       `Cannot read ${
         quoted(name)
       }: wanted four placeholders and characters of one id each for ${

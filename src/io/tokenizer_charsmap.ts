@@ -8,6 +8,7 @@
  * @module
  */
 
+import { FormatError } from "../errors.ts";
 import { quoted } from "./errors.ts";
 
 /** A key found at a position. */
@@ -43,7 +44,7 @@ export class Charsmap {
       ? 0
       : new DataView(copy.buffer).getUint32(0, true);
     if (size % 4 !== 0 || (copy.length > 0 && size > copy.length - 4)) {
-      throw new SyntaxError(
+      throw new FormatError(
         `Cannot read the precompiled_charsmap of ${
           quoted(name)
         }: a trie of ${size} bytes in ${copy.length}`,

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { FormatError, KindError } from "../errors.ts";
 import { Problems, quoted } from "./errors.ts";
 import { isObject, type JsonObject } from "./json.ts";
 
@@ -36,7 +37,7 @@ export function checkTokenizer(json: JsonObject, name: string): JsonObject {
   else if (type === "WordPiece") checkWordPiece(model, problems);
   else if (type === "Unigram") checkUnigram(model, problems);
   else {
-    throw new TypeError(
+    throw new KindError(
       `Cannot make a tokenizer from ${
         quoted(name)
       }: wanted a model of type BPE, WordPiece or Unigram, got ${
@@ -133,7 +134,7 @@ function checkPatterns(part: unknown, name: string): void {
     const pattern = isObject(value.pattern) ? value.pattern : {};
     const { String: text, Regex: regex } = pattern;
     if (typeof text !== "string" && typeof regex !== "string") {
-      throw new SyntaxError(
+      throw new FormatError(
         `Cannot read the tokenizer ${
           quoted(name)
         }: wanted a pattern with String or Regex, got ${
@@ -142,7 +143,7 @@ function checkPatterns(part: unknown, name: string): void {
       );
     }
     if (typeof regex === "string" && repeatsGroup(regex)) {
-      throw new TypeError(
+      throw new KindError(
         `Cannot make a tokenizer from ${quoted(name)}: its expression ${
           quoted(regex)
         } is too long or repeats a group, which can take exponential time`,

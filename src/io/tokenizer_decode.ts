@@ -7,6 +7,7 @@
  * @module
  */
 
+import { KindError } from "../errors.ts";
 import { quoted } from "./errors.ts";
 import { isObject, type JsonObject } from "./json.ts";
 import { BYTE_CHARS } from "./tokenizer_text.ts";
@@ -41,7 +42,7 @@ export function makeDecoder(config: unknown, name: string): TokenDecoder {
   let fused = false;
   let strip = { content: "", count: 0 };
   const refuse = (what: string): never => {
-    throw new TypeError(
+    throw new KindError(
       `Cannot decode with ${
         quoted(name)
       }: wanted ByteLevel, WordPiece, Metaspace, or a Sequence of Replace, ByteFallback, Fuse and Strip, got ${what}`,

@@ -7,6 +7,7 @@
  * @module
  */
 
+import { FormatError, KindError } from "../errors.ts";
 import { quoted } from "./errors.ts";
 import { scoredMerges } from "./gguf_merges.ts";
 import type { JsonObject } from "./json.ts";
@@ -102,7 +103,7 @@ export function sentencePieceTokenizer(
 
 function readSpec(bytes: Uint8Array, name: string): Spec {
   const bad = (reason: string) =>
-    new SyntaxError(
+    new FormatError(
       `Cannot read ${quoted(name)} as a SentencePiece model: ${reason}`,
     );
   const spec: Spec = {
@@ -186,14 +187,14 @@ function checkSpec(
   }
   if (ids.unk < 0) throw bad("it has no unknown piece");
   if (spec.kind !== UNIGRAM && spec.kind !== BPE) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot make a tokenizer from ${
         quoted(name)
       }: wanted a model of kind 1 (Unigram) or 2 (BPE), got ${spec.kind}`,
     );
   }
   if (spec.spaceAsSuffix || !spec.escapeSpaces) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot make a tokenizer from ${
         quoted(name)
       }: wanted ▁ before words, got treat_whitespace_as_suffix ${spec.spaceAsSuffix}, escape_whitespaces ${spec.escapeSpaces}`,

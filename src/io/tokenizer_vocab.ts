@@ -4,6 +4,7 @@
  * @module
  */
 
+import { FormatError } from "../errors.ts";
 import { quoted } from "./errors.ts";
 import { decodeText, type JsonObject, parseJsonObject } from "./json.ts";
 import type { TokenizerContents } from "./tokenizer_sentencepiece.ts";
@@ -36,7 +37,7 @@ export function byteLevelTokenizer(
     if (line === "" || (i === 0 && line.startsWith("#version"))) return [];
     const pair = line.split(" ");
     if (pair.length === 2 && pair[0] !== "" && pair[1] !== "") return [pair];
-    throw new SyntaxError(
+    throw new FormatError(
       `Cannot read ${quoted(merges.name)}: line ${
         i + 1
       } wants two parts with a space between, got ${quoted(line)}`,
@@ -107,7 +108,7 @@ export function wordPieceTokenizer(
   lines.forEach((line, id) => ids[line.replace(/\r$/, "")] = id);
   for (const token of ["[UNK]", "[CLS]", "[SEP]"]) {
     if (!Object.hasOwn(ids, token)) {
-      throw new SyntaxError(
+      throw new FormatError(
         `Cannot read ${quoted(file.name)}: wanted BERT's tokens, it has no ${
           quoted(token)
         }`,

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { FormatError } from "../errors.ts";
 import { DTYPE_BYTES } from "../tensor/dtype.ts";
 import type { ByteSource } from "./bytes.ts";
 import { Problems, quoted } from "./errors.ts";
@@ -67,7 +68,7 @@ export async function readTorch(
 ): Promise<Map<string, TensorReader>> {
   const { name } = source;
   const bad = (reason: string) =>
-    new SyntaxError(
+    new FormatError(
       `Cannot read ${quoted(name)} as a torch checkpoint: ${reason}`,
     );
   if (!await isZip(source)) {

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { FormatError } from "../errors.ts";
 import type { ByteSource } from "./bytes.ts";
 import { quoted } from "./errors.ts";
 import { decodeText } from "./json.ts";
@@ -54,7 +55,7 @@ function view(bytes: Uint8Array<ArrayBuffer>): DataView<ArrayBuffer> {
  */
 export async function openZip(source: ByteSource): Promise<ZipArchive> {
   const bad = (reason: string) =>
-    new SyntaxError(
+    new FormatError(
       `Cannot read ${quoted(source.name)} as a zip archive: ${reason}`,
     );
   const end = await readEnd(source, bad);

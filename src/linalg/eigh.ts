@@ -7,6 +7,8 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
+
 /** Eigenvalues, descending, and the matching eigenvectors as the columns of `vectors: [n, n]`, row-major. */
 export interface Eigen {
   readonly values: Float64Array;
@@ -24,7 +26,7 @@ export interface Eigen {
 export function eigh(a: Float64Array, n: number): Eigen {
   for (const x of a) {
     if (!Number.isFinite(x)) {
-      throw new RangeError(
+      throw new ValueError(
         `Cannot decompose a ${n} x ${n} matrix: it holds ${x}`,
       );
     }
@@ -150,7 +152,7 @@ function diagonalize(
       }
       if (m === l) break;
       if (sweep === 60) {
-        throw new RangeError(
+        throw new ValueError(
           `Cannot decompose a ${n} x ${n} matrix: no convergence in 60 sweeps`,
         );
       }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import type { Device, DeviceBuffer, Mat } from "../device/device.ts";
 import { mat, readF32 } from "../device/device.ts";
 import { Random } from "../tensor/random.ts";
@@ -49,7 +50,7 @@ export interface RandomizedOptions {
 
 function checkShape({ rows, cols, rank }: TruncatorShape): void {
   if (!(Number.isInteger(rank) && rank >= 1 && rank <= Math.min(rows, cols))) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot truncate the SVD of a ${rows} x ${cols} matrix: rank must be a whole number from 1 to ${
         Math.min(rows, cols)
       }, got ${rank}`,

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { KindError, ValueError } from "../errors.ts";
 import type { Device, DeviceBuffer, Mat, ScaleRule } from "../device/device.ts";
 import { mat, readF32 } from "../device/device.ts";
 import { onBestDevice } from "../device/fallback.ts";
@@ -131,7 +132,7 @@ function check(weight: Matrix, options: LoftqOptions): Checked {
   const { name = "the weight", rank = 16, base } = options;
   const { alpha = rank, iterations = base ? 1 : 5 } = options;
   const fail = (what: string, wanted: string, got: unknown): never => {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot run LoftQ on ${name}: ${what} must be ${wanted}, got ${got}`,
     );
   };
@@ -148,7 +149,7 @@ function check(weight: Matrix, options: LoftqOptions): Checked {
   }
   if (base) {
     if (base.rows !== weight.rows || base.cols !== weight.cols) {
-      throw new TypeError(
+      throw new KindError(
         `Cannot run LoftQ on ${name}: the base is ${base.rows} x ${base.cols}, the weight ${weight.rows} x ${weight.cols}`,
       );
     }
@@ -157,7 +158,7 @@ function check(weight: Matrix, options: LoftqOptions): Checked {
   } else {
     const rules = scaleRules(format(options.format));
     if (options.scale && !rules.includes(options.scale)) {
-      throw new TypeError(
+      throw new KindError(
         `Cannot run LoftQ on ${name}: scale "${options.scale}" does not fit ${options.format}, wanted one of ${
           rules.join(", ")
         }`,
@@ -253,7 +254,7 @@ async function run(
       if (!Number.isFinite(norm)) {
         await factored?.catch(() => {});
         checkFinite(weight, name);
-        throw new RangeError(
+        throw new ValueError(
           `Cannot run LoftQ on ${name}: its norm overflows f32`,
         );
       }
@@ -262,7 +263,7 @@ async function run(
     let error = await errorFound;
     if (!Number.isFinite(error)) {
       await factored?.catch(() => {});
-      throw new RangeError(
+      throw new ValueError(
         `Cannot run LoftQ on ${name}: the error of its backbone is ${error}`,
       );
     }

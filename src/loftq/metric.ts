@@ -9,6 +9,7 @@
  * @module
  */
 
+import { KindError, ValueError } from "../errors.ts";
 import type { Device, DeviceBuffer, Mat } from "../device/device.ts";
 import { mat, readF32 } from "../device/device.ts";
 
@@ -86,12 +87,12 @@ export function checkMetric(
   const { kind, moments, damping = DAMPING } = metric;
   const wanted = kind === "diag" ? cols : cols * cols;
   if (moments.length !== wanted) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot use the ${kind} metric for ${name}: wanted ${wanted} moments for ${cols} inputs, got ${moments.length}`,
     );
   }
   if (!(damping >= 0 && damping < Infinity)) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot use the ${kind} metric for ${name}: damping must be >= 0, got ${damping}`,
     );
   }
@@ -99,14 +100,14 @@ export function checkMetric(
   let mean = 0;
   for (const h of weights) {
     if (!(h >= 0 && h < Infinity)) {
-      throw new RangeError(
+      throw new ValueError(
         `Cannot use the ${kind} metric for ${name}: wanted finite moments >= 0, got ${h}`,
       );
     }
     mean += h / cols;
   }
   if (mean === 0) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot use the ${kind} metric for ${name}: every moment is 0`,
     );
   }
@@ -136,7 +137,7 @@ export async function prepareMetric(
   const { kind, moments } = metric;
   const { weights, mean, damping } = checkMetric(metric, { cols, name });
   if (kind === "diag" && damping === 0 && weights.includes(0)) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot use the diag metric for ${name}: the moment of input ${
         weights.indexOf(0)
       } is 0, which needs damping > 0`,
@@ -181,7 +182,7 @@ async function full(
   device.ops.cholesky({ h: l, l, damping });
   const [last] = await readF32(device, l.buffer, cols * cols - 1, 1);
   if (!Number.isFinite(last)) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot use the full metric for ${name}: its moments are not positive definite with damping ${damping}`,
     );
   }

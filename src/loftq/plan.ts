@@ -4,6 +4,7 @@
  * @module
  */
 
+import { FormatError, ValueError } from "../errors.ts";
 import { format, type FormatName } from "../quant/formats.ts";
 
 /** What a layer is given. */
@@ -66,7 +67,7 @@ function patternOf(key: string): RegExp {
   try {
     return new RegExp(`^(.*\\.)?(${key})$`);
   } catch (cause) {
-    throw new SyntaxError(
+    throw new FormatError(
       `Cannot use pattern "${key}": it is no regular expression`,
       { cause },
     );
@@ -83,7 +84,7 @@ type Mixed = ReadonlyMap<string, Rule>;
 
 function parseMixed(text: string, base: FormatName): Mixed {
   const fail: Fail = (why) => {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot use the mixed plan "${text}": ${why}; wanted "first=K:FORMAT,rest=FORMAT" or "bits=B" with B from 2 to 4, or such a plan for each side, as in "encoder.bits=3,decoder.bits=2"`,
     );
   };
@@ -148,7 +149,7 @@ function stackRules(
     const side = mixed.has("") ? "" : sideOf(stack) ?? stack;
     const rule = mixed.get(side);
     if (!rule) {
-      throw new RangeError(
+      throw new ValueError(
         `Cannot use the mixed plan "${text}": it says nothing of the layers ${stack}`,
       );
     }
@@ -157,7 +158,7 @@ function stackRules(
   }
   left.delete("");
   if (left.size > 0) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot use the mixed plan "${text}": the model has no ${
         [...left].join(" and no ")
       }`,
@@ -202,12 +203,12 @@ export function planLayers(
       alpha: matchPattern(module, options.alphaPattern, options.alpha),
     };
     if (!Number.isInteger(plan.rank) || plan.rank < 1) {
-      throw new RangeError(
+      throw new ValueError(
         `Cannot plan ${module}: rank must be a whole number >= 1, got ${plan.rank}`,
       );
     }
     if (!(plan.alpha > 0)) {
-      throw new RangeError(
+      throw new ValueError(
         `Cannot plan ${module}: alpha must be > 0, got ${plan.alpha}`,
       );
     }

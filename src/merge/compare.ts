@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import { Tape, type Tensor } from "../autograd/tape.ts";
 import type { LinearWeight } from "../autograd/linear_weight.ts";
 import type { Device } from "../device/device.ts";
@@ -158,7 +159,7 @@ async function tokensOf(
   const tokenizer = await checkpointTokenizer(checkpoint);
   const ids = tokenizer.encode(text.slice(0, 32 * MOST));
   if (ids.length === 0) {
-    throw new RangeError("Cannot compare the models: the text has no tokens");
+    throw new ValueError("Cannot compare the models: the text has no tokens");
   }
   return ids.subarray(0, Math.min(MOST, model.config.maxLength));
 }

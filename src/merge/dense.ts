@@ -8,6 +8,7 @@
  * @module
  */
 
+import { KindError } from "../errors.ts";
 import { copySideFiles, copyTensor } from "../io/copy.ts";
 import type { Device } from "../device/device.ts";
 import { mat, readF32 } from "../device/device.ts";
@@ -161,7 +162,7 @@ function checkFit(
     byTensor.set(name, part);
   }
   if (wrong.length > 0) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot merge the adapter into ${checkpoint.name}: ${
         wrong.slice(0, 20).join("; ")
       }${wrong.length > 20 ? `; and ${wrong.length - 20} more` : ""}`,

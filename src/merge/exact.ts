@@ -8,6 +8,7 @@
  * @module
  */
 
+import { KindError, ValueError } from "../errors.ts";
 import { copySideFiles, copyTensor } from "../io/copy.ts";
 import { hasGroups } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
@@ -221,8 +222,8 @@ async function checkFit(
     `Cannot merge the adapter into ${checkpoint.name}: ${
       problems.slice(0, SHOWN).join("; ")
     }${problems.length > SHOWN ? `; and ${problems.length - SHOWN} more` : ""}`;
-  if (wrong.length > 0) throw new TypeError(list(wrong));
-  if (bad.length > 0) throw new RangeError(list(bad));
+  if (wrong.length > 0) throw new KindError(list(wrong));
+  if (bad.length > 0) throw new ValueError(list(bad));
   return weights;
 }
 

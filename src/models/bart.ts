@@ -4,6 +4,7 @@
  * @module
  */
 
+import { FormatError, KindError } from "../errors.ts";
 import { add, scale } from "../autograd/elementwise.ts";
 import { denseWeight, type LinearWeight } from "../autograd/linear_weight.ts";
 import { layerNorm } from "../autograd/norm.ts";
@@ -184,7 +185,7 @@ export class Bart implements Seq2SeqModel {
   ): Tensor {
     const { decoder } = this.#parts;
     if (cache && !(cache instanceof BartCache)) {
-      throw new TypeError("Cannot run the model: the cache is another model's");
+      throw new KindError("Cannot run the model: the cache is another model's");
     }
     const past = cache?.length ?? 0;
     checkRoom(target, cache);
@@ -257,7 +258,7 @@ async function finalBias(
   const info = checkpoint.tensors.get(FINAL_BIAS);
   if (!info) return undefined;
   if (info.shape.join() !== `1,${vocabSize}`) {
-    throw new SyntaxError(
+    throw new FormatError(
       `Cannot run the model ${
         quoted(checkpoint.name)
       }: tensor "${FINAL_BIAS}" is [${

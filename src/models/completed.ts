@@ -4,6 +4,7 @@
  * @module
  */
 
+import { KindError } from "../errors.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import type { JsonObject } from "../io/json.ts";
 import { type HeldTensor, overlaid } from "../io/overlay.ts";
@@ -97,7 +98,7 @@ export function newHead(
 ): Map<string, HeldTensor> {
   const names = familyOf(checkpoint).encoder?.(checkpoint);
   if (!names) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot put a head on ${checkpoint.name}: wanted an encoder, got ${
         String(checkpoint.config.model_type)
       }`,

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { FormatError, KindError } from "../errors.ts";
 import type { Activation } from "../device/network.ts";
 
 /** A parsed `config.json`. */
@@ -38,7 +39,7 @@ export class ConfigReader {
 
   /** Refuses what the model asks for. @throws {TypeError} Always. */
   refuse(what: string): never {
-    throw new TypeError(`Cannot run the model ${this.#where}: ${what}`);
+    throw new KindError(`Cannot run the model ${this.#where}: ${what}`);
   }
 
   /** The model type. @throws {TypeError} If it is none of `types`. */
@@ -98,7 +99,7 @@ export class ConfigReader {
   }
 
   #wrong(key: string, wanted: string): never {
-    throw new SyntaxError(
+    throw new FormatError(
       `Cannot run the model ${this.#where}: ${this.#file} wants ${wanted} for ${key}, got ${
         shown(this.get(key))
       }`,

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { KindError } from "../errors.ts";
 import { activate } from "../autograd/activation.ts";
 import { selectRows } from "../autograd/elementwise.ts";
 import { transpose } from "../autograd/layout.ts";
@@ -73,7 +74,7 @@ export async function loadHead(
 ): Promise<LoadedHead> {
   if (head.kind === "none") {
     return () => {
-      throw new TypeError(
+      throw new KindError(
         "Cannot answer: the model has no head, wanted one for classes or for spans",
       );
     };

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { KindError } from "../errors.ts";
 import type { Device } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import { Bart } from "./bart.ts";
@@ -160,7 +161,7 @@ export function familyOf(checkpoint: Checkpoint): Family {
   const type = config.model_type;
   const found = findFamily(checkpoint);
   if (found) return found;
-  throw new TypeError(
+  throw new KindError(
     `Cannot run the model ${name}: wanted a model_type of ${
       FAMILIES.flatMap(({ types }) => types).join(", ")
     }, got ${JSON.stringify(type) ?? "none"}`,
@@ -187,7 +188,7 @@ export function ofKind<K extends Model["kind"]>(
   if (model.kind === kind) {
     return model as Extract<Model, { kind: K }>;
   }
-  throw new TypeError(
+  throw new KindError(
     `Cannot ${what}: wanted a model that ${DOES[kind]}, got one that ${
       DOES[model.kind]
     } (${model.config.modelType})`,

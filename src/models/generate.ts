@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import { rowsOf } from "../autograd/loss.ts";
 import { Tape, type Tensor } from "../autograd/tape.ts";
 import { mat, readF32 } from "../device/device.ts";
@@ -41,10 +42,10 @@ export async function generate(
   const batch = prompts.length;
   const longest = prompts.reduce((n, p) => Math.max(n, p.length), 0);
   if (prompts.some((p) => p.length === 0)) {
-    throw new RangeError("Cannot generate: a prompt is empty");
+    throw new ValueError("Cannot generate: a prompt is empty");
   }
   if (longest >= config.maxLength) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot generate: a prompt of ${longest} tokens fills the model's context of ${config.maxLength}`,
     );
   }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { FormatError, KindError } from "../errors.ts";
 import type { RopeScaling } from "../nn/rope.ts";
 
 /** Sizes and switches of a model. */
@@ -59,7 +60,7 @@ export const LLAMA_TYPES: readonly string[] = ["llama", "mistral", "qwen2"];
 export function readLlamaConfig(config: Json, where: string): LlamaConfig {
   const type = config.model_type;
   const unsupported = (what: string): never => {
-    throw new TypeError(`Cannot run the model ${where}: ${what}`);
+    throw new KindError(`Cannot run the model ${where}: ${what}`);
   };
   if (typeof type !== "string" || !LLAMA_TYPES.includes(type)) {
     return unsupported(
@@ -71,7 +72,7 @@ export function readLlamaConfig(config: Json, where: string): LlamaConfig {
   const number = (key: string, fallback?: number): number => {
     const value = config[key] ?? fallback;
     if (typeof value !== "number" || !(value > 0)) {
-      throw new SyntaxError(
+      throw new FormatError(
         `Cannot run the model ${where}: config.json wants a number > 0 for ${key}, got ${
           JSON.stringify(value) ?? "none"
         }`,
@@ -82,7 +83,7 @@ export function readLlamaConfig(config: Json, where: string): LlamaConfig {
   const whole = (key: string, fallback?: number): number => {
     const value = number(key, fallback);
     if (!Number.isInteger(value)) {
-      throw new SyntaxError(
+      throw new FormatError(
         `Cannot run the model ${where}: config.json wants a whole number for ${key}, got ${value}`,
       );
     }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import type { Compute } from "../autograd/linear_weight.ts";
 import type { Device } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
@@ -124,7 +125,7 @@ export async function loadModel(
   const enable = (wanted: readonly string[]): void => {
     const unknown = wanted.find((name) => !names.includes(name));
     if (unknown !== undefined) {
-      throw new RangeError(
+      throw new ValueError(
         `Cannot enable the adapter "${unknown}": the model has ${
           names.join(", ") || "none"
         }`,

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { FormatError, ValueError } from "../errors.ts";
 import { exists, joinPath, kindOf, readTextFile } from "../io/deno.ts";
 import { isObject, type JsonObject, parseJsonObject } from "../io/json.ts";
 import { type Adapter, openAdapter } from "../io/open.ts";
@@ -37,7 +38,7 @@ export async function findModel(path: string): Promise<ModelPlace> {
   const adapter = joinPath(path, "adapter");
   await recoverFolder(adapter);
   if (!await exists(backbone) && typeof report.model !== "string") {
-    throw new SyntaxError(
+    throw new FormatError(
       `Cannot open ${path}: it has no backbone, and loqa.json names no model`,
     );
   }
@@ -100,7 +101,7 @@ export function checkBase(
   const { base } = settings;
   const here = report?.base;
   if (base === undefined || here === undefined || base === here) return;
-  throw new RangeError(
+  throw new ValueError(
     `Cannot use the adapter ${name}: it belongs to the quantised weights with the fingerprint ${base}, those of ${model} have ${here}`,
   );
 }

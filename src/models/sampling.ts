@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import type { Random } from "../tensor/random.ts";
 
 /** How tokens are chosen. */
@@ -38,7 +39,7 @@ export function sample(
 ): number {
   const best = argmax(logits);
   if (!Number.isFinite(logits[best])) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot choose a token: the largest of ${logits.length} scores is ${
         logits[best]
       }`,

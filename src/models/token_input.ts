@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import { embedding } from "../autograd/elementwise.ts";
 import type { Parameter } from "../autograd/parameter.ts";
 import type { Tape, Tensor } from "../autograd/tape.ts";
@@ -31,7 +32,7 @@ export function checkTokens(
   past = 0,
 ): void {
   const fail = (what: string): never => {
-    throw new RangeError(`Cannot run the model: ${what}`);
+    throw new ValueError(`Cannot run the model: ${what}`);
   };
   if (ids.length !== batch * time) {
     fail(`${batch} sequences of ${time} tokens, got ${ids.length} ids`);
@@ -73,7 +74,7 @@ export function checkRoom(
   if (!cache) return;
   const { length, capacity } = cache;
   if (length + time <= capacity && batch === cache.batch) return;
-  throw new RangeError(
+  throw new ValueError(
     `Cannot run the model: ${batch} x ${
       length + time
     } tokens, its cache holds ${cache.batch} x ${capacity}`,

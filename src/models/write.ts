@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import { Tape, type Tensor } from "../autograd/tape.ts";
 import { type Mat, mat, readF32 } from "../device/device.ts";
 import { BeamSearch } from "./beam.ts";
@@ -112,7 +113,7 @@ function scoresOf(
 function checked(row: Float32Array): Float32Array {
   const wrong = row.find((x) => !Number.isFinite(x));
   if (wrong === undefined) return row;
-  throw new RangeError(
+  throw new ValueError(
     `Cannot choose a token: one of ${row.length} scores is ${wrong}`,
   );
 }

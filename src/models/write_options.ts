@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import type { BeamOptions } from "./beam.ts";
 import { type ConfigJson, ConfigReader } from "./config_reader.ts";
@@ -138,7 +139,7 @@ export function checkWriting(
 ): void {
   const { beams, maxLength, minLength, noRepeatNgram } = options;
   const wrong = (what: string): never => {
-    throw new RangeError(`Cannot write: ${what}`);
+    throw new ValueError(`Cannot write: ${what}`);
   };
   for (
     const [name, value, least] of [

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { KindError } from "../errors.ts";
 import { ParameterSet } from "../autograd/parameter.ts";
 import type { Device, Mat } from "../device/device.ts";
 import { mat } from "../device/device.ts";
@@ -203,7 +204,7 @@ function checkFit(
     return { module, rank, inputs, outputs };
   });
   if (wrong.length > 0) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot put the adapter "${name}" on the model: ${
         wrong.slice(0, SHOWN).join("; ")
       }${wrong.length > SHOWN ? `; and ${wrong.length - SHOWN} more` : ""}`,

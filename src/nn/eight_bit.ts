@@ -7,6 +7,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import type { LinearWeight } from "../autograd/linear_weight.ts";
 import type { Device, Mat } from "../device/device.ts";
 import { readF32 } from "../device/device.ts";
@@ -40,7 +41,7 @@ export async function ownEightBit(
 ): Promise<OwnedWeight> {
   const { rows, cols } = value;
   if (!fitsEightBit(cols)) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot take a weight in 8 bits: wanted rows of whole groups of ${GROUP}, got ${cols} values`,
     );
   }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import { bitsPerWeight, type Format, format } from "../quant/formats.ts";
 import type { LinearShape, ModelShape } from "./shape.ts";
 
@@ -92,7 +93,7 @@ export function methodCosts(
 ): Record<Method, MethodCost> {
   for (const key of ["rank", "group", "sequence", "batch"] as const) {
     if (!Number.isSafeInteger(options[key]) || options[key] < 1) {
-      throw new RangeError(
+      throw new ValueError(
         `Cannot plan: wanted a whole number > 0 for ${key}, got ${
           options[key]
         }`,

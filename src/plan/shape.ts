@@ -4,6 +4,8 @@
  * @module
  */
 
+import { FormatError, KindError } from "../errors.ts";
+
 /** Linear layers of one shape. */
 export interface LinearShape {
   /** Name within the layer: `q_proj`, `attention.self.query`. */
@@ -249,7 +251,7 @@ const FAMILIES: Readonly<Record<string, Family>> = {
 export function modelShape(config: Config, where: string): ModelShape {
   const type = config.model_type;
   if (typeof type !== "string" || !Object.hasOwn(FAMILIES, type)) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot plan for ${where}: wanted a model_type of ${
         Object.keys(FAMILIES).join(", ")
       }, got ${JSON.stringify(type) ?? "none"}`,
@@ -289,7 +291,7 @@ export function modelShape(config: Config, where: string): ModelShape {
 
 function reader(config: Config, type: string, where: string): Reader {
   const wrong = (key: string, wanted: string): never => {
-    throw new SyntaxError(
+    throw new FormatError(
       `Cannot plan for ${where}: wanted ${wanted} for ${key}, got ${
         JSON.stringify(config[key]) ?? "none"
       }`,

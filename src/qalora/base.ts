@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import type { Device } from "../device/device.ts";
 import { mat } from "../device/device.ts";
 import { onBestDevice } from "../device/fallback.ts";
@@ -78,7 +79,7 @@ export function checkRanges(base: QuantizedMatrix, name: string): void {
   for (const values of [base.scales, base.biases!]) {
     const at = values.findIndex((x) => !Number.isFinite(x));
     if (at >= 0) {
-      throw new RangeError(
+      throw new ValueError(
         `Cannot quantize ${name}: the range of row ${
           Math.floor(at / groups)
         }, group ${at % groups} overflows f32`,

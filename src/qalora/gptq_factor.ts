@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import type { Device, Mat } from "../device/device.ts";
 import { mat, readF32 } from "../device/device.ts";
 import { groupCount, groupSize } from "./groups.ts";
@@ -26,7 +27,7 @@ export type GptqOrder = "none" | "group";
  */
 export function checkOrder(order: GptqOrder, name: string): void {
   if (order === "none" || order === "group") return;
-  throw new RangeError(
+  throw new ValueError(
     `Cannot use GPTQ for ${name}: order must be "none" or "group", got "${order}"; in any other a group's inputs would not lie together, and no adapter on groups could be merged`,
   );
 }
@@ -94,7 +95,7 @@ export async function gptqFactor(
       if (Number.isFinite(last)) break;
       added = Math.max(added * DAMPING_GROWTH, DAMPING);
       if (added > MOST_DAMPING) {
-        throw new RangeError(
+        throw new ValueError(
           `Cannot use GPTQ for ${name}: its moments are not positive definite, even with damping ${MOST_DAMPING}`,
         );
       }

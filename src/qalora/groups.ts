@@ -4,6 +4,7 @@
  * @module
  */
 
+import { KindError } from "../errors.ts";
 import { hasGroups } from "../device/device.ts";
 import {
   type Format,
@@ -52,7 +53,7 @@ export function groupCount(shape: Omit<GroupShape, "rows">): number {
 export function groupFormat(name: FormatName, what: string): Format {
   const row = format(name);
   if (!hasGroups(row)) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot use ${name} for ${what}: QA-LoRA wants an affine format in groups along the inputs (${GROUP_FORMATS})`,
     );
   }
@@ -72,7 +73,7 @@ export function checkBase(
   groupFormat(base.format, name);
   checkSizes(base);
   if (base.rows !== weight.rows || base.cols !== weight.cols) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot use the base of ${name}: it is ${base.rows} x ${base.cols}, the weight ${weight.rows} x ${weight.cols}`,
     );
   }

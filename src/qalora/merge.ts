@@ -5,6 +5,7 @@
  * @module
  */
 
+import { KindError, ValueError } from "../errors.ts";
 import { checkSizes } from "../quant/quantize.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
 import { type Matrix, matrix } from "../tensor/matrix.ts";
@@ -51,7 +52,7 @@ export function merge(
     wrong.push(`the rank is ${a.rows} in a and ${b.cols} in b`);
   }
   if (wrong.length > 0) {
-    throw new TypeError(`Cannot merge the adapter: ${wrong.join("; ")}`);
+    throw new KindError(`Cannot merge the adapter: ${wrong.join("; ")}`);
   }
   return withBiases(base, groupSums(adapter));
 }
@@ -68,7 +69,7 @@ export function spread(
   const { a, b } = adapter;
   const groups = groupCount({ cols, block });
   if (a.cols !== groups || a.rows !== b.cols) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot spread the adapter: wanted a of rank x ${groups} and b of out x rank, got ${a.rows} x ${a.cols} and ${b.rows} x ${b.cols}`,
     );
   }
@@ -110,7 +111,7 @@ export function withBiases(
   const at = biases.findIndex((x) => !Number.isFinite(x));
   if (at >= 0) {
     const groups = groupCount(base);
-    throw new RangeError(
+    throw new ValueError(
       `Cannot merge: the bias of row ${Math.floor(at / groups)}, group ${
         at % groups
       } would be ${biases[at]}`,

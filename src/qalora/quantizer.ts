@@ -4,6 +4,7 @@
  * @module
  */
 
+import { KindError, ValueError } from "../errors.ts";
 import type { Device, Mat } from "../device/device.ts";
 import { readF32 } from "../device/device.ts";
 import { channelWeights, checkMetric, type Metric } from "../loftq/metric.ts";
@@ -89,14 +90,14 @@ export async function openQuantizer(
   const spec = groupFormat(options.format, name);
   const { block = spec.defaultBlock } = options;
   if (!BASE_QUANTIZERS.includes(quantizer)) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot quantize ${name}: wanted one of the quantizers ${
         BASE_QUANTIZERS.join(", ")
       }, got "${quantizer}"`,
     );
   }
   if (!Number.isInteger(block) || block < 0) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot quantize ${name}: block must be a whole number >= 0, got ${block}`,
     );
   }
@@ -148,7 +149,7 @@ async function factorOf(
   options: { cols: number; block: number; order: GptqOrder; name: string },
 ): Promise<GptqFactor> {
   if (metric.kind !== "full") {
-    throw new TypeError(
+    throw new KindError(
       `Cannot use GPTQ for ${options.name}: wanted a full metric, got ${metric.kind}`,
     );
   }

@@ -9,6 +9,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import type { Device, Mat, QuantMat } from "../device/device.ts";
 import { mat, readF32 } from "../device/device.ts";
 import { type Metric, prepareMetric } from "../loftq/metric.ts";
@@ -119,13 +120,13 @@ export async function openResidual(
   ]);
   for (const x of [norm, outputNorm]) {
     if (!Number.isFinite(x)) {
-      throw new RangeError(
+      throw new ValueError(
         `Cannot quantize ${name}: its norm overflows f32`,
       );
     }
   }
   if (!Number.isFinite(last)) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot use the ${metric.kind} metric for ${name}: its moments summed over groups of ${group} are not positive definite`,
     );
   }
@@ -140,7 +141,7 @@ export async function openResidual(
       if (minus) spreadColumns({ x: minus, group, out: e, add: e });
       const [plain, output] = await measure();
       if (!Number.isFinite(plain) || !Number.isFinite(output)) {
-        throw new RangeError(
+        throw new ValueError(
           `Cannot quantize ${name}: the error of its base overflows f32`,
         );
       }

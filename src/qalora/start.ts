@@ -7,6 +7,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import type { Device } from "../device/device.ts";
 import { mat } from "../device/device.ts";
 import { exactTruncator } from "../linalg/truncated_svd.ts";
@@ -68,7 +69,7 @@ export function checkStart(
   const { name = "the weight", rank = 16, base, seed = 0 } = options;
   const { alpha = rank, iterations = 1 } = options;
   const fail = (what: string, wanted: string, got: unknown): never => {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot start QA-LoRA on ${name}: ${what} must be ${wanted}, got ${got}`,
     );
   };

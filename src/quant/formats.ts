@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import type { QuantSpec, ScaleRule } from "../device/device.ts";
 import { hasGroups, quantSizes } from "../device/device.ts";
 import {
@@ -186,7 +187,7 @@ export const GROUP_FORMATS: string = FORMAT_NAMES
  */
 export function format(name: string): Format {
   if (!Object.hasOwn(FORMATS, name)) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot use format "${name}": wanted one of ${FORMAT_NAMES.join(", ")}`,
     );
   }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { KindError, ValueError } from "../errors.ts";
 import type { Device, QuantMat, ScaleRule } from "../device/device.ts";
 import { mat, quantSizes, readF32 } from "../device/device.ts";
 import { openDevice } from "../device/open.ts";
@@ -53,7 +54,7 @@ export function checkFinite(weight: Matrix, name = "the matrix"): void {
   for (const x of weight.data) sum += x * 0;
   if (sum === 0) return;
   const at = weight.data.findIndex((x) => !Number.isFinite(x));
-  throw new RangeError(
+  throw new ValueError(
     `Cannot quantize ${name}: wanted finite values, got ${
       weight.data[at]
     } at row ${Math.floor(at / weight.cols)}, column ${at % weight.cols}`,
@@ -76,12 +77,12 @@ export async function quantize(
   const { block = row.defaultBlock, scale = row.defaultScale, weights } =
     options;
   if (!Number.isInteger(block) || block < 0) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot quantize ${name}: block must be a whole number >= 0, got ${block}`,
     );
   }
   if (!scaleRules(row).includes(scale)) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot quantize ${name}: scale "${scale}" does not fit ${row.name}, wanted one of ${
         scaleRules(row).join(", ")
       }`,
@@ -105,7 +106,7 @@ export async function quantize(
   const result = await download(device, q);
   const overflow = result.scales.findIndex((s) => !Number.isFinite(s));
   if (overflow >= 0) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot quantize ${name}: the range of block ${overflow} overflows f32`,
     );
   }
@@ -117,18 +118,18 @@ function checkWeights(
   { cols, scale, name }: { cols: number; scale: ScaleRule; name: string },
 ): void {
   if (scale !== "mse") {
-    throw new TypeError(
+    throw new KindError(
       `Cannot quantize ${name}: weights need scale "mse", got "${scale}"`,
     );
   }
   if (weights.length !== cols) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot quantize ${name}: wanted ${cols} weights, one a column, got ${weights.length}`,
     );
   }
   const at = weights.findIndex((x) => !(x >= 0 && x < Infinity));
   if (at >= 0) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot quantize ${name}: weights must be finite and >= 0, got ${
         weights[at]
       } for column ${at}`,
@@ -231,7 +232,7 @@ export function checkSizes(q: QuantizedMatrix): void {
     const want = key === "biases" && spec.levels !== null ? 0 : wanted[key];
     const got = q[key]?.length ?? 0;
     if (got !== want) {
-      throw new TypeError(
+      throw new KindError(
         `Cannot use a ${q.rows} x ${q.cols} ${q.format} matrix in blocks of ${q.block}: wanted ${want} ${key}, got ${got}`,
       );
     }

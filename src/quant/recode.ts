@@ -4,6 +4,7 @@
  * @module
  */
 
+import { KindError } from "../errors.ts";
 import { format, type FormatName } from "./formats.ts";
 import { codesOf, packMatrix } from "./pack.ts";
 import type { QuantizedMatrix } from "./quantized.ts";
@@ -18,12 +19,12 @@ export function recode(q: QuantizedMatrix, to: FormatName): QuantizedMatrix {
   const from = format(q.format);
   const target = format(to);
   if (from.levels === null || target.levels === null) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot recode ${q.format} as ${to}: wanted two codebook formats`,
     );
   }
   if (from.grouping !== target.grouping) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot recode ${q.format} as ${to}: blocks run along a ${from.grouping} order in one, ${target.grouping} in the other`,
     );
   }
@@ -31,7 +32,7 @@ export function recode(q: QuantizedMatrix, to: FormatName): QuantizedMatrix {
   const map = Array.from(from.levels, (level) => levels.indexOf(level));
   const missing = map.indexOf(-1);
   if (missing >= 0) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot recode ${q.format} as ${to}: it has no level ${
         from.levels[missing]
       }`,

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
+
 /** Element type of a tensor in a file, in lower case (`F32` in safetensors is `f32` here). */
 export type DType =
   | "f64"
@@ -57,7 +59,7 @@ export function isFloat(dtype: DType): dtype is FloatDType {
 export function toF32(bytes: Uint8Array, dtype: FloatDType): Float32Array {
   const n = bytes.byteLength / DTYPE_BYTES[dtype];
   if (!Number.isInteger(n)) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot read ${dtype} values: ${bytes.byteLength} bytes are not a multiple of ${
         DTYPE_BYTES[dtype]
       }`,

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { KindError, ValueError } from "../errors.ts";
+
 /** A row-major f32 matrix, `data: [rows, cols]`. */
 export interface Matrix {
   /** Number of rows (`out` features of a linear layer's weight). */
@@ -26,13 +28,13 @@ export function matrix(
 ): Matrix {
   for (const size of [rows, cols]) {
     if (!Number.isInteger(size) || size < 0) {
-      throw new RangeError(
+      throw new ValueError(
         `Cannot make a matrix: a size must be a whole number >= 0, got ${rows} x ${cols}`,
       );
     }
   }
   if (data.length !== rows * cols) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot make a ${rows} x ${cols} matrix: it holds ${
         rows * cols
       } values, got ${data.length}`,
@@ -53,7 +55,7 @@ export function transposed({ rows, cols, data }: Matrix): Matrix {
 /** Relative Frobenius distance `‖a - b‖ / ‖a‖`, accumulated in f64; 0 when both are zero. */
 export function relativeError(a: Matrix, b: Matrix): number {
   if (a.rows !== b.rows || a.cols !== b.cols) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot compare matrices: ${a.rows} x ${a.cols} against ${b.rows} x ${b.cols}`,
     );
   }

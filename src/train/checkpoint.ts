@@ -7,6 +7,7 @@
  * @module
  */
 
+import { FormatError, ValueError } from "../errors.ts";
 import type { ParameterSet } from "../autograd/parameter.ts";
 import type { Device, Mat } from "../device/device.ts";
 import { readF32 } from "../device/device.ts";
@@ -86,7 +87,7 @@ export function checkpointsFolder(out: string): string {
 }
 
 /** Values are to be written that are no numbers: the training has gone astray. */
-export class NotFiniteError extends RangeError {
+export class NotFiniteError extends ValueError {
   override readonly name = "NotFiniteError";
 }
 
@@ -154,7 +155,7 @@ export async function readTensors(
     const wanted = fileShape(tensor);
     const found = file.tensors.get(name);
     if (found?.dtype !== "f32" || found.shape.join() !== wanted.join()) {
-      throw new SyntaxError(
+      throw new FormatError(
         `Cannot read ${path}: wanted ${name} as f32 [${
           wanted.join(", ")
         }], got ${
@@ -254,10 +255,10 @@ export async function readState(
     if (!(error instanceof SyntaxError)) throw error;
   }
   if (!Number.isInteger(state?.step)) {
-    throw new SyntaxError(`Cannot resume from ${path}: ${STATE} is no state`);
+    throw new FormatError(`Cannot resume from ${path}: ${STATE} is no state`);
   }
   if (state!.key !== key) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot resume from ${path}: it is of a run with other options, data, another model, device or version; run without --resume to start anew`,
     );
   }

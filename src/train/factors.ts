@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import { digest } from "../io/fingerprint.ts";
 import { openAdapter } from "../io/open.ts";
 import { adapterConfig, moduleScaling } from "../io/peft_config.ts";
@@ -119,7 +120,7 @@ export function newFactors(
       true
   );
   if (chosen.length === 0) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot train ${place.model}: no layer is called ${targets?.join(", ")}`,
     );
   }

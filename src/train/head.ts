@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import { fileSource } from "../io/deno.ts";
 import { familyOf } from "../models/families.ts";
@@ -67,7 +68,7 @@ export async function wantedHead(
   for await (const text of labelledTexts(data, options)) texts.push(text);
   const own = ownLabels(checkpoint, place);
   if (own && options.labels && own.length !== options.labels.length) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot train ${checkpoint.name}: ${options.labels.length} labels are wanted (${
         options.labels.slice(0, 20).join(", ")
       }), its head has ${own.length} (${own.slice(0, 20).join(", ")})`,

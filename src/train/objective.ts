@@ -4,6 +4,7 @@
  * @module
  */
 
+import { KindError } from "../errors.ts";
 import { selectRows } from "../autograd/elementwise.ts";
 import {
   crossEntropy,
@@ -159,7 +160,7 @@ export function lossOf(
   ) {
     return pairLosses(tape, model, { batch, ...options });
   }
-  throw new TypeError(
+  throw new KindError(
     `Cannot train: the examples are of the kind "${kind}", the model is of the kind "${model.kind}"`,
   );
 }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import {
   appendText,
   exists,
@@ -93,7 +94,7 @@ export async function train(
   };
   const { codec } = codecs;
   if (options.block > maxLength) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot train on blocks of ${options.block} tokens: the model's context is ${maxLength}`,
     );
   }
@@ -229,7 +230,7 @@ async function prepareOut(out: string): Promise<void> {
     if (ours || names.every((name) => name === METRICS_FILE)) return;
   }
   if (kind !== undefined) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot write to ${out}: it is there already and no loqa output; wanted a new folder or one with loqa.json`,
     );
   }
@@ -309,7 +310,7 @@ class Work implements Disposable {
     const ended = this.state.step === steps &&
       await subject.startFrom(last.path) === subject.start;
     if (this.state.start !== subject.start && !ended) {
-      throw new RangeError(
+      throw new ValueError(
         `Cannot resume from ${last.path}: it is of a run that started from another adapter; run without --resume to start anew`,
       );
     }
@@ -477,7 +478,7 @@ class Work implements Disposable {
 
   /** Ends a training that has gone astray. */
   #fail(what: string): never {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot go on training: ${what}; ${
         this.#saved
           ? `the last good checkpoint is ${this.#saved}`

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
+
 /** How the learning rate goes on after the warm-up. */
 export type ScheduleName = "constant" | "linear" | "cosine";
 
@@ -38,12 +40,12 @@ export function schedule(
 ): Schedule {
   for (const [what, n] of Object.entries({ steps, warmup })) {
     if (Number.isSafeInteger(n) && n >= 0) continue;
-    throw new RangeError(
+    throw new ValueError(
       `Cannot make a schedule: wanted ${what} a whole number from 0 on, got ${n}`,
     );
   }
   if (!SCHEDULES.includes(name)) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot make a schedule: wanted one of ${SCHEDULES.join(", ")}, got ${
         JSON.stringify(name)
       }`,
@@ -66,7 +68,7 @@ export function schedule(
  */
 export function warmupSteps(steps: number, ratio: number): number {
   if (!(ratio >= 0 && ratio <= 1)) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot plan a warm-up: wanted a part of the steps from 0 to 1, got ${ratio}`,
     );
   }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { KindError, ValueError } from "../errors.ts";
 import { ParameterSet } from "../autograd/parameter.ts";
 import type { Device } from "../device/device.ts";
 import { joinPath, makeFolder, writeFileAtomic } from "../io/deno.ts";
@@ -101,7 +102,7 @@ export async function findSubject(
   const place = await findModel(path);
   const { method } = options;
   if (method === "adapter" && !place.adapter) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot train the adapter of ${path}: it has none; wanted a folder that loqa init wrote, or --method lora or full`,
     );
   }
@@ -188,7 +189,7 @@ function checkKind(checkpoint: Checkpoint, { task }: TrainOptions): void {
   const { kind } = familyOf(checkpoint);
   if (kind === KINDS[task]) return;
   const fits = Object.entries(KINDS).filter(([, of]) => of === kind);
-  throw new TypeError(
+  throw new KindError(
     `Cannot train ${checkpoint.name} by the task "${task}": a model of type ${
       String(checkpoint.config.model_type)
     } is trained by ${fits.map(([name]) => name).join(" or ")}`,
@@ -264,14 +265,14 @@ function savedTensors(
   });
   for (const end of modulesToSave) {
     if (!found.some((tensor) => within(tensor.name, end))) {
-      throw new RangeError(`Cannot train ${name}: no module is called ${end}`);
+      throw new ValueError(`Cannot train ${name}: no module is called ${end}`);
     }
   }
   const both = found.find(({ name: tensor }) =>
     tensor.endsWith(".weight") && adapted.has(tensor.slice(0, -7))
   );
   if (both) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot train ${both.name} of ${name} in full: the adapter has factors for it`,
     );
   }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import type { ParameterSet } from "../autograd/parameter.ts";
 import { type DeviceBuffer, mat, readF32 } from "../device/device.ts";
 import type { Model } from "../models/model.ts";
@@ -88,14 +89,14 @@ export class Trainer implements Disposable {
   step(batches: readonly AnyBatch[]): void {
     const { model, seed = 0, checkpointing, optimizer } = this.#options;
     if (this.full(batches.length)) {
-      throw new RangeError(
+      throw new ValueError(
         `Cannot take another step: at most ${MOST_PENDING} batches between two reads`,
       );
     }
     let count = 0;
     for (const batch of batches) count += predicted(batch);
     if (count === 0) {
-      throw new RangeError(
+      throw new ValueError(
         "Cannot take a step: no token of its batches is to be predicted",
       );
     }

@@ -6,6 +6,8 @@
  * @module
  */
 
+import { ValueError } from "../../errors.ts";
+
 // What Python calls white space and word characters: JavaScript's \s and \b are others.
 const SPACES = new RegExp(
   String
@@ -57,7 +59,7 @@ export function scoreAnswer(
   answers: readonly string[],
 ): AnswerScore {
   if (answers.length === 0) {
-    throw new RangeError("Cannot score an answer: wanted right ones, got none");
+    throw new ValueError("Cannot score an answer: wanted right ones, got none");
   }
   const words = wordsOf(found);
   let exact = 0;

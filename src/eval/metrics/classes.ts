@@ -8,6 +8,7 @@
  * @module
  */
 
+import { ValueError } from "../../errors.ts";
 import { jackknifeError, proportionOf } from "../tasks/statistics.ts";
 import type { Estimate } from "../tasks/statistics.ts";
 
@@ -33,7 +34,7 @@ export function confusionOf(
 ): Confusion {
   const total = labels.length;
   if (total === 0 || found.length !== total) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot compare classes: wanted as many answers as labels, one or more, got ${found.length} and ${total}`,
     );
   }
@@ -41,7 +42,7 @@ export function confusionOf(
   for (let i = 0; i < total; i++) {
     for (const value of [labels[i], found[i]]) {
       if (Number.isInteger(value) && value >= 0 && value < classes) continue;
-      throw new RangeError(
+      throw new ValueError(
         `Cannot compare classes: wanted 0 to ${classes - 1}, got ${value}`,
       );
     }
@@ -64,7 +65,7 @@ export function accuracyOf({ classes, counts, total }: Confusion): Estimate {
  */
 export function f1Of(confusion: Confusion): Estimate {
   if (confusion.classes !== 2) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot compute F1: wanted 2 classes, got ${confusion.classes}`,
     );
   }

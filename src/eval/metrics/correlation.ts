@@ -6,6 +6,7 @@
  * @module
  */
 
+import { ValueError } from "../../errors.ts";
 import { jackknifeError } from "../tasks/statistics.ts";
 import type { Estimate } from "../tasks/statistics.ts";
 
@@ -43,7 +44,7 @@ export async function openCorrelations(): Promise<Correlations> {
 
 function checkPairs(x: readonly number[], y: readonly number[]): void {
   if (x.length === y.length && x.length >= 2) return;
-  throw new RangeError(
+  throw new ValueError(
     `Cannot correlate: wanted two or more pairs, got ${x.length} values and ${y.length}`,
   );
 }

@@ -7,6 +7,7 @@
  * @module
  */
 
+import { ValueError } from "../../errors.ts";
 import { meanOf, ratioOf } from "../tasks/statistics.ts";
 import type { Estimate } from "../tasks/statistics.ts";
 
@@ -47,7 +48,7 @@ export function scoreSymbols(
   wanted: readonly string[],
 ): SymbolScores {
   if (found.length !== wanted.length || wanted.every((text) => text === "")) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot compare texts: wanted as many answers as texts with symbols, got ${found.length} and ${wanted.length}`,
     );
   }

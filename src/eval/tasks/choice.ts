@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ValueError } from "../../errors.ts";
 import { metric, proportionOf } from "./statistics.ts";
 import { checkAnswers, encodeText, remembering, requestAt } from "./task.ts";
 import type {
@@ -61,14 +62,14 @@ export function encodePair(
   const shorter = Math.min(before.length, whole.length);
   while (border < shorter && before[border] === whole[border]) border++;
   if (border === whole.length) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot score ${JSON.stringify(continuation)}: it has no tokens`,
     );
   }
   if (border === 0) {
     const first = encoder.bosId ?? encoder.eosId;
     if (first === undefined) {
-      throw new RangeError(
+      throw new ValueError(
         `Cannot score ${
           JSON.stringify(continuation)
         }: wanted a context, got an empty one and a tokenizer without a token that begins a text`,
@@ -92,7 +93,7 @@ function fitRow(row: ScoreRow, length: number): ScoreRow {
   if (over <= 0) return row;
   const kept = context.length - over;
   if (kept >= 1) return { context: context.slice(over), continuation };
-  throw new RangeError(
+  throw new ValueError(
     `Cannot score a text of ${continuation.length} tokens: wanted at most ${length}`,
   );
 }
@@ -120,7 +121,7 @@ export function argmax(values: ArrayLike<number>): number {
   let best = 0;
   for (let i = 0; i < values.length; i++) {
     if (Number.isNaN(values[i])) {
-      throw new RangeError(
+      throw new ValueError(
         `Cannot pick the likeliest of ${values.length} choices: choice ${
           i + 1
         } has no likelihood (NaN)`,
@@ -151,7 +152,7 @@ export function judge(
   answer: ScoreAnswer,
 ): ChoiceHits {
   if (answer.length !== choices.length) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot judge an answer: wanted ${choices.length} log-likelihoods, got ${answer.length}`,
     );
   }

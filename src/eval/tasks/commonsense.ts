@@ -9,6 +9,7 @@
  * @module
  */
 
+import { ValueError } from "../../errors.ts";
 import { choiceTask } from "./choice.ts";
 import type { Choice, EncodeOptions, Question } from "./choice.ts";
 import { badRecord, textOf } from "./task.ts";
@@ -219,7 +220,7 @@ export async function commonsenseTask(
     questions.push(commonsenseQuestion(name, record));
   }
   if (questions.length === 0) {
-    throw new RangeError(`Cannot ask ${name}: wanted records, got none`);
+    throw new ValueError(`Cannot ask ${name}: wanted records, got none`);
   }
   const normalize = name !== "winogrande";
   return choiceTask(questions, { name, normalize, ...options });

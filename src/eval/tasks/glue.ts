@@ -5,6 +5,7 @@
  * @module
  */
 
+import { ValueError } from "../../errors.ts";
 import type { ByteSource } from "../../io/bytes.ts";
 import { recordError } from "../../io/records/record.ts";
 import { Framer } from "../../train/data/frame.ts";
@@ -145,7 +146,7 @@ export async function labelledTask(
     }
   }
   if (questions.length === 0) {
-    throw new RangeError(`Cannot ask ${called}: wanted records, got none`);
+    throw new ValueError(`Cannot ask ${called}: wanted records, got none`);
   }
   const figures = await figuresOf(name, labels);
   const truncated = new Set<number>();
@@ -176,7 +177,7 @@ export async function labelledTask(
       checkAnswers(task, answers);
       for (const answer of answers) {
         if (answer.length === labels.count) continue;
-        throw new RangeError(
+        throw new ValueError(
           `Cannot score ${called}: wanted ${labels.count} scores of an answer, got ${answer.length}`,
         );
       }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ValueError } from "../../errors.ts";
 import { argmax, choiceRequest } from "./choice.ts";
 import { MMLU_SUBJECTS } from "./mmlu_subjects.ts";
 import { macroMean, metric, proportionOf } from "./statistics.ts";
@@ -150,7 +151,7 @@ export function mmluTask(
 ): MmluTask {
   for (const { name, dev } of subjects) {
     if (dev.length >= shots) continue;
-    throw new RangeError(
+    throw new ValueError(
       `Cannot ask ${name}: wanted ${shots} worked examples, got ${dev.length}`,
     );
   }
@@ -158,7 +159,7 @@ export function mmluTask(
     subject.test.map((question) => ({ subject, question }))
   );
   if (asked.length === 0) {
-    throw new RangeError("Cannot ask MMLU: wanted questions, got none");
+    throw new ValueError("Cannot ask MMLU: wanted questions, got none");
   }
   const shortened = new Set<number>();
   const task: MmluTask = {
@@ -193,7 +194,7 @@ export function mmluTask(
       for (const [i, answer] of answers.entries()) {
         const { subject, question } = asked[i];
         if (answer.length !== LETTERS.length) {
-          throw new RangeError(
+          throw new ValueError(
             `Cannot score mmlu: wanted 4 log-likelihoods, got ${answer.length}`,
           );
         }

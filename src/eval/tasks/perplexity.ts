@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ValueError } from "../../errors.ts";
 import { expOf, metric, ratioOf } from "./statistics.ts";
 import { checkAnswers, requestAt } from "./task.ts";
 import type { ScoreTask } from "./task.ts";
@@ -46,7 +47,7 @@ export function windowsOver(
     if ((Number.isInteger(n) || n === Infinity) && n >= least && n <= most) {
       return;
     }
-    throw new RangeError(
+    throw new ValueError(
       `Cannot cut a text into windows: wanted ${what} from ${least} to ${most}, got ${n}`,
     );
   };

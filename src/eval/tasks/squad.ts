@@ -5,6 +5,7 @@
  * @module
  */
 
+import { ValueError } from "../../errors.ts";
 import type { ByteSource } from "../../io/bytes.ts";
 import { Framer } from "../../train/data/frame.ts";
 import type { PairCodec } from "../../train/data/frame.ts";
@@ -52,7 +53,7 @@ export interface SquadOptions extends AnswerOptions {
 function largest(values: ArrayLike<number>, count: number): number[] {
   const order = Array.from(values, (value, i) => {
     if (!Number.isNaN(value)) return i;
-    throw new RangeError(
+    throw new ValueError(
       `Cannot pick an answer: token ${i} of a window has no score (NaN)`,
     );
   });
@@ -80,7 +81,7 @@ export function pickAnswer(
     const length = lengthOf(cut, window);
     const { start, end } = answers[i];
     if (start.length < length || end.length < length) {
-      throw new RangeError(
+      throw new ValueError(
         `Cannot pick an answer: wanted scores of ${length} tokens, got ${start.length} and ${end.length}`,
       );
     }
@@ -137,7 +138,7 @@ export async function squadTask(
     }
   }
   if (questions.length === 0) {
-    throw new RangeError("Cannot ask squad: wanted questions, got none");
+    throw new ValueError("Cannot ask squad: wanted questions, got none");
   }
   const task: SpanTask = {
     kind: "span",
@@ -158,7 +159,7 @@ export async function squadTask(
         scores.push(scoreAnswer(text, right.map((answer) => answer.text)));
       }
       if (scores.length === 0) {
-        throw new RangeError(
+        throw new ValueError(
           `Cannot score squad: wanted answers to all ${
             questions[0].cut.windows.length
           } windows of the first question, got ${answers.length}`,

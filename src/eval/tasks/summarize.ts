@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ValueError } from "../../errors.ts";
 import { Framer } from "../../train/data/frame.ts";
 import type { PairCodec } from "../../train/data/frame.ts";
 import type { TextPair } from "../../train/data/pairs.ts";
@@ -46,7 +47,7 @@ async function writeTask(
   const all: TextPair[] = [];
   for await (const pair of pairs) all.push(pair);
   if (all.length === 0) {
-    throw new RangeError(`Cannot ask ${name}: wanted records, got none`);
+    throw new ValueError(`Cannot ask ${name}: wanted records, got none`);
   }
   const framer = new Framer(encoder, { vocabSize });
   const truncated = new Set<number>();

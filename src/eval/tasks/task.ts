@@ -7,6 +7,8 @@
  * @module
  */
 
+import { FormatError, ValueError } from "../../errors.ts";
+
 /** A tokenizer, as far as a task needs one. */
 export interface TokenEncoder {
   /** Token ids of a text; with the tokenizer's special tokens around it unless `addSpecialTokens` is false. */
@@ -203,7 +205,7 @@ export function placeOfRecord({ file, line, row }: EvalRecord): string {
 
 /** The error for a record that cannot be used. */
 export function badRecord(record: EvalRecord, reason: string): SyntaxError {
-  return new SyntaxError(`Cannot use ${placeOfRecord(record)}: ${reason}`);
+  return new FormatError(`Cannot use ${placeOfRecord(record)}: ${reason}`);
 }
 
 /** The text in field `name`. @throws {SyntaxError} If there is none; it names file and line. */
@@ -223,7 +225,7 @@ export function requestAt<T>(items: readonly T[], index: number): T {
   if (Number.isInteger(index) && index >= 0 && index < items.length) {
     return items[index];
   }
-  throw new RangeError(
+  throw new ValueError(
     `Cannot take request ${index}: wanted one of 0 to ${items.length - 1}`,
   );
 }
@@ -234,7 +236,7 @@ export function checkAnswers(
   answers: readonly unknown[],
 ): void {
   if (answers.length >= 1 && answers.length <= task.count) return;
-  throw new RangeError(
+  throw new ValueError(
     `Cannot score ${task.name}: wanted 1 to ${task.count} answers, got ${answers.length}`,
   );
 }

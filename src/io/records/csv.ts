@@ -7,6 +7,7 @@
  * @module
  */
 
+import { FormatError } from "../../errors.ts";
 import type { ByteSource } from "../bytes.ts";
 import { messageOf, quoted } from "../errors.ts";
 import { readLines } from "./lines.ts";
@@ -63,7 +64,7 @@ export async function* readCsv(
   const { parse } = await import("npm:csv-parse@7.0.3/stream");
   const file = source.name;
   const fail = (line: number, reason: string) =>
-    new SyntaxError(`Cannot read ${quoted(file)}, line ${line}: ${reason}`);
+    new FormatError(`Cannot read ${quoted(file)}, line ${line}: ${reason}`);
   const parser = parse({
     delimiter: tabs ? "\t" : ",",
     quote: tabs ? null : '"',
@@ -114,6 +115,6 @@ export async function* readCsv(
       : code === "CSV_MAX_RECORD_SIZE"
       ? `a record holds more than ${MAX_RECORD_CHARACTERS} characters; is a quote not closed?`
       : messageOf(cause);
-    throw new SyntaxError(fail(lines, reason).message, { cause });
+    throw new FormatError(fail(lines, reason).message, { cause });
   }
 }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { FormatError } from "../../errors.ts";
 import type { ByteSource } from "../bytes.ts";
 import { messageOf, quoted } from "../errors.ts";
 import { parseJsonObject } from "../json.ts";
@@ -22,7 +23,7 @@ function recordOf(
     if (!(cause instanceof SyntaxError)) throw cause;
     // The reader of headers names the file; a record wants its line as well.
     const reason = messageOf(cause).replace(/^Cannot read ".*?": (?=\w)/, "");
-    throw new SyntaxError(
+    throw new FormatError(
       `Cannot read ${quoted(file)}, line ${line}: ${reason}`,
       { cause },
     );
@@ -87,7 +88,7 @@ export async function* readJsonArray(
   let state = "start" as State;
   let wantsElement = false;
   const fail = (reason: string) =>
-    new SyntaxError(`Cannot read ${quoted(file)}, line ${line}: ${reason}`);
+    new FormatError(`Cannot read ${quoted(file)}, line ${line}: ${reason}`);
   for await (const bytes of readChunks(source, options)) {
     let from = 0;
     for (let i = 0; i < bytes.length; i++, position++) {

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { FormatError, ValueError } from "../../errors.ts";
 import type { ByteSource } from "../bytes.ts";
 import { quoted } from "../errors.ts";
 
@@ -90,7 +91,7 @@ export class ByteJoiner {
     this.#parts.push(bytes);
     this.#size += bytes.length;
     if (this.#size > MAX_TEXT_BYTES) {
-      throw new RangeError(
+      throw new ValueError(
         `Cannot read ${
           quoted(this.#name)
         }, line ${line}: wanted at most ${MAX_TEXT_BYTES} bytes, got more`,
@@ -130,7 +131,7 @@ export class ByteJoiner {
     try {
       return this.#decoder.decode(bytes);
     } catch {
-      throw new SyntaxError(
+      throw new FormatError(
         `Cannot read ${quoted(this.#name)}, line ${line}: it is not UTF-8 text`,
       );
     }

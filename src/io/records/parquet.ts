@@ -4,6 +4,7 @@
  * @module
  */
 
+import { FormatError, ValueError } from "../../errors.ts";
 import type { ByteSource } from "../bytes.ts";
 import { messageOf, quoted } from "../errors.ts";
 import { kindOf } from "./record.ts";
@@ -57,7 +58,7 @@ export async function* readParquet(
       name,
       (input: Uint8Array, length: number) => {
         if (length > FREE_BYTES && length > MOST_RATIO * input.length) {
-          throw new RangeError(
+          throw new ValueError(
             `a page of ${input.length} bytes claims to unpack to ${length}`,
           );
         }
@@ -81,8 +82,8 @@ export async function* readParquet(
     } catch (cause) {
       const Kind = cause instanceof RangeError &&
           /claims to unpack/.test(cause.message)
-        ? RangeError
-        : SyntaxError;
+        ? ValueError
+        : FormatError;
       throw new Kind(
         `Cannot read ${quoted(name)}: it is no sound Parquet file: ${
           messageOf(cause)
@@ -96,7 +97,7 @@ export async function* readParquet(
   for (const [index, group] of metadata.row_groups.entries()) {
     const rows = Number(group.num_rows);
     if (!(rows >= 0 && rows <= MAX_GROUP_ROWS)) {
-      throw new RangeError(
+      throw new ValueError(
         `Cannot read ${
           quoted(name)
         }: row group ${index}: wanted at most ${MAX_GROUP_ROWS} rows, got ${rows}`,
@@ -112,7 +113,7 @@ export async function* readParquet(
       })
     );
     if (objects.length !== rows) {
-      throw new SyntaxError(
+      throw new FormatError(
         `Cannot read ${
           quoted(name)
         }: row group ${index}: wanted ${rows} rows, got ${objects.length}`,

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { FormatError } from "../../errors.ts";
 import { quoted } from "../errors.ts";
 
 /** One record of a data file. */
@@ -32,7 +33,7 @@ export function recordError(
   record: Pick<DataRecord, "file" | "row" | "line">,
   reason: string,
 ): SyntaxError {
-  return new SyntaxError(`Cannot use ${placeOf(record)}: ${reason}`);
+  return new FormatError(`Cannot use ${placeOf(record)}: ${reason}`);
 }
 
 /**

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ValueError } from "../../errors.ts";
 import type { ByteSource } from "../bytes.ts";
 import { quoted } from "../errors.ts";
 import { decodeText } from "../json.ts";
@@ -49,7 +50,7 @@ const EXTENSIONS: Readonly<Record<string, DataFormat>> = {
 export function formatOfFile(name: string): DataFormat {
   const extension = /\.([^./\\]+)$/.exec(name)?.[1].toLowerCase() ?? "";
   if (Object.hasOwn(EXTENSIONS, extension)) return EXTENSIONS[extension];
-  throw new RangeError(
+  throw new ValueError(
     `Cannot read ${quoted(name)} as data: wanted one of .${
       Object.keys(EXTENSIONS).join(", .")
     }, got ${extension === "" ? "no extension" : quoted(`.${extension}`)}`,
@@ -95,7 +96,7 @@ export async function* readAll(
 
 async function* readWhole(source: ByteSource): AsyncGenerator<DataRecord> {
   if (source.size > MAX_TEXT_BYTES) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot read ${
         quoted(source.name)
       } as one text: wanted at most ${MAX_TEXT_BYTES} bytes, got ${source.size}; read it by paragraph or by line`,

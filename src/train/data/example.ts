@@ -9,6 +9,8 @@
  * @module
  */
 
+import { KindError, ValueError } from "../../errors.ts";
+
 /** The label of a token that no loss is taken on. */
 export const IGNORED: number = -100;
 
@@ -168,7 +170,7 @@ function collateAny(
 ): AnyBatch {
   const [first] = examples;
   if (!first) {
-    throw new RangeError("Cannot make a batch: wanted examples, got none");
+    throw new ValueError("Cannot make a batch: wanted examples, got none");
   }
   switch (first.kind) {
     case "class": {
@@ -209,7 +211,7 @@ function ofKind<E extends AnyExample>(
 ): readonly E[] {
   const other = examples.find((e) => (e.kind ?? "tokens") !== kind);
   if (other) {
-    throw new TypeError(
+    throw new KindError(
       `Cannot make a batch: wanted examples of one kind, got "${kind}" and "${
         other.kind ?? "tokens"
       }"`,
@@ -253,7 +255,7 @@ function pairsOf(
 ): PairBatch {
   const { startId } = options;
   if (startId === undefined) {
-    throw new RangeError(
+    throw new ValueError(
       "Cannot make a batch of pairs: wanted the token that the decoder begins with, got none",
     );
   }

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { KindError, ValueError } from "../../errors.ts";
 import { quoted } from "../../io/errors.ts";
 import type { TextCodec } from "./codec.ts";
 
@@ -165,7 +166,7 @@ export class Framer {
   #encodePair(first: string, second: string) {
     const { codec } = this;
     if (codec.encodePair) return codec.encodePair(first, second);
-    throw new TypeError(
+    throw new KindError(
       `Cannot put two texts into one input: wanted a tokenizer that takes pairs, got ${
         quoted(codec.name ?? "one that does not")
       }`,
@@ -174,7 +175,7 @@ export class Framer {
 
   #checkRoom(room: number, context: number): void {
     if (room >= 1) return;
-    throw new RangeError(
+    throw new ValueError(
       `Cannot cut an input to ${context} tokens: ${
         context - room
       } are special ones; wanted room for a text`,
@@ -185,7 +186,7 @@ export class Framer {
     const tokens = Int32Array.from(ids);
     for (const id of tokens) {
       if (id < this.#vocabSize) continue;
-      throw new RangeError(
+      throw new ValueError(
         `Cannot use the tokenizer${
           this.codec.name === undefined ? "" : ` ${quoted(this.codec.name)}`
         } with this model: wanted ids below ${this.#vocabSize}, the size of the model's vocabulary, got ${id}; is it another model's?`,
@@ -229,7 +230,7 @@ export class Framer {
   }
 
   #unknownFrame(what: string): TypeError {
-    return new TypeError(
+    return new KindError(
       `Cannot cut inputs of ${what}: the tokenizer gives a text other tokens when special ones stand around it`,
     );
   }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { KindError, ValueError } from "../../errors.ts";
 import { quoted } from "../../io/errors.ts";
 import { recordError } from "../../io/records/record.ts";
 import type { DataRecord } from "../../io/records/record.ts";
@@ -81,7 +82,7 @@ export function labelReader(
   const { names, aliases = {} } = labels;
   const { length: count } = names;
   if (model && model.length !== count) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot use ${what} with this model: wanted ${count} labels (${
         listed(names)
       }), the model has ${model.length} (${listed(model)})`,
@@ -92,7 +93,7 @@ export function labelReader(
     const found = model.map(plainName);
     order = names.map((name) => found.indexOf(plainName(name)));
     if (order.includes(-1)) {
-      throw new TypeError(
+      throw new KindError(
         `Cannot use ${what} with this model: wanted the labels ${
           listed(names)
         }, the model calls its own ${listed(model)}`,
@@ -137,7 +138,7 @@ function numberReader(
   { what, model }: { what: string; model?: readonly string[] },
 ): LabelReader {
   if (model && model.length !== 1) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot use ${what} with this model: wanted 1 label, a number, the model has ${model.length} (${
         listed(model)
       })`,
@@ -173,7 +174,7 @@ export function classesOf(values: Iterable<unknown>): ClassLabels {
   const whole = numbers.every((number) => !Number.isNaN(number));
   const count = whole ? Math.max(-1, ...numbers) + 1 : texts.length;
   if (count < 2 || count > 10_000) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot tell the classes of the labels ${
         listed(texts.sort().map(quoted))
       }: wanted 2 to 10000, got ${count}`,

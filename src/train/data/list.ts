@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ValueError } from "../../errors.ts";
 import { placeOf, recordError } from "../../io/records/record.ts";
 import type { DataRecord } from "../../io/records/record.ts";
 import type { AnyExample, ExampleSet } from "./example.ts";
@@ -91,7 +92,7 @@ export class ExampleList<E extends AnyExample> {
       const why = most === undefined
         ? `: ${this.#dropped} were too long`
         : ` of at most ${most} tokens`;
-      throw new RangeError(
+      throw new ValueError(
         `Cannot read examples: wanted at least one, got none${
           this.#dropped > 0 ? why : ""
         }`,
@@ -102,7 +103,7 @@ export class ExampleList<E extends AnyExample> {
       example(index) {
         const example = examples[index];
         if (example) return example;
-        throw new RangeError(
+        throw new ValueError(
           `Cannot take example ${index}: wanted one of 0 to ${
             examples.length - 1
           }`,

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ValueError } from "../../errors.ts";
 import { TokenBuffer } from "./codec.ts";
 import type { TextCodec } from "./codec.ts";
 import type { Example, ExampleSet } from "./example.ts";
@@ -55,12 +56,12 @@ export async function tokenizeTexts(
 
 function checkBlock(tokens: Int32Array, block: number): void {
   if (!Number.isInteger(block) || block < 2) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot cut tokens into blocks: wanted a length of 2 or more, got ${block}`,
     );
   }
   if (tokens.length < block) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot cut tokens into blocks: wanted at least one of ${block}, got ${tokens.length} tokens in all`,
     );
   }
@@ -73,7 +74,7 @@ function exampleAt(tokens: Int32Array, start: number, block: number): Example {
 
 function checkIndex(index: number, size: number): void {
   if (!Number.isInteger(index) || index < 0 || index >= size) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot take example ${index}: wanted one of 0 to ${size - 1}`,
     );
   }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ValueError } from "../../errors.ts";
 import { Random } from "../../tensor/random.ts";
 
 /** As in the file; shuffled anew each epoch; or drawn at random, some twice and some never. */
@@ -51,7 +52,7 @@ export class DataOrder {
   constructor({ kind, size, seed = 0, draws = size }: OrderOptions) {
     for (const [what, n] of Object.entries({ size, draws })) {
       if (!Number.isInteger(n) || n < 1 || n > 2 ** 32) {
-        throw new RangeError(
+        throw new ValueError(
           `Cannot order examples: wanted ${what} from 1 to 2^32, got ${n}`,
         );
       }
@@ -73,7 +74,7 @@ export class DataOrder {
     const own = order.state;
     for (const key of ["kind", "size", "seed", "draws"] as const) {
       if (state[key] !== own[key]) {
-        throw new RangeError(
+        throw new ValueError(
           `Cannot resume the order of examples: ${key}: wanted ${
             own[key]
           }, got ${state[key]}`,
@@ -85,7 +86,7 @@ export class DataOrder {
       !Number.isInteger(epoch) || epoch < 0 ||
       !Number.isInteger(index) || index < 0 || index >= own.draws
     ) {
-      throw new RangeError(
+      throw new ValueError(
         `Cannot resume the order of examples: wanted an epoch and an index below ${own.draws}, got ${epoch} and ${index}`,
       );
     }
@@ -118,7 +119,7 @@ export class DataOrder {
    */
   next(count: number): number[] {
     if (!Number.isInteger(count) || count < 1) {
-      throw new RangeError(
+      throw new ValueError(
         `Cannot take the next examples: wanted a count from 1 on, got ${count}`,
       );
     }

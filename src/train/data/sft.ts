@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ValueError } from "../../errors.ts";
 import { commonPrefix } from "./codec.ts";
 import type { TextCodec } from "./codec.ts";
 import { IGNORED, lossCount } from "./example.ts";
@@ -74,7 +75,7 @@ export async function readExamples(
   { codec, context, template, overflow = "truncate" }: SftOptions,
 ): Promise<ListedSet<Example>> {
   if (!Number.isInteger(context) || context < 2) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot read examples: wanted a context of 2 tokens or more, got ${context}`,
     );
   }

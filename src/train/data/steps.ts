@@ -4,6 +4,8 @@
  * @module
  */
 
+import { ValueError } from "../../errors.ts";
+
 /** What {@linkcode planSteps} counts from. */
 export interface StepOptions {
   /** Examples of an epoch. */
@@ -43,19 +45,19 @@ export function planSteps(
   const whole = { examples, batch, accumulation, steps: steps ?? 1 };
   for (const [what, n] of Object.entries(whole)) {
     if (Number.isSafeInteger(n) && n >= 1) continue;
-    throw new RangeError(
+    throw new ValueError(
       `Cannot plan steps: wanted ${what} a whole number from 1 on, got ${n}`,
     );
   }
   if ((steps === undefined) === (epochs === undefined)) {
-    throw new RangeError(
+    throw new ValueError(
       `Cannot plan steps: wanted one of steps and epochs, got ${
         steps === undefined ? "neither" : "both"
       }`,
     );
   }
   if (epochs !== undefined && !(epochs > 0 && Number.isFinite(epochs))) {
-    throw new RangeError(`Cannot plan steps: wanted epochs > 0, got ${epochs}`);
+    throw new ValueError(`Cannot plan steps: wanted epochs > 0, got ${epochs}`);
   }
   const batchesPerEpoch = Math.ceil(examples / batch);
   const stepsPerEpoch = Math.ceil(batchesPerEpoch / accumulation);

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { KindError } from "../../errors.ts";
 import { messageOf } from "../../io/errors.ts";
 import { isObject } from "../../io/json.ts";
 import type { ChatMessage, TextCodec } from "./codec.ts";
@@ -143,7 +144,7 @@ export function messagesOf(record: DataRecord): ChatMessage[] {
 
 function chat(record: DataRecord, codec: TextCodec): Filled {
   if (!codec.applyChatTemplate) {
-    throw new TypeError(
+    throw new KindError(
       "Cannot use messages: wanted a tokenizer with a chat template, got one without",
     );
   }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ValueError } from "../../errors.ts";
 import { recordError } from "../../io/records/record.ts";
 import { DocumentEncoder } from "./document.ts";
 import type { DocumentTokens } from "./document.ts";
@@ -56,7 +57,7 @@ export class WindowCutter {
   ) {
     for (const value of [context, stride, maxQuestion]) {
       if (Number.isInteger(value) && value >= 1) continue;
-      throw new RangeError(
+      throw new ValueError(
         `Cannot cut windows: wanted lengths of 1 token or more, got ${value}`,
       );
     }

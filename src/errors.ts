@@ -1,0 +1,44 @@
+/**
+ * Errors that are meant: raised on purpose, about an argument, a file or a state that the caller can mend. Their
+ * message is whole without a trace: found, wanted, where, and what to do.
+ *
+ * Each is a subclass of the engine's own class of that meaning and carries a mark, by which the command line tells it
+ * in one line. An engine's own `RangeError` ("Invalid array length") has no mark and keeps its trace.
+ *
+ * @module
+ */
+
+/** The mark; in the registry of symbols, so that two copies of this module know each other's errors. */
+const MEANT = Symbol.for("loqa.meant");
+
+/** Marks `Kind` and its subclasses as meant. */
+export function markMeant(
+  Kind: abstract new (...args: never[]) => Error,
+): void {
+  Object.defineProperty(Kind.prototype, MEANT, { value: true });
+}
+
+/** A value out of its range, or options that do not go together: a `RangeError` that is meant. */
+export class ValueError extends RangeError {
+  /** For those who cannot ask for the class. */
+  override readonly name: string = "ValueError";
+}
+
+/** Something of a kind that is not supported here, or not what was wanted: a `TypeError` that is meant. */
+export class KindError extends TypeError {
+  /** For those who cannot ask for the class. */
+  override readonly name: string = "KindError";
+}
+
+/** Content that is malformed: a `SyntaxError` that is meant. */
+export class FormatError extends SyntaxError {
+  /** For those who cannot ask for the class. */
+  override readonly name: string = "FormatError";
+}
+
+for (const Kind of [ValueError, KindError, FormatError]) markMeant(Kind);
+
+/** Whether `error` was raised on purpose, so that its message says all; else its trace is wanted. */
+export function isMeant(error: unknown): error is Error {
+  return error instanceof Error && MEANT in error;
+}
