@@ -2,8 +2,8 @@
  * Errors that are meant: raised on purpose, about an argument, a file or a state that the caller can mend. Their
  * message is whole without a trace: found, wanted, where, and what to do.
  *
- * Each is a subclass of the engine's own class of that meaning and carries a mark, by which the command line tells it
- * in one line. An engine's own `RangeError` ("Invalid array length") has no mark and keeps its trace.
+ * Each is a subclass of the engine's own class of that meaning, whose name it keeps, and carries a mark, by which the
+ * command line tells it in one line. An engine's own `RangeError` ("Invalid array length") has no mark and keeps its trace.
  *
  * @module
  */
@@ -19,22 +19,13 @@ export function markMeant(
 }
 
 /** A value out of its range, or options that do not go together: a `RangeError` that is meant. */
-export class ValueError extends RangeError {
-  /** For those who cannot ask for the class. */
-  override readonly name: string = "ValueError";
-}
+export class ValueError extends RangeError {}
 
 /** Something of a kind that is not supported here, or not what was wanted: a `TypeError` that is meant. */
-export class KindError extends TypeError {
-  /** For those who cannot ask for the class. */
-  override readonly name: string = "KindError";
-}
+export class KindError extends TypeError {}
 
 /** Content that is malformed: a `SyntaxError` that is meant. */
-export class FormatError extends SyntaxError {
-  /** For those who cannot ask for the class. */
-  override readonly name: string = "FormatError";
-}
+export class FormatError extends SyntaxError {}
 
 for (const Kind of [ValueError, KindError, FormatError]) markMeant(Kind);
 
