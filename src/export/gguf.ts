@@ -25,7 +25,7 @@ import { bytesSource } from "../io/sources.ts";
 import { readTokenizerFiles } from "../io/tokenizer_files.ts";
 import { type LlamaConfig, readLlamaConfig } from "../models/llama_config.ts";
 import { checkLlamaTensors, llamaTensors } from "../models/llama_names.ts";
-import { fromF32 } from "../tensor/dtype.ts";
+import { fromF32, narrow } from "../tensor/dtype.ts";
 import type {
   ExportDType,
   ExportedLayer,
@@ -209,7 +209,7 @@ async function* plainRows(
       const at = (row - from) * width;
       out.set(values.subarray(at, at + width), (rowOf(row) - from) * width);
     }
-    yield fromF32(out, dtype);
+    yield narrow(out, dtype, name);
   }
 }
 

@@ -14,7 +14,7 @@ import type { OnnxGraph } from "../io/onnx.ts";
 import { format, type FormatName, FORMATS } from "../quant/formats.ts";
 import { codesOf, packMatrix } from "../quant/pack.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
-import { fromF32 } from "../tensor/dtype.ts";
+import { fromF32, narrow } from "../tensor/dtype.ts";
 import type { ExportedLayer } from "./exporter.ts";
 import { roundingLoss } from "./rounding.ts";
 import { losslessDType } from "./weights.ts";
@@ -82,7 +82,11 @@ export class OnnxWeights {
     const step = Math.max(1, Math.floor(CHUNK / Math.max(width, 1)));
     for (let from = 0; from < rows; from += step) {
       const to = Math.min(rows, from + step);
-      yield fromF32(await this.#checkpoint.readF32(name, from, to), type);
+      yield narrow(
+        await this.#checkpoint.readF32(name, from, to),
+        type,
+        name,
+      );
     }
   }
 

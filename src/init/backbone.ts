@@ -27,7 +27,7 @@ import type {
 import { dequantize } from "../quant/quantize.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
 import type { Device } from "../device/device.ts";
-import { fromF32, isFloat, TORCH_DTYPES } from "../tensor/dtype.ts";
+import { isFloat, narrow, TORCH_DTYPES } from "../tensor/dtype.ts";
 import type { DType } from "../tensor/dtype.ts";
 
 /**
@@ -114,7 +114,7 @@ export function planBackbone(
       if (kind === "packed") return packedTensors(name, q);
       if (kind === "bnb") return bnbTensors(name, q, { doubleQuant, dtype });
       const { data } = await dequantize(q, { device });
-      return [{ name, bytes: fromF32(data, dtype) }];
+      return [{ name, bytes: narrow(data, dtype, name) }];
     },
   };
 }

@@ -7,7 +7,7 @@
 import { ValueError } from "../errors.ts";
 import { codesOf } from "../quant/pack.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
-import { fromF32, toF32 } from "../tensor/dtype.ts";
+import { narrow, toF32 } from "../tensor/dtype.ts";
 import type { BnbDType, NamedBytes } from "./bnb_write.ts";
 import { quoted } from "./errors.ts";
 
@@ -41,26 +41,20 @@ export interface Rounded {
  * Rounds `values` to `dtype`.
  *
  * @param what What errors call them.
- * @throws {RangeError} If one is beyond the type.
+ * @throws {RangeError} If one is beyond the type, or NaN.
  */
 export function roundTo(
   values: Float32Array,
   dtype: ScaleDType,
   what: string,
 ): Rounded {
-  const bytes = fromF32(values, dtype);
-  const rounded = toF32(bytes, dtype);
-  const at = rounded.findIndex((x, i) =>
-    !Number.isFinite(x) && x !== values[i]
-  );
-  if (at >= 0) {
+  if (values.some(Number.isNaN)) {
     throw new ValueError(
-      `Cannot write ${quoted(what)} as ${dtype}: it holds ${
-        values[at]
-      }; wanted a wider type (--dtype f32)`,
+      `Cannot write ${quoted(what)} as ${dtype}: it holds NaN`,
     );
   }
-  return { bytes, values: rounded };
+  const bytes = narrow(values, dtype, what);
+  return { bytes, values: toF32(bytes, dtype) };
 }
 
 /** Groups of a row. */

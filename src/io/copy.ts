@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type DType, fromF32, isFloat } from "../tensor/dtype.ts";
+import { type DType, isFloat, narrow } from "../tensor/dtype.ts";
 import type { Checkpoint, TensorInfo } from "./checkpoint.ts";
 import { joinPath, writeFileAtomic } from "./deno.ts";
 import type { JsonObject } from "./json.ts";
@@ -32,7 +32,7 @@ export async function copyTensor(
       name,
       dtype === stored || !isFloat(dtype)
         ? await checkpoint.readRaw(name, from, to)
-        : fromF32(await checkpoint.readF32(name, from, to), dtype),
+        : narrow(await checkpoint.readF32(name, from, to), dtype, name),
     );
   }
 }

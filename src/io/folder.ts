@@ -39,18 +39,18 @@ export async function openCheckpointFrom(
   return await openFileSet(sourceFiles(files, name));
 }
 
-/** Names of weights, the first of which that is there is read. */
+/** Names of weights, the first of which that is there is read, in the order of transformers: a whole file before an index. */
 const WEIGHTS = [
-  "model.safetensors.index.json",
   "model.safetensors",
-  "pytorch_model.bin.index.json",
+  "model.safetensors.index.json",
   "pytorch_model.bin",
+  "pytorch_model.bin.index.json",
   "adapter_model.safetensors",
 ];
 
 /**
- * Opens the checkpoint in a set of files: `model.safetensors` or its index, `pytorch_model.bin` or its index, else
- * the only `.safetensors`, `.gguf` or `.bin` file.
+ * Opens the checkpoint in a set of files: `model.safetensors`, else its index, else `pytorch_model.bin`, else its index,
+ * as transformers takes them, else the only `.safetensors`, `.gguf` or `.bin` file.
  *
  * @throws {TypeError} If there is none, or several and no index.
  */

@@ -244,7 +244,19 @@ function ropeParameters(
     unsupported: (what: string) => TypeError;
   },
 ): JsonObject {
+  // As llama.cpp reads it: files of 2023 have the factor under an older key, and where no type is told it is linear.
+  const type = meta.text(`${arch}.rope.scaling.type`) ?? "linear";
+  const told = meta.number(`${arch}.rope.scaling.factor`) ??
+    meta.number(`${arch}.rope.scale_linear`) ?? 0;
+  const scaled = type !== "none" && told !== 0 && told !== 1;
   if (factors !== undefined) {
+    if (scaled) {
+      throw unsupported(
+        `rope_freqs.weight beside a rope scaling ${
+          quoted(type)
+        } with factor ${told}`,
+      );
+    }
     const factor = Math.max(...Array.from(factors));
     const llama3 = {
       rope_type: "llama3",
@@ -259,11 +271,13 @@ function ropeParameters(
     }
     return llama3;
   }
-  const type = meta.text(`${arch}.rope.scaling.type`) ?? "none";
-  if (type === "none") return { rope_type: "default", rope_theta: theta };
-  const factor = meta.number(`${arch}.rope.scaling.factor`);
-  if ((type !== "linear" && type !== "yarn") || factor === undefined) {
-    throw unsupported(`rope scaling ${quoted(type)} with factor ${factor}`);
+  if (type === "none" || (type === "linear" && !scaled)) {
+    return { rope_type: "default", rope_theta: theta };
+  }
+  if ((type !== "linear" && type !== "yarn") || told === 0) {
+    throw unsupported(
+      `rope scaling ${quoted(type)} with factor ${told || "none"}`,
+    );
   }
   const original = meta.whole(
     `${arch}.rope.scaling.original_context_length`,
@@ -272,7 +286,7 @@ function ropeParameters(
   return {
     rope_type: type,
     rope_theta: theta,
-    factor,
+    factor: told,
     ...(type === "yarn" && original !== undefined
       ? { original_max_position_embeddings: original }
       : {}),

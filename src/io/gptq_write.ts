@@ -10,7 +10,7 @@
 import { packCodes } from "../quant/pack.ts";
 import { format } from "../quant/formats.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
-import { fromF32 } from "../tensor/dtype.ts";
+import { narrow } from "../tensor/dtype.ts";
 import {
   type AffineShape,
   type EncodedAffine,
@@ -92,7 +92,11 @@ export function gptqTensors(
       },
       {
         name: `${module}.scales`,
-        bytes: fromF32(transpose(form.scales.values, rows, groups), dtype),
+        bytes: narrow(
+          transpose(form.scales.values, rows, groups),
+          dtype,
+          `${module}.scales`,
+        ),
       },
       {
         name: `${module}.g_idx`,

@@ -8,7 +8,7 @@
  */
 
 import { KindError, ValueError } from "../errors.ts";
-import { DTYPE_BYTES, fromF32, isFloat, toF32 } from "../tensor/dtype.ts";
+import { DTYPE_BYTES, isFloat, narrow, toF32 } from "../tensor/dtype.ts";
 import type { DType } from "../tensor/dtype.ts";
 import { release } from "../tensor/release.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
@@ -50,10 +50,29 @@ export function plainReader(
       }
       const bytes = await read(from, to);
       const values = toF32(bytes, dtype) as Float32Array<ArrayBuffer>;
+      if (dtype === "f64") checkNarrowed(values, bytes, name);
       if (values.buffer !== bytes.buffer) release(bytes);
       return values;
     },
   };
+}
+
+/** @throws {RangeError} If a finite f64 became an infinity. */
+function checkNarrowed(
+  values: Float32Array,
+  bytes: Uint8Array<ArrayBuffer>,
+  name: string,
+): void {
+  const far = values.findIndex((x) => x === Infinity || x === -Infinity);
+  if (far < 0) return;
+  const stored = new Float64Array(bytes.slice().buffer);
+  const lost = stored.find((x, i) =>
+    Number.isFinite(x) && !Number.isFinite(values[i])
+  );
+  if (lost === undefined) return;
+  throw new ValueError(
+    `Cannot read tensor ${quoted(name)} as f32: it holds ${lost}, beyond f32`,
+  );
 }
 
 /** A reader of a tensor in a quantised encoding; `decode` gives the values of rows. */
@@ -70,7 +89,9 @@ export function decodedReader(
     info,
     readF32: decode,
     async readRaw(from, to) {
-      return fromF32(await decode(from, to), dtype) as Uint8Array<ArrayBuffer>;
+      return narrow(await decode(from, to), dtype, info.name) as Uint8Array<
+        ArrayBuffer
+      >;
     },
     readQuantized,
   };

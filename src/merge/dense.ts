@@ -20,7 +20,7 @@ import {
   SafetensorsWriter,
 } from "../io/safetensors_writer.ts";
 import type { AdapterModuleFactors } from "../nn/adapter.ts";
-import { fromF32, isFloat, toF32, TORCH_DTYPES } from "../tensor/dtype.ts";
+import { isFloat, narrow, toF32, TORCH_DTYPES } from "../tensor/dtype.ts";
 
 /** Element types of a merged model. */
 export type MergedDType = "f16" | "bf16" | "f32";
@@ -72,7 +72,7 @@ export async function mergeDense(
     const part = byTensor.get(name);
     if (part) {
       const exact = await added(checkpoint, device, { name, shape, part });
-      const bytes = fromF32(exact, dtype);
+      const bytes = narrow(exact, dtype, name);
       layers.push({ name: part.module, ...loss(exact, toF32(bytes, dtype)) });
       await writer.write(name, bytes);
       continue;

@@ -5,6 +5,7 @@
  */
 
 import { FormatError, KindError } from "../errors.ts";
+import { isObject } from "../io/json.ts";
 import type { RopeScaling } from "../nn/rope.ts";
 
 /** Sizes and switches of a model. */
@@ -128,8 +129,7 @@ function readRope(config: Json, { number, unsupported }: {
   number: (key: string, fallback?: number) => number;
   unsupported: (what: string) => never;
 }): Pick<LlamaConfig, "ropeTheta" | "ropeScaling"> {
-  // Newer files have all in rope_parameters; older ones the scaling alone, in rope_scaling.
-  const given = (config.rope_parameters ?? config.rope_scaling ?? {}) as Json;
+  const given = ropeEntry(config, unsupported);
   const theta = given.rope_theta ?? config.rope_theta ?? 10000;
   if (typeof theta !== "number" || !(theta > 0)) {
     unsupported(`rope_theta is ${JSON.stringify(theta)}`);
@@ -176,9 +176,51 @@ function readRope(config: Json, { number, unsupported }: {
       return unsupported(
         `rope scaling ${
           JSON.stringify(type)
-        } is not one of default, linear, llama3`,
+        } is not one of default, linear, llama3, which is all that runs here ("loqa init" writes the model for Python all the same)`,
       );
   }
+}
+
+/**
+ * What a config says of the rotary positions: newer files have all in rope_parameters, older ones the scaling alone, in
+ * rope_scaling. Where both are there, transformers takes rope_scaling; that they mean different things is an error.
+ */
+function ropeEntry(
+  config: Json,
+  unsupported: (what: string) => never,
+): Json {
+  const [old, now] = ["rope_scaling", "rope_parameters"].map((key) => {
+    const value = config[key];
+    if (value === undefined || value === null) return undefined;
+    if (isObject(value)) {
+      return Object.keys(value).length > 0 ? value : undefined;
+    }
+    return unsupported(
+      `${key} is ${JSON.stringify(value)}, wanted an object`,
+    );
+  });
+  if (old && now) {
+    const meant = ({ type, ...entry }: Json) => {
+      const all: Json = {
+        ...entry,
+        "rope_type": entry.rope_type ?? type ?? "default",
+        "rope_theta": entry.rope_theta ?? config.rope_theta ?? 10000,
+      };
+      return JSON.stringify(
+        Object.entries(all).filter(([, value]) => value !== null).sort(),
+      );
+    };
+    if (meant(old) !== meant(now)) {
+      unsupported(
+        `its config.json has rope_scaling ${
+          JSON.stringify(old)
+        } and rope_parameters ${
+          JSON.stringify(now)
+        }, which disagree (transformers takes rope_scaling); delete the one that is wrong`,
+      );
+    }
+  }
+  return old ?? now ?? {};
 }
 
 /**

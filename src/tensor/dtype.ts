@@ -88,7 +88,41 @@ export function toF32(bytes: Uint8Array, dtype: FloatDType): Float32Array {
   }
 }
 
-/** f32 `values` as little-endian bytes of `dtype`, rounded to nearest, ties to even. */
+/** Smallest magnitude that rounds to infinity in a 16-bit type: half a step beyond its largest value. */
+const TOO_FAR: Readonly<Partial<Record<FloatDType, number>>> = {
+  f16: 65520,
+  bf16: new Float32Array(Uint32Array.of(0x7f7f8000).buffer)[0],
+};
+
+/**
+ * f32 `values` as little-endian bytes of `dtype`: what every writer of files narrows with. An infinity or NaN stays what it
+ * is; a finite value is never made one.
+ *
+ * @param name What errors call the tensor.
+ * @throws {RangeError} If a finite value is beyond the type; it names the tensor and the value.
+ */
+export function narrow(
+  values: Float32Array,
+  dtype: FloatDType,
+  name: string,
+): Uint8Array {
+  const limit = TOO_FAR[dtype];
+  if (limit !== undefined) {
+    const far = values.findIndex((x) =>
+      (x >= limit || x <= -limit) && x - x === 0
+    );
+    if (far >= 0) {
+      throw new ValueError(
+        `Cannot write ${JSON.stringify(name)} as ${dtype}: it holds ${
+          values[far]
+        }, which is beyond that type; wanted a wider one (--dtype f32)`,
+      );
+    }
+  }
+  return fromF32(values, dtype);
+}
+
+/** f32 `values` as little-endian bytes of `dtype`, rounded to nearest, ties to even; what is too large becomes infinity. */
 export function fromF32(values: Float32Array, dtype: FloatDType): Uint8Array {
   switch (dtype) {
     case "f32":

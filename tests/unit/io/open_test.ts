@@ -101,6 +101,25 @@ Deno.test("openCheckpoint() opens single files of every kind", async () => {
   }
 });
 
+Deno.test("a whole file goes before an index beside it, as transformers takes them", async () => {
+  const old = rawSafetensors(
+    { w: { dtype: "F32", shape: [1], data_offsets: [0, 4] } },
+    4,
+  );
+  const index = JSON.stringify({
+    weight_map: { w: "model-00001-of-00002.safetensors" },
+  });
+  await inFolder(async (folder) => {
+    await Deno.writeFile(`${folder}/model.safetensors`, F32);
+    await Deno.writeTextFile(`${folder}/model.safetensors.index.json`, index);
+    for (const shards of [[], ["model-00001-of-00002.safetensors"]]) {
+      for (const name of shards) await Deno.writeFile(`${folder}/${name}`, old);
+      await using model = await openCheckpoint(folder);
+      assert.deepEqual(await model.readF32("w"), Float32Array.of(1.5, -2));
+    }
+  });
+});
+
 Deno.test("openCheckpoint() names what it cannot open", async () => {
   await inFolder(async (folder) => {
     await rejects(

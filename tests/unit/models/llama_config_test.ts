@@ -1,3 +1,4 @@
+// deno-lint-ignore-file camelcase -- the keys are those of Hugging Face's files
 import assert from "node:assert/strict";
 import { readLlamaConfig } from "../../../src/models/llama_config.ts";
 import { ropeFrequencies } from "../../../src/nn/rope.ts";
@@ -54,6 +55,45 @@ Deno.test("rope in the words of older files and of newer ones", () => {
   assert.deepEqual(
     read({ rope_scaling: { type: "linear", factor: 2 } }).ropeScaling,
     { type: "linear", factor: 2 },
+  );
+});
+
+Deno.test("rope_scaling beside rope_parameters: the same is fine, what disagrees is refused", () => {
+  const linear = { rope_type: "linear", factor: 4 };
+  for (
+    const [old, now] of [
+      [linear, { ...linear, rope_theta: 10000 }],
+      [{ type: "linear", factor: 4 }, linear],
+      [{}, linear],
+      [null, linear],
+      [linear, {}],
+      [linear, null],
+    ]
+  ) {
+    const { ropeScaling, ropeTheta } = read({
+      rope_scaling: old,
+      rope_parameters: now,
+    });
+    assert.deepEqual([ropeScaling, ropeTheta], [
+      { type: "linear", factor: 4 },
+      10000,
+    ]);
+  }
+  for (
+    const now of [
+      { rope_type: "default", rope_theta: 10000 },
+      { ...linear, factor: 8 },
+      { ...linear, rope_theta: 500000 },
+    ]
+  ) {
+    assert.throws(
+      () => read({ rope_scaling: linear, rope_parameters: now }),
+      /has rope_scaling \{.*"factor":4\} and rope_parameters \{.*\}, which disagree \(transformers takes rope_scaling\); delete/,
+    );
+  }
+  assert.throws(
+    () => read({ rope_scaling: "linear" }),
+    /rope_scaling is "linear", wanted an object$/,
   );
 });
 
@@ -163,7 +203,7 @@ Deno.test("what cannot be run is named with the model", () => {
       [{ head_dim: 5 }, /^TypeError: .*head_dim 5 is odd$/],
       [
         { rope_scaling: { type: "yarn", factor: 2 } },
-        /^TypeError: .*rope scaling "yarn" is not one of default, linear, llama3$/,
+        /^TypeError: .*rope scaling "yarn" is not one of default, linear, llama3, .*loqa init/,
       ],
       [
         { rope_scaling: { type: "linear" } },

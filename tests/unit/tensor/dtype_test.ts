@@ -3,6 +3,7 @@ import {
   DTYPE_BYTES,
   fromF32,
   isFloat,
+  narrow,
   toF32,
 } from "../../../src/tensor/dtype.ts";
 import { Random } from "../../../src/tensor/random.ts";
@@ -52,4 +53,33 @@ Deno.test("toF32() undoes fromF32() for values that fit", () => {
 
 Deno.test("toF32() refuses part of a value", () => {
   assert.throws(() => toF32(new Uint8Array(6), "f32"), RangeError);
+});
+
+Deno.test("narrow() is fromF32() where the values fit, and refuses the first that does not", () => {
+  const most = { f16: 65504, bf16: 3.3895313892515355e38 };
+  for (const dtype of ["f16", "bf16"] as const) {
+    const x = Float32Array.of(1, most[dtype], -most[dtype], Infinity, NaN);
+    assert.deepEqual(narrow(x, dtype, "w"), fromF32(x, dtype));
+  }
+  // Half a step beyond the largest value is what rounds to infinity, ties to even.
+  const below = Float32Array.of(65519.99609375);
+  assert.equal(toF32(narrow(below, "f16", "w"), "f16")[0], 65504);
+  for (const value of [65520, -70000]) {
+    assert.ok(
+      !isFinite(toF32(fromF32(Float32Array.of(value), "f16"), "f16")[0]),
+    );
+    assert.throws(
+      () => narrow(Float32Array.of(1, value, 1e5), "f16", "model.norm.weight"),
+      {
+        name: "RangeError",
+        message:
+          `Cannot write "model.norm.weight" as f16: it holds ${value}, which is beyond that type; wanted a wider one (--dtype f32)`,
+      },
+    );
+  }
+  const far = new Float32Array(Uint32Array.of(0x7f7f8000).buffer);
+  assert.throws(() => narrow(far, "bf16", "w"), /as bf16/);
+  far[0] = new Float32Array(Uint32Array.of(0x7f7f7fff).buffer)[0];
+  assert.ok(isFinite(toF32(narrow(far, "bf16", "w"), "bf16")[0]));
+  assert.deepEqual(narrow(Float32Array.of(1e38), "f32", "w").length, 4);
 });
