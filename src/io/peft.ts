@@ -16,8 +16,8 @@ import { matrix, transposed } from "../tensor/matrix.ts";
 import { Problems, quoted } from "./errors.ts";
 import { readFile } from "./files.ts";
 import type { FileSet } from "./files.ts";
-import { parseJsonObject } from "./json.ts";
-import { moduleScaling, readAdapterConfig } from "./peft_config.ts";
+import { type JsonObject, parseJsonObject } from "./json.ts";
+import { isTarget, moduleScaling, readAdapterConfig } from "./peft_config.ts";
 import type { ModuleScaling, ReadSettings } from "./peft_config.ts";
 import { poolingFactor, type QaloraGroups } from "./peft_qalora.ts";
 import type { SafetensorsEntry } from "./safetensors_writer.ts";
@@ -102,9 +102,9 @@ export interface Adapter extends AsyncDisposable {
   readonly others: ReadonlyMap<string, TensorReader>;
 }
 
-/** An older PEFT keeps the adapter's name before `.weight`; the LoRA authors' own files have neither. */
+/** An older PEFT keeps the adapter's name before `.weight`; the LoRA authors' own files have neither. A bias is no factor. */
 const FACTOR =
-  /^(?:base_model\.model\.)?(.+)\.lora_(embedding_)?(A|B)(?:\.[^.]+)?(?:\.weight)?$/;
+  /^(?:base_model\.model\.)?(.+)\.lora_(embedding_)?(A|B)(?:\.(?!bias$)[^.]+)?(?:\.weight)?$/;
 
 /**
  * Opens the adapter in a set of files.
@@ -146,7 +146,9 @@ export async function openAdapterFrom(
       ? openSafetensorsFile(files, weights)
       : openTorchFiles(files, weights)),
   );
-  const { modules, others } = pairUp(store.tensors, { name, settings });
+  const { modules, others } = pairUp(store.tensors, {
+    ...{ name, settings, config },
+  });
   const owned = stack.move();
   return {
     name,
@@ -160,7 +162,11 @@ export async function openAdapterFrom(
 
 function pairUp(
   tensors: ReadonlyMap<string, TensorReader>,
-  { name, settings }: { name: string; settings: ReadSettings },
+  { name, settings, config }: {
+    name: string;
+    settings: ReadSettings;
+    config: JsonObject;
+  },
 ): {
   modules: Map<string, AdapterFactors>;
   others: Map<string, TensorReader>;
@@ -205,6 +211,10 @@ function pairUp(
           B.info.shape.join(", ")
         }] have no rank in common`,
       );
+      continue;
+    }
+    if (!isTarget(config, module)) {
+      wrong("its module is none of target_modules, so that PEFT leaves it out");
       continue;
     }
     const scaling = moduleScaling(settings, module);

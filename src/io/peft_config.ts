@@ -4,7 +4,7 @@
  * @module
  */
 
-import { FormatError, KindError, ValueError } from "../errors.ts";
+import { FormatError, ValueError } from "../errors.ts";
 import { quoted } from "./errors.ts";
 import { isObject } from "./json.ts";
 import type { JsonObject } from "./json.ts";
@@ -13,6 +13,7 @@ import {
   type QaloraGroups,
   readQaloraFields,
 } from "./peft_qalora.ts";
+import { checkPlainLora } from "./peft_unread.ts";
 
 /** What a LoRA adapter was made with; the rest of the file takes PEFT's defaults. */
 export interface LoraSettings {
@@ -115,37 +116,31 @@ export interface ReadSettings extends LoraSettings {
  * Reads an `adapter_config.json`.
  *
  * @param where What errors call the file.
- * @throws {TypeError} If it is no LoRA adapter's.
+ * @throws {TypeError} If it is no LoRA adapter's, or asks for what is not read; it says what to do instead.
  * @throws {SyntaxError} If a field has the wrong type.
  */
 export function readAdapterConfig(
   config: JsonObject,
   where: string,
 ): ReadSettings {
-  if (config.peft_type !== "LORA") {
-    throw new KindError(
-      `Cannot read ${quoted(where)}: wanted peft_type "LORA", got ${
-        quoted(`${config.peft_type}`)
-      }`,
-    );
-  }
+  checkPlainLora(config, where);
   const bad = (key: string, wanted: string): never => {
     throw new FormatError(
       `Cannot read ${quoted(where)}: ${key}: wanted ${wanted}, got ${
-        quoted(JSON.stringify(config[key]) ?? "nothing")
+        quoted(shown(config[key]))
       }`,
     );
   };
   const number = (key: string, or: number): number => {
     const value = config[key] ?? or;
-    return typeof value === "number" ? value : bad(key, "a number");
+    return isFinite(value) ? value : bad(key, "a finite number");
   };
   const pattern = (key: string): Record<string, number> => {
     const value = config[key] ?? {};
     return isObject(value) &&
-        Object.values(value).every((n) => typeof n === "number")
+        Object.values(value).every(isFinite)
       ? value as Record<string, number>
-      : bad(key, "numbers by name");
+      : bad(key, "finite numbers by name");
   };
   const text = (key: string): string | null => {
     const value = config[key] ?? null;
@@ -185,6 +180,18 @@ export function readAdapterConfig(
   };
 }
 
+/** A number that can be counted with: JSON has no infinity, but 1e999 is read as one. */
+const isFinite = (value: unknown): value is number => Number.isFinite(value);
+
+/** A value as errors show it; JSON would call an infinite one null. */
+function shown(value: unknown): string {
+  return JSON.stringify(
+    value,
+    (_, part) =>
+      typeof part === "number" && !Number.isFinite(part) ? `${part}` : part,
+  ) ?? "nothing";
+}
+
 /** Rank, alpha and scale of one module. */
 export interface ModuleScaling {
   /** Rank `r` of the factors. */
@@ -217,6 +224,22 @@ export function moduleScaling(
   };
 }
 
+/**
+ * Whether PEFT puts factors on `module`: it looks at `target_modules` first, and leaves out what a file has besides. Where the
+ * settings name none, PEFT has a list for each architecture, and a file is taken at its word.
+ *
+ * @throws {RangeError} If `target_modules` is a text and no regular expression, or one that could take for ever to match.
+ */
+export function isTarget(config: JsonObject, module: string): boolean {
+  const { target_modules: targets, target_parameters: parameters } = config;
+  if (Array.isArray(parameters) && parameters.length > 0) return true;
+  if (typeof targets === "string") {
+    return targets === "all-linear" || toRegExp(targets, "").test(module);
+  }
+  return !Array.isArray(targets) || targets.length === 0 ||
+    targets.some((end) => `.${module}`.endsWith(`.${end}`));
+}
+
 function lookUp(
   pattern: Readonly<Record<string, number>> | undefined,
   module: string,
@@ -230,7 +253,7 @@ function lookUp(
 /** Matching time grows with a power of the name's length for each of these. */
 const MAX_REPEATS = 4;
 
-function toRegExp(key: string): RegExp {
+function toRegExp(key: string, head = "(?:.*\\.)?"): RegExp {
   const bad = (reason: string) =>
     new ValueError(`Cannot use pattern ${quoted(key)}: ${reason}`);
   const plain = key.replace(/\\./g, "").replace(/\[[^\]]*\]/g, "x");
@@ -239,7 +262,7 @@ function toRegExp(key: string): RegExp {
     throw bad("it repeats groups or has too many repeats");
   }
   try {
-    return new RegExp(`^(?:.*\\.)?(?:${key})$`);
+    return new RegExp(`^${head}(?:${key})$`);
   } catch {
     throw bad("it is no regular expression");
   }

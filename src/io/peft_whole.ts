@@ -19,6 +19,16 @@ export type TrainedBiases = "none" | "all" | "lora_only";
 /** Every value of {@linkcode TrainedBiases}. */
 export const TRAINED_BIASES = ["none", "all", "lora_only"] as const;
 
+/** What tensors of other kinds of LoRA are, by their names. */
+const KINDS: readonly (readonly [RegExp, string])[] = [
+  [/lora_magnitude_vector/, "DoRA's magnitudes, "],
+  [/trainable_tokens_/, "trained rows of a table, "],
+  [/\.lora_(embedding_)?[AB]\..*bias$/, "biases of factors, "],
+];
+
+const kindOf = (name: string) =>
+  KINDS.find(([pattern]) => pattern.test(name))?.[1] ?? "";
+
 const PREFIX = "base_model.model.";
 
 /** Name in an adapter file of a tensor of the model; `adapted` says that its module has factors. */
@@ -54,7 +64,7 @@ export function wholeTensors(adapter: Adapter): Map<string, TensorReader> {
     throw new KindError(
       `Cannot use the adapter ${
         quoted(adapter.name)
-      }: besides LoRA factors and whole modules it holds ${
+      }: besides LoRA factors and whole modules it holds ${kindOf(others[0])}${
         others.slice(0, 5).join(", ")
       }${others.length > 5 ? ` and ${others.length - 5} more` : ""}`,
     );

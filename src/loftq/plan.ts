@@ -63,6 +63,50 @@ export function matchPattern<T>(
   return otherwise;
 }
 
+/** The keys of these, PEFT's way, that match none of `modules`. */
+export function unmatchedKeys(
+  keys: Iterable<string>,
+  modules: readonly string[],
+): string[] {
+  return [...keys].filter((key) => {
+    const pattern = patternOf(key);
+    return !modules.some((module) => pattern.test(module));
+  });
+}
+
+/** The last parts of paths, each once, as errors list them. */
+export function leafNames(modules: readonly string[]): string {
+  return [...new Set(modules.map((module) => module.split(".").at(-1)!))]
+    .join(", ");
+}
+
+/**
+ * Checks that every rank and alpha that is told for some modules has one to go to.
+ *
+ * @throws {RangeError} That names the patterns that match none, and the modules.
+ */
+export function checkPatterns(
+  modules: readonly string[],
+  { rankPattern = {}, alphaPattern = {} }: Pick<
+    PlanOptions,
+    "rankPattern" | "alphaPattern"
+  >,
+): void {
+  for (
+    const [what, patterns] of [["rank", rankPattern], ["alpha", alphaPattern]]
+  ) {
+    const lost = unmatchedKeys(Object.keys(patterns), modules);
+    if (lost.length === 0) continue;
+    throw new ValueError(
+      `Cannot use the ${what} pattern ${
+        lost.map((key) => `"${key}"`).join(", ")
+      }: no layer matches; they are called ${
+        leafNames(modules)
+      }, and a pattern is a name or a regular expression of a whole end of their paths`,
+    );
+  }
+}
+
 function patternOf(key: string): RegExp {
   try {
     return new RegExp(`^(.*\\.)?(${key})$`);
@@ -171,12 +215,13 @@ function stackRules(
  * Plans every module. Layers are counted in each stack of its own, so that both sides of an encoder-decoder have
  * their first layers kept finer.
  *
- * @throws {RangeError} If the plan cannot be read, or a rank or alpha is out of range.
+ * @throws {RangeError} If the plan cannot be read, a pattern matches no module, or a rank or alpha is out of range.
  */
 export function planLayers(
   modules: readonly string[],
   options: PlanOptions,
 ): Map<string, LayerPlan> {
+  checkPatterns(modules, options);
   const layers = new Map<string, number>();
   for (const module of modules) {
     const position = layerPosition(module);

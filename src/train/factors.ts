@@ -13,7 +13,13 @@ import {
   qaloraFields,
   type QaloraGroups,
 } from "../io/peft_qalora.ts";
-import { layerPosition, matchPattern } from "../loftq/plan.ts";
+import {
+  checkPatterns,
+  layerPosition,
+  leafNames,
+  matchPattern,
+  unmatchedKeys,
+} from "../loftq/plan.ts";
 import { loraStart } from "../loftq/start.ts";
 import type { Model, WantedTensor } from "../models/model.ts";
 import {
@@ -103,7 +109,73 @@ export function blockLinears(
   });
 }
 
-/** LoRA's own start on the layers that are asked for: all linear layers of the blocks without a choice. */
+/**
+ * The layers of `all` that are asked for: all of them without a choice.
+ *
+ * @throws {RangeError} If a name asks for none; it says what they are called.
+ */
+function chosenLinears(
+  all: ReturnType<typeof blockLinears>,
+  { targets, name, tensors }: {
+    targets: readonly string[] | undefined;
+    /** What errors call the model. */
+    name: string;
+    tensors: readonly WantedTensor[];
+  },
+): ReturnType<typeof blockLinears> {
+  if (!targets) return all;
+  const modules = all.map(({ module }) => module);
+  const lost = unmatchedKeys(targets, modules);
+  if (lost.length > 0) {
+    const beside = matrices(tensors).filter((module) =>
+      matchPattern(module, { [lost[0]]: true }, false)
+    );
+    const is = beside.length > 0
+      ? `; ${
+        beside.slice(0, 3).join(", ")
+      } is outside the blocks and takes no factors in training here, --modules-to-save trains it in full`
+      : "";
+    throw new ValueError(
+      `Cannot train ${name}: no linear layer of its blocks is called ${
+        lost.join(", ")
+      }; they are ${leafNames(modules)}${is}`,
+    );
+  }
+  return all.filter(({ module }) =>
+    targets.some((key) => matchPattern(module, { [key]: true }, false))
+  );
+}
+
+/** Paths of the modules with a matrix. */
+function matrices(tensors: readonly WantedTensor[]): string[] {
+  return tensors
+    .filter(({ name, shape }) => name.endsWith(".weight") && shape.length === 2)
+    .map(({ name }) => name.slice(0, -".weight".length));
+}
+
+/** A list for PEFT, to which names are ends of paths, that means `chosen` and no other module with a matrix. */
+function peftTargets(
+  chosen: readonly string[],
+  { targets, tensors }: {
+    targets: readonly string[] | undefined;
+    tensors: readonly WantedTensor[];
+  },
+): string[] {
+  const names = targets ??
+    [...new Set(chosen.map((module) => module.split(".").at(-1)!))];
+  const meant = matrices(tensors).filter((module) =>
+    names.some((end) => `.${module}`.endsWith(`.${end}`))
+  );
+  const same = meant.length === chosen.length &&
+    meant.every((module) => chosen.includes(module));
+  return same ? [...names] : [...chosen];
+}
+
+/**
+ * LoRA's own start on the layers that are asked for: all linear layers of the blocks without a choice.
+ *
+ * @throws {RangeError} If a name or a pattern asks for none.
+ */
 export function newFactors(
   place: ModelPlace,
   { options, kind, tensors }: {
@@ -115,23 +187,19 @@ export function newFactors(
 ): Start {
   const { targets, seed, rank, alpha, rslora } = options;
   const { rankPattern, alphaPattern } = options;
-  const chosen = blockLinears(tensors).filter(({ module }) =>
-    targets?.some((name) => matchPattern(module, { [name]: true }, false)) ??
-      true
-  );
-  if (chosen.length === 0) {
-    throw new ValueError(
-      `Cannot train ${place.model}: no layer is called ${targets?.join(", ")}`,
-    );
-  }
+  const chosen = chosenLinears(blockLinears(tensors), {
+    ...{ targets, tensors },
+    name: place.model,
+  });
+  const modules = chosen.map(({ module }) => module);
+  checkPatterns(modules, { rankPattern, alphaPattern });
   const settings = { rank, alpha, rslora, rankPattern, alphaPattern };
   const config = adapterConfig({
     ...settings,
     baseModel: place.model,
     taskType: PEFT_TASKS[kind],
     dropout: options.dropout,
-    targetModules: targets ??
-      [...new Set(chosen.map(({ module }) => module.split(".").at(-1)!))],
+    targetModules: peftTargets(modules, { targets, tensors }),
   });
   return {
     factors: chosen.map(({ module, shape: [rows, cols] }) => {

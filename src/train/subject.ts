@@ -236,7 +236,7 @@ async function startOf(
 /**
  * The tensors that are trained in full besides an adapter.
  *
- * @throws {RangeError} If a module to save is not there, or has factors.
+ * @throws {RangeError} If a module to save is not there, or has factors, or there are no biases where they are wanted.
  */
 function savedTensors(
   tensors: readonly WantedTensor[],
@@ -267,6 +267,13 @@ function savedTensors(
     if (!found.some((tensor) => within(tensor.name, end))) {
       throw new ValueError(`Cannot train ${name}: no module is called ${end}`);
     }
+  }
+  if (biases !== "none" && !found.some((t) => t.name.endsWith(".bias"))) {
+    throw new ValueError(
+      `Cannot train the biases of ${name} (${biases}): ${
+        biases === "all" ? "it has none" : "no layer with factors has one"
+      }`,
+    );
   }
   const both = found.find(({ name: tensor }) =>
     tensor.endsWith(".weight") && adapted.has(tensor.slice(0, -7))

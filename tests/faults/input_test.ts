@@ -227,6 +227,11 @@ Deno.test("targets, plans and formats that do not fit the model", async () => {
   const cases: [RegExp, ...string[]][] = [
     [/Cannot find the target "c_attn" in /, "--target", "c_attn"],
     [/it is an embedding, wanted linear layers/, "--target", "embed_tokens"],
+    [
+      /Cannot use the rank pattern "own_proj": /,
+      "--rank-pattern",
+      "own_proj=2",
+    ],
     [/Cannot use the mixed plan "half": /, "--mixed", "half"],
     [/in int4 for bitsandbytes/, "--format", "int4", "--backbone", "bnb"],
     [/scale "minmax" does not fit nf4/, "--scale", "minmax"],

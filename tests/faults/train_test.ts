@@ -251,7 +251,19 @@ Deno.test("folders that hold other things, and commands that lack something", ()
     );
     await failsWith(
       trainArgs(folder, `${folder}/new`, "--target", "c_attn"),
-      /^loqa: Cannot train .*\/model: no layer is called c_attn$/m,
+      /^loqa: Cannot train .*\/model: no linear layer of its blocks is called c_attn; they are q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj$/m,
+    );
+    await failsWith(
+      trainArgs(folder, `${folder}/new`, "--target", "q_proj,embed_tokens"),
+      /^loqa: Cannot train .*is called embed_tokens; .*model\.embed_tokens is outside the blocks.*--modules-to-save/m,
+    );
+    await failsWith(
+      trainArgs(folder, `${folder}/new`, "--rank-pattern", "down_porj=2"),
+      /^loqa: Cannot use the rank pattern "down_porj": no layer matches; they are called q_proj/m,
+    );
+    await failsWith(
+      trainArgs(folder, `${folder}/new`, "--train-biases", "all"),
+      /^loqa: Cannot train the biases of .*\/model \(all\): it has none$/m,
     );
     assert.deepEqual(await readTree(folder), before);
   }));

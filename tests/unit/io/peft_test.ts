@@ -106,7 +106,10 @@ Deno.test("an adapter that is written comes back", async () => {
   await writer.close();
   await using adapter = await openAdapterFrom(files({
     "adapter_config.json": JSON.stringify(
-      adapterConfig({ targetModules: ["q_proj"], rank: 3, alpha: 6 }),
+      adapterConfig({
+        targetModules: ["q_proj", "up_proj"],
+        ...{ rank: 3, alpha: 6 },
+      }),
     ),
     "adapter_model.safetensors": sink.bytes(),
   }));
@@ -170,7 +173,10 @@ async function readAs(
 }
 
 Deno.test("factors of QA-LoRA are converted to sums over the groups", async () => {
-  const settings = { targetModules: ["q_proj"], rank: 2, alpha: 4 };
+  const settings = {
+    targetModules: ["q_proj", "down_proj"],
+    ...{ rank: 2, alpha: 4 },
+  };
   const columns = { [Q]: 18, [DOWN]: 48 };
   const peft = adapterConfig({
     ...settings,
@@ -358,4 +364,90 @@ Deno.test("openAdapterFrom() refuses settings of other kinds and types", async (
     SyntaxError,
     "target_modules",
   );
+});
+
+Deno.test("openAdapterFrom() refuses what is no plain LoRA in its own words, with a way out", async () => {
+  const convert = "path_initial_model_for_weight_conversion";
+  for (
+    const [change, ...words] of [
+      [{ init_lora_weights: "pissa" }, '"pissa"', "base", convert],
+      [{ init_lora_weights: "pissa_niter_4" }, '"pissa_niter_4"', convert],
+      [{ init_lora_weights: "olora" }, '"olora"', convert],
+      [{ init_lora_weights: "corda" }, '"corda"', convert],
+      [{ init_lora_weights: "lora_ga" }, '"lora_ga"', convert],
+      [{ init_lora_weights: "loftq" }, '"loftq"', convert],
+      [{ use_dora: true }, "DoRA", "merge_and_unload"],
+      [{ lora_bias: true }, "lora_bias", "biases", "merge_and_unload"],
+      [{ alora_invocation_tokens: [5, 6] }, "aLoRA", "[5,6]"],
+      [{ trainable_token_indices: [1] }, "trained rows", "merge_and_unload"],
+      [{ layer_replication: [[0, 2], [1, 3]] }, "layer_replication"],
+      [{ kasa_config: { r: 4 } }, "KaSA"],
+      [{ peft_type: "LOKR" }, '"LOKR"', "merge_and_unload"],
+      [
+        { peft_type: undefined, lora_parameters: { rank: 8 } },
+        "mlx-lm",
+        "mlx_lm.fuse",
+      ],
+    ] as [Record<string, unknown>, ...string[]][]
+  ) {
+    await rejects(
+      async () =>
+        await openAdapterFrom(await withConfig({ ...CONFIG, ...change })),
+      TypeError,
+      ...words,
+    );
+  }
+  // Starts that leave the base alone, and settings as PEFT writes them where nothing is asked for.
+  for (const start of [true, false, "gaussian", "eva", "orthogonal", "mica"]) {
+    readAdapterConfig({
+      ...{ ...CONFIG, init_lora_weights: start, use_dora: false },
+      ...{ layer_replication: null, trainable_token_indices: null },
+    }, "x");
+  }
+});
+
+Deno.test("openAdapterFrom() refuses numbers beyond a number's range", async () => {
+  for (
+    const [text, key] of [
+      ['{"peft_type":"LORA","r":4,"lora_alpha":1e999}', "lora_alpha"],
+      ['{"peft_type":"LORA","r":4,"alpha_pattern":{"q":1e999}}', "q"],
+    ]
+  ) {
+    await rejects(
+      () =>
+        openAdapterFrom(files({
+          "adapter_config.json": text,
+          "adapter_model.safetensors": new Uint8Array(),
+        })),
+      SyntaxError,
+      key,
+      "finite",
+      "Infinity",
+    );
+  }
+});
+
+Deno.test("openAdapterFrom() refuses factors of modules that PEFT would leave out", async () => {
+  const columns = { [Q]: 8, [DOWN]: 8 };
+  const open = async (targets: unknown) => {
+    const set = await pooledFiles(columns, {
+      ...{ peft_type: "LORA", r: 2, lora_alpha: 2, target_modules: targets },
+    });
+    await using adapter = await openAdapterFrom(set);
+    return [...adapter.modules.keys()];
+  };
+  for (
+    const all of [
+      ["q_proj", "mlp.down_proj"],
+      [Q, DOWN],
+      "all-linear",
+      String.raw`.*\.(q|down)_proj`,
+      null,
+    ]
+  ) assert.deepEqual(await open(all), [Q, DOWN]);
+  for (
+    const some of [["q_proj"], ["q_proj", "own_proj"], String.raw`.*q_proj`]
+  ) {
+    await rejects(() => open(some), SyntaxError, DOWN, "target_modules");
+  }
 });

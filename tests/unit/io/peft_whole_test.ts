@@ -74,7 +74,7 @@ Deno.test("wholeTensors(): magnitudes and what else is not known are refused by 
     {
       name: "TypeError",
       message:
-        'Cannot use the adapter "some": besides LoRA factors and whole modules it holds base_model.model.q.lora_magnitude_vector.weight, base_model.model.prompt_embeddings',
+        'Cannot use the adapter "some": besides LoRA factors and whole modules it holds DoRA\'s magnitudes, base_model.model.q.lora_magnitude_vector.weight, base_model.model.prompt_embeddings',
     },
   );
 });

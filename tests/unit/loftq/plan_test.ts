@@ -182,6 +182,25 @@ Deno.test("rank and alpha by PEFT's patterns, the first that matches", () => {
   assert.equal(plans.get("q_proj")!.alpha, 16);
 });
 
+Deno.test("a rank or alpha for layers that are not there is refused, with the names there are", () => {
+  for (
+    const [options, what] of [
+      [
+        { rankPattern: { q_proj: 2, down_porj: 2 } },
+        'rank pattern "down_porj"',
+      ],
+      // PEFT looks for it behind a dot or at the beginning: it is the path of a layer called q_proj, no end of one.
+      [{ alphaPattern: { "^q_proj": 32 } }, 'alpha pattern "^q_proj"'],
+    ] as const
+  ) {
+    assert.throws(() => planLayers(llama(2), { ...BASE, ...options }), {
+      name: "RangeError",
+      message:
+        `Cannot use the ${what}: no layer matches; they are called q_proj, up_proj, and a pattern is a name or a regular expression of a whole end of their paths`,
+    });
+  }
+});
+
 Deno.test("matchPattern() matches whole ends of paths", () => {
   const on = (module: string, key: string) =>
     matchPattern(module, { [key]: true }, false);

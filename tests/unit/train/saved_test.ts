@@ -245,6 +245,30 @@ Deno.test("modules and labels that do not fit are refused", async () => {
   });
 });
 
+Deno.test("the settings of a new adapter name its layers and no others, as PEFT reads them", async () => {
+  await withData("bert", async (folder) => {
+    const targetsOf = async (targets?: string[]) => {
+      const out = `${folder}/${targets?.join() ?? "all"}`;
+      await run(folder, { steps: 1, targets }, {
+        path: `${folder}/model`,
+        out,
+      });
+      await using adapter = await openAdapter(`${out}/adapter`);
+      return [adapter.settings.targetModules, adapter.modules.size] as const;
+    };
+    assert.deepEqual(await targetsOf(["query"]), [["query"], 2]);
+    const layer = (i: number) => `bert.encoder.layer.${i}.attention.self`;
+    assert.deepEqual(await targetsOf(["query|value"]), [
+      [0, 1].flatMap((i) => [`${layer(i)}.query`, `${layer(i)}.value`]),
+      4,
+    ]);
+    // The pooler has a layer called dense as well, which is none of theirs.
+    const [all, count] = await targetsOf();
+    assert.equal(all.length, count);
+    assert.ok(!all.includes("dense"));
+  });
+});
+
 for (const type of ["bert", "deberta-v2"] as const) {
   Deno.test(`a new adapter is put on the linear layers that init quantises: ${type}`, async () => {
     await inFolder(async (folder) => {

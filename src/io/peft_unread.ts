@@ -1,0 +1,104 @@
+/**
+ * What an adapter's settings may ask for that is no plain LoRA: computed as if it were, the model would be another one.
+ *
+ * @module
+ */
+
+import { KindError } from "../errors.ts";
+import { quoted } from "./errors.ts";
+import type { JsonObject } from "./json.ts";
+
+/** What to do with an adapter that only PEFT can compute. */
+const MERGE =
+  "merge it in PEFT (merge_and_unload) and take the model that this makes";
+
+/** Values of `init_lora_weights` for which PEFT takes something away from the base before it adds the factors. */
+const CHANGED_BASE = /^(pissa|corda|olora$|loftq$|lora_ga$)/;
+
+/** A setting that is not read: whether it is asked for, by its value, and what to say of it. */
+interface Unread {
+  readonly key: string;
+  /** Whether a value asks for something; unless told, what is not null, false or empty. */
+  readonly asks?: (value: unknown) => boolean;
+  /** What the adapter is. */
+  readonly what: string;
+  /** What to do instead. */
+  readonly instead?: string;
+}
+
+const UNREAD: readonly Unread[] = [
+  {
+    key: "init_lora_weights",
+    asks: (value) =>
+      typeof value === "string" && CHANGED_BASE.test(value.toLowerCase()),
+    what: "its factors belong to a base that was changed when they were made",
+    instead:
+      "save it in PEFT with path_initial_model_for_weight_conversion, which makes it one of the unchanged base",
+  },
+  { key: "use_dora", what: "it is DoRA, with magnitudes beside the factors" },
+  {
+    key: "lora_bias",
+    what: "its factors B have biases of their own",
+    instead:
+      "train it with lora_bias false, or merge it in PEFT (merge_and_unload) where the layers have biases",
+  },
+  {
+    key: "alora_invocation_tokens",
+    what: "it is aLoRA, which counts only behind its invocation tokens",
+    instead: "run it in PEFT; it cannot be merged",
+  },
+  {
+    key: "trainable_token_indices",
+    what: "it has trained rows of a table (trainable_tokens_delta)",
+  },
+  {
+    key: "layer_replication",
+    what: "it is of a model with some layers several times",
+  },
+  { key: "kasa_config", what: "it is KaSA, which takes a part off the base" },
+  { key: "monteclora_config", what: "it is MonteCLoRA, which draws factors" },
+  { key: "use_bdlora", what: "it is BD-LoRA, with factors in blocks" },
+  { key: "arrow_config", what: "it is Arrow, which chooses among adapters" },
+];
+
+function isAsked(value: unknown): boolean {
+  if (value === undefined || value === null || value === false) return false;
+  if (Array.isArray(value)) return value.length > 0;
+  return typeof value !== "object" || Object.keys(value).length > 0;
+}
+
+/**
+ * Checks that an adapter is LoRA of PEFT, and asks for nothing beyond what is read here.
+ *
+ * @param where What errors call the file of its settings.
+ * @throws {TypeError} That says what it is instead, and what to do.
+ */
+export function checkPlainLora(config: JsonObject, where: string): void {
+  const { peft_type: type } = config;
+  const fail = (reason: string): never => {
+    throw new KindError(`Cannot read ${quoted(where)}: ${reason}`);
+  };
+  if (type === undefined && isAsked(config.lora_parameters)) {
+    fail(
+      "it is an adapter of mlx-lm, wanted one of PEFT; fuse it there (mlx_lm.fuse --dequantize) and take the model that this makes",
+    );
+  }
+  if (type !== "LORA") {
+    fail(
+      `wanted peft_type "LORA", got ${quoted(`${type}`)}${
+        type === undefined ? "" : `; ${MERGE}`
+      }`,
+    );
+  }
+  for (const { key, asks = isAsked, what, instead = MERGE } of UNREAD) {
+    const value = config[key];
+    if (!asks(value)) continue;
+    fail(`${what} (${key}: ${shown(value)}), which is not read; ${instead}`);
+  }
+}
+
+/** A value as errors show it, not too long. */
+function shown(value: unknown): string {
+  const text = JSON.stringify(value);
+  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
+}
