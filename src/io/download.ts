@@ -6,6 +6,7 @@
 
 import { fileSink, fileSize, partPath, remove } from "./deno.ts";
 import { IoError, messageOf, quoted } from "./errors.ts";
+import { patiently, piecesOf, SILENCE } from "./http.ts";
 
 /** How {@linkcode download} works. */
 export interface DownloadOptions {
@@ -21,6 +22,8 @@ export interface DownloadOptions {
   readonly onProgress?: (bytes: number) => void;
   /** How often a broken transfer is taken up again; 3 unless told. */
   readonly retries?: number;
+  /** Milliseconds that the server may be silent. */
+  readonly silence?: number;
 }
 
 /** The server stopped; asking again may help. */
@@ -62,22 +65,23 @@ export async function download(
 async function transfer(
   url: string,
   path: string,
-  { size, headers, check, onProgress }: DownloadOptions,
+  { size, headers, check, onProgress, silence = SILENCE }: DownloadOptions,
 ): Promise<void> {
   const held = await fileSize(partPath(path)) ?? 0;
   let start = held <= size ? held : 0;
-  let body: ReadableStream<Uint8Array> | null = null;
+  let answer: Response | undefined;
   if (start < size) {
-    const response = await request(url, start, headers);
+    const response = await request(url, { start, headers, silence });
     // A server that ignores the range sends the whole file.
     if (response.status === 200) start = 0;
     else checkStart(response, start, url);
-    body = response.body;
+    answer = response;
   }
   // Kept without closing, so that a later run can go on.
   await using sink = await fileSink(path, { resumeAt: start });
   try {
-    for await (const piece of body ?? []) {
+    const pieces = answer ? piecesOf(answer, silence) : [];
+    for await (const piece of pieces) {
       if (sink.size + piece.length > size) {
         throw new IoError(
           `Cannot download ${
@@ -110,18 +114,27 @@ async function transfer(
 
 async function request(
   url: string,
-  start: number,
-  headers: Readonly<Record<string, string>>,
+  { start, headers, silence }: {
+    start: number;
+    headers: Readonly<Record<string, string>>;
+    silence: number;
+  },
 ): Promise<Response> {
+  const stop = new AbortController();
   let response: Response;
   try {
-    response = await fetch(url, {
+    const answer = fetch(url, {
+      signal: stop.signal,
       headers: {
         ...headers,
         // Contents coded for the way would not add up to the size.
         "accept-encoding": "identity",
         ...(start > 0 ? { range: `bytes=${start}-` } : {}),
       },
+    });
+    response = await patiently(answer, {
+      limit: silence,
+      stop: () => stop.abort(),
     });
   } catch (cause) {
     if (cause instanceof Error && cause.name === "NotCapable") throw cause;

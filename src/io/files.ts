@@ -6,6 +6,7 @@
 
 import type { ByteSource } from "./bytes.ts";
 import type { SideFile } from "./checkpoint.ts";
+import { FormatError } from "../errors.ts";
 import { IoError, quoted } from "./errors.ts";
 
 /** Files by name. */
@@ -43,12 +44,22 @@ export function sourceFiles(
   };
 }
 
-/** All bytes of one file of a set. */
+/** Bytes of a file that is read as a whole at most: a config, a table of names, a tokenizer. */
+const MOST_WHOLE = 2 ** 29;
+
+/** All bytes of one file of a set. @throws {SyntaxError} If it is far larger than any that is read as a whole. */
 export async function readFile(
   files: FileSet,
   name: string,
 ): Promise<Uint8Array<ArrayBuffer>> {
   await using source = await files.open(name);
+  if (source.size > MOST_WHOLE) {
+    throw new FormatError(
+      `Cannot read ${
+        quoted(source.name)
+      } as a whole: wanted at most ${MOST_WHOLE} bytes, got ${source.size}`,
+    );
+  }
   return await source.read(0, source.size);
 }
 

@@ -58,6 +58,10 @@ const FIRST_READ = 4 << 20;
 /** Dimensions of a tensor at most, as ggml has it. */
 const MAX_DIMS = 4;
 
+/** Metadata pairs and tensors at most: a hundred times those of the largest models. */
+const MAX_PAIRS = 1 << 16;
+const MAX_TENSORS = 1 << 20;
+
 /**
  * Reads and checks the tables of a GGUF file. `source` stays the caller's to dispose of.
  *
@@ -132,6 +136,11 @@ function readTables(cursor: Cursor, name: string, size: number): Tables {
   // The smallest entries: an empty key with a byte, an empty name without dimensions.
   const tensorCount = cursor.count(24, "tensor count");
   const pairCount = cursor.count(13, "metadata count");
+  if (pairCount > MAX_PAIRS || tensorCount > MAX_TENSORS) {
+    throw bad(
+      `wanted at most ${MAX_PAIRS} metadata pairs and ${MAX_TENSORS} tensors, got ${pairCount} and ${tensorCount}`,
+    );
+  }
   const metadata = new Map<string, GgufValue>();
   const pairs = new Map<string, { from: number; to: number }>();
   for (let i = 0; i < pairCount; i++) {

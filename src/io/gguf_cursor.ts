@@ -49,8 +49,9 @@ const WIDTHS: readonly (number | undefined)[] = [
   8,
 ];
 
-/** Arrays in arrays at most; llama.cpp itself knows none. */
+/** Arrays in arrays at most, and how many of them a file may have; llama.cpp itself knows none. */
 const MAX_DEPTH = 4;
+const MAX_NESTED = 1 << 16;
 
 /** A position in the first bytes of a file. */
 export class Cursor {
@@ -60,6 +61,7 @@ export class Cursor {
   readonly #view: DataView;
   readonly #size: number;
   readonly #name: string;
+  #nested = 0;
   // A vocabulary can hold U+FEFF as a token; it is no mark of byte order here.
   readonly #text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
@@ -187,6 +189,10 @@ export class Cursor {
     if (type === ARRAY) {
       if (depth === MAX_DEPTH) throw this.#bad(`${what} is nested too deeply`);
       const n = this.count(12, what);
+      this.#nested += n;
+      if (this.#nested > MAX_NESTED) {
+        throw this.#bad(`${what} holds more than ${MAX_NESTED} arrays`);
+      }
       const out: GgufArray[] = [];
       for (let i = 0; i < n; i++) out.push(this.#array(what, depth + 1));
       return out;

@@ -130,7 +130,7 @@ export function ggufTokenizer(file: GgufFile): Record<string, JsonObject> {
     }
     body = sentencePiece(vocabulary, {
       merges: meta.texts("tokenizer.ggml.merges") ??
-        scoredMerges(tokens, scores),
+        scoredMerges(tokens, scores, file.name),
       prefixSpace: meta.flag("tokenizer.ggml.add_space_prefix") ?? true,
       unk: special.unk,
     });

@@ -16,13 +16,71 @@ export interface HttpOptions {
   headers?: Record<string, string>;
   /** How often a request is repeated after a network failure, a 429 or a 5xx; 3 unless told. */
   retries?: number;
+  /** Milliseconds that a server may be silent; {@linkcode SILENCE} unless told. */
+  silence?: number;
 }
 
 /** Memory taken before the first bytes of an answer are there. */
 const FIRST_BUFFER = 1 << 24;
 
+/** Milliseconds in which a server has to begin its answer, and then to send the next piece of it. */
+export const SILENCE = 30_000;
+
 /** What a request that may be repeated failed with. */
 class Passing extends Error {}
+
+/** A server that says nothing more. */
+export class SilentError extends Error {
+  /** For those who cannot ask for the class. */
+  override readonly name: string = "SilentError";
+}
+
+/**
+ * `work` unless it takes longer than `limit` milliseconds: then `stop` is called and the error says that the server is
+ * silent.
+ */
+export async function patiently<T>(
+  work: Promise<T>,
+  { limit, stop }: { limit: number; stop: () => void },
+): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const silent = new Promise<never>((_, fail) => {
+    timer = setTimeout(() => {
+      fail(
+        new SilentError(`the server has sent nothing for ${limit / 1000} s`),
+      );
+      stop();
+    }, limit);
+  });
+  try {
+    return await Promise.race([work, silent]);
+  } finally {
+    clearTimeout(timer);
+    // What comes of it after the limit is no longer wanted.
+    work.catch(() => {});
+  }
+}
+
+/** The pieces of a body, each awaited for `limit` milliseconds at most. */
+export async function* piecesOf(
+  response: Response,
+  limit: number,
+): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  const reader = response.body?.getReader();
+  if (reader === undefined) return;
+  const stop = () => void reader.cancel().catch(() => {});
+  let whole = false;
+  try {
+    for (;;) {
+      const { done, value } = await patiently(reader.read(), { limit, stop });
+      whole = done;
+      if (done) return;
+      yield value;
+    }
+  } finally {
+    if (!whole) stop();
+  }
+}
 
 /**
  * Opens `url` for ranged reads: one request for its first byte tells the size.
@@ -92,13 +150,19 @@ async function requestRange(
   url: string,
   offset: number,
   length: number,
-  { fetch = globalThis.fetch, headers }: HttpOptions,
+  { fetch = globalThis.fetch, headers, silence = SILENCE }: HttpOptions,
 ): Promise<Ranged> {
   const last = offset + length - 1;
+  const stop = new AbortController();
   let response: Response;
   try {
-    response = await fetch(url, {
+    const answer = fetch(url, {
       headers: { ...headers, range: `bytes=${offset}-${last}` },
+      signal: stop.signal,
+    });
+    response = await patiently(answer, {
+      limit: silence,
+      stop: () => stop.abort(),
     });
   } catch (cause) {
     // A missing permission will not come by asking again.
@@ -138,21 +202,20 @@ async function requestRange(
       url,
     );
   }
-  const bytes = await readBody(response, length, url);
+  const bytes = await readBody(response, { length, url, silence });
   return { bytes, size: Number(match[3]), etag };
 }
 
 /** Exactly `length` bytes of a body, which may neither stop early nor go on. */
 async function readBody(
   response: Response,
-  length: number,
-  url: string,
+  { length, url, silence }: { length: number; url: string; silence: number },
 ): Promise<Uint8Array<ArrayBuffer>> {
   // The size of the whole is what the server says; memory follows what it really sends.
   let bytes = new Uint8Array(Math.min(length, FIRST_BUFFER));
   let size = 0;
   try {
-    for await (const part of response.body ?? []) {
+    for await (const part of piecesOf(response, silence)) {
       if (size + part.length > length) {
         throw new IoError(
           `Cannot read ${

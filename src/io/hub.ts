@@ -26,6 +26,7 @@ import {
 import { download } from "./download.ts";
 import { IoError, messageOf, quoted } from "./errors.ts";
 import { isSideFile } from "./files.ts";
+import { patiently, piecesOf, SILENCE, SilentError } from "./http.ts";
 import { parseJsonObject } from "./json.ts";
 
 /** How {@linkcode fetchModel} works. */
@@ -38,6 +39,8 @@ export interface HubOptions {
   readonly token?: string;
   /** How often a broken transfer is taken up again at once; 3 unless told. */
   readonly retries?: number;
+  /** Milliseconds that the hub may be silent; half a minute unless told. */
+  readonly silence?: number;
   /** Told how much of a file there is, after each piece. */
   readonly onProgress?: (file: string, bytes: number, size: number) => void;
 }
@@ -110,13 +113,16 @@ export async function fetchModel(
     endpoint: (options.endpoint ?? environment("HF_ENDPOINT") ??
       "https://huggingface.co").replace(/\/+$/, ""),
     token: options.token ?? environment("HF_TOKEN"),
+    silence: options.silence ?? SILENCE,
   };
   let listed: Listed[];
   try {
     listed = await list(hub);
   } catch (error) {
     const whole = file === undefined ? done.get("") : done.get(file);
-    if (error instanceof IoError && error.cause instanceof TypeError && whole) {
+    const cause = error instanceof IoError ? error.cause : undefined;
+    const away = cause instanceof TypeError || cause instanceof SilentError;
+    if (away && whole) {
       return file === undefined ? folder : joinPath(folder, file);
     }
     throw error;
@@ -138,6 +144,7 @@ export async function fetchModel(
       headers: hub.token ? { authorization: `Bearer ${hub.token}` } : {},
       check: () => check(entry, partPath(path)),
       retries: options.retries,
+      silence: hub.silence,
       onProgress: (bytes) =>
         options.onProgress?.(entry.path, bytes, entry.size),
     });
@@ -198,14 +205,57 @@ async function writeDone(
   );
 }
 
+/** Pages of a list at most, a thousand files each, and bytes of one. */
+const MOST_PAGES = 100;
+const MOST_PAGE = 2 ** 24;
+
+interface Hub {
+  readonly id: string;
+  readonly repo: string;
+  readonly revision: string;
+  readonly endpoint: string;
+  readonly token: string | undefined;
+  readonly silence: number;
+}
+
+/**
+ * `fetch` for a list. A page names the address of the next: it may lead anywhere and for ever, so the token goes to
+ * the hub alone, and pages are counted.
+ */
+function listFetch(hub: Hub): typeof fetch {
+  const { origin } = new URL(hub.endpoint);
+  let pages = 0;
+  return async (input, init) => {
+    if (++pages > MOST_PAGES) {
+      throw new Error(`wanted at most ${MOST_PAGES} pages, it has more`);
+    }
+    const url = new URL(input instanceof Request ? input.url : input);
+    // The library accepts tokens of one shape only, mirrors have others.
+    const headers = new Headers(init?.headers);
+    headers.delete("authorization");
+    if (hub.token && url.origin === origin) {
+      headers.set("authorization", `Bearer ${hub.token}`);
+    }
+    const stop = new AbortController();
+    const response = await patiently(
+      fetch(input, { ...init, headers, signal: stop.signal }),
+      { limit: hub.silence, stop: () => stop.abort() },
+    );
+    const parts: Uint8Array<ArrayBuffer>[] = [];
+    let size = 0;
+    for await (const piece of piecesOf(response, hub.silence)) {
+      parts.push(piece);
+      size += piece.length;
+      if (size > MOST_PAGE) {
+        throw new Error(`wanted at most ${MOST_PAGE} bytes a page, got more`);
+      }
+    }
+    return new Response(size === 0 ? null : new Blob(parts), response);
+  };
+}
+
 /** The files at the top of a repository whose names can be trusted to stay in one folder. */
-async function list(hub: {
-  id: string;
-  repo: string;
-  revision: string;
-  endpoint: string;
-  token: string | undefined;
-}): Promise<Listed[]> {
+async function list(hub: Hub): Promise<Listed[]> {
   const { listFiles } = await import("npm:@huggingface/hub@2.17.5");
   const found: Listed[] = [];
   try {
@@ -213,12 +263,7 @@ async function list(hub: {
       repo: hub.repo,
       revision: encodeURIComponent(hub.revision),
       hubUrl: hub.endpoint,
-      // The library accepts tokens of one shape only, mirrors have others.
-      fetch: (input: RequestInfo | URL, init?: RequestInit) => {
-        const headers = new Headers(init?.headers);
-        if (hub.token) headers.set("authorization", `Bearer ${hub.token}`);
-        return fetch(input, { ...init, headers });
-      },
+      fetch: listFetch(hub),
     });
     for await (const { type, path, size, oid, lfs } of files) {
       if (type !== "file" || !/^[^./\\:\0][^/\\:\0]*$/.test(path)) continue;

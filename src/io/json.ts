@@ -55,16 +55,57 @@ export function decodeText(bytes: Uint8Array, name: string): string {
   }
 }
 
+/** Bytes of a config or other small file at most. */
+export const MOST_CONFIG: number = 2 ** 24;
+
+/** Bytes at most of a file that has an entry for each token or tensor. */
+export const MOST_TABLE: number = 2 ** 27;
+
+/** Values in one document at most, and how deep they may lie: what they take in memory is far more than their text. */
+const MOST_VALUES = 2 ** 23;
+const MOST_DEPTH = 500;
+
+/** Whether a document has more than {@linkcode MOST_VALUES} values, going by its marks. */
+function isCrowded(document: Uint8Array | string): boolean {
+  if (document.length < MOST_VALUES) return false;
+  const at = typeof document === "string"
+    ? (i: number) => document.charCodeAt(i)
+    : (i: number) => document[i];
+  let values = 0;
+  for (let i = 0; i < document.length; i++) {
+    const c = at(i);
+    if (c === 0x2c || c === 0x5b || c === 0x7b) values++;
+  }
+  return values > MOST_VALUES;
+}
+
 /**
  * The JSON object in UTF-8 `bytes` (or in a text).
  *
  * @param name What errors call it.
- * @throws {SyntaxError} If it is no JSON, no object at the top, or an object in it has a key twice.
+ * @param most Bytes (or characters) at most; {@linkcode MOST_CONFIG} unless told.
+ * @throws {SyntaxError} If it is no JSON, no object at the top, an object in it has a key twice, or it is far larger
+ *   than such a file ever is.
  */
 export function parseJsonObject(
   bytes: Uint8Array | string,
   name: string,
+  { most = MOST_CONFIG }: { most?: number } = {},
 ): JsonObject {
+  if (bytes.length > most) {
+    throw new FormatError(
+      `Cannot read ${
+        quoted(name)
+      }: wanted at most ${most} bytes of JSON, got ${bytes.length}`,
+    );
+  }
+  if (isCrowded(bytes)) {
+    throw new FormatError(
+      `Cannot read ${
+        quoted(name)
+      }: wanted at most ${MOST_VALUES} values of JSON, got more`,
+    );
+  }
   const text = typeof bytes === "string" ? bytes : decodeText(bytes, name);
   let value: unknown;
   try {
@@ -82,7 +123,7 @@ export function parseJsonObject(
       }`,
     );
   }
-  const twice = duplicateKey(text);
+  const twice = duplicateKey(text, name);
   if (twice !== undefined) {
     throw new FormatError(
       `Cannot read ${quoted(name)}: the key ${quoted(twice)} occurs twice`,
@@ -91,14 +132,21 @@ export function parseJsonObject(
   return value;
 }
 
-/** The first key that some object of the valid JSON `text` has twice. */
-function duplicateKey(text: string): string | undefined {
+/** The first key that some object of the valid JSON `text` has twice. @throws {SyntaxError} If it is nested too deeply. */
+function duplicateKey(text: string, name: string): string | undefined {
   const open: (Set<string> | null)[] = [];
   for (let i = 0; i < text.length; i++) {
     const c = text[i];
     if (c === "{") open.push(new Set());
     else if (c === "[") open.push(null);
     else if (c === "}" || c === "]") open.pop();
+    if (open.length > MOST_DEPTH) {
+      throw new FormatError(
+        `Cannot read ${
+          quoted(name)
+        }: its values lie more than ${MOST_DEPTH} deep in each other`,
+      );
+    }
     if (c !== '"') continue;
     const start = i++;
     while (text[i] !== '"') i += text[i] === "\\" ? 2 : 1;

@@ -31,6 +31,14 @@ const TENSOR = "torch._utils._rebuild_tensor_v2";
 const PARAMETER = "torch._utils._rebuild_parameter";
 const KNOWN = new Set([DICT, TENSOR, PARAMETER, ...Object.keys(STORAGES)]);
 
+/** Values on the stack at most: Python's own pickler puts a thousand items there before it stores them. */
+const MAX_STACK = 1 << 20;
+
+/** What a pickle may build, each thing counted as its memory is, a list as one. A tensor takes about forty. */
+const BUDGET = 1 << 22;
+const DICT_COST = 8;
+const MEMO_COST = 3;
+
 class Global {
   constructor(readonly name: string) {}
 }
@@ -62,6 +70,7 @@ class Machine {
   readonly #stack: Item[] = [];
   readonly #memo = new Map<number, Item>();
   #at = 0;
+  #left = BUDGET;
 
   constructor(bytes: Uint8Array<ArrayBuffer>, name: string) {
     this.#bytes = bytes;
@@ -124,6 +133,35 @@ class Machine {
     return Number.isSafeInteger(number) ? number : value;
   }
 
+  #push(item: Item): void {
+    if (this.#stack.length >= MAX_STACK) {
+      throw this.#bad(`its pickle stacks more than ${MAX_STACK} values`);
+    }
+    this.#stack.push(item);
+  }
+
+  #spend(cost: number): void {
+    this.#left -= cost;
+    if (this.#left < 0) {
+      throw this.#bad("its pickle builds more than a model's tensors need");
+    }
+  }
+
+  #dict(): Item {
+    this.#spend(DICT_COST);
+    return new Map();
+  }
+
+  #list(items: Item[]): void {
+    this.#spend(1);
+    this.#push(items);
+  }
+
+  #remember(index: number): void {
+    this.#spend(MEMO_COST);
+    this.#memo.set(index, this.#top());
+  }
+
   #pop(): Item {
     const item = this.#stack.pop();
     if (item === undefined) throw this.#bad("its pickle's stack is empty");
@@ -151,13 +189,13 @@ class Machine {
         `it names ${quoted(full)}, which is refused: only tensors are read`,
       );
     }
-    this.#stack.push(new Global(full));
+    this.#push(new Global(full));
   }
 
   #memoGet(index: number): void {
     const item = this.#memo.get(index);
     if (item === undefined) throw this.#bad("its pickle lacks a memo");
-    this.#stack.push(item);
+    this.#push(item);
   }
 
   #setItems(items: readonly Item[]): void {
@@ -195,7 +233,7 @@ class Machine {
           return value;
         }
         case 0x28: // MARK
-          stack.push(new Mark());
+          this.#push(new Mark());
           break;
         case 0x30: // POP
           this.#pop();
@@ -204,66 +242,66 @@ class Machine {
           this.#popMark();
           break;
         case 0x7d: // EMPTY_DICT
-          stack.push(new Map());
+          this.#push(this.#dict());
           break;
         case 0x5d: // EMPTY_LIST
         case 0x29: // EMPTY_TUPLE
-          stack.push([]);
+          this.#list([]);
           break;
         case 0x74: // TUPLE
         case 0x6c: // LIST
-          stack.push(this.#popMark());
+          this.#list(this.#popMark());
           break;
         case 0x85: // TUPLE1
         case 0x86: // TUPLE2
         case 0x87: { // TUPLE3
           const n = op - 0x84;
           if (stack.length < n) throw this.#bad("its pickle's stack is empty");
-          stack.push(stack.splice(stack.length - n));
+          this.#list(stack.splice(stack.length - n));
           break;
         }
         case 0x4e: // NONE
-          stack.push(null);
+          this.#push(null);
           break;
         case 0x88: // NEWTRUE
-          stack.push(true);
+          this.#push(true);
           break;
         case 0x89: // NEWFALSE
-          stack.push(false);
+          this.#push(false);
           break;
         case 0x4b: // BININT1
-          stack.push(this.#u8());
+          this.#push(this.#u8());
           break;
         case 0x4d: // BININT2
-          stack.push(this.#view.getUint16(this.#take(2), true));
+          this.#push(this.#view.getUint16(this.#take(2), true));
           break;
         case 0x4a: // BININT
-          stack.push(this.#view.getInt32(this.#take(4), true));
+          this.#push(this.#view.getInt32(this.#take(4), true));
           break;
         case 0x8a: // LONG1
-          stack.push(this.#long(this.#u8()));
+          this.#push(this.#long(this.#u8()));
           break;
         case 0x8b: // LONG4
-          stack.push(this.#long(this.#u32()));
+          this.#push(this.#long(this.#u32()));
           break;
         case 0x47: // BINFLOAT
-          stack.push(this.#view.getFloat64(this.#take(8), false));
+          this.#push(this.#view.getFloat64(this.#take(8), false));
           break;
         case 0x58: // BINUNICODE
-          stack.push(this.#text(this.#u32()));
+          this.#push(this.#text(this.#u32()));
           break;
         case 0x8c: // SHORT_BINUNICODE
         case 0x55: // SHORT_BINSTRING
-          stack.push(this.#text(this.#u8()));
+          this.#push(this.#text(this.#u8()));
           break;
         case 0x71: // BINPUT
-          this.#memo.set(this.#u8(), this.#top());
+          this.#remember(this.#u8());
           break;
         case 0x72: // LONG_BINPUT
-          this.#memo.set(this.#u32(), this.#top());
+          this.#remember(this.#u32());
           break;
         case 0x94: // MEMOIZE
-          this.#memo.set(this.#memo.size, this.#top());
+          this.#remember(this.#memo.size);
           break;
         case 0x68: // BINGET
           this.#memoGet(this.#u8());
@@ -311,7 +349,7 @@ class Machine {
           }
           break;
         case 0x51: // BINPERSID
-          stack.push(this.#persistent(this.#pop()));
+          this.#push(this.#persistent(this.#pop()));
           break;
         default:
           throw this.#bad(
@@ -342,11 +380,11 @@ class Machine {
     if (!(callee instanceof Global) || !Array.isArray(args)) {
       throw this.#bad("its pickle calls something that is no function");
     }
-    this.#stack.push(this.#call(callee.name, args));
+    this.#push(this.#call(callee.name, args));
   }
 
   #call(callee: string, args: readonly Item[]): Item {
-    if (callee === DICT && args.length === 0) return new Map();
+    if (callee === DICT && args.length === 0) return this.#dict();
     if (callee === PARAMETER && args[0] instanceof TorchTensor) return args[0];
     if (callee === TENSOR) {
       const [ref, offset, shape, stride] = args;

@@ -88,7 +88,9 @@ export async function openSafetensors(
   const start = 8 + Number(length);
   const bytes = await source.read(8, Number(length));
   if (bytes[0] !== 0x7b) throw bad(`its header does not begin with "{"`);
-  const header = parseJsonObject(bytes, `${name} (header)`);
+  const header = parseJsonObject(bytes, `${name} (header)`, {
+    most: MAX_HEADER,
+  });
 
   const problems = new Problems(`read ${quoted(name)} as safetensors`);
   const metadata = new Map<string, string>();

@@ -8,7 +8,8 @@ import { KindError } from "../errors.ts";
 import { Problems, quoted } from "./errors.ts";
 import { readFile } from "./files.ts";
 import type { FileSet } from "./files.ts";
-import { isObject, parseJsonObject } from "./json.ts";
+import { isObject, MOST_TABLE, parseJsonObject } from "./json.ts";
+import { SourcePool } from "./pool.ts";
 import { openSafetensors } from "./safetensors.ts";
 import type { SafetensorsFile } from "./safetensors.ts";
 import { plainReader } from "./tensor_reader.ts";
@@ -54,7 +55,9 @@ export async function readIndex(
   indexName: string,
 ): Promise<Map<string, string>> {
   const where = `${files.name}/${indexName}`;
-  const index = parseJsonObject(await readFile(files, indexName), where);
+  const index = parseJsonObject(await readFile(files, indexName), where, {
+    most: MOST_TABLE,
+  });
   const problems = new Problems(`read the index ${quoted(where)}`);
   const weights = index.weight_map;
   if (!isObject(weights)) {
@@ -87,10 +90,10 @@ async function openAll(
   map: ReadonlyMap<string, string> | undefined,
 ): Promise<TensorStore> {
   await using opened = new AsyncDisposableStack();
+  const pool = opened.use(new SourcePool(files));
   const parts = new Map<string, SafetensorsFile>();
   for (const name of names) {
-    const source = opened.use(await files.open(name));
-    parts.set(name, await openSafetensors(source));
+    parts.set(name, await openSafetensors(await pool.open(name)));
   }
   const missing = new Problems(`read ${quoted(files.name)} as safetensors`);
   for (const [tensor, name] of map ?? []) {

@@ -12,6 +12,7 @@ import {
   decodeText,
   isObject,
   type JsonObject,
+  MOST_TABLE,
   parseJsonObject,
 } from "./json.ts";
 import {
@@ -92,7 +93,10 @@ export async function readTokenizerFiles(
   let contents: TokenizerContents;
   if (main === "tokenizer.json") {
     const { bytes } = await read(main);
-    contents = { tokenizer: parseJsonObject(bytes, name), config: {} };
+    contents = {
+      tokenizer: parseJsonObject(bytes, name, { most: MOST_TABLE }),
+      config: {},
+    };
   } else if (main.endsWith(".model")) {
     contents = sentencePieceTokenizer((await read(main)).bytes, name);
   } else if (main === "vocab.json") {

@@ -95,7 +95,7 @@ export function sentencePieceTokenizer(
       pre_tokenizer: null,
       post_processor: null,
       decoder: decoder(spec),
-      model: model(spec),
+      model: model(spec, name),
     },
     config: { ...Object.fromEntries(named), add_bos_token: ids.bos >= 0 },
   };
@@ -237,6 +237,7 @@ function decoder(
 
 function model(
   { kind, pieces, scores, ids, byteFallback }: Spec,
+  name: string,
 ): JsonObject {
   if (kind === UNIGRAM) {
     return {
@@ -257,7 +258,7 @@ function model(
     ignore_merges: false,
     vocab: Object.fromEntries(pieces.map((piece, id) => [piece, id])),
     // A piece with a space in it is user-defined, and made by no merge.
-    merges: scoredMerges(pieces, scores).map((merge) => merge.split(" "))
+    merges: scoredMerges(pieces, scores, name).map((merge) => merge.split(" "))
       .filter(({ length }) => length === 2),
   };
 }

@@ -6,7 +6,12 @@
 
 import { FormatError } from "../errors.ts";
 import { quoted } from "./errors.ts";
-import { decodeText, type JsonObject, parseJsonObject } from "./json.ts";
+import {
+  decodeText,
+  type JsonObject,
+  MOST_TABLE,
+  parseJsonObject,
+} from "./json.ts";
 import type { TokenizerContents } from "./tokenizer_sentencepiece.ts";
 import { template } from "./tokenizer_special.ts";
 
@@ -31,7 +36,7 @@ export function byteLevelTokenizer(
   vocab: NamedBytes,
   merges: NamedBytes,
 ): TokenizerContents {
-  const ids = parseJsonObject(vocab.bytes, vocab.name);
+  const ids = parseJsonObject(vocab.bytes, vocab.name, { most: MOST_TABLE });
   const lines = decodeText(merges.bytes, merges.name).split(/\r?\n/);
   const pairs = lines.flatMap((line, i) => {
     if (line === "" || (i === 0 && line.startsWith("#version"))) return [];

@@ -13,6 +13,7 @@ import type { FileSet } from "./files.ts";
 import { readPickle } from "./pickle.ts";
 import { TorchTensor } from "./pickle_values.ts";
 import type { PickleValue } from "./pickle_values.ts";
+import { SourcePool } from "./pool.ts";
 import { plainReader, rowSize } from "./tensor_reader.ts";
 import type { TensorReader } from "./tensor_reader.ts";
 import { readIndex } from "./tensor_store.ts";
@@ -21,6 +22,9 @@ import { isZip, openZip } from "./zip.ts";
 
 /** Names under which training scripts keep a model's tensors. */
 const WRAPPERS = ["state_dict", "model_state_dict", "model", "module"];
+
+/** Bytes of a pickle at most; each tensor takes some hundred. */
+const MAX_PICKLE = 2 ** 26;
 
 /**
  * Opens a torch checkpoint of a set, or several under an index.
@@ -32,12 +36,13 @@ export async function openTorchFiles(
   name: string,
 ): Promise<TensorStore> {
   await using opened = new AsyncDisposableStack();
+  const pool = opened.use(new SourcePool(files));
   const map = name.endsWith(".index.json")
     ? await readIndex(files, name)
     : undefined;
   const tensors = new Map<string, TensorReader>();
   for (const part of map ? [...new Set(map.values())].sort() : [name]) {
-    const source = opened.use(await files.open(part));
+    const source = await pool.open(part);
     for (const [key, reader] of await readTorch(source)) {
       if (map === undefined || map.get(key) === part) tensors.set(key, reader);
     }
@@ -90,6 +95,11 @@ export async function readTorch(
     if (text !== "little") throw bad(`its byte order is ${quoted(text)}`);
   }
   const pickle = await zip.open(pickles[0]);
+  if (pickle.size > MAX_PICKLE) {
+    throw bad(
+      `its data.pkl has ${pickle.size} bytes, wanted at most ${MAX_PICKLE}`,
+    );
+  }
   const value = readPickle(await pickle.read(0, pickle.size), name);
 
   const problems = new Problems(`read ${quoted(name)} as a torch checkpoint`);

@@ -13,6 +13,8 @@ import { sliceSource } from "./sources.ts";
 /** One entry of an archive. */
 interface ZipEntry {
   readonly name: string;
+  /** Its name as stored. */
+  readonly rawName: Uint8Array;
   /** Offset of its local header. */
   readonly header: number;
   readonly size: number;
@@ -75,13 +77,12 @@ export async function openZip(source: ByteSource): Promise<ZipArchive> {
     const commentLength = data.getUint16(at + 32, true);
     const next = at + 46 + nameLength + extraLength + commentLength;
     if (next > end.size) throw bad(`entry ${i} leaves its directory`);
-    const name = decodeText(
-      directory.subarray(at + 46, at + 46 + nameLength),
-      source.name,
-    );
+    const rawName = directory.subarray(at + 46, at + 46 + nameLength);
+    const name = decodeText(rawName, source.name);
     if (entries.has(name)) throw bad(`entry ${quoted(name)} occurs twice`);
     entries.set(name, {
       name,
+      rawName,
       stored: data.getUint16(at + 10, true) === 0 &&
         (data.getUint16(at + 8, true) & 1) === 0,
       ...sizes(
@@ -103,7 +104,11 @@ export async function openZip(source: ByteSource): Promise<ZipArchive> {
         throw bad(`entry ${quoted(name)} leaves the file`);
       }
       const local = view(await source.read(entry.header, 30));
-      if (local.getUint32(0, true) !== LOCAL) {
+      // Another entry's header would make its bytes those of this one.
+      if (
+        local.getUint32(0, true) !== LOCAL ||
+        !await namedAt(source, entry, local.getUint16(26, true))
+      ) {
         throw bad(`entry ${quoted(name)} is not where its directory says`);
       }
       const offset = entry.header + 30 + local.getUint16(26, true) +
@@ -118,6 +123,19 @@ export async function openZip(source: ByteSource): Promise<ZipArchive> {
       });
     },
   };
+}
+
+/** Whether the local header of an entry, with a name of `length` bytes, bears the name of the directory. */
+async function namedAt(
+  source: ByteSource,
+  { rawName, header }: ZipEntry,
+  length: number,
+): Promise<boolean> {
+  if (length !== rawName.length || header + 30 + length > source.size) {
+    return false;
+  }
+  const local = await source.read(header + 30, length);
+  return local.every((byte, i) => byte === rawName[i]);
 }
 
 /** The end record: where the directory is. */

@@ -8,7 +8,7 @@ import { FormatError } from "../../errors.ts";
 import type { ByteSource } from "../bytes.ts";
 import { messageOf, quoted } from "../errors.ts";
 import { parseJsonObject } from "../json.ts";
-import { ByteJoiner, readChunks, readLines } from "./lines.ts";
+import { ByteJoiner, MAX_TEXT_BYTES, readChunks, readLines } from "./lines.ts";
 import type { LineOptions } from "./lines.ts";
 import type { DataRecord } from "./record.ts";
 
@@ -18,7 +18,12 @@ function recordOf(
   { file, row, line }: { file: string; row: number; line: number },
 ): DataRecord {
   try {
-    return { fields: parseJsonObject(text, file), file, row, line };
+    return {
+      fields: parseJsonObject(text, file, { most: MAX_TEXT_BYTES }),
+      file,
+      row,
+      line,
+    };
   } catch (cause) {
     if (!(cause instanceof SyntaxError)) throw cause;
     // The reader of headers names the file; a record wants its line as well.

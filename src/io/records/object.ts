@@ -26,5 +26,5 @@ export async function wholeObject(
   } catch {
     return undefined;
   }
-  return parseJsonObject(text, source.name);
+  return parseJsonObject(text, source.name, { most: MAX_TEXT_BYTES });
 }

@@ -7,7 +7,7 @@ import { goldenJson, goldenSource } from "./helpers.ts";
 
 Deno.test("scoredMerges() gives the merges of transformers' converter", async () => {
   const { tokens, scores, merges } = await goldenJson<string[]>("merges.json");
-  assert.deepEqual(scoredMerges(tokens, scores.map(Number)), merges);
+  assert.deepEqual(scoredMerges(tokens, scores.map(Number), "x"), merges);
 });
 
 async function tokenizerOf(

@@ -262,7 +262,7 @@ const MALFORMED: Record<string, [Json | string, string]> = {
   ],
   "nested 100000 deep": [
     `{"model":${"[".repeat(100_000)}${"]".repeat(100_000)}}`,
-    "no model",
+    "500 deep",
   ],
   "with normalisers nested 20000 deep": [
     `{"model":{"type":"BPE","vocab":{"a":0},"merges":[]},"normalizer":${
