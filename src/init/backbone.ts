@@ -28,6 +28,8 @@ import { dequantize } from "../quant/quantize.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
 import type { Device } from "../device/device.ts";
 import { isFloat, narrow, TORCH_DTYPES } from "../tensor/dtype.ts";
+import { skipModules } from "./architecture.ts";
+import { matrixModules } from "./targets.ts";
 import type { DType } from "../tensor/dtype.ts";
 
 /**
@@ -65,9 +67,6 @@ export interface BackbonePlan {
   ): Promise<NamedBytes[]>;
 }
 
-/** Modules that heads of other tasks add, which the checkpoint does not hold and bitsandbytes must leave alone. */
-const HEADS = ["lm_head", "classifier", "pooler", "qa_outputs", "score"];
-
 /** Lays out the backbone of `checkpoint`. */
 export function planBackbone(
   checkpoint: Checkpoint,
@@ -86,6 +85,7 @@ export function planBackbone(
     else if (kind === "packed") entries.push(...packedEntries(name, weight));
     else entries.push(...bnbEntries(name, weight, { doubleQuant, dtype }));
   }
+  const modules = matrixModules(checkpoint);
   const config: Record<string, unknown> = { ...checkpoint.config };
   delete config.quantization_config;
   // MLX names its own twice.
@@ -96,7 +96,10 @@ export function planBackbone(
   }
   if (kind === "bnb") {
     config.quantization_config = bnbConfigBlock({
-      skipModules: skipModules(checkpoint, weights),
+      skipModules: skipModules(
+        modules.filter((name) => !weights.has(`${name}.weight`)),
+        modules.filter((name) => weights.has(`${name}.weight`)),
+      ),
       computeDtype: dtype,
       doubleQuant,
     });
@@ -129,15 +132,4 @@ function modelDType({ config, tensors }: Checkpoint): PlainDType {
   return first?.dtype === "f16" || first?.dtype === "bf16"
     ? first.dtype
     : "f32";
-}
-
-/** Modules that stay plain, so that transformers does not look for codes there. */
-function skipModules(
-  { tensors }: Checkpoint,
-  weights: ReadonlyMap<string, PackedShape>,
-): string[] {
-  const plain = [...tensors.values()]
-    .filter(({ name, shape }) => shape.length === 2 && !weights.has(name))
-    .map(({ name }) => name.replace(/\.weight$/, ""));
-  return [...new Set([...HEADS, ...plain])].sort();
 }

@@ -11,6 +11,7 @@ import type { PackedShape } from "../io/packed.ts";
 import { type LayerPlan, planLayers } from "../loftq/plan.ts";
 import { bitsPerWeight, format, scaleRules } from "../quant/formats.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
+import { bnbProblem, checkExperts } from "./architecture.ts";
 import type { BackboneKind } from "./backbone.ts";
 import type { InitOptions } from "./options.ts";
 import { findTargets, type Target, withEmbedding } from "./targets.ts";
@@ -141,11 +142,24 @@ async function outside(
 }
 
 /**
- * The backbone to write: as asked for, or bitsandbytes' where all layers are nf4, else packed.
+ * The backbone to write: as asked for, or bitsandbytes' where all layers are nf4, or dense where they are but transformers
+ * could not load one of them so, else packed.
  *
- * @throws {RangeError} If bitsandbytes cannot hold a layer's format.
+ * @throws {RangeError} If bitsandbytes or transformers cannot hold a layer so, or PEFT its factors.
  */
 export function chooseBackbone(
+  checkpoint: Checkpoint,
+  layers: readonly Layer[],
+  wanted?: BackboneKind,
+): BackboneKind {
+  const modules = layers.map(({ module }) => module);
+  const kind = backboneOf(checkpoint, layers, wanted);
+  checkExperts(checkpoint, kind, modules);
+  return kind;
+}
+
+function backboneOf(
+  checkpoint: Checkpoint,
   layers: readonly Layer[],
   wanted?: BackboneKind,
 ): BackboneKind {
@@ -163,13 +177,20 @@ export function chooseBackbone(
       `Cannot write ${other.module} in ${other.shape.format} for bitsandbytes: it holds nf4, and nf2 in nf4's codes; wanted --backbone packed or dense`,
     );
   }
+  const problem = bnbProblem(checkpoint, layers.map(({ module }) => module));
+  if (wanted === "bnb" && problem) {
+    throw new ValueError(
+      `Cannot write ${problem.module} of a ${checkpoint.config.model_type} for bitsandbytes: ${problem.why}; wanted --backbone dense, or --target without it`,
+    );
+  }
   if (wanted) return wanted;
   const fits = !table &&
     layers.every(({ shape: { format, block } }) =>
       format === "nf4" && block >= 32 && block <= 4096 &&
       Number.isInteger(Math.log2(block))
     );
-  return fits ? "bnb" : "packed";
+  if (!fits) return "packed";
+  return problem ? "dense" : "bnb";
 }
 
 /** Mean stored bits of a quantised weight, its f32 scales and biases included. */

@@ -23,11 +23,13 @@ import {
 import { digest, fingerprint } from "../io/fingerprint.ts";
 import { adapterEntries } from "../io/peft.ts";
 import { adapterConfig } from "../io/peft_config.ts";
+import { wholeTensorName } from "../io/peft_whole.ts";
 import {
   safetensorsHeader,
   SafetensorsWriter,
 } from "../io/safetensors_writer.ts";
 import { VERSION } from "../version.ts";
+import { asBuilt } from "./architecture.ts";
 import { planBackbone } from "./backbone.ts";
 import { type JournalState, readJournal } from "./journal.ts";
 import { chooseBackbone, planTargets, storedBits } from "./layers.ts";
@@ -35,7 +37,12 @@ import type { InitOptions, RunOptions } from "./options.ts";
 import { adapterGroups, checkQaloraOptions } from "./qalora.ts";
 import { finish, JOURNAL_FILE, prepareOutput } from "./output.ts";
 import { type InitReport, mean } from "./report.ts";
-import { matrixModules, targetModuleNames, taskType } from "./targets.ts";
+import {
+  headTensors,
+  modulePaths,
+  targetModuleNames,
+  taskType,
+} from "./targets.ts";
 import { Work } from "./work.ts";
 
 export type { InitOptions, RunOptions } from "./options.ts";
@@ -56,10 +63,17 @@ export { openInstead } from "../device/fallback.ts";
  * @throws {DOMException} `AbortError` if the signal came; the run can be resumed.
  */
 export async function init(
-  checkpoint: Checkpoint,
+  given: Checkpoint,
   options: InitOptions,
-  run: RunOptions,
+  asked: RunOptions,
 ): Promise<InitReport> {
+  const { checkpoint, own } = asBuilt(given);
+  const { metricOf } = asked;
+  const run: RunOptions = {
+    ...asked,
+    ...(asked.base && { base: asBuilt(asked.base).checkpoint }),
+    ...(metricOf && { metricOf: (module) => metricOf(own(module)) }),
+  };
   const began = performance.now();
   const { out, device } = run;
   const qalora = options.method === "qalora";
@@ -71,7 +85,7 @@ export async function init(
   }
   const { layers, base } = await planTargets(checkpoint, options, run.base);
   const groups = qalora ? adapterGroups(layers) : undefined;
-  const kind = chooseBackbone(layers, options.backbone);
+  const kind = chooseBackbone(checkpoint, layers, options.backbone);
   if (options.doubleQuant && kind !== "bnb") {
     throw new ValueError(
       `Cannot write scales in 8 bits: only a bnb backbone has them, got ${kind}`,
@@ -89,14 +103,23 @@ export async function init(
     dtype: options.dtype,
     doubleQuant: options.doubleQuant,
   });
-  const adapterLayout = safetensorsHeader(
-    adapterEntries(layers.map(({ module, plan, shape, embedding }) => ({
+  const factored = new Set(layers.map(({ tensor }) => tensor.name));
+  const heads = headTensors(checkpoint).filter(({ name }) =>
+    !factored.has(name)
+  );
+  const adapterLayout = safetensorsHeader([
+    ...adapterEntries(layers.map(({ module, plan, shape, embedding }) => ({
       ...{ module, embedding },
       rank: plan.rank,
       inputs: groups ? Math.ceil(shape.cols / groups.group) : shape.cols,
       outputs: shape.rows,
     }))),
-  );
+    ...heads.map(({ name, shape }) => ({
+      name: wholeTensorName(name),
+      shape,
+      dtype: "f32" as const,
+    })),
+  ]);
   const formats = new Set(layers.map(({ plan }) => plan.format));
   const stated = {
     ...options,
@@ -144,6 +167,7 @@ export async function init(
     run,
     base,
     groups,
+    heads,
     backbone,
     paths,
     key,
@@ -186,7 +210,7 @@ export async function init(
     config: backbone?.config,
     adapterConfig: adapterConfig({
       baseModel: backbone ? joinPath(out, "backbone") : checkpoint.name,
-      taskType: taskType(checkpoint.config),
+      taskType: taskType(checkpoint),
       rank: options.rank,
       alpha: options.alpha,
       rslora: options.rslora,
@@ -195,8 +219,11 @@ export async function init(
       ...(groups && { qalora: groups, base: mark }),
       targetModules: targetModuleNames(
         layers.map(({ module }) => module),
-        matrixModules(checkpoint),
+        modulePaths(checkpoint),
       ),
+      modulesToSave: heads.length > 0
+        ? [...new Set(heads.map(({ name }) => name.split(".")[0]))]
+        : null,
     }),
   });
   return report;

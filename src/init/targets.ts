@@ -6,7 +6,10 @@
 
 import { ValueError } from "../errors.ts";
 import type { Checkpoint, TensorInfo } from "../io/checkpoint.ts";
+import { architectureOf } from "../io/architectures.ts";
+import { isComposite, isHeadless } from "../io/names.ts";
 import { layerPosition, matchPattern } from "../loftq/plan.ts";
+import { checkAdaptable, defaultTargets } from "./architecture.ts";
 
 /** A linear layer of a checkpoint, or a table of tokens' features. */
 export interface Target {
@@ -16,14 +19,6 @@ export interface Target {
   /** Whether it is an encoder's table of tokens' features. */
   readonly embedding?: boolean;
 }
-
-/** Model types whose linear layers store their weights transposed (GPT-2's Conv1D). */
-const TRANSPOSED = new Set([
-  "gpt2",
-  "openai-gpt",
-  "imagegpt",
-  "decision_transformer",
-]);
 
 /** Weights with two dimensions inside a transformer layer that are no linear layers. */
 const NOT_LINEAR = /embed|norm|relative_attention_bias|_bias$/i;
@@ -39,36 +34,54 @@ export function matrixModules(checkpoint: Checkpoint): string[] {
     .map(({ name }) => name.slice(0, -".weight".length));
 }
 
+/** Paths of all modules that tensors of a checkpoint are in, whatever they hold. */
+export function modulePaths(
+  { tensors }: Pick<Checkpoint, "tensors">,
+): string[] {
+  const paths = new Set<string>();
+  for (const name of tensors.keys()) {
+    for (let at = name.lastIndexOf("."); at > 0;) {
+      const path = name.slice(0, at);
+      if (paths.has(path)) break;
+      paths.add(path);
+      at = path.lastIndexOf(".");
+    }
+  }
+  return [...paths];
+}
+
 /**
  * The linear layers to quantise, in file order: those that a name or pattern of `wanted` matches as PEFT matches
  * `target_modules` (whole path, its end after a dot, or a regular expression of it), or without `wanted` every
- * linear layer of the transformer's numbered layers: not the head, the pooler or the embeddings, as LoftQ does it.
+ * linear layer of the transformer's numbered layers: not the head, the pooler or the embeddings, as LoftQ does it, nor
+ * routers, experts, towers beside a language model, and what transformers keeps in f32.
  *
- * @throws {RangeError} If there is none, a name matches nothing or an embedding, or the model stores weights transposed.
+ * @throws {RangeError} If there is none, a name matches nothing, an embedding or what PEFT refuses, or the model stores
+ * weights transposed.
  */
 export function findTargets(
   checkpoint: Checkpoint,
   wanted?: readonly string[],
 ): Target[] {
-  const type = checkpoint.config.model_type;
-  if (typeof type === "string" && TRANSPOSED.has(type)) {
+  if (architectureOf(checkpoint.config)?.transposed) {
     throw new ValueError(
-      `Cannot quantize ${checkpoint.name}: model type "${type}" stores its linear layers transposed, which PEFT adapters of this tool do not cover`,
+      `Cannot quantize ${checkpoint.name}: a ${checkpoint.config.model_type} stores its weights transposed, which this tool does not write; wanted a model of plain linear layers, or PEFT's own LoftQ in Python`,
     );
   }
   const modules = matrixModules(checkpoint);
   const unmatched = new Set(wanted);
-  const found = modules.filter((module) => {
-    if (!wanted) {
-      return layerPosition(module) !== undefined &&
-        !NOT_LINEAR.test(leafName(module));
-    }
-    const hits = wanted.filter((name) =>
-      matchPattern(module, { [name]: true }, false)
-    );
-    for (const hit of hits) unmatched.delete(hit);
-    return hits.length > 0;
-  });
+  const numbered = modules.filter((module) =>
+    layerPosition(module) !== undefined && !NOT_LINEAR.test(leafName(module))
+  );
+  const found = !wanted
+    ? defaultTargets(checkpoint, numbered)
+    : modules.filter((module) => {
+      const hits = wanted.filter((name) =>
+        matchPattern(module, { [name]: true }, false)
+      );
+      for (const hit of hits) unmatched.delete(hit);
+      return hits.length > 0;
+    });
   if (unmatched.size > 0) {
     throw new ValueError(
       `Cannot find the target ${
@@ -87,6 +100,7 @@ export function findTargets(
       } of ${checkpoint.name}: it is an embedding, wanted linear layers; name others with --target`,
     );
   }
+  checkAdaptable(checkpoint, found);
   if (found.length === 0) {
     throw new ValueError(
       `Cannot quantize ${checkpoint.name}: it has no linear layers in numbered transformer layers; name them with --target`,
@@ -162,16 +176,52 @@ export function targetModuleNames(
   return [...names].sort();
 }
 
-/** PEFT's task type for a model's architecture, or null where it has none. */
+/** Modules that PEFT takes for the head of a task, and has the adapter hold in full. */
+const TASK_HEADS: Readonly<Record<string, RegExp>> = {
+  "SEQ_CLS": /^(?:classifier|score)\./,
+  "TOKEN_CLS": /^(?:classifier|score)\./,
+  "QUESTION_ANS": /^qa_outputs\./,
+};
+
+/** The tensors of the head that a checkpoint has, which its adapter holds as well for PEFT to load it. */
+export function headTensors(
+  { tensors, config }: Pick<Checkpoint, "tensors" | "config">,
+): TensorInfo[] {
+  const head = TASK_HEADS[String(classTask(config))];
+  return [...tensors.values()].filter(({ name }) => head?.test(name));
+}
+
+/** PEFT's task type for a checkpoint, or null where it has none or lacks the head that PEFT would look for in the adapter. */
 export function taskType(
+  checkpoint: Pick<Checkpoint, "tensors" | "config">,
+): string | null {
+  const task = classTask(checkpoint.config);
+  const headless = task !== null && Object.hasOwn(TASK_HEADS, task) &&
+    headTensors(checkpoint).length === 0;
+  return headless ? null : task;
+}
+
+/**
+ * PEFT's task type for a model's class; null for one that only PEFT's plain model fits: of masked tokens, sounds,
+ * pictures.
+ */
+export function classTask(
   config: Readonly<Record<string, unknown>>,
 ): string | null {
   const [architecture] = Array.isArray(config.architectures)
     ? config.architectures
     : [];
   if (typeof architecture !== "string") return null;
-  const row = TASKS.find(([end]) => end.test(architecture));
-  return row ? row[1] : "FEATURE_EXTRACTION";
+  if (architectureOf(config)?.noTask) return null;
+  if (isComposite(config)) {
+    return /ForConditionalGeneration$|ForCausalLM$/.test(architecture) &&
+        config.is_encoder_decoder !== true
+      ? "CAUSAL_LM"
+      : null;
+  }
+  const task = TASKS.find(([end]) => end.test(architecture));
+  if (task) return task[1];
+  return isHeadless(config) ? "FEATURE_EXTRACTION" : null;
 }
 
 const TASKS: readonly (readonly [RegExp, string])[] = [

@@ -11,6 +11,7 @@ import type { ByteSink } from "../io/bytes.ts";
 import type { NamedBytes } from "../io/bnb_write.ts";
 import type { Checkpoint, TensorInfo } from "../io/checkpoint.ts";
 import { adapterTensorName } from "../io/peft.ts";
+import { wholeTensorName } from "../io/peft_whole.ts";
 import { poolingFactor, type QaloraGroups } from "../io/peft_qalora.ts";
 import type { SafetensorsWriter } from "../io/safetensors_writer.ts";
 import { loftq, type LoftqResult } from "../loftq/loftq.ts";
@@ -37,6 +38,8 @@ export interface WorkParts {
   readonly base: Checkpoint | undefined;
   /** How the file of a QA-LoRA adapter has its inputs pooled. */
   readonly groups: QaloraGroups | undefined;
+  /** Tensors of a head that the adapter holds in full. */
+  readonly heads: readonly TensorInfo[];
   readonly backbone: BackbonePlan | undefined;
   readonly paths: { readonly journal: string };
   readonly key: string;
@@ -76,7 +79,7 @@ export class Work {
 
   /** Goes through all tensors in file order, layers and plain ones, and closes the files. */
   async all(layers: readonly Layer[]): Promise<void> {
-    const { checkpoint, writer, adapter, run } = this.#parts;
+    const { checkpoint, writer, adapter, heads, run } = this.#parts;
     const { safeInterval: interval = SAFE_INTERVAL } = run;
     const targets = new Map(layers.map((l) => [l.tensor.name, l]));
     const size = (t: TensorInfo) => t.shape.reduce((a, b) => a * b, 1);
@@ -109,6 +112,14 @@ export class Work {
     }
     run.onProgress?.(1, `${layers.length} layers`);
     await writer?.close();
+    for (const { name } of heads) {
+      const whole = wholeTensorName(name);
+      if (adapter.has(whole)) continue;
+      await adapter.write(
+        whole,
+        fromF32(await checkpoint.readF32(name), "f32"),
+      );
+    }
     await adapter.close();
   }
 

@@ -17,7 +17,7 @@ import { hasHqq, hqqReaders } from "./hqq.ts";
 import { parseJsonObject } from "./json.ts";
 import type { JsonObject } from "./json.ts";
 import { hasMlx, mlxReaders } from "./mlx.ts";
-import { overlaid } from "./overlay.ts";
+import { presented } from "./names.ts";
 import { hasPacked, packedReaders } from "./packed.ts";
 import { makeCheckpoint } from "./tensor_reader.ts";
 import type { TensorReader } from "./tensor_reader.ts";
@@ -81,24 +81,16 @@ export async function openFileSet(files: FileSet): Promise<Checkpoint> {
     config,
     plain: torch ? "torch" : "safetensors",
   });
+  const named = presented(readers, { where, config });
   const owned = stack.move();
-  const checkpoint = makeCheckpoint({
+  return makeCheckpoint({
     name: where,
     format,
-    readers,
+    readers: named,
     config,
     sideFiles: () => readSideFiles(files),
     dispose: () => owned.disposeAsync(),
   });
-  const old = [...checkpoint.tensors.keys()].some((n) => presentName(n) !== n);
-  return old ? overlaid(checkpoint, { rename: presentName }) : checkpoint;
-}
-
-/** BERT's first files call the weight and the bias of a norm gamma and beta; everybody else's reader renames them too. */
-function presentName(name: string): string {
-  return name
-    .replace(/LayerNorm\.gamma$/, "LayerNorm.weight")
-    .replace(/LayerNorm\.beta$/, "LayerNorm.bias");
 }
 
 /** The layout of a store, by the names of its tensors, and readers of what it holds. */

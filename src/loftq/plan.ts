@@ -47,7 +47,10 @@ export interface LayerPosition {
 
 /** The numbered transformer layer that a module belongs to, the outermost (T5 numbers the parts of a block too); undefined for one outside the stacks. */
 export function layerPosition(module: string): LayerPosition | undefined {
-  const found = /^((?:.*?\.)?(?:layers?|h|blocks?))\.(\d+)\./.exec(module);
+  const found =
+    /^((?:.*?\.)?(?:layers?|h|blocks?|albert_layer_groups))\.(\d+)\./.exec(
+      module,
+    );
   return found ? { stack: found[1], index: Number(found[2]) } : undefined;
 }
 

@@ -53,7 +53,8 @@ export function completed(
     config?: JsonObject;
   },
 ): Checkpoint {
-  const { prefix } = familyOf(checkpoint).encoder?.(checkpoint) ?? {};
+  // What is not run here can be merged all the same.
+  const { prefix } = findFamily(checkpoint)?.encoder?.(checkpoint) ?? {};
   const names = [...tensors.keys()];
   const bare = prefix !== undefined && isBare(checkpoint) &&
     (names.length === 0 ||
@@ -74,11 +75,12 @@ export function fittedFactors(
   factors: readonly AdapterModuleFactors[],
 ): AdapterModuleFactors[] {
   // An adapter of a model that is not run here can be merged all the same.
-  const { prefix } = findFamily(checkpoint)?.encoder?.(checkpoint) ?? {};
+  const { prefix = "model." } = findFamily(checkpoint)?.encoder?.(checkpoint) ??
+    {};
   const has = (module: string) => checkpoint.tensors.has(`${module}.weight`);
   return factors.map((factor) => {
     const { module } = factor;
-    if (prefix === undefined || has(module)) return factor;
+    if (has(module)) return factor;
     const other = module.startsWith(prefix)
       ? module.slice(prefix.length)
       : prefix + module;
