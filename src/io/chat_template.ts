@@ -9,6 +9,7 @@
 
 import { FormatError, KindError, ValueError } from "../errors.ts";
 import { messageOf, quoted } from "./errors.ts";
+import { loadPackage } from "./package.ts";
 
 /** One turn of a conversation; templates may read more keys than these. */
 export interface ChatMessage {
@@ -54,8 +55,9 @@ export async function compileChatTemplate(
     name: string;
   },
 ): Promise<ChatTemplate> {
-  const { Environment, Interpreter, Template } = await import(
-    "npm:@huggingface/jinja@0.5.11"
+  const { Environment, Interpreter, Template } = await loadPackage(
+    "@huggingface/jinja",
+    () => import("npm:@huggingface/jinja@0.5.11"),
   );
   let program: InstanceType<typeof Template>["parsed"];
   try {

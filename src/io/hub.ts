@@ -28,6 +28,7 @@ import { IoError, messageOf, quoted } from "./errors.ts";
 import { isSideFile } from "./files.ts";
 import { patiently, piecesOf, SILENCE, SilentError } from "./http.ts";
 import { parseJsonObject } from "./json.ts";
+import { loadPackage } from "./package.ts";
 
 /** How {@linkcode fetchModel} works. */
 export interface HubOptions {
@@ -256,7 +257,10 @@ function listFetch(hub: Hub): typeof fetch {
 
 /** The files at the top of a repository whose names can be trusted to stay in one folder. */
 async function list(hub: Hub): Promise<Listed[]> {
-  const { listFiles } = await import("npm:@huggingface/hub@2.17.5");
+  const { listFiles } = await loadPackage(
+    "@huggingface/hub",
+    () => import("npm:@huggingface/hub@2.17.5"),
+  );
   const found: Listed[] = [];
   try {
     const files = listFiles({

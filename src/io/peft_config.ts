@@ -5,8 +5,9 @@
  */
 
 import { FormatError, ValueError } from "../errors.ts";
-import { quoted } from "./errors.ts";
+import { messageOf, quoted } from "./errors.ts";
 import { isObject } from "./json.ts";
+import { type WholeMatch, wholeMatcher } from "./pattern_match.ts";
 import type { JsonObject } from "./json.ts";
 import {
   qaloraFields,
@@ -206,7 +207,7 @@ export interface ModuleScaling {
  * Rank, alpha and scale of `module`, patterns applied as PEFT does: of the keys of a pattern, each a name or a
  * regular expression for a whole tail of the module's path, the first that matches.
  *
- * @throws {RangeError} If a key is no regular expression, or one that could take for ever to match.
+ * @throws {RangeError} If a key is no regular expression, or has what cannot be matched in linear time.
  */
 export function moduleScaling(
   settings: Pick<
@@ -228,13 +229,14 @@ export function moduleScaling(
  * Whether PEFT puts factors on `module`: it looks at `target_modules` first, and leaves out what a file has besides. Where the
  * settings name none, PEFT has a list for each architecture, and a file is taken at its word.
  *
- * @throws {RangeError} If `target_modules` is a text and no regular expression, or one that could take for ever to match.
+ * @throws {RangeError} If `target_modules` is a text and no regular expression, or has what cannot be matched in
+ * linear time.
  */
 export function isTarget(config: JsonObject, module: string): boolean {
   const { target_modules: targets, target_parameters: parameters } = config;
   if (Array.isArray(parameters) && parameters.length > 0) return true;
   if (typeof targets === "string") {
-    return targets === "all-linear" || toRegExp(targets, "").test(module);
+    return targets === "all-linear" || matcherOf(targets)(module);
   }
   return !Array.isArray(targets) || targets.length === 0 ||
     targets.some((end) => `.${module}`.endsWith(`.${end}`));
@@ -245,25 +247,40 @@ function lookUp(
   module: string,
 ): number | undefined {
   for (const [key, value] of Object.entries(pattern ?? {})) {
-    if (toRegExp(key).test(module)) return value;
+    if (matcherOf(key, { tail: true })(module)) return value;
   }
   return undefined;
 }
 
-/** Matching time grows with a power of the name's length for each of these. */
-const MAX_REPEATS = 4;
+/** Characters of a pattern at most, and patterns that are remembered. */
+const LONGEST_PATTERN = 1000;
+const MOST_KNOWN = 4096;
 
-function toRegExp(key: string, head = "(?:.*\\.)?"): RegExp {
+const known = new Map<string, WholeMatch>();
+
+/**
+ * Whether a module's path matches `key` as a whole, or a tail of it does; patterns come from files of strangers, so
+ * that it is done in linear time.
+ */
+function matcherOf(key: string, { tail = false } = {}): WholeMatch {
+  const source = tail ? `(?:.*\\.)?(?:${key})` : key;
+  let match = known.get(source);
+  if (match) return match;
   const bad = (reason: string) =>
     new ValueError(`Cannot use pattern ${quoted(key)}: ${reason}`);
-  const plain = key.replace(/\\./g, "").replace(/\[[^\]]*\]/g, "x");
-  const repeats = plain.match(/[*+{]/g)?.length ?? 0;
-  if (/\)[*+{]/.test(plain) || repeats > MAX_REPEATS || key.length > 1000) {
-    throw bad("it repeats groups or has too many repeats");
+  if (key.length > LONGEST_PATTERN) {
+    throw bad(`it has more than ${LONGEST_PATTERN} characters`);
   }
   try {
-    return new RegExp(`^${head}(?:${key})$`);
-  } catch {
-    throw bad("it is no regular expression");
+    // Alone first: a bracket too many would close the one around it.
+    if (tail) wholeMatcher(key);
+    match = wholeMatcher(source);
+  } catch (cause) {
+    throw bad(
+      `it is no regular expression that is read here: ${messageOf(cause)}`,
+    );
   }
+  if (known.size >= MOST_KNOWN) known.clear();
+  known.set(source, match);
+  return match;
 }

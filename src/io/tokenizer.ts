@@ -12,7 +12,7 @@ import {
   compileChatTemplate,
 } from "./chat_template.ts";
 import type { Checkpoint } from "./checkpoint.ts";
-import { messageOf, quoted } from "./errors.ts";
+import { IoError, messageOf, quoted } from "./errors.ts";
 import { type FileSet, sourceFiles } from "./files.ts";
 import { bytesSource } from "./sources.ts";
 import {
@@ -133,6 +133,7 @@ export async function openTokenizer(
     // What is put around texts is looked at only when there is a text.
     idsOf(library.encode("a", { text_pair: "a" }).ids);
   } catch (cause) {
+    if (cause instanceof IoError || cause instanceof KindError) throw cause;
     throw new FormatError(
       `Cannot read the tokenizer ${quoted(name)}: ${messageOf(cause)}`,
       { cause },

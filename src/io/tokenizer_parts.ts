@@ -9,7 +9,11 @@
  * @module
  */
 
+import { KindError } from "../errors.ts";
+import { messageOf, quoted } from "./errors.ts";
 import { isObject, type JsonObject } from "./json.ts";
+import { loadPackage } from "./package.ts";
+import { parsePattern, type PatternCost, patternCost } from "./pattern.ts";
 import { Charsmap } from "./tokenizer_charsmap.ts";
 import { safeCuts } from "./tokenizer_cut.ts";
 import {
@@ -41,6 +45,7 @@ interface Part {
   normalizers?: Part[];
   tokenizers?: Part[];
   readonly pattern?: RegExp;
+  readonly config?: JsonObject;
   normalize(text: string): string;
   "pre_tokenize_text"(text: string, options?: Section): string[];
 }
@@ -83,7 +88,10 @@ export async function buildTokenizer(
   json: JsonObject,
   name: string,
 ): Promise<LibraryTokenizer> {
-  const { Tokenizer } = await import("npm:@huggingface/tokenizers@0.2.0");
+  const { Tokenizer } = await loadPackage(
+    "@huggingface/tokenizers",
+    () => import("npm:@huggingface/tokenizers@0.2.0"),
+  );
   // Decoding is not left to the library, and of configurations it knows options for decoding only.
   const tokenizer = new Tokenizer({ ...json, decoder: null }, {});
   const { normalizer, pre_tokenizer: cutter, model } =
@@ -95,7 +103,43 @@ export async function buildTokenizer(
     repairPreTokenizer(cutter as Part, json.pre_tokenizer);
   }
   repairModel(model as Model, json.model as JsonObject);
+  for (const part of [normalizer, cutter]) {
+    if (part) checkExpressions(part as Part, name);
+  }
   return tokenizer;
+}
+
+/** What an expression may cost: those of real tokenizers have fifty ways and two repeats one after the other. */
+const MOST_WAYS = 1000;
+const MOST_DEGREE = 3;
+
+/**
+ * Looks at the expressions that the library has made of the file's.
+ *
+ * @throws {TypeError} If one could take exponential time.
+ */
+function checkExpressions(part: Part, name: string): void {
+  for (const child of part.normalizers ?? part.tokenizers ?? []) {
+    checkExpressions(child, name);
+  }
+  const { pattern, config } = part;
+  if (!(pattern instanceof RegExp) || !isObject(config?.pattern)) return;
+  const { Regex: written = pattern.source } = config.pattern;
+  const bad = (reason: string) =>
+    new KindError(
+      `Cannot make a tokenizer from ${quoted(name)}: its expression ${
+        quoted(String(written))
+      } ${reason}`,
+    );
+  let cost: PatternCost;
+  try {
+    cost = patternCost(parsePattern(pattern.source));
+  } catch (cause) {
+    throw bad(`is not read here: ${messageOf(cause)}`);
+  }
+  if (cost.ways > MOST_WAYS || cost.degree > MOST_DEGREE) {
+    throw bad("repeats so much that it can take exponential time");
+  }
 }
 
 function repairNormalizer(part: Part, config: JsonObject, name: string): void {

@@ -9,6 +9,7 @@
 import { ValueError } from "../../errors.ts";
 import { jackknifeError } from "../tasks/statistics.ts";
 import type { Estimate } from "../tasks/statistics.ts";
+import { loadPackage } from "../../io/package.ts";
 
 /** The correlations of `x` with `y`, NaN where either is constant; their errors are the jackknife's. */
 export interface Correlations {
@@ -20,8 +21,9 @@ export interface Correlations {
 
 /** Loads the library and resolves to what computes correlations. */
 export async function openCorrelations(): Promise<Correlations> {
-  const { sampleCorrelation, sampleRankCorrelation } = await import(
-    "npm:simple-statistics@7.12.1"
+  const { sampleCorrelation, sampleRankCorrelation } = await loadPackage(
+    "simple-statistics",
+    () => import("npm:simple-statistics@7.12.1"),
   );
   return {
     pearson(x, y) {

@@ -8,6 +8,7 @@
  */
 
 import { porterStem } from "./stem.ts";
+import { loadPackage } from "../../io/package.ts";
 
 /** F-measures of a text beside its reference, from 0 to 1. */
 export interface RougeScore {
@@ -40,7 +41,10 @@ export function rougeWords(text: string, stemmer: boolean): string[] {
 export async function openRouge(
   { stemmer = true }: { stemmer?: boolean } = {},
 ): Promise<RougeScorer> {
-  const { l, n } = await import("npm:js-rouge@3.2.3");
+  const { l, n } = await loadPackage(
+    "js-rouge",
+    () => import("npm:js-rouge@3.2.3"),
+  );
   const tokenizer = (text: string) => rougeWords(text, stemmer);
   const whole = (text: string) => [text];
   const lines = (text: string) =>

@@ -13,6 +13,7 @@ import { messageOf, quoted } from "../errors.ts";
 import { readLines } from "./lines.ts";
 import type { LineOptions } from "./lines.ts";
 import type { DataRecord } from "./record.ts";
+import { loadPackage } from "../package.ts";
 
 /** Options of {@linkcode readCsv}. */
 export interface CsvOptions extends LineOptions {
@@ -61,7 +62,10 @@ export async function* readCsv(
   source: ByteSource,
   { tabs = false, header = true, onShort, ...options }: CsvOptions = {},
 ): AsyncGenerator<DataRecord> {
-  const { parse } = await import("npm:csv-parse@7.0.3/stream");
+  const { parse } = await loadPackage(
+    "csv-parse",
+    () => import("npm:csv-parse@7.0.3/stream"),
+  );
   const file = source.name;
   const fail = (line: number, reason: string) =>
     new FormatError(`Cannot read ${quoted(file)}, line ${line}: ${reason}`);

@@ -9,6 +9,7 @@ import type { ByteSource } from "../bytes.ts";
 import { messageOf, quoted } from "../errors.ts";
 import { kindOf } from "./record.ts";
 import type { DataRecord } from "./record.ts";
+import { loadPackage } from "../package.ts";
 
 /** Rows of one group at most: it is decoded as a whole. */
 const MAX_GROUP_ROWS = 2 ** 22;
@@ -47,11 +48,13 @@ function isPlainObject(value: unknown): boolean {
 export async function* readParquet(
   source: ByteSource,
 ): AsyncGenerator<DataRecord> {
-  const { parquetMetadataAsync, parquetReadObjects } = await import(
-    "npm:hyparquet@1.31.5"
+  const { parquetMetadataAsync, parquetReadObjects } = await loadPackage(
+    "hyparquet",
+    () => import("npm:hyparquet@1.31.5"),
   );
-  const { compressors: all } = await import(
-    "npm:hyparquet-compressors@1.1.2"
+  const { compressors: all } = await loadPackage(
+    "hyparquet-compressors",
+    () => import("npm:hyparquet-compressors@1.1.2"),
   );
   const compressors = Object.fromEntries(
     Object.entries(all).map(([name, unpack]) => [

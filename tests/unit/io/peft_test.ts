@@ -311,12 +311,34 @@ Deno.test("moduleScaling() takes the first key that matches a tail of the path",
   );
 });
 
-Deno.test("moduleScaling() refuses patterns that could take for ever", () => {
-  for (const key of ["(a+)+b", "(a|aa)*b", ".*.*.*.*.*x", "(", "[z-a]"]) {
+Deno.test("moduleScaling() refuses patterns that are none, or that it cannot match in linear time", () => {
+  for (
+    const key of [
+      ...["(", ")", "a)|(b", "[z-a]", "a**", "(a)\\1", "(?<=a)b", "a{3,2}"],
+      ...["(a{90}){90}", "a".repeat(1001)],
+    ]
+  ) {
     assert.throws(
       () => moduleScaling(pattern({ [key]: 1 }), "a".repeat(60)),
-      (error) => error instanceof RangeError && error.message.includes(key),
+      (error) =>
+        error instanceof RangeError &&
+        error.message.includes(JSON.stringify(key).slice(0, 99)),
     );
+  }
+});
+
+Deno.test("moduleScaling() matches any pattern in no time", () => {
+  const module = "a".repeat(60);
+  for (
+    const key of [
+      ...["(a+)+b", "(a|aa)*b", ".*.*.*.*.*x", "(a|a){40}b", "a*".repeat(9)],
+      ...["(a+){1,40}b", "(?:a|a)".repeat(40), "a?".repeat(40)],
+    ]
+  ) {
+    const began = performance.now();
+    const { rank } = moduleScaling(pattern({ [`${key}c`]: 1 }), module);
+    assert.equal(rank, 8);
+    assert.ok(performance.now() - began < 1000, key);
   }
 });
 

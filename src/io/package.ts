@@ -1,0 +1,30 @@
+/**
+ * Third-party code, which is loaded when it is first needed: that it cannot be had is no fault of the file at hand.
+ *
+ * @module
+ */
+
+import { IoError, messageOf } from "./errors.ts";
+
+/**
+ * What `load` imports.
+ *
+ * @param name Name of the package.
+ * @throws {IoError} If it cannot be loaded.
+ */
+export async function loadPackage<T>(
+  name: string,
+  load: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await load();
+  } catch (cause) {
+    throw new IoError(
+      `Cannot load the package ${name}: ${
+        messageOf(cause)
+      }; it is downloaded when it is first needed, so run again with a network`,
+      name,
+      cause,
+    );
+  }
+}
