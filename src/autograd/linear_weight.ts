@@ -6,6 +6,7 @@
 
 import type { Device, DeviceBuffer, Mat, QuantMat } from "../device/device.ts";
 import { hasGroups, mat } from "../device/device.ts";
+import { takenInInt8 } from "../device/int8.ts";
 import type { Parameter } from "./parameter.ts";
 
 /** A weight `[out, in]` that inputs are multiplied by. */
@@ -22,6 +23,8 @@ export interface LinearWeight {
   readonly parameter?: Parameter;
   /** Its values, where it is dense. */
   readonly value?: Mat;
+  /** Whether it is multiplied by in integers. */
+  readonly int8?: boolean;
   /** What is known of a weight that is quantised in affine groups along its inputs. */
   readonly groups?: WeightGroups;
 }
@@ -68,6 +71,7 @@ export function quantizedWeight(
   return {
     rows: q.rows,
     cols: q.cols,
+    int8: compute === "int8" && takenInInt8({ q, transQ: true }),
     ...(hasGroups(q.spec) && { groups: groupsOf(q, compute) }),
     forward: (device, x, { y, add }) =>
       device.ops[op]({

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { Compute } from "../autograd/linear_weight.ts";
 import type { Device, DeviceName } from "../device/device.ts";
 import { DeviceLacksError, isDeviceFailure } from "../device/errors.ts";
 import { openInstead } from "../device/fallback.ts";
@@ -42,6 +43,18 @@ export function readDeviceOptions(
     onNote: args.on("verbose") ? (line) => lines.note(line) : undefined,
     onWarning: (line) => lines.warn(line),
   };
+}
+
+/** Tells where integer arithmetic was asked for and no weight takes it. */
+export function computeHasEffect(
+  asked: Compute | undefined,
+  used: Compute,
+  lines: Lines,
+): void {
+  if (asked !== "int8" || used === "int8") return;
+  lines.warn(
+    "--compute int8 has no effect: no layer of the model is in groups of int5 … int2",
+  );
 }
 
 /** Mesa's drivers, woken by the search for a GPU, complain on stderr where they know no such folder. */

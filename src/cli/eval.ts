@@ -4,13 +4,15 @@
  * @module
  */
 
+import type { Compute } from "../autograd/linear_weight.ts";
 import { openTasks, TASKS } from "../eval/open_task.ts";
 import { GLUE } from "../eval/tasks/glue.ts";
-import { runTask } from "../eval/run.ts";
+import { checkTask, runTask } from "../eval/run.ts";
 import type { TaskResult } from "../eval/tasks/task.ts";
 import { checkpointTokenizer } from "../io/tokenizer.ts";
 import { labelNames } from "../models/head_config.ts";
-import { loadModel } from "../models/load.ts";
+import { openModel } from "../models/load.ts";
+import { stopTokens } from "../models/stop.ts";
 import { VERSION } from "../version.ts";
 import {
   COMMON,
@@ -22,7 +24,7 @@ import {
   textsByName,
   UsageError,
 } from "./args.ts";
-import { openChosen, readDeviceOptions } from "./device.ts";
+import { computeHasEffect, openChosen, readDeviceOptions } from "./device.ts";
 import { readWriting, refuseWriting, WRITING } from "./writing.ts";
 import { Progress } from "./progress.ts";
 import { columns } from "./tables.ts";
@@ -100,6 +102,8 @@ interface EvalReport extends TaskResult {
   readonly version: string;
   readonly model: string;
   readonly task: string;
+  /** How products with quantised weights were computed. */
+  readonly compute: Compute;
   readonly seconds: number;
 }
 
@@ -125,19 +129,17 @@ export async function run(argv: readonly string[]): Promise<number> {
   const batch = args.number("batch", { least: 1 });
   const began = performance.now();
   using progress = new Progress({ quiet: args.on("quiet") });
-  using device = await openChosen(
-    readDeviceOptions(args, progress, { network: true }),
-  );
-  await using loaded = await loadModel(device, path, {
+  const devices = readDeviceOptions(args, progress, { network: true });
+  const compute = args.choice("compute", COMPUTES);
+  await using opened = await openModel(path, {
     adapters: textsByName(args, "adapter"),
     own: !args.on("no-adapter"),
-    compute: args.choice("compute", COMPUTES),
-    onProgress: (done) => progress.update(done / 100, "loading the model"),
   });
-  const { model, checkpoint } = loaded;
+  // Tokenizer, data and options are looked at before the weights are read.
+  const { checkpoint, head } = opened;
   const tokenizer = await checkpointTokenizer(checkpoint);
-  const { maxLength: context, vocabSize } = model.config;
-  const writes = model.kind === "seq2seq";
+  const { maxLength: context, vocabSize } = opened.config;
+  const writes = opened.kind === "seq2seq";
   if (!writes) refuseWriting(args, path);
   const decoder = writes
     ? await checkpointTokenizer(checkpoint, { side: "target" })
@@ -151,11 +153,20 @@ export async function run(argv: readonly string[]): Promise<number> {
     glue: args.choice("glue-task", GLUE),
     overflow: args.choice("overflow", ["truncate", "error"]),
     vocabSize,
-    labels: model.kind === "encoder" && model.head.kind === "classify"
-      ? labelNames(checkpoint.config, model.head.labels)
+    labels: head?.kind === "classify"
+      ? labelNames(checkpoint.config, head.labels)
       : undefined,
   });
+  for (const task of tasks) checkTask(opened, task);
   const writing = writes ? await readWriting(args, checkpoint) : undefined;
+  const stop = await stopTokens(checkpoint, tokenizer);
+  using device = await openChosen(devices);
+  await using loaded = await opened.load(device, {
+    compute,
+    onProgress: (done) => progress.update(done / 100, "loading the model"),
+  });
+  const { model } = loaded;
+  computeHasEffect(compute, loaded.compute, progress);
   const results: Record<string, TaskResult> = {};
   for (const [i, task] of tasks.entries()) {
     results[task.name] = await runTask(model, task, {
@@ -163,7 +174,7 @@ export async function run(argv: readonly string[]): Promise<number> {
       batch,
       writing,
       decode: (ids) => decoder.decode(ids, { skipSpecialTokens: true }),
-      stop: tokenizer.eosId === undefined ? [] : [tokenizer.eosId],
+      stop,
       onProgress: (done, text) =>
         progress.update((i + done) / tasks.length, text),
     });
@@ -175,6 +186,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     version: VERSION,
     model: path,
     task: name,
+    compute: loaded.compute,
     ...(parts.length === 1 ? parts[0] : {
       metrics: meanAccuracy(parts),
       count: parts.reduce((sum, { count }) => sum + count, 0),
@@ -205,7 +217,9 @@ function meanAccuracy(parts: readonly TaskResult[]): Record<string, number> {
   };
 }
 
-function table({ metrics, groups, count, seconds }: EvalReport): string {
+function table(
+  { metrics, groups, count, compute, seconds }: EvalReport,
+): string {
   const line = (name: string, of: Readonly<Record<string, number>>) =>
     Object.entries(of).filter(([key]) => !/StdErr$|^count$/.test(key)).map(
       ([key, value]) => [
@@ -221,5 +235,7 @@ function table({ metrics, groups, count, seconds }: EvalReport): string {
     ),
     ...line("", metrics),
   ];
-  return `${columns(rows, [2])}\n${count} counted, ${seconds.toFixed(1)} s`;
+  return `${columns(rows, [2])}\n${count} counted, ${seconds.toFixed(1)} s, ${
+    compute === "int8" ? "integer arithmetic (int8)" : "f32 arithmetic"
+  }`;
 }

@@ -4,10 +4,13 @@
  * @module
  */
 
+import { promptTokens } from "../io/prompt_tokens.ts";
+import type { Device } from "../device/device.ts";
 import { checkpointTokenizer, type Tokenizer } from "../io/tokenizer.ts";
-import { ofKind } from "../models/families.ts";
-import { generate } from "../models/generate.ts";
-import { type LoadedModel, loadModel } from "../models/load.ts";
+import { checkKind, ofKind } from "../models/families.ts";
+import { checkPrompts, generate } from "../models/generate.ts";
+import { type OpenedModel, openModel } from "../models/load.ts";
+import { stopTokens } from "../models/stop.ts";
 import { write } from "../models/write.ts";
 import { VERSION } from "../version.ts";
 import {
@@ -21,7 +24,7 @@ import {
   textsByName,
   UsageError,
 } from "./args.ts";
-import { openChosen, readDeviceOptions } from "./device.ts";
+import { computeHasEffect, openChosen, readDeviceOptions } from "./device.ts";
 import { Progress } from "./progress.ts";
 import { readWriting, refuseWriting, WRITING } from "./writing.ts";
 
@@ -87,46 +90,59 @@ export async function run(argv: readonly string[]): Promise<number> {
     seed: args.number("seed"),
   };
   using progress = new Progress({ quiet: args.on("quiet") });
-  using device = await openChosen(
-    readDeviceOptions(args, progress, { network: true }),
-  );
-  await using loaded = await loadModel(device, path, {
+  const devices = readDeviceOptions(args, progress, { network: true });
+  const compute = args.choice("compute", COMPUTES);
+  await using opened = await openModel(path, {
     adapters: textsByName(args, "adapter"),
     own: !args.on("no-adapter"),
-    compute: args.choice("compute", COMPUTES),
-    onProgress: (done) => progress.update(done, "loading the model"),
   });
-  const tokenizer = await checkpointTokenizer(loaded.checkpoint);
-  if (loaded.model.kind === "seq2seq") {
-    return await writeText(args, { loaded, tokenizer, path, text, progress });
+  // All that can be wrong with the prompt is told before the weights are read.
+  const { checkpoint } = opened;
+  const tokenizer = await checkpointTokenizer(checkpoint);
+  const onProgress = (done: number) =>
+    progress.update(done, "loading the model");
+  if (opened.kind === "seq2seq") {
+    return await writeText(args, { opened, tokenizer, path, text, progress }, {
+      open: () => openChosen(devices),
+      how: { compute, onProgress },
+    });
   }
   refuseWriting(args, path);
+  checkKind(opened, "causal", `write with ${path}`);
+  const chat = args.on("chat");
+  const prompt = chat
+    ? chatTokens(tokenizer, { system: args.text("system"), user: text })
+    : someTokens(promptTokens(tokenizer, text), tokenizer.bosId);
+  checkPrompts([prompt], opened.config);
+  const stop = await stopTokens(checkpoint, tokenizer);
+  using device = await openChosen(devices);
+  await using loaded = await opened.load(device, { compute, onProgress });
   const model = ofKind(loaded.model, "causal", `write with ${path}`);
-  const system = args.text("system");
-  const prompt = args.on("chat")
-    ? tokenizer.encode(
-      tokenizer.applyChatTemplate([
-        ...(system === undefined ? [] : [{ role: "system", content: system }]),
-        { role: "user", content: text },
-      ], { addGenerationPrompt: true }),
-      { addSpecialTokens: false },
-    )
-    : promptTokens(tokenizer.encode(text), tokenizer.bosId);
   progress[Symbol.dispose]();
+  computeHasEffect(compute, loaded.compute, progress);
   const json = args.on("json");
-  const stream = tokenizer.stream({ skipSpecialTokens: true });
+  const stream = tokenizer.stream({
+    skipSpecialTokens: true,
+    ...(!chat && { after: prompt }),
+  });
   const out = new TextEncoder();
+  let written = "";
   const show = (part: string) => {
     if (!json) Deno.stdout.writeSync(out.encode(part));
   };
+  const add = (part: string) => {
+    written += part;
+    show(part);
+  };
   const began = performance.now();
-  if (!args.on("chat")) show(text);
+  if (!chat) show(text);
   const [tokens] = await generate(model, [prompt], {
     ...sampling,
-    stop: tokenizer.eosId === undefined ? [] : [tokenizer.eosId],
-    onToken: (_, token) => show(stream.push(token)),
+    stop,
+    onToken: (_, token) => add(stream.push(token)),
   });
-  show(`${stream.end()}\n`);
+  add(stream.end());
+  show("\n");
   const seconds = (performance.now() - began) / 1000;
   if (json) {
     console.log(JSON.stringify(
@@ -135,8 +151,9 @@ export async function run(argv: readonly string[]): Promise<number> {
         version: VERSION,
         model: path,
         prompt: text,
-        text: tokenizer.decode(tokens, { skipSpecialTokens: true }),
+        text: written,
         tokens,
+        compute: loaded.compute,
         tokensPerSecond: tokens.length / seconds,
         seconds,
       },
@@ -156,22 +173,34 @@ export async function run(argv: readonly string[]): Promise<number> {
 /** What a model that reads one text and writes another makes of the prompt. */
 async function writeText(
   args: Parsed,
-  { loaded, tokenizer, path, text, progress }: {
-    loaded: LoadedModel;
+  { opened, tokenizer, path, text, progress }: {
+    opened: OpenedModel;
     tokenizer: Tokenizer;
     path: string;
     text: string;
     progress: Progress;
   },
+  { open, how }: {
+    open: () => Promise<Device>;
+    how: Parameters<OpenedModel["load"]>[1];
+  },
 ): Promise<number> {
-  const { checkpoint } = loaded;
-  if (args.on("chat")) {
-    throw new UsageError(`--chat is for models that go on, ${path} is none`);
+  const { checkpoint } = opened;
+  const wrong = NOT_SEARCHED.find((name) =>
+    args.on(name) || args.text(name) !== undefined
+  );
+  if (wrong !== undefined) {
+    throw new UsageError(
+      `--${wrong} is for causal LMs, ${path} is an encoder-decoder`,
+    );
   }
-  const model = ofKind(loaded.model, "seq2seq", `write with ${path}`);
   const decoder = await checkpointTokenizer(checkpoint, { side: "target" });
   const options = await readWriting(args, checkpoint);
+  using device = await open();
+  await using loaded = await opened.load(device, how);
+  const model = ofKind(loaded.model, "seq2seq", `write with ${path}`);
   progress[Symbol.dispose]();
+  computeHasEffect(how?.compute, loaded.compute, progress);
   const began = performance.now();
   const [tokens] = await write(model, [tokenizer.encode(text)], options);
   const seconds = (performance.now() - began) / 1000;
@@ -181,7 +210,7 @@ async function writeText(
       ? JSON.stringify(
         {
           ...{ verb: "generate", version: VERSION, model: path, prompt: text },
-          ...{ text: written, tokens, seconds },
+          ...{ text: written, tokens, seconds, compute: loaded.compute },
           tokensPerSecond: tokens.length / seconds,
         },
         null,
@@ -192,8 +221,31 @@ async function writeText(
   return 0;
 }
 
+/** Options that say nothing to a beam search. */
+const NOT_SEARCHED = [
+  "chat",
+  "max-new-tokens",
+  "temperature",
+  "top-k",
+  "top-p",
+] as const;
+
+/** A question as the model's chat template puts it. */
+function chatTokens(
+  tokenizer: Tokenizer,
+  { system, user }: { system: string | undefined; user: string },
+): Int32Array {
+  return tokenizer.encode(
+    tokenizer.applyChatTemplate([
+      ...(system === undefined ? [] : [{ role: "system", content: system }]),
+      { role: "user", content: user },
+    ], { addGenerationPrompt: true }),
+    { addSpecialTokens: false },
+  );
+}
+
 /** A prompt has at least the token that begins a text. */
-function promptTokens(
+function someTokens(
   ids: Int32Array,
   bosId: number | undefined,
 ): Int32Array {

@@ -11,6 +11,7 @@ import { calibrate } from "../init/calibrate.ts";
 import { openMoments } from "../init/moments.ts";
 import { remove } from "../io/deno.ts";
 import { openCheckpoint } from "../io/open.ts";
+import { findModel } from "../models/open.ts";
 import { BASE_QUANTIZERS } from "../qalora/quantizer.ts";
 import { FORMAT_NAMES } from "../quant/formats.ts";
 import {
@@ -117,7 +118,8 @@ const OPTIONS: Options = {
   },
   base: {
     value: "MODEL",
-    help: "a quantised form of MODEL to keep; only the factors are found",
+    help:
+      "a quantised form of MODEL to keep, a model or a folder of init; only the factors are found",
   },
   "quant-embedding": {
     help:
@@ -286,7 +288,9 @@ export async function run(argv: readonly string[]): Promise<number> {
       metricOf = stack.use(await openMoments(moments, metric)).metricOf;
     }
     const given = {
-      base: base ? stack.use(await openCheckpoint(base)) : undefined,
+      base: base
+        ? stack.use(await openCheckpoint((await findModel(base)).model))
+        : undefined,
       metricOf,
     };
     started();
@@ -299,6 +303,7 @@ export async function run(argv: readonly string[]): Promise<number> {
       resume: args.on("resume"),
       safeInterval: interval === undefined ? undefined : interval * 1000,
       signal,
+      onWarning: (line) => progress.warn(line),
       onProgress: (done, text) => progress.update(done, text),
     });
     if (temporary) await remove(temporary);

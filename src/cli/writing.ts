@@ -5,7 +5,7 @@
  */
 
 import type { Checkpoint } from "../io/checkpoint.ts";
-import { parseJsonObject } from "../io/json.ts";
+import { generationConfig } from "../models/stop.ts";
 import { type WriteOptions, writeOptions } from "../models/write.ts";
 import { type Options, type Parsed, UsageError } from "./args.ts";
 
@@ -50,10 +50,7 @@ export async function readWriting(
   args: Parsed,
   checkpoint: Checkpoint,
 ): Promise<WriteOptions> {
-  const file = (await checkpoint.sideFiles())
-    .find(({ name }) => name === "generation_config.json");
-  const own = file &&
-    parseJsonObject(new TextDecoder().decode(file.bytes), file.name);
+  const own = await generationConfig(checkpoint);
   const given = {
     beams: args.number("beams", { least: 1 }),
     lengthPenalty: args.number("length-penalty", {
@@ -83,5 +80,7 @@ export function refuseWriting(args: Parsed, model: string): void {
     args.text(name) !== undefined
   );
   if (given === undefined) return;
-  throw new UsageError(`--${given} is for models like BART, ${model} is none`);
+  throw new UsageError(
+    `--${given} is for encoder-decoders (BART), ${model} is another kind of model`,
+  );
 }

@@ -28,7 +28,10 @@ export function groupSize({ block, cols }: QuantMat): number {
 
 /** Whether a product is taken in 8 bits: affine groups along rows, all in whole sixteens. */
 export function takenInInt8(
-  { q, transQ }: Parameters<Operations["gemmInt8"]>[0],
+  { q, transQ }: Pick<
+    Parameters<Operations["gemmInt8"]>[0],
+    "q" | "transQ"
+  >,
 ): boolean {
   const { spec, rows, cols } = q;
   return hasGroups(spec) && cols > 0 &&

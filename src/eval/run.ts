@@ -4,7 +4,7 @@
  * @module
  */
 
-import { ofKind } from "../models/families.ts";
+import { checkKind, ofKind } from "../models/families.ts";
 import { generate } from "../models/generate.ts";
 import type { Model } from "../models/model.ts";
 import { write, WRITE_DEFAULTS, type WriteOptions } from "../models/write.ts";
@@ -31,6 +31,33 @@ export type {
   WriteRequest,
   WriteTask,
 } from "./tasks/task.ts";
+
+/** The kind of model that each kind of task asks. */
+export const TASK_MODELS: {
+  readonly score: "causal";
+  readonly generate: "causal";
+  readonly classify: "encoder";
+  readonly span: "encoder";
+  readonly write: "seq2seq";
+} = {
+  score: "causal",
+  generate: "causal",
+  classify: "encoder",
+  span: "encoder",
+  write: "seq2seq",
+};
+
+/**
+ * Checks that a model, loaded or not, is of the kind that a task asks.
+ *
+ * @throws {TypeError} If it is not.
+ */
+export function checkTask(
+  model: Parameters<typeof checkKind>[0],
+  { kind, name }: Pick<Task, "kind" | "name">,
+): void {
+  checkKind(model, TASK_MODELS[kind], `run the task "${name}"`);
+}
 
 /** How a task is run. */
 export interface TaskRun {

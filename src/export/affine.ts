@@ -83,6 +83,8 @@ export async function exportAffine(
     }),
     target.metadata,
   );
+  // A tokenizer that cannot be made is told before the work, not behind it.
+  await checkpoint.sideFiles();
   await makeFolder(out);
   await using sink = await fileSink(joinPath(out, "model.safetensors"));
   const writer = await SafetensorsWriter.open(sink, layout);

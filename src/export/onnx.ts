@@ -47,6 +47,8 @@ export async function exportOnnx(
     llamaTensors(config).map(({ name }) => name),
   );
   const folder = joinPath(out, "onnx");
+  // A tokenizer that cannot be made is told before the work, not behind it.
+  await checkpoint.sideFiles();
   await makeFolder(folder);
   const file = formats.size > 0 ? "model_q4.onnx" : "model.onnx";
   const data = `${file}_data`;

@@ -82,6 +82,8 @@ export interface RunOptions {
   readonly metricOf?: (module: string) => Promise<Metric>;
   /** Milliseconds between two points that `resume` can go on from (5000). */
   readonly safeInterval?: number;
+  /** Told what the result lacks. */
+  readonly onWarning?: (line: string) => void;
   /** Told the share done, from 0 to 1, and what is next. */
   readonly onProgress?: (done: number, text: string) => void;
 }

@@ -5,8 +5,8 @@
  */
 
 import { ValueError } from "../errors.ts";
-import { copySideFiles } from "../io/copy.ts";
-import type { Checkpoint } from "../io/checkpoint.ts";
+import type { SideFile } from "../io/checkpoint.ts";
+import { writeSideFiles } from "../io/copy.ts";
 import {
   exists,
   joinPath,
@@ -66,7 +66,8 @@ export async function prepareOutput(
 export interface Finish {
   readonly out: string;
   readonly report: InitReport;
-  readonly checkpoint: Checkpoint;
+  /** The files beside the model's weights. */
+  readonly side: readonly SideFile[];
   /** config.json of the backbone; none where no backbone is written. */
   readonly config?: Readonly<Record<string, unknown>>;
   readonly adapterConfig: Readonly<Record<string, unknown>>;
@@ -75,12 +76,12 @@ export interface Finish {
 /** Writes the small files and puts the folder in its place. */
 export async function finish(
   partial: string,
-  { out, report, checkpoint, config, adapterConfig }: Finish,
+  { out, report, side, config, adapterConfig }: Finish,
 ): Promise<void> {
   const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;
   const backbone = joinPath(partial, "backbone");
   if (config) {
-    await copySideFiles(checkpoint, backbone, config);
+    await writeSideFiles(side, backbone, config);
   }
   await writeFileAtomic(
     joinPath(partial, "adapter/adapter_config.json"),

@@ -139,6 +139,11 @@ export async function init(
     metric && metric.kind !== "identity" && await digest(metric.moments),
   ]));
 
+  // Before the work: what the end needs is read, or known not to be there.
+  const side = await checkpoint.sideFiles({
+    onLeftOut: ({ message }) =>
+      run.onWarning?.(`the tokenizer is left out: ${message}`),
+  });
   const partial = await prepareOutput(out, run.resume ?? false);
   const paths = {
     journal: joinPath(partial, JOURNAL_FILE),
@@ -206,7 +211,7 @@ export async function init(
   await finish(partial, {
     out,
     report,
-    checkpoint,
+    side,
     config: backbone?.config,
     adapterConfig: adapterConfig({
       baseModel: backbone ? joinPath(out, "backbone") : checkpoint.name,

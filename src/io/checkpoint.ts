@@ -32,6 +32,12 @@ export interface SideFile {
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
+/** How {@linkcode Checkpoint.sideFiles} are read. */
+export interface SideFileOptions {
+  /** Told why a tokenizer cannot be made from the model's metadata; its files are left out then. Without it, that is thrown. */
+  readonly onLeftOut?: (reason: Error) => void;
+}
+
 /** A readable checkpoint: tensors by name, streamed, and the small files beside them. */
 export interface Checkpoint extends AsyncDisposable {
   /** What errors call it: the path or id it was opened by. */
@@ -51,7 +57,7 @@ export interface Checkpoint extends AsyncDisposable {
   /** Contents of config.json (made from the metadata of a GGUF file); empty where there is none. */
   readonly config: Readonly<Record<string, unknown>>;
   /** config.json, tokenizer files and the like, to be copied along. */
-  sideFiles(): Promise<SideFile[]>;
+  sideFiles(options?: SideFileOptions): Promise<SideFile[]>;
   /**
    * Decoded f32 values of rows `from` up to `to` (default: all) of the first dimension; a vector's rows are its elements.
    * In new memory that the caller owns.

@@ -5,7 +5,7 @@
  */
 
 import { type DType, isFloat, narrow } from "../tensor/dtype.ts";
-import type { Checkpoint, TensorInfo } from "./checkpoint.ts";
+import type { Checkpoint, SideFile, TensorInfo } from "./checkpoint.ts";
 import { joinPath, writeFileAtomic } from "./deno.ts";
 import type { JsonObject } from "./json.ts";
 import { stringifyLike } from "./json.ts";
@@ -43,8 +43,17 @@ export async function copySideFiles(
   folder: string,
   config: JsonObject,
 ): Promise<void> {
+  await writeSideFiles(await checkpoint.sideFiles(), folder, config);
+}
+
+/** As {@linkcode copySideFiles}, of files that were read before. */
+export async function writeSideFiles(
+  files: readonly SideFile[],
+  folder: string,
+  config: JsonObject,
+): Promise<void> {
   let original = "";
-  for (const { name, bytes } of await checkpoint.sideFiles()) {
+  for (const { name, bytes } of files) {
     if (name === "config.json") original = new TextDecoder().decode(bytes);
     else await writeFileAtomic(joinPath(folder, name), bytes);
   }

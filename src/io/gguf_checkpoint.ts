@@ -4,13 +4,13 @@
  * @module
  */
 
-import { KindError } from "../errors.ts";
+import { isMeant, KindError } from "../errors.ts";
 import type { ByteSource } from "./bytes.ts";
-import type { Checkpoint, SideFile } from "./checkpoint.ts";
+import type { Checkpoint, SideFile, SideFileOptions } from "./checkpoint.ts";
 import { Problems, quoted } from "./errors.ts";
 import { openGguf } from "./gguf.ts";
 import type { GgufFile, GgufTensor } from "./gguf.ts";
-import { ggufModel } from "./gguf_config.ts";
+import { ggufModel, Metadata } from "./gguf_config.ts";
 import type { GgufModel } from "./gguf_config.ts";
 import { fileRow, huggingFaceName } from "./gguf_names.ts";
 import { affineBlockType, decodeQ41Matrix } from "./gguf_q41.ts";
@@ -32,7 +32,7 @@ const ROPE_FACTORS = "rope_freqs.weight";
  * Opens a GGUF file as a checkpoint and takes over `source`.
  *
  * Quantised tensors are decoded on reading, `q_proj` and `k_proj` come in the row order of Hugging Face. Side files
- * are made from the metadata; {@linkcode Checkpoint.sideFiles} throws a `TypeError` where the file's tokenizer has no
+ * are made from the metadata; {@linkcode Checkpoint.sideFiles} throws a `TypeError` (or leaves it out) where the file's tokenizer has no
  * equivalent there.
  *
  * @throws {SyntaxError} If the file is malformed.
@@ -56,7 +56,8 @@ export async function openGgufCheckpoint(
       format: "gguf",
       readers: readers(file, model),
       config: model.config,
-      sideFiles: () => Promise.resolve(sideFiles(file, model.config)),
+      // deno-lint-ignore require-await -- what goes wrong is to be a rejection
+      sideFiles: async (options) => sideFiles(file, model.config, options),
       dispose: () => source[Symbol.asyncDispose](),
     });
   } catch (error) {
@@ -190,14 +191,40 @@ async function rowsOf<
   return out;
 }
 
-function sideFiles(file: GgufFile, config: JsonObject): SideFile[] {
+/** Roles of tokens that end a text, besides EOS: that of a turn, that of a message. */
+const OTHER_ENDS = ["eot", "eom"];
+
+function generationConfig(file: GgufFile, config: JsonObject): JsonObject {
   const ids = Object.entries(config).filter(([key, id]) =>
     key.endsWith("_token_id") && id !== null
   );
+  const meta = new Metadata(file);
+  const size = Number(config.vocab_size);
+  const others = OTHER_ENDS.map((role) => meta.token(role))
+    .filter((id) => id !== undefined && id < size);
+  const ends = [config.eos_token_id ?? [], ...others].flat();
+  return {
+    ...Object.fromEntries(ids),
+    ...(others.length > 0 && { "eos_token_id": [...new Set(ends)] }),
+  };
+}
+
+function sideFiles(
+  file: GgufFile,
+  config: JsonObject,
+  { onLeftOut }: SideFileOptions = {},
+): SideFile[] {
+  let tokenizer: Record<string, JsonObject> = {};
+  try {
+    tokenizer = ggufTokenizer(file);
+  } catch (error) {
+    if (!onLeftOut || !isMeant(error)) throw error;
+    onLeftOut(error);
+  }
   const files: Record<string, JsonObject> = {
     "config.json": config,
-    "generation_config.json": Object.fromEntries(ids),
-    ...ggufTokenizer(file),
+    "generation_config.json": generationConfig(file, config),
+    ...tokenizer,
   };
   return Object.entries(files).map(([name, value]) => ({
     name,

@@ -64,6 +64,13 @@ export class Metadata {
     return value;
   }
 
+  /** The id of a token by its role (`bos`, `padding`); undefined where it is not given or -1, as i32 or as u32. */
+  token(role: string): number | undefined {
+    const key = `tokenizer.ggml.${role}_token_id`;
+    const value = this.number(key);
+    return value === -1 || value === 2 ** 32 - 1 ? undefined : this.whole(key);
+  }
+
   /** A whole number that has to be there. */
   size(key: string): number {
     const value = this.whole(key, 1);
@@ -179,12 +186,13 @@ export function ggufModel(
     factors: ropeFactors,
     unsupported,
   });
-  const id = (key: string) => meta.whole(`tokenizer.ggml.${key}_token_id`);
+  const vocabulary = embedding.shape[0];
+  const padding = meta.token("padding") ?? Infinity;
   const biased = (part: string) => file.tensors.has(`blk.0.${part}.bias`);
   const ids = {
-    bos_token_id: id("bos") ?? null,
-    eos_token_id: id("eos") ?? null,
-    pad_token_id: id("padding") ?? null,
+    bos_token_id: meta.token("bos") ?? null,
+    eos_token_id: meta.token("eos") ?? null,
+    pad_token_id: padding < vocabulary ? padding : null,
   };
   const config: JsonObject = {
     architectures: [model],

@@ -90,9 +90,11 @@ export function ggufTokenizer(file: GgufFile): Record<string, JsonObject> {
   }
   const vocabulary = { tokens, types };
   const token = (key: string): string | undefined => {
-    const id = meta.whole(`tokenizer.ggml.${key}_token_id`);
+    const id = meta.token(key);
     if (id === undefined) return undefined;
     if (id >= tokens.length) {
+      // What fills short rows is looked at by nobody; llama.cpp takes such an id for none, too.
+      if (key === "padding") return undefined;
       throw bad(`${key}_token_id ${id} is not among ${tokens.length} tokens`);
     }
     return tokens[id];

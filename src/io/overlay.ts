@@ -51,7 +51,7 @@ export function overlaid(
     format: checkpoint.format,
     readers: readers.values(),
     config: { ...checkpoint.config, ...config },
-    sideFiles: () => checkpoint.sideFiles(),
+    sideFiles: (options) => checkpoint.sideFiles(options),
     dispose: () => checkpoint[Symbol.asyncDispose](),
   });
 }

@@ -12,7 +12,7 @@ import { DTYPE_BYTES, isFloat, narrow, toF32 } from "../tensor/dtype.ts";
 import type { DType } from "../tensor/dtype.ts";
 import { release } from "../tensor/release.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
-import type { Checkpoint, SideFile, TensorInfo } from "./checkpoint.ts";
+import type { Checkpoint, TensorInfo } from "./checkpoint.ts";
 import { quoted } from "./errors.ts";
 import type { JsonObject } from "./json.ts";
 
@@ -108,7 +108,7 @@ export interface CheckpointParts {
   /** Contents of config.json. */
   readonly config: JsonObject;
   /** Reads the files that travel along. */
-  readonly sideFiles: () => Promise<SideFile[]>;
+  readonly sideFiles: Checkpoint["sideFiles"];
   /** Releases what the readers read from. */
   readonly dispose: () => PromiseLike<void>;
 }

@@ -40,6 +40,12 @@ export interface DecodeOptions {
   readonly skipSpecialTokens?: boolean;
 }
 
+/** How ids that come one by one become text. */
+export interface StreamOptions extends DecodeOptions {
+  /** Ids before the first one: with them, the space between two words is there, which decoders drop before a text. */
+  readonly after?: Iterable<number>;
+}
+
 /** Decodes ids as they are generated. */
 export interface TextStream {
   /** Text that is whole with this token: none while only a part of a character is there. */
@@ -89,7 +95,9 @@ export interface Tokenizer {
   /** Text of ids; an id without a token has none. */
   decode(ids: Iterable<number>, options?: DecodeOptions): string;
   /** A decoder for ids that come one by one. */
-  stream(options?: DecodeOptions): TextStream;
+  stream(options?: StreamOptions): TextStream;
+  /** Whether a token is a special one, which {@linkcode DecodeOptions.skipSpecialTokens} leaves out. */
+  isSpecial(id: number): boolean;
   /** Id of a token; undefined if there is none. */
   idOf(token: string): number | undefined;
   /** Token of an id, as the vocabulary has it; undefined if there is none. */
@@ -281,15 +289,20 @@ class LoadedTokenizer implements Tokenizer {
     return decodeTokens(this.#parts.decoder, tokens);
   }
 
-  stream({ skipSpecialTokens = false }: DecodeOptions = {}): TextStream {
+  stream(
+    { skipSpecialTokens = false, after = [] }: StreamOptions = {},
+  ): TextStream {
     const stream = new TokenStream(this.#parts.decoder);
-    return {
-      push: (id) => {
-        const token = this.#visible(id, skipSpecialTokens);
-        return token === undefined ? "" : stream.push(token);
-      },
-      end: () => stream.end(),
+    const push = (id: number): string => {
+      const token = this.#visible(id, skipSpecialTokens);
+      return token === undefined ? "" : stream.push(token);
     };
+    for (const id of after) push(id);
+    return { push, end: () => stream.end() };
+  }
+
+  isSpecial(id: number): boolean {
+    return this.#parts.special.has(id);
   }
 
   #visible(id: number, skip: boolean): string | undefined {

@@ -43,7 +43,8 @@ export interface TokenizerFiles extends TokenizerContents {
 /**
  * Reads the tokenizer among `files`: `tokenizer.json`; else a SentencePiece `.model`; else `vocab.json` with
  * `merges.txt`; else `vocab.txt`; else the vocabulary of the only `.gguf` file; else lists of characters in
- * `config.json`. `tokenizer_config.json` and `special_tokens_map.json` say the rest.
+ * `config.json`. `tokenizer_config.json` and `special_tokens_map.json` say the rest; beside a `tokenizer.json` their
+ * `add_bos_token` and `add_eos_token` say nothing.
  *
  * @param side Which text, of a model with a vocabulary for each.
  *
@@ -58,9 +59,15 @@ export async function readTokenizerFiles(
   const has = (name: string) => files.names.includes(name);
   const optional = async (name: string) =>
     has(name) ? parseJsonObject(...await named(files, name)) : {};
-  const given = {
+  const { add_bos_token, add_eos_token, ...said } = {
     ...await optional("special_tokens_map.json"),
     ...await optional("tokenizer_config.json"),
+  } as JsonObject;
+  // As transformers 5 has it: what stands around a text is tokenizer.json's alone to say where there is one.
+  const given: JsonObject = has("tokenizer.json") ? said : {
+    ...said,
+    ...(add_bos_token !== undefined && { add_bos_token }),
+    ...(add_eos_token !== undefined && { add_eos_token }),
   };
   const read = (name: string) => namedBytes(files, name);
   const models = files.names.filter((name) => name.endsWith(".model"));

@@ -64,7 +64,8 @@ export function template(
 /**
  * `tokenizer` with what `config` says of special tokens, as transformers does it on loading: tokens with a role are
  * special, and get the next ids where the vocabulary lacks them; `added_tokens_decoder` completes the added tokens;
- * `add_bos_token` and `add_eos_token`, where given, replace the post-processor; without one, a second text has type 1.
+ * `add_bos_token` and `add_eos_token`, where given, replace the post-processor (whoever reads the files leaves them out
+ * beside a `tokenizer.json`, as transformers does); without one, a second text has type 1.
  *
  * @param tokenizer A checked `tokenizer.json`.
  * @param config A checked `tokenizer_config.json`.

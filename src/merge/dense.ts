@@ -62,6 +62,8 @@ export async function mergeDense(
     shape: tensor.shape,
     dtype: isFloat(tensor.dtype) ? dtype : tensor.dtype,
   })));
+  // A tokenizer that cannot be made is told before the work, not behind it.
+  await checkpoint.sideFiles();
   await makeFolder(out);
   await using sink = await fileSink(joinPath(out, "model.safetensors"));
   const writer = await SafetensorsWriter.open(sink, layout);

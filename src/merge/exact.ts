@@ -100,6 +100,8 @@ export async function mergeExact(
     }),
     packedMetadata(weights),
   );
+  // A tokenizer that cannot be made is told before the work, not behind it.
+  await checkpoint.sideFiles();
   await makeFolder(out);
   await using sink = await fileSink(joinPath(out, "model.safetensors"));
   const writer = await SafetensorsWriter.open(sink, layout);

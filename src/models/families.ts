@@ -168,11 +168,30 @@ export function familyOf(checkpoint: Checkpoint): Family {
   );
 }
 
-const DOES: Readonly<Record<Model["kind"], string>> = {
-  causal: "goes on from a text",
-  encoder: "answers about a text",
-  seq2seq: "makes a text of a text",
+const KINDS: Readonly<Record<Model["kind"], string>> = {
+  causal: "a causal LM",
+  encoder: "an encoder",
+  seq2seq: "an encoder-decoder",
 };
+
+/**
+ * Checks that a model is of a kind, loaded or not.
+ *
+ * @param what What it is wanted for, as errors say it: `run the task "ppl"`.
+ * @throws {TypeError} If it is of another kind.
+ */
+export function checkKind(
+  { kind, config }: { kind: Model["kind"]; config: BaseConfig },
+  wanted: Model["kind"],
+  what: string,
+): void {
+  if (kind === wanted) return;
+  throw new KindError(
+    `Cannot ${what}: wanted ${KINDS[wanted]}, got ${
+      KINDS[kind]
+    } (${config.modelType})`,
+  );
+}
 
 /**
  * A model as one of a kind.
@@ -185,12 +204,6 @@ export function ofKind<K extends Model["kind"]>(
   kind: K,
   what: string,
 ): Extract<CausalModel | EncoderModel | Seq2SeqModel, { kind: K }> {
-  if (model.kind === kind) {
-    return model as Extract<Model, { kind: K }>;
-  }
-  throw new KindError(
-    `Cannot ${what}: wanted a model that ${DOES[kind]}, got one that ${
-      DOES[model.kind]
-    } (${model.config.modelType})`,
-  );
+  checkKind(model, kind, what);
+  return model as Extract<Model, { kind: K }>;
 }

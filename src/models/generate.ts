@@ -9,7 +9,12 @@ import { rowsOf } from "../autograd/loss.ts";
 import { Tape, type Tensor } from "../autograd/tape.ts";
 import { mat, readF32 } from "../device/device.ts";
 import { Random } from "../tensor/random.ts";
-import type { CausalModel, TokenBatch, TokenCache } from "./model.ts";
+import type {
+  BaseConfig,
+  CausalModel,
+  TokenBatch,
+  TokenCache,
+} from "./model.ts";
 import { sample, type SamplingOptions } from "./sampling.ts";
 
 /** Options of {@linkcode generate}. */
@@ -28,9 +33,42 @@ export interface GenerateOptions extends SamplingOptions {
 const CHUNK = 256;
 
 /**
+ * Checks that a model can go on from prompts; returns the length of the longest.
+ *
+ * @throws {RangeError} If one is empty, leaves no room in the model's context, or has a token that the model has not.
+ */
+export function checkPrompts(
+  prompts: readonly ArrayLike<number>[],
+  { maxLength, vocabSize }: Pick<BaseConfig, "maxLength" | "vocabSize">,
+): number {
+  const fail = (what: string): never => {
+    throw new ValueError(`Cannot generate: ${what}`);
+  };
+  let longest = 0;
+  for (const prompt of prompts) {
+    if (prompt.length === 0) fail("a prompt is empty");
+    const unknown = Array.from(prompt).find((id) =>
+      !(id >= 0 && id < vocabSize)
+    );
+    if (unknown !== undefined) {
+      fail(
+        `the prompt's token ${unknown} is not in the model's vocabulary of ${vocabSize}; is the tokenizer another model's?`,
+      );
+    }
+    longest = Math.max(longest, prompt.length);
+  }
+  if (longest >= maxLength) {
+    fail(
+      `a prompt of ${longest} tokens fills the model's context of ${maxLength}`,
+    );
+  }
+  return longest;
+}
+
+/**
  * Continues `prompts`, all at once; resolves to the new tokens of each.
  *
- * @throws {RangeError} If a prompt is empty or leaves no room in the model's context.
+ * @throws {RangeError} As {@linkcode checkPrompts}.
  */
 export async function generate(
   model: CausalModel,
@@ -40,15 +78,7 @@ export async function generate(
   const { config } = model;
   const { maxNewTokens, stop = [], seed = 0, onToken } = options;
   const batch = prompts.length;
-  const longest = prompts.reduce((n, p) => Math.max(n, p.length), 0);
-  if (prompts.some((p) => p.length === 0)) {
-    throw new ValueError("Cannot generate: a prompt is empty");
-  }
-  if (longest >= config.maxLength) {
-    throw new ValueError(
-      `Cannot generate: a prompt of ${longest} tokens fills the model's context of ${config.maxLength}`,
-    );
-  }
+  const longest = checkPrompts(prompts, config);
   const results: number[][] = prompts.map(() => []);
   const most = Math.min(maxNewTokens, config.maxLength - longest);
   if (batch === 0 || most <= 0) return results;

@@ -8,9 +8,10 @@ import { ValueError } from "../errors.ts";
 import type { Compute } from "../autograd/linear_weight.ts";
 import type { Device } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
-import { attachAdapter } from "../nn/adapter.ts";
-import { familyOf, ofKind } from "./families.ts";
-import type { CausalModel, Model } from "./model.ts";
+import { type AdapterModuleFactors, attachAdapter } from "../nn/adapter.ts";
+import { headOf } from "./encoder_head.ts";
+import { type Family, familyOf, ofKind } from "./families.ts";
+import type { BaseConfig, CausalModel, EncoderHead, Model } from "./model.ts";
 import { findModel, type ModelPlace } from "./open.ts";
 import { openTuned } from "./tuned.ts";
 
@@ -75,6 +76,25 @@ export interface LoadOptions {
   readonly onProgress?: (done: number) => void;
 }
 
+/** A model whose files are open, before its weights are read: what else a run needs can be looked at first. */
+export interface OpenedModel extends AsyncDisposable {
+  /** Where it was found. */
+  readonly place: ModelPlace;
+  /** Its file. */
+  readonly checkpoint: Checkpoint;
+  /** What it does. */
+  readonly kind: Model["kind"];
+  /** What every config tells. */
+  readonly config: BaseConfig;
+  /** What is asked of it, if it is an encoder. */
+  readonly head?: EncoderHead;
+  /** Puts it on a device, with its adapters. Disposing of the result leaves the files open. */
+  load(
+    device: Device,
+    options?: Pick<LoadOptions, "compute" | "onProgress">,
+  ): Promise<LoadedModel>;
+}
+
 /** A loaded model. Disposing of it frees all. */
 export interface LoadedModel extends AsyncDisposable {
   /** Where it was found. */
@@ -83,6 +103,8 @@ export interface LoadedModel extends AsyncDisposable {
   readonly checkpoint: Checkpoint;
   /** The model. */
   readonly model: Model;
+  /** How its products are computed: `int8` where any of its weights is multiplied by so. */
+  readonly compute: Compute;
   /** Adapters on the model, all enabled at first; the model's own is called `default`. */
   readonly adapters: readonly string[];
   /** Enables these adapters and no others. */
@@ -98,8 +120,25 @@ export interface LoadedModel extends AsyncDisposable {
 export async function loadModel(
   device: Device,
   path: string,
-  { adapters = {}, own = true, compute, onProgress }: LoadOptions = {},
+  options: LoadOptions = {},
 ): Promise<LoadedModel> {
+  await using stack = new AsyncDisposableStack();
+  const opened = stack.use(await openModel(path, options));
+  const loaded = stack.use(await opened.load(device, options));
+  const owned = stack.move();
+  return { ...loaded, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+/**
+ * Opens the files of the model at `path` and of its adapters, and reads no weights yet.
+ *
+ * @throws {TypeError} If the architecture is not known here.
+ * @throws {RangeError} If an adapter belongs to other quantised weights.
+ */
+export async function openModel(
+  path: string,
+  { adapters = {}, own = true }: Pick<LoadOptions, "adapters" | "own"> = {},
+): Promise<OpenedModel> {
   await using stack = new AsyncDisposableStack();
   const place = await findModel(path);
   const folders = {
@@ -109,11 +148,45 @@ export async function loadModel(
   const { checkpoint, adapters: parts } = stack.use(
     await openTuned(place, folders),
   );
-  const how = compute ?? (place.report?.merged ? "int8" : "f32");
+  const family = familyOf(checkpoint);
+  const owned = stack.move();
+  return {
+    ...{ place, checkpoint },
+    kind: family.kind,
+    config: family.config(checkpoint),
+    ...(family.encoder &&
+      { head: headOf(checkpoint, family.encoder(checkpoint).classifier) }),
+    load: (device, { compute, onProgress } = {}) =>
+      attached({ place, checkpoint, family, device }, parts, {
+        compute: compute ?? (place.report?.merged ? "int8" : "f32"),
+        onProgress,
+      }),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+/** `int8` where a layer takes it, whatever was asked for. */
+function computeOf({ linears }: Model, asked: Compute): Compute {
+  return asked === "int8" && linears.values().some(({ weight }) => weight.int8)
+    ? "int8"
+    : "f32";
+}
+
+async function attached(
+  { place, checkpoint, family, device }:
+    & Pick<OpenedModel, "place" | "checkpoint">
+    & { device: Device; family: Family },
+  parts: ReadonlyMap<string, readonly AdapterModuleFactors[]>,
+  { compute, onProgress }: {
+    compute: Compute;
+    onProgress: LoadOptions["onProgress"];
+  },
+): Promise<LoadedModel> {
+  await using stack = new AsyncDisposableStack();
   const model = stack.use(
-    await familyOf(checkpoint).load(device, checkpoint, {
-      compute: how,
-      eightBitHead: how === "int8",
+    await family.load(device, checkpoint, {
+      compute,
+      eightBitHead: compute === "int8",
       onProgress,
     }),
   );
@@ -121,7 +194,7 @@ export async function loadModel(
   for (const [name, factors] of parts) {
     stack.use(attachAdapter(device, linears, { name, factors, embeddings }));
   }
-  const names = Object.keys(folders);
+  const names = [...parts.keys()];
   const enable = (wanted: readonly string[]): void => {
     const unknown = wanted.find((name) => !names.includes(name));
     if (unknown !== undefined) {
@@ -137,9 +210,8 @@ export async function loadModel(
   enable(names);
   const owned = stack.move();
   return {
-    place,
-    checkpoint,
-    model,
+    ...{ place, checkpoint, model },
+    compute: computeOf(model, compute),
     adapters: names,
     enable,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),

@@ -132,7 +132,10 @@ export async function train(
     evaluation,
     steps: plan.steps,
     key,
-    padId: codec.padId ?? codec.eosId ?? 0,
+    // Padding counts for nothing, but must be a token: one that was added to the tokenizer alone is none of the model's.
+    padId: [codec.padId, codec.eosId].find((id) =>
+      id !== undefined && id < subject.model.config.vocabSize
+    ) ?? 0,
   });
   using _ = work;
   await work.begin();

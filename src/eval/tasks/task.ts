@@ -8,6 +8,7 @@
  */
 
 import { FormatError, ValueError } from "../../errors.ts";
+import { promptTokens } from "../../io/prompt_tokens.ts";
 
 /** A tokenizer, as far as a task needs one. */
 export interface TokenEncoder {
@@ -22,9 +23,9 @@ export interface TokenEncoder {
   readonly eosId?: number;
 }
 
-/** Tokens of a text, with the special tokens that the tokenizer puts around one and no others. */
+/** Tokens of a text that a model goes on from: with the special tokens that the tokenizer puts before one, no EOS behind. */
 export function encodeText(encoder: TokenEncoder, text: string): Int32Array {
-  return Int32Array.from(encoder.encode(text, { addSpecialTokens: true }));
+  return promptTokens(encoder, text);
 }
 
 /** An encoder that keeps what it has encoded: a question's choices come with the same long context each. */

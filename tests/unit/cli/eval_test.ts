@@ -70,7 +70,7 @@ Deno.test("loqa eval: a table for people", async () => {
   );
   assert.equal(code, 0);
   assert.match(stdout, /^ +perplexity +\d\.\d+ +± [\d.]+\n/);
-  assert.match(stdout, /\n62 counted, [\d.]+ s\n$/);
+  assert.match(stdout, /\n62 counted, [\d.]+ s, f32 arithmetic\n$/);
 });
 
 for (

@@ -28,6 +28,29 @@ Deno.test("loqa generate: the prompt and what follows; --json the document", asy
   assert.ok(found.tokensPerSecond > 0 && found.seconds > 0);
 });
 
+Deno.test("loqa generate: the space behind the prompt's last word, where decoders drop a text's first", () =>
+  inFolder(async (folder) => {
+    for await (const { name } of Deno.readDir(EXAMPLE)) {
+      await Deno.copyFile(`${EXAMPLE}/${name}`, `${folder}/${name}`);
+    }
+    const file = `${folder}/tokenizer.json`;
+    const tokenizer = JSON.parse(await Deno.readTextFile(file));
+    tokenizer.decoder = {
+      type: "Sequence",
+      decoders: [
+        { type: "Replace", pattern: { String: "Ġ" }, content: " " },
+        { type: "Fuse" },
+        { type: "Strip", content: " ", start: 1, stop: 0 },
+      ],
+    };
+    await Deno.writeTextFile(file, JSON.stringify(tokenizer));
+    const prompt = ["--prompt", "The capital of Stelmark is", ...FEW];
+    const text = await generated(folder, ...prompt);
+    assert.match(text, /^The capital of Stelmark is Klithton\b/);
+    const found = JSON.parse(await generated(folder, ...prompt, "--json"));
+    assert.equal(text, `${found.prompt}${found.text}\n`);
+  }));
+
 Deno.test("loqa generate: samples by the seed", async () => {
   const args = [EXAMPLE, "--prompt", "The", ...FEW, "--temperature", "1.5"];
   const [first, again, other, one] = await Promise.all([

@@ -137,11 +137,12 @@ Deno.test("a run that failed only at the small files resumes from its whole tens
     await using model = await openModel(MODEL);
     const broken = {
       ...model,
-      sideFiles: () => Promise.reject(new Error("no side files")),
+      sideFiles: () =>
+        Promise.resolve([{ name: "no/such/place", bytes: new Uint8Array(1) }]),
     };
     await assert.rejects(
       init(broken, PLAIN, { device, out, safeInterval: 0 }),
-      { message: "no side files" },
+      /no\/such\/place/,
     );
     await Deno.stat(`${out}.partial/backbone/model.safetensors`);
     let layers = 0;

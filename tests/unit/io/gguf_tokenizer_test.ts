@@ -70,6 +70,17 @@ Deno.test("ggufTokenizer() cuts words as tokenizer.ggml.pre says", async () => {
   );
 });
 
+Deno.test("ggufTokenizer(): a padding token of -1, or beyond the vocabulary, is none", async () => {
+  for (const id of [-1, 2 ** 32 - 1, 4000]) {
+    const files = await tokenizerOf("llama.gguf", {
+      "ggml.padding_token_id": id,
+    });
+    assert.equal(files["tokenizer_config.json"].pad_token, undefined);
+  }
+  const files = await tokenizerOf("llama.gguf", { "ggml.bos_token_id": -1 });
+  assert.equal(files["tokenizer_config.json"].bos_token, undefined);
+});
+
 const REFUSED: Record<
   string,
   [

@@ -71,7 +71,7 @@ Deno.test("decode() leaves out ids without a token, and special ones where asked
   );
 });
 
-Deno.test("the configuration adds special tokens and says what stands around a text", async () => {
+Deno.test("the configuration adds special tokens; what stands around a text is tokenizer.json's to say", async () => {
   const tokenizer = await openTokenizer(folder(small(), {
     "bos_token": "<begin>",
     "eos_token": { content: "<end>" },
@@ -81,12 +81,59 @@ Deno.test("the configuration adds special tokens and says what stands around a t
   assert.equal(tokenizer.idOf("<seven>"), 7);
   assert.equal(tokenizer.bosId, 8);
   assert.equal(tokenizer.eosId, 4);
-  assert.equal(tokenizer.addsBos, true);
-  assert.deepEqual(Array.from(tokenizer.encode("<seven>a")), [8, 7, 0]);
+  assert.equal(tokenizer.addsBos, false);
+  assert.deepEqual(Array.from(tokenizer.encode("<seven>a")), [7, 0]);
+  assert.ok(tokenizer.isSpecial(8) && tokenizer.isSpecial(4));
+  assert.ok(!tokenizer.isSpecial(0));
+});
+
+Deno.test("add_bos_token and add_eos_token count where there is no tokenizer.json", async () => {
+  const text = { "tokenizer.model": bytesOf("llama/tokenizer.model") };
+  const config = (value: Json) => ({
+    ...text,
+    "tokenizer_config.json": JSON.stringify(value),
+  });
+  const ends = async (
+    set: Record<string, string | Uint8Array<ArrayBuffer>>,
+  ) => {
+    const tokenizer = await openTokenizer(files(set));
+    const ids = tokenizer.encode("a");
+    return [ids[0] === tokenizer.bosId, ids.at(-1) === tokenizer.eosId];
+  };
+  assert.deepEqual(await ends(text), [true, false]);
+  assert.deepEqual(await ends(config({ "add_bos_token": false })), [
+    false,
+    false,
+  ]);
   assert.deepEqual(
-    Array.from(tokenizer.encode("a", { addSpecialTokens: false })),
-    [0],
+    await ends(config({ "add_bos_token": true, "add_eos_token": true })),
+    [true, true],
   );
+});
+
+Deno.test("stream(): after other tokens the space of the first new word is there, as in the whole text", async () => {
+  for (
+    const set of [
+      files({ "tokenizer.model": bytesOf("llama/tokenizer.model") }),
+      files({ "spm.model": bytesOf("unigram/spm.model") }),
+      files({ "vocab.txt": bytesOf("wordpiece/vocab.txt") }),
+      folder(small()),
+    ]
+  ) {
+    const tokenizer = await openTokenizer(set);
+    const plain = { addSpecialTokens: false };
+    const ids = Array.from(tokenizer.encode("a ab a b", plain));
+    for (let from = 0; from <= ids.length; from++) {
+      const before = ids.slice(0, from);
+      const stream = tokenizer.stream({ after: before });
+      assert.equal(
+        tokenizer.decode(before) +
+          ids.slice(from).map((id) => stream.push(id)).join("") +
+          stream.end(),
+        tokenizer.decode(ids),
+      );
+    }
+  }
 });
 
 Deno.test("special_tokens_map.json serves where tokenizer_config.json does not say", async () => {

@@ -1,0 +1,41 @@
+/**
+ * Tokens of a text that a model is to go on from.
+ *
+ * @module
+ */
+
+/** A tokenizer, as far as a prompt needs one. */
+export interface PromptEncoder {
+  /** Token ids of a text; with the tokenizer's special tokens around it unless `addSpecialTokens` is false. */
+  encode(
+    text: string,
+    options?: { addSpecialTokens?: boolean },
+  ): ArrayLike<number>;
+  /** Id of the token that ends a text, where there is one. */
+  readonly eosId?: number | undefined;
+}
+
+/** How many ids at the end are `id`. */
+function atEnd(ids: ArrayLike<number>, id: number): number {
+  let count = 0;
+  while (count < ids.length && ids[ids.length - 1 - count] === id) count++;
+  return count;
+}
+
+/**
+ * Tokens of `text` with the special tokens that the tokenizer puts before one, but without an EOS behind: a model begins
+ * a new text there. An EOS that is written out in the text stays.
+ */
+export function promptTokens(
+  encoder: PromptEncoder,
+  text: string,
+): Int32Array<ArrayBuffer> {
+  const ids = Int32Array.from(encoder.encode(text, { addSpecialTokens: true }));
+  const { eosId } = encoder;
+  const ends = eosId === undefined ? 0 : atEnd(ids, eosId);
+  if (ends === 0) return ids;
+  const plain = encoder.encode(text, { addSpecialTokens: false });
+  // Of an empty text the BOS may be the same token, which is what a model begins with.
+  const own = Math.max(atEnd(plain, eosId!), ids.length === ends ? 1 : 0);
+  return ids.slice(0, ids.length - Math.max(0, ends - own));
+}
