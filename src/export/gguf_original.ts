@@ -12,7 +12,9 @@ import { huggingFaceName } from "../io/gguf_names.ts";
 import { decodeBlocks } from "../io/gguf_types.ts";
 
 /** Keys of a config that say nothing of what the model computes. */
-const FREE = new Set(["dtype", "torch_dtype", "quantization_config"]);
+const FREE = new Set([
+  ...["dtype", "torch_dtype", "quantization_config", "tie_word_embeddings"],
+]);
 
 /** Metadata that are not true of a file with other codes. */
 const DROPPED = /^(quantize\.imatrix\.|split\.)/;

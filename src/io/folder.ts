@@ -18,6 +18,7 @@ import { parseJsonObject } from "./json.ts";
 import type { JsonObject } from "./json.ts";
 import { hasMlx, mlxReaders } from "./mlx.ts";
 import { presented } from "./names.ts";
+import { settledTies } from "./tied.ts";
 import { hasPacked, packedReaders } from "./packed.ts";
 import { makeCheckpoint } from "./tensor_reader.ts";
 import type { TensorReader } from "./tensor_reader.ts";
@@ -83,7 +84,7 @@ export async function openFileSet(files: FileSet): Promise<Checkpoint> {
   });
   const named = presented(readers, { where, config });
   const owned = stack.move();
-  return makeCheckpoint({
+  const checkpoint = makeCheckpoint({
     name: where,
     format,
     readers: named,
@@ -91,6 +92,11 @@ export async function openFileSet(files: FileSet): Promise<Checkpoint> {
     sideFiles: () => readSideFiles(files),
     dispose: () => owned.disposeAsync(),
   });
+  await using opened = new AsyncDisposableStack();
+  opened.use(checkpoint);
+  const settled = await settledTies(checkpoint);
+  opened.move();
+  return settled;
 }
 
 /** The layout of a store, by the names of its tensors, and readers of what it holds. */

@@ -25,6 +25,10 @@ export interface Overlay {
   readonly rename?: (name: string) => string;
   /** Tensors that take the place of those of their names, the others after them; names are the new ones. */
   readonly tensors?: ReadonlyMap<string, HeldTensor>;
+  /** Tensors that are left out, by the names of the file. */
+  readonly without?: ReadonlySet<string>;
+  /** Tensors with the values of others: whose, by what they are called; names are the new ones. */
+  readonly copies?: ReadonlyMap<string, string>;
   /** Entries of the config that take the place of its own. */
   readonly config?: JsonObject;
 }
@@ -32,10 +36,17 @@ export interface Overlay {
 /** The checkpoint with `overlay` on it. Disposing of it disposes of the checkpoint. */
 export function overlaid(
   checkpoint: Checkpoint,
-  { rename = (name) => name, tensors = new Map(), config }: Overlay,
+  {
+    rename = (name) => name,
+    tensors = new Map(),
+    without,
+    copies = new Map(),
+    config,
+  }: Overlay,
 ): Checkpoint {
   const readers = new Map<string, TensorReader>();
   for (const info of checkpoint.tensors.values()) {
+    if (without?.has(info.name)) continue;
     const name = rename(info.name);
     readers.set(name, {
       info: { ...info, name },
@@ -44,6 +55,10 @@ export function overlaid(
       readQuantized: () =>
         checkpoint.readQuantized?.(info.name) ?? Promise.resolve(undefined),
     });
+  }
+  for (const [name, of] of copies) {
+    const reader = readers.get(of)!;
+    readers.set(name, { ...reader, info: { ...reader.info, name } });
   }
   for (const [name, held] of tensors) readers.set(name, heldReader(name, held));
   return makeCheckpoint({

@@ -38,6 +38,8 @@ export interface LoraSettings {
   readonly dropout?: number;
   /** Modules stored in full beside the factors. */
   readonly modulesToSave?: readonly string[] | null;
+  /** Whether tables of the model that are one stay one, where the adapter has one of them in full or factors for it; false unless told. */
+  readonly staysTied?: boolean;
   /** Groups of inputs that are pooled before A, for QA-LoRA. */
   readonly qalora?: QaloraGroups;
   /** Fingerprint of the quantised weights that the adapter belongs to: `base` of loqa.json. */
@@ -63,7 +65,7 @@ export function adapterConfig(settings: LoraSettings): JsonObject {
     base_model_name_or_path: settings.baseModel ?? null,
     bias: "none",
     corda_config: null,
-    ensure_weight_tying: false,
+    ensure_weight_tying: settings.staysTied ?? false,
     eva_config: null,
     exclude_modules: null,
     fan_in_fan_out: false,
@@ -105,6 +107,8 @@ export function adapterConfig(settings: LoraSettings): JsonObject {
 
 /** The settings in an `adapter_config.json`, with PEFT's defaults where a field is not there. */
 export interface ReadSettings extends LoraSettings {
+  /** As in the file, or false. */
+  readonly staysTied: boolean;
   /** As in the file, or false. */
   readonly rslora: boolean;
   /** As in the file, or empty. */
@@ -176,6 +180,7 @@ export function readAdapterConfig(
     baseModel: text("base_model_name_or_path"),
     dropout: number("lora_dropout", 0),
     modulesToSave: names("modules_to_save"),
+    staysTied: flag("ensure_weight_tying"),
     ...(base !== undefined && { base }),
     ...(groups && { qalora: groups }),
   };
@@ -234,6 +239,8 @@ export function moduleScaling(
  */
 export function isTarget(config: JsonObject, module: string): boolean {
   const { target_modules: targets, target_parameters: parameters } = config;
+  // Whoever shares a target's table has its factors too.
+  if (config.ensure_weight_tying === true) return true;
   if (Array.isArray(parameters) && parameters.length > 0) return true;
   if (typeof targets === "string") {
     return targets === "all-linear" || matcherOf(targets)(module);

@@ -187,8 +187,8 @@ export function bartTensors(
 }
 
 /**
- * What files carry along: tables that are copies of another, a bias of the head (checked where it is read), positions and
+ * What files carry along: a shared table that no side uses, a bias of the head (checked where it is read), positions and
  * versions as numbers.
  */
 export const BART_IGNORED =
-  /(^|\.)(shared|embed_tokens)\.weight$|^lm_head\.weight$|^final_logits_bias$|(^|\.)(position_ids|version)$/;
+  /(^|\.)shared\.weight$|^final_logits_bias$|(^|\.)(position_ids|version)$/;

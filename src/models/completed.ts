@@ -14,6 +14,7 @@ import type { AdapterModuleFactors } from "../nn/adapter.ts";
 import { Random } from "../tensor/random.ts";
 import { headTensors } from "./encoder_head.ts";
 import { familyOf, findFamily } from "./families.ts";
+import { namesOf } from "./fitted.ts";
 import type { EncoderHead } from "./model.ts";
 
 /** Deviation of new weights where the config tells none; transformers' own. */
@@ -69,22 +70,22 @@ export function completed(
   });
 }
 
-/** Factors under the names of the modules in a checkpoint, where one has the encoder's prefix and the other has not. */
+/**
+ * Factors under the names of the modules in a checkpoint, where what wraps the model differs; those of modules that it has not
+ * stay as they are.
+ *
+ * @throws {RangeError} If two modules fit a name.
+ */
 export function fittedFactors(
   checkpoint: Checkpoint,
   factors: readonly AdapterModuleFactors[],
 ): AdapterModuleFactors[] {
-  // An adapter of a model that is not run here can be merged all the same.
-  const { prefix = "model." } = findFamily(checkpoint)?.encoder?.(checkpoint) ??
-    {};
-  const has = (module: string) => checkpoint.tensors.has(`${module}.weight`);
+  const fit = namesOf(checkpoint);
   return factors.map((factor) => {
-    const { module } = factor;
-    if (has(module)) return factor;
-    const other = module.startsWith(prefix)
-      ? module.slice(prefix.length)
-      : prefix + module;
-    return has(other) ? { ...factor, module: other } : factor;
+    const found = fit(`${factor.module}.weight`);
+    return found === undefined
+      ? factor
+      : { ...factor, module: found.slice(0, -".weight".length) };
   });
 }
 

@@ -74,8 +74,8 @@ export function llamaTensors(config: LlamaConfig): WantedTensor[] {
   return tensors;
 }
 
-/** What old files carry along and nobody needs. */
-const IGNORED = /rotary_emb\.inv_freq$|^lm_head\.weight$/;
+/** What old files carry along and nobody needs. Copies of a shared table are left out where a file is opened (`tied.ts`). */
+const IGNORED = /rotary_emb\.inv_freq$/;
 
 /**
  * Checks that a checkpoint holds the tensors of its config, and no others.

@@ -4,14 +4,17 @@
  * @module
  */
 
+import { KindError } from "../errors.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import type { JsonObject } from "../io/json.ts";
-import { openAdapter, openCheckpoint } from "../io/open.ts";
+import { type Adapter, openAdapter, openCheckpoint } from "../io/open.ts";
 import type { HeldTensor } from "../io/overlay.ts";
 import type { AdapterModuleFactors } from "../nn/adapter.ts";
 import { completed, fittedFactors, heldTensors } from "./completed.ts";
+import { namesOf } from "./fitted.ts";
 import { headConfig, headInfo } from "./head_config.ts";
 import { checkBase, type ModelPlace, readAdapterFactors } from "./open.ts";
+import { fittedWhole, tableModules, withTables } from "./tables.ts";
 
 /** A model's weights and the adapters on them. */
 export interface TunedModel extends AsyncDisposable {
@@ -21,7 +24,7 @@ export interface TunedModel extends AsyncDisposable {
   readonly checkpoint: Checkpoint;
   /** Factors by adapter, under the names of the checkpoint's modules; none if they were not wanted. */
   readonly adapters: ReadonlyMap<string, readonly AdapterModuleFactors[]>;
-  /** What adapters hold in full, by name in the checkpoint. */
+  /** What adapters hold in full, and tables with the factors that belong to them, by name in the checkpoint. */
   readonly whole: ReadonlyMap<string, HeldTensor>;
 }
 
@@ -38,11 +41,31 @@ export function withWhole(
   return completed(checkpoint, { tensors: whole, config });
 }
 
+/** @throws {TypeError} If an adapter that is to be trained has factors of a table or a head. */
+function refuseTables(
+  { name, modules }: Adapter,
+  checkpoint: Checkpoint,
+): void {
+  const fit = namesOf(checkpoint);
+  const found = tableModules(
+    checkpoint,
+    [...modules.keys()].map((module) =>
+      fit(`${module}.weight`)?.replace(/\.weight$/, "") ?? module
+    ),
+  );
+  if (found.length === 0) return;
+  throw new KindError(
+    `Cannot train the adapter ${name}: it has factors of ${
+      found.join(" and ")
+    }, which can be run and merged here, not trained; merge it and train a new one (--modules-to-save for a table or a head in full)`,
+  );
+}
+
 /**
  * Opens the weights of a model and the adapters in these folders, by the names that they are enabled by.
  *
  * @throws {RangeError} If an adapter belongs to other quantised weights.
- * @throws {TypeError} If an adapter holds what is not known here.
+ * @throws {TypeError} If an adapter holds what is not known here, or what the model has no place for.
  */
 export async function openTuned(
   place: ModelPlace,
@@ -53,20 +76,33 @@ export async function openTuned(
   } = {},
 ): Promise<TunedModel> {
   await using stack = new AsyncDisposableStack();
-  const whole = new Map<string, HeldTensor>();
-  const read = new Map<string, AdapterModuleFactors[]>();
+  const file = stack.use(await openCheckpoint(place.model));
+  let base: Checkpoint = file;
+  let whole = new Map<string, HeldTensor>();
+  const read = new Map<string, readonly AdapterModuleFactors[]>();
   for (const [name, folder] of Object.entries(folders)) {
     await using adapter = await openAdapter(folder);
     checkBase(adapter, place);
-    if (wanted) read.set(name, await readAdapterFactors(adapter));
-    for (const [key, held] of await heldTensors(adapter)) whole.set(key, held);
+    const fit = namesOf(base);
+    if (!wanted) refuseTables(adapter, base);
+    const brought = fittedWhole(base, await heldTensors(adapter), {
+      ...{ fit, what: folder },
+    });
+    const made = await withTables(base, {
+      whole: new Map([...whole, ...brought]),
+      factors: wanted
+        ? fittedFactors(base, await readAdapterFactors(adapter))
+        : [],
+    }, adapter.settings.staysTied);
+    ({ checkpoint: base, whole } = made);
+    read.set(name, made.factors);
   }
-  const file = stack.use(await openCheckpoint(place.model));
-  const checkpoint = withWhole(file, whole, place);
+  const checkpoint = withWhole(base, whole, place);
   const owned = stack.move();
   return {
     ...{ file, checkpoint },
     whole,
+    // An encoder may have got the prefix that its names have beside a head.
     adapters: new Map(
       [...read].map(([name, factors]) => [
         name,

@@ -13,6 +13,7 @@ import { stringifyLike } from "../io/json.ts";
 import { openAdapter } from "../io/open.ts";
 import type { HeldTensor } from "../io/overlay.ts";
 import { ADAPTER_CONFIG, ADAPTER_FILE, adapterTensorName } from "../io/peft.ts";
+import { saysTied } from "../io/tied.ts";
 import { wholeTensorName } from "../io/peft_whole.ts";
 import { poolingFactor, type QaloraGroups } from "../io/peft_qalora.ts";
 import {
@@ -29,6 +30,7 @@ import {
   type ModelPlace,
   readAdapterFactors,
 } from "../models/open.ts";
+import { untiedFor } from "../models/tables.ts";
 import { openTuned } from "../models/tuned.ts";
 import { trainedTensors } from "../models/weights.ts";
 import {
@@ -114,8 +116,12 @@ export async function findSubject(
     ),
   );
   checkKind(tuned.checkpoint, options);
-  const head = await wantedHead(tuned.checkpoint, place, { options, data });
-  const { checkpoint, made } = withHead(tuned.checkpoint, head, options);
+  const { modulesToSave = [] } = options;
+  const base = method === "full"
+    ? tuned.checkpoint
+    : untiedFor(tuned.checkpoint, modulesToSave);
+  const head = await wantedHead(base, place, { options, data });
+  const { checkpoint, made } = withHead(base, head, options);
   const found = { place, file: tuned.file, checkpoint, head };
   const owned = stack.move();
   return {
@@ -401,6 +407,7 @@ async function adapterParts(
     const config = {
       ...own,
       ...(saved.length > 0 && wholeConfig(saved, options, own)),
+      ...(!saysTied(checkpoint.config) && { "ensure_weight_tying": false }),
       ...(head && { "task_type": HEAD_TASKS[head.info.kind] }),
     };
     await writeFileAtomic(
