@@ -151,9 +151,9 @@ export {
   type NamedBytes,
 } from "./src/io/bnb_write.ts";
 export {
-  packedConfigBlock,
   packedEntries,
   packedMetadata,
   type PackedShape,
   packedTensors,
 } from "./src/io/packed.ts";
+export { modelConfig, packedConfig } from "./src/io/packed_config.ts";

@@ -128,12 +128,12 @@ const OPTIONS: Options = {
   backbone: {
     value: "KIND",
     default: "bnb for nf4, else packed",
-    help: "packed, bnb, dense or none",
+    help: "packed (loqa alone reads it), bnb, dense (Python too) or none",
   },
   dtype: {
     value: "NAME",
-    default: "as stored",
-    help: "f32, f16 or bf16 for what is not quantised",
+    default: "the model's one; of several bf16 if all fits, else f32",
+    help: "f32, f16 or bf16 for what is not quantised; packed: as stored",
   },
   "double-quant": { help: "scales of a bnb backbone in 8 bits" },
   seed: { value: "N", default: "0", help: "seed of what is random" },
@@ -152,6 +152,7 @@ export const help =
 
 MODEL is a folder in the Hugging Face layout, a .safetensors or .gguf file, or hf:owner/name[@revision].
 Writes DIR/backbone (the quantised model), DIR/adapter (for PEFT) and DIR/loqa.json (options and errors by layer).
+The last line printed says which tools load the result, and how.
 
   loqa init SmolLM2-135M.gguf --format nf4 --rank 16 -o smol-nf4
   loqa init ./llama --format int2 --scale mse --rank 64 -o llama-2bit

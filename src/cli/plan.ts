@@ -8,6 +8,7 @@ import { ValueError } from "../errors.ts";
 import { exists, joinPath, kindOf, readTextFile } from "../io/deno.ts";
 import { parseJsonObject } from "../io/json.ts";
 import { openCheckpoint } from "../io/open.ts";
+import { modelConfig } from "../io/packed_config.ts";
 import { type Method, type MethodCost, methodCosts } from "../plan/cost.ts";
 import { KNOWN_MODELS } from "../plan/known.ts";
 import { type Config, type ModelShape, modelShape } from "../plan/shape.ts";
@@ -120,7 +121,7 @@ async function findConfig(name: string): Promise<Config> {
     : [];
   for (const place of places) {
     if (await exists(place)) {
-      return parseJsonObject(await readTextFile(place), place);
+      return modelConfig(parseJsonObject(await readTextFile(place), place));
     }
   }
   throw new ValueError(

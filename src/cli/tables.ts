@@ -5,6 +5,7 @@
  */
 
 import { type InitReport, type LayerReport, mean } from "../init/report.ts";
+import { loadingLine } from "./loading.ts";
 import { clock } from "./progress.ts";
 
 /** Columns of text, numbers (`right`) aligned at their end. */
@@ -100,5 +101,10 @@ Written to ${out}: ${
     report.options.backbone === "none"
       ? ""
       : `backbone/ (${report.options.backbone}), `
-  }${report.merged ? "" : "adapter/ (PEFT), "}loqa.json`;
+  }${
+    report.merged
+      ? ""
+      : `adapter/ (${report.group === undefined ? "PEFT" : "QA-LoRA"}), `
+  }loqa.json
+${loadingLine(report) ?? ""}`.trimEnd();
 }

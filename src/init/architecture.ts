@@ -26,6 +26,14 @@ const ROUTER = /(?:^|\.)(?:router(?:\.\w+)?|gate|gating|shared_expert_gate)$/;
 const TOWER =
   /(?:^|\.)(?:visual|vision\w*|image\w*|video\w*|audio\w*|speech\w*|vit|vit_\w+)\./;
 
+/** Layers of heads that transformers makes where a checkpoint has none, called as layers inside are. */
+export const HEAD_LAYERS: readonly string[] = [
+  "pooler.dense",
+  "classifier.dense",
+  "classifier.out_proj",
+  "lm_head.dense",
+];
+
 /**
  * Linear layers outside the numbered ones that classes of transformers have and files may not: heads that are the
  * table of tokens under another name, and those of other tasks. A start, up to a dot, or a pattern of the whole path.
@@ -40,6 +48,8 @@ const HEADS = [
   ],
   ...["vocab_projector", "vocab_transform", "embed_out", "output_projection"],
   ...["pred_layer", "lm_loss", "^head$", "^head.dense$", "^decoder$"],
+  // As the end of a path, too: the pooler stands inside a BERT that has a head.
+  ...HEAD_LAYERS,
 ];
 
 /** Which of a checkpoint's modules are of a mixture of experts. */

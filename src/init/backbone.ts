@@ -4,21 +4,16 @@
  * @module
  */
 
-import {
-  bnbConfigBlock,
-  type BnbDType,
-  bnbEntries,
-  bnbTensors,
-} from "../io/bnb_write.ts";
+import { bnbConfigBlock, bnbEntries, bnbTensors } from "../io/bnb_write.ts";
 import type { NamedBytes } from "../io/bnb_write.ts";
 import type { Checkpoint, TensorInfo } from "../io/checkpoint.ts";
 import {
-  packedConfigBlock,
   packedEntries,
   packedMetadata,
   type PackedShape,
   packedTensors,
 } from "../io/packed.ts";
+import { packedConfig } from "../io/packed_config.ts";
 import { safetensorsHeader } from "../io/safetensors_writer.ts";
 import type {
   SafetensorsEntry,
@@ -30,6 +25,7 @@ import type { Device } from "../device/device.ts";
 import { isFloat, narrow, TORCH_DTYPES } from "../tensor/dtype.ts";
 import { skipModules } from "./architecture.ts";
 import { matrixModules } from "./targets.ts";
+import { oneDType, type PlainDType } from "./plain_dtype.ts";
 import type { DType } from "../tensor/dtype.ts";
 
 /**
@@ -38,15 +34,14 @@ import type { DType } from "../tensor/dtype.ts";
  */
 export type BackboneKind = "packed" | "bnb" | "dense" | "none";
 
-/** Element types that a backbone's plain tensors can be given. */
-export type PlainDType = BnbDType;
+export type { PlainDType } from "./plain_dtype.ts";
 
 /** Options of {@linkcode planBackbone}. */
 export interface BackboneOptions {
   readonly kind: Exclude<BackboneKind, "none">;
   /** Format and shape of each quantised weight, by tensor name. */
   readonly weights: ReadonlyMap<string, PackedShape>;
-  /** Element type of plain tensors; as stored without it. */
+  /** Element type of plain tensors; without it {@linkcode oneDType}, in a packed backbone as stored. */
   readonly dtype?: PlainDType;
   /** Scales of a `bnb` backbone in 8 bits. */
   readonly doubleQuant?: boolean;
@@ -57,6 +52,8 @@ export interface BackbonePlan {
   readonly layout: SafetensorsLayout;
   /** config.json of the backbone. */
   readonly config: Record<string, unknown>;
+  /** The one element type of its floating-point tensors; none where they are as stored. */
+  readonly dtype?: PlainDType;
   /** Element type that a tensor which is not quantised is written in. */
   plainDType(tensor: TensorInfo): DType;
   /** The bytes of a quantised weight. */
@@ -68,21 +65,22 @@ export interface BackbonePlan {
 }
 
 /** Lays out the backbone of `checkpoint`. */
-export function planBackbone(
+export async function planBackbone(
   checkpoint: Checkpoint,
   options: BackboneOptions,
-): BackbonePlan {
+): Promise<BackbonePlan> {
   const { kind, weights, doubleQuant } = options;
-  const dtype = options.dtype ?? modelDType(checkpoint);
+  const dtype = options.dtype ??
+    (kind === "packed" ? undefined : await oneDType(checkpoint, weights));
   const plainDType = (tensor: TensorInfo): DType =>
-    options.dtype && isFloat(tensor.dtype) ? options.dtype : tensor.dtype;
+    dtype && isFloat(tensor.dtype) ? dtype : tensor.dtype;
   const entries: SafetensorsEntry[] = [];
   for (const tensor of checkpoint.tensors.values()) {
     const { name, shape } = tensor;
     const weight = weights.get(name);
     if (!weight) entries.push({ name, shape, dtype: plainDType(tensor) });
-    else if (kind === "dense") entries.push({ name, shape, dtype });
     else if (kind === "packed") entries.push(...packedEntries(name, weight));
+    else if (kind === "dense") entries.push({ name, shape, dtype: dtype! });
     else entries.push(...bnbEntries(name, weight, { doubleQuant, dtype }));
   }
   const modules = matrixModules(checkpoint);
@@ -90,7 +88,7 @@ export function planBackbone(
   delete config.quantization_config;
   // MLX names its own twice.
   delete config.quantization;
-  if (options.dtype || kind !== "packed") {
+  if (dtype) {
     delete config.torch_dtype;
     config.dtype = TORCH_DTYPES[dtype];
   }
@@ -103,33 +101,20 @@ export function planBackbone(
       computeDtype: dtype,
       doubleQuant,
     });
-  } else if (kind === "packed") {
-    config.quantization_config = packedConfigBlock();
   }
   return {
     layout: safetensorsHeader(
       entries,
       kind === "packed" ? packedMetadata(weights) : undefined,
     ),
-    config,
+    config: kind === "packed" ? packedConfig(config) : config,
+    ...(dtype && { dtype }),
     plainDType,
     async tensors(name, q, device) {
       if (kind === "packed") return packedTensors(name, q);
       if (kind === "bnb") return bnbTensors(name, q, { doubleQuant, dtype });
       const { data } = await dequantize(q, { device });
-      return [{ name, bytes: narrow(data, dtype, name) }];
+      return [{ name, bytes: narrow(data, dtype!, name) }];
     },
   };
-}
-
-/** The element type that the model's config names, or else that of most of its values; 16-bit only if it is stored so. */
-function modelDType({ config, tensors }: Checkpoint): PlainDType {
-  const named = config.dtype ?? config.torch_dtype;
-  for (const [dtype, name] of Object.entries(TORCH_DTYPES)) {
-    if (named === name) return dtype as PlainDType;
-  }
-  const first = [...tensors.values()].find(({ shape }) => shape.length === 2);
-  return first?.dtype === "f16" || first?.dtype === "bf16"
-    ? first.dtype
-    : "f32";
 }

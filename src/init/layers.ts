@@ -6,6 +6,7 @@
 
 import { ValueError } from "../errors.ts";
 import { hasGroups } from "../device/device.ts";
+import { bnbHolds } from "../io/bnb_write.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import type { PackedShape } from "../io/packed.ts";
 import { type LayerPlan, planLayers } from "../loftq/plan.ts";
@@ -186,8 +187,7 @@ function backboneOf(
   if (wanted) return wanted;
   const fits = !table &&
     layers.every(({ shape: { format, block } }) =>
-      format === "nf4" && block >= 32 && block <= 4096 &&
-      Number.isInteger(Math.log2(block))
+      format === "nf4" && bnbHolds(format, block)
     );
   if (!fits) return "packed";
   return problem ? "dense" : "bnb";

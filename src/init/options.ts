@@ -51,7 +51,7 @@ export interface InitOptions {
   readonly quantEmbedding?: boolean;
   /** By default `bnb` where every layer fits it and is nf4, else `packed`. */
   readonly backbone?: BackboneKind;
-  /** Element type of plain tensors; as stored without it. */
+  /** Element type of plain tensors; without it as stored if packed, else one type that loses nothing (`oneDType`). */
   readonly dtype?: PlainDType;
   /** Scales of a `bnb` backbone in 8 bits. */
   readonly doubleQuant?: boolean;

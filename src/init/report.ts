@@ -50,6 +50,8 @@ export interface InitReport {
   readonly base: string;
   /** Where the codes and scales are from, if they were kept as they are and nothing was quantised. */
   readonly kept?: string;
+  /** PEFT's task type of the adapter, null where it has none. */
+  readonly taskType?: string | null;
   /** Inputs that QA-LoRA's adapter sums. */
   readonly group?: number;
   /** What `loqa merge` took the adapter from, where the biases hold it. */

@@ -97,12 +97,14 @@ export async function init(
     );
   }
   const weights = new Map(layers.map((l) => [l.tensor.name, l.shape]));
-  const backbone = kind === "none" ? undefined : planBackbone(checkpoint, {
-    kind,
-    weights,
-    dtype: options.dtype,
-    doubleQuant: options.doubleQuant,
-  });
+  const backbone = kind === "none"
+    ? undefined
+    : await planBackbone(checkpoint, {
+      kind,
+      weights,
+      dtype: options.dtype,
+      doubleQuant: options.doubleQuant,
+    });
   const factored = new Set(layers.map(({ tensor }) => tensor.name));
   const heads = headTensors(checkpoint).filter(({ name }) =>
     !factored.has(name)
@@ -125,6 +127,7 @@ export async function init(
     ...options,
     ...(!options.mixed && formats.size === 1 && { format: [...formats][0] }),
     backbone: kind,
+    ...(backbone?.dtype && { dtype: backbone.dtype }),
   };
   // One layer's moments stand for all in the key.
   const first = layers.find(({ embedding }) => !embedding)!;
@@ -195,6 +198,7 @@ export async function init(
     out,
     base: mark,
     ...(base && { kept: base.name }),
+    taskType: taskType(checkpoint),
     ...(groups && { group: groups.group }),
     options: stated,
     layers: all,
@@ -215,7 +219,7 @@ export async function init(
     config: backbone?.config,
     adapterConfig: adapterConfig({
       baseModel: backbone ? joinPath(out, "backbone") : checkpoint.name,
-      taskType: taskType(checkpoint),
+      taskType: report.taskType,
       rank: options.rank,
       alpha: options.alpha,
       rslora: options.rslora,

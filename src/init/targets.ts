@@ -9,7 +9,7 @@ import type { Checkpoint, TensorInfo } from "../io/checkpoint.ts";
 import { architectureOf } from "../io/architectures.ts";
 import { isComposite, isHeadless } from "../io/names.ts";
 import { layerPosition, matchPattern } from "../loftq/plan.ts";
-import { checkAdaptable, defaultTargets } from "./architecture.ts";
+import { checkAdaptable, defaultTargets, HEAD_LAYERS } from "./architecture.ts";
 
 /** A linear layer of a checkpoint, or a table of tokens' features. */
 export interface Target {
@@ -151,14 +151,18 @@ function isEmbedding(module: string): boolean {
 }
 
 /**
- * The shortest list for PEFT's `target_modules` that means `targets` and no other module of `all`: ends of paths,
- * each as long as it must be.
+ * The shortest list for PEFT's `target_modules` that means `targets` and no other module of `all`, nor a head's that
+ * transformers may add: ends of paths, each as long as it must be.
  */
 export function targetModuleNames(
   targets: readonly string[],
   all: readonly string[],
 ): string[] {
-  const others = all.filter((module) => !targets.includes(module));
+  const others = [...all, ...HEAD_LAYERS].filter((module) =>
+    !targets.some((target) =>
+      target === module || target.endsWith(`.${module}`)
+    )
+  );
   const names = new Set<string>();
   for (const module of targets) {
     const parts = module.split(".");

@@ -9,7 +9,7 @@
 
 import { ValueError } from "../errors.ts";
 import { dynamicMap, NESTED_BLOCK, nestScales } from "../quant/double.ts";
-import { format } from "../quant/formats.ts";
+import { format, type FormatName } from "../quant/formats.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
 import { recode } from "../quant/recode.ts";
 import { storedSizes } from "./dequantize.ts";
@@ -58,6 +58,11 @@ export interface NamedBytes {
 
 /** A double takes at most this many characters in JSON. */
 const LONGEST_NUMBER = 24;
+
+/** Whether bitsandbytes can hold weights of this format in blocks of this size: nf4, or nf2 in nf4's codes. */
+export function bnbHolds(format: FormatName, block: number): boolean {
+  return (format === "nf4" || format === "nf2") && BLOCKS.includes(block);
+}
 
 function checkBlock(name: string, block: number): void {
   if (!BLOCKS.includes(block)) {

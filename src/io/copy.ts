@@ -14,6 +14,17 @@ import type { SafetensorsWriter } from "./safetensors_writer.ts";
 /** Values of a tensor that are held at a time. */
 const CHUNK = 2 ** 20;
 
+/** Rows of a tensor of this shape to hold at a time: first and end of each part. */
+export function* chunks(
+  [rows = 1, ...rest]: readonly number[],
+): Generator<[number, number]> {
+  const width = rest.reduce((a, b) => a * b, 1);
+  const step = Math.max(1, Math.floor(CHUNK / Math.max(1, width)));
+  for (let from = 0; from < rows; from += step) {
+    yield [from, Math.min(rows, from + step)];
+  }
+}
+
 /** Writes a tensor of `checkpoint` in the element type `dtype`, some rows at a time. */
 export async function copyTensor(
   checkpoint: Checkpoint,
@@ -23,11 +34,7 @@ export async function copyTensor(
     readonly as?: DType;
   },
 ): Promise<void> {
-  const [rows = 1, ...rest] = shape;
-  const width = rest.reduce((a, b) => a * b, 1);
-  const step = Math.max(1, Math.floor(CHUNK / Math.max(1, width)));
-  for (let from = 0; from < rows; from += step) {
-    const to = Math.min(rows, from + step);
+  for (const [from, to] of chunks(shape)) {
     await writer.write(
       name,
       dtype === stored || !isFloat(dtype)

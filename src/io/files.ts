@@ -8,6 +8,8 @@ import type { ByteSource } from "./bytes.ts";
 import type { SideFile } from "./checkpoint.ts";
 import { FormatError } from "../errors.ts";
 import { IoError, quoted } from "./errors.ts";
+import { decodeText, parseJsonObject } from "./json.ts";
+import { modelConfigText } from "./packed_config.ts";
 
 /** Files by name. */
 export interface FileSet {
@@ -72,11 +74,23 @@ export function isSideFile(name: string): boolean {
   return SIDE_FILES.test(name) && !name.endsWith(".part");
 }
 
-/** Contents of the side files of a set. */
+/** Contents of the side files of a set; of a packed model's config.json, the model's own config. */
 export async function readSideFiles(files: FileSet): Promise<SideFile[]> {
   const side: SideFile[] = [];
   for (const name of files.names.filter(isSideFile)) {
-    side.push({ name, bytes: await readFile(files, name) });
+    const bytes = await readFile(files, name);
+    side.push({
+      name,
+      bytes: name === "config.json"
+        ? ownConfig(bytes, `${files.name}/${name}`)
+        : bytes,
+    });
   }
   return side;
+}
+
+function ownConfig(bytes: Uint8Array<ArrayBuffer>, name: string) {
+  const text = decodeText(bytes, name);
+  const own = modelConfigText(parseJsonObject(text, name), text);
+  return own === text ? bytes : new TextEncoder().encode(own);
 }

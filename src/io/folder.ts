@@ -20,6 +20,7 @@ import { hasMlx, mlxReaders } from "./mlx.ts";
 import { presented } from "./names.ts";
 import { settledTies } from "./tied.ts";
 import { hasPacked, packedReaders } from "./packed.ts";
+import { modelConfig } from "./packed_config.ts";
 import { makeCheckpoint } from "./tensor_reader.ts";
 import type { TensorReader } from "./tensor_reader.ts";
 import { openSafetensorsFile, openSafetensorsIndex } from "./tensor_store.ts";
@@ -62,10 +63,10 @@ export async function openFileSet(files: FileSet): Promise<Checkpoint> {
     return await openGgufCheckpoint(await files.open(weights));
   }
   const config = files.names.includes("config.json")
-    ? parseJsonObject(
+    ? modelConfig(parseJsonObject(
       await readFile(files, "config.json"),
       `${files.name}/config.json`,
-    )
+    ))
     : {};
   await using stack = new AsyncDisposableStack();
   const torch = /\.(bin|pt|pth)(\.index\.json)?$/.test(weights);

@@ -13,8 +13,7 @@
  * where `block` 0 means the whole matrix (or row), `order` is that of codes in the bit stream (`low`: code `i` at bits
  * `i * bits` of a little-endian stream; `high`: the first code of a byte in its high half) and `scales` the type of
  * scales and biases. Levels of the codebook formats are in `loqa.levels`, so that no other table is needed to decode.
- * `config.json` says `"quantization_config": {"quant_method": "loqa", "version": 1}`, which makes a loader that does
- * not know the layout refuse it instead of missing weights.
+ * `config.json` is written so that a loader which does not know the layout refuses it (`packed_config.ts`).
  *
  * @module
  */
@@ -108,11 +107,6 @@ export function packedMetadata(
     [METADATA]: JSON.stringify({ version: VERSION, weights: list }),
     "loqa.levels": JSON.stringify(levels),
   };
-}
-
-/** The `quantization_config` of `config.json`. */
-export function packedConfigBlock(): JsonObject {
-  return Object.fromEntries([["quant_method", "loqa"], ["version", VERSION]]);
 }
 
 /** Whether a store is in this layout. */

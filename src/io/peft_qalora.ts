@@ -6,8 +6,9 @@
  * are converted on reading and writing, so that everybody computes the same.
  *
  * PEFT's `use_qalora` and `qalora_group_size` say that a file is PEFT's. It wants the group to divide the inputs of every
- * module, so adapters of other layers have loqa's own field instead, and factors without a conversion:
- * `"loqa": {"qalora_group_size": 32, "pooling": "sum"}`. The files of the paper's repository say nothing; they can be read
+ * module, so adapters of other layers are none of PEFT's: their `peft_type` says so ({@linkcode OWN_TYPE}, at which PEFT
+ * stops), loqa's own field has the rest, `"loqa": {"qalora_group_size": 32, "pooling": "sum"}`, and factors are not
+ * converted. On layers other than GPTQ's PEFT leaves `use_qalora` alone, and stops at the shapes of A. The files of the paper's repository say nothing; they can be read
  * when somebody writes `"loqa": {"qalora_group_size": 32, "pooling": "average"}` into their `adapter_config.json`, or
  * tells the reader.
  *
@@ -40,6 +41,10 @@ export interface OwnField {
 
 /** Name of loqa's own field. */
 const FIELD = "loqa";
+
+/** `peft_type` of an adapter that PEFT has no layers for; its error tells these words. */
+export const OWN_TYPE =
+  "QALORA of loqa (read by loqa alone; for other tools: loqa merge, then loqa export)";
 
 /** PEFT's default of `qalora_group_size`. */
 const PEFT_GROUP = 16;
@@ -75,6 +80,7 @@ export function qaloraFields({ base, groups }: OwnField): JsonObject {
     }),
   };
   return {
+    ...(groups && !peft && { peft_type: OWN_TYPE }),
     ...(peft && {
       qalora_group_size: groups.group,
       use_qalora: true,

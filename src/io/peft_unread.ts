@@ -6,6 +6,7 @@
 
 import { KindError } from "../errors.ts";
 import { quoted } from "./errors.ts";
+import { OWN_TYPE } from "./peft_qalora.ts";
 import type { JsonObject } from "./json.ts";
 
 /** What to do with an adapter that only PEFT can compute. */
@@ -83,7 +84,7 @@ export function checkPlainLora(config: JsonObject, where: string): void {
       "it is an adapter of mlx-lm, wanted one of PEFT; fuse it there (mlx_lm.fuse --dequantize) and take the model that this makes",
     );
   }
-  if (type !== "LORA") {
+  if (type !== "LORA" && type !== OWN_TYPE) {
     fail(
       `wanted peft_type "LORA", got ${quoted(`${type}`)}${
         type === undefined ? "" : `; ${MERGE}`

@@ -26,6 +26,7 @@ import {
   type TokenizerContents,
 } from "./tokenizer_sentencepiece.ts";
 import { withSpecialTokens } from "./tokenizer_special.ts";
+import { modelConfig } from "./packed_config.ts";
 import {
   byteLevelTokenizer,
   type NamedBytes,
@@ -83,7 +84,7 @@ export async function readTokenizerFiles(
         ? "vocab.txt"
         : ggufs.length === 1
         ? ggufs[0]
-        : hasCharacters(await optional("config.json"))
+        : hasCharacters(modelConfig(await optional("config.json")))
         ? "config.json"
         : undefined);
   if (main === undefined) {
@@ -111,7 +112,10 @@ export async function readTokenizerFiles(
   } else if (main === "vocab.txt") {
     contents = wordPieceTokenizer(await read(main), given);
   } else if (main === "config.json") {
-    contents = characterTokenizer(await optional(main), { side, name });
+    contents = characterTokenizer(modelConfig(await optional(main)), {
+      side,
+      name,
+    });
   } else {
     await using source = await files.open(main);
     const made = ggufTokenizer(await openGguf(source));

@@ -15,12 +15,12 @@ import type { Checkpoint } from "../io/checkpoint.ts";
 import { fileSink, joinPath, makeFolder } from "../io/deno.ts";
 import { digest } from "../io/fingerprint.ts";
 import {
-  packedConfigBlock,
   packedEntries,
   packedMetadata,
   type PackedShape,
   packedTensors,
 } from "../io/packed.ts";
+import { packedConfig } from "../io/packed_config.ts";
 import {
   type SafetensorsEntry,
   safetensorsHeader,
@@ -233,9 +233,7 @@ async function writeSideFiles(
   checkpoint: Checkpoint,
   out: string,
 ): Promise<void> {
-  const config = {
-    ...checkpoint.config,
-    ...Object.fromEntries([["quantization_config", packedConfigBlock()]]),
-  };
-  await copySideFiles(checkpoint, out, config);
+  const { quantization_config: _, quantization: __, ...config } =
+    checkpoint.config;
+  await copySideFiles(checkpoint, out, packedConfig(config));
 }

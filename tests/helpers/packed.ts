@@ -6,12 +6,12 @@
 
 import type { Checkpoint } from "../../src/io/checkpoint.ts";
 import {
-  packedConfigBlock,
   packedEntries,
   packedMetadata,
   type PackedShape,
   packedTensors,
 } from "../../src/io/packed.ts";
+import { packedConfig } from "../../src/io/packed_config.ts";
 import {
   safetensorsHeader,
   SafetensorsWriter,
@@ -81,10 +81,7 @@ export async function writePacked(
   }
   await Deno.writeTextFile(
     `${folder}/config.json`,
-    JSON.stringify({
-      ...checkpoint.config,
-      quantization_config: packedConfigBlock(),
-    }),
+    JSON.stringify(packedConfig(checkpoint.config)),
   );
   return quantised;
 }

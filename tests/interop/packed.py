@@ -41,7 +41,7 @@ def decode(weight: dict, parts: dict[str, np.ndarray], levels: dict[str, list[fl
 def read_packed(folder: pathlib.Path) -> dict[str, torch.Tensor]:
     """module path -> dequantised weight in f64."""
     config = json.loads((folder / "config.json").read_text())
-    assert config["quantization_config"] == {"quant_method": "loqa", "version": 1}
+    assert config["loqa"]["layout"] == "packed" and config["quantization_config"]["quant_method"] == "loqa"
     index = folder / "model.safetensors.index.json"
     names = sorted(set(json.loads(index.read_text())["weight_map"].values())) if index.exists() else ["model.safetensors"]
     found = {}

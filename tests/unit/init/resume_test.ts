@@ -119,7 +119,8 @@ Deno.test("resuming does not do finished layers again", () =>
       {
         ...model,
         readF32: (name, from, to) => {
-          reads++;
+          // Plain tensors are looked at in parts.
+          if (from === undefined) reads++;
           return model.readF32(name, from, to);
         },
       },
@@ -150,7 +151,7 @@ Deno.test("a run that failed only at the small files resumes from its whole tens
       {
         ...model,
         readF32: (name, from, to) => {
-          layers++;
+          if (from === undefined) layers++;
           return model.readF32(name, from, to);
         },
       },

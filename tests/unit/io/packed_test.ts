@@ -6,11 +6,11 @@ import {
 } from "../../../src/io/dequantize.ts";
 import { openFileSet } from "../../../src/io/folder.ts";
 import {
-  packedConfigBlock,
   packedEntries,
   packedMetadata,
   packedTensors,
 } from "../../../src/io/packed.ts";
+import { packedConfig } from "../../../src/io/packed_config.ts";
 import {
   safetensorsHeader,
   SafetensorsWriter,
@@ -135,7 +135,7 @@ const WEIGHTS = new Map(
 
 Deno.test("a packed file comes back, matrices and values", async () => {
   await using model = await openFileSet(files({
-    "config.json": JSON.stringify({ quantization_config: packedConfigBlock() }),
+    "config.json": JSON.stringify(packedConfig({})),
     "model.safetensors": await written(WEIGHTS),
   }));
   assert.equal(model.format, "packed");

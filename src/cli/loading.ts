@@ -1,0 +1,46 @@
+/**
+ * Which tools load what `loqa init` wrote, and how.
+ *
+ * @module
+ */
+
+import { bnbHolds } from "../io/bnb_write.ts";
+import type { InitReport } from "../init/report.ts";
+import { TORCH_DTYPES } from "../tensor/dtype.ts";
+
+/** transformers' Auto class for each task type of PEFT. */
+const AUTO_CLASSES: Readonly<Record<string, string>> = {
+  CAUSAL_LM: "AutoModelForCausalLM",
+  SEQ_2_SEQ_LM: "AutoModelForSeq2SeqLM",
+  SEQ_CLS: "AutoModelForSequenceClassification",
+  TOKEN_CLS: "AutoModelForTokenClassification",
+  QUESTION_ANS: "AutoModelForQuestionAnswering",
+};
+
+/** One line for the end of `init`; none where the report does not tell. */
+export function loadingLine(report: InitReport): string | undefined {
+  const { options, taskType, model, layers, merged, group } = report;
+  const auto = AUTO_CLASSES[taskType ?? ""] ?? "AutoModel";
+  const { backbone, dtype } = options;
+  if (backbone === "packed") {
+    const next = merged
+      ? "loqa export makes a file for other tools"
+      : group !== undefined
+      ? "for other tools: loqa train, merge, export"
+      : `for Python: --backbone ${
+        !options.quantEmbedding &&
+          layers.every(({ format, block }) => bnbHolds(format, block))
+          ? "bnb or dense"
+          : "dense"
+      }`;
+    return `Loads in: loqa alone (packed layout); ${next}.`;
+  }
+  if (taskType === undefined) return undefined;
+  if (backbone === "none") {
+    return `Loads in: Python, ${auto}.from_pretrained("${model}"), then peft for adapter/.`;
+  }
+  const type = TORCH_DTYPES[dtype as keyof typeof TORCH_DTYPES] ?? dtype;
+  return `Loads in: Python, ${auto}.from_pretrained on backbone/ (${
+    backbone === "bnb" ? "transformers with bitsandbytes" : "transformers"
+  }, ${type}), then peft for adapter/.`;
+}
