@@ -30,7 +30,6 @@ const TOWER =
 export const HEAD_LAYERS: readonly string[] = [
   "pooler.dense",
   "classifier.dense",
-  "classifier.out_proj",
   "lm_head.dense",
 ];
 

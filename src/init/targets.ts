@@ -158,11 +158,12 @@ export function targetModuleNames(
   targets: readonly string[],
   all: readonly string[],
 ): string[] {
-  const others = [...all, ...HEAD_LAYERS].filter((module) =>
-    !targets.some((target) =>
-      target === module || target.endsWith(`.${module}`)
-    )
-  );
+  const others = [
+    ...all.filter((module) => !targets.includes(module)),
+    ...HEAD_LAYERS.filter((head) =>
+      !targets.some((target) => `.${target}`.endsWith(`.${head}`))
+    ),
+  ];
   const names = new Set<string>();
   for (const module of targets) {
     const parts = module.split(".");

@@ -242,6 +242,15 @@ Deno.test("targetModuleNames() means the targets and no other module", async (t)
     assert.deepEqual(names, ["1.mlp.up_proj"]);
     assert.deepEqual(adapted(names, LLAMA), one);
   });
+  await t.step("a head's layer that transformers adds is not meant", () => {
+    const all = [
+      "encoder.layer.0.output.dense",
+      "encoder.layer.1.output.dense",
+    ];
+    assert.deepEqual(targetModuleNames(all, all), ["output.dense"]);
+    const pooler = ["bert.pooler.dense"];
+    assert.deepEqual(targetModuleNames(pooler, pooler), ["pooler.dense"]);
+  });
   await t.step("a module whose path ends another's", () => {
     const all = ["proj", "a.proj", "b.a.proj"];
     for (const targets of [["a.proj", "b.a.proj"], ["b.a.proj"]]) {
