@@ -10,6 +10,7 @@ import { isMeant, ValueError } from "../errors.ts";
 import type { ByteSink, ByteSource } from "./bytes.ts";
 import { IoError, messageOf, quoted } from "./errors.ts";
 import { decodeText } from "./json.ts";
+import { isAbsolute, normalPath } from "./paths.ts";
 import { checkRange } from "./sources.ts";
 
 /** Runs `work`, turning what the system throws into an error that says what was done to which file. */
@@ -283,6 +284,40 @@ export async function fileSize(path: string): Promise<number | undefined> {
     path,
     async () => (await Deno.stat(path)).size,
   );
+}
+
+/** Size and time of the last change (milliseconds since 1970) of the file at `path`; undefined where there is none. */
+export async function fileChange(
+  path: string,
+): Promise<{ size: number; modified: number } | undefined> {
+  if (await kindOf(path) !== "file") return undefined;
+  return await doing("look at", path, async () => {
+    const { size, mtime } = await Deno.stat(path);
+    return { size, modified: mtime?.getTime() ?? 0 };
+  });
+}
+
+/** `path` as it is from any working folder; ids of the hub as they are. */
+export function absolutePath(path: string): string {
+  if (isAbsolute(path)) return normalPath(path);
+  try {
+    return normalPath(joinPath(Deno.cwd(), path));
+  } catch {
+    // The working folder may not be asked for.
+    return path;
+  }
+}
+
+/** Copies the files of a folder, and the folders in it, into the folder `to`, which is made. */
+export async function copyFolder(from: string, to: string): Promise<void> {
+  await makeFolder(to);
+  for (const { name, isFile, isFolder } of await listFolder(from)) {
+    const [source, target] = [joinPath(from, name), joinPath(to, name)];
+    if (isFolder) await copyFolder(source, target);
+    else if (isFile) {
+      await doing("copy", source, () => Deno.copyFile(source, target));
+    }
+  }
 }
 
 /** Makes the folder `path` and those above it, unless they are there. */
