@@ -28,6 +28,7 @@ import { computeHasEffect, openChosen, readDeviceOptions } from "./device.ts";
 import { readWriting, refuseWriting, WRITING } from "./writing.ts";
 import { Progress } from "./progress.ts";
 import { columns } from "./tables.ts";
+import { print } from "./output.ts";
 
 const OPTIONS: Options = {
   task: { value: "NAME", help: `${TASKS.join(", ")}; needed` },
@@ -198,7 +199,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     }),
     seconds: (performance.now() - began) / 1000,
   };
-  console.log(
+  print(
     args.on("json") ? JSON.stringify(report, null, 2) : table(report),
   );
   return 0;

@@ -10,6 +10,7 @@ import { COMMON, optionHelp, type Options, parse, UsageError } from "./args.ts";
 import { interruptible } from "./interrupt.ts";
 import { Progress } from "./progress.ts";
 import { bytes } from "./tables.ts";
+import { print } from "./output.ts";
 
 const OPTIONS: Options = {
   to: { value: "NAME", help: `${Object.keys(TARGETS).join(", ")}; needed` },
@@ -87,7 +88,7 @@ export async function run(argv: readonly string[]): Promise<number> {
       onProgress: (done, text) => progress.update(done, text),
     });
     progress[Symbol.dispose]();
-    console.log(
+    print(
       args.on("json")
         ? JSON.stringify(
           {

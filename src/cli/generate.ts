@@ -27,6 +27,7 @@ import {
 import { computeHasEffect, openChosen, readDeviceOptions } from "./device.ts";
 import { Progress } from "./progress.ts";
 import { readWriting, refuseWriting, WRITING } from "./writing.ts";
+import { print, printPart } from "./output.ts";
 
 const OPTIONS: Options = {
   prompt: { short: "p", value: "TEXT", help: "what to go on from; needed" },
@@ -125,10 +126,9 @@ export async function run(argv: readonly string[]): Promise<number> {
     skipSpecialTokens: true,
     ...(!chat && { after: prompt }),
   });
-  const out = new TextEncoder();
   let written = "";
   const show = (part: string) => {
-    if (!json) Deno.stdout.writeSync(out.encode(part));
+    if (!json) printPart(part);
   };
   const add = (part: string) => {
     written += part;
@@ -145,7 +145,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   show("\n");
   const seconds = (performance.now() - began) / 1000;
   if (json) {
-    console.log(JSON.stringify(
+    print(JSON.stringify(
       {
         verb: "generate",
         version: VERSION,
@@ -205,7 +205,7 @@ async function writeText(
   const [tokens] = await write(model, [tokenizer.encode(text)], options);
   const seconds = (performance.now() - began) / 1000;
   const written = decoder.decode(tokens, { skipSpecialTokens: true });
-  console.log(
+  print(
     args.on("json")
       ? JSON.stringify(
         {

@@ -28,6 +28,7 @@ import { openChosen, readDeviceOptions } from "./device.ts";
 import { interruptible } from "./interrupt.ts";
 import { Progress } from "./progress.ts";
 import { initTable } from "./tables.ts";
+import { print } from "./output.ts";
 
 const OPTIONS: Options = {
   out: { short: "o", value: "DIR", help: "folder to write; needed" },
@@ -309,7 +310,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     });
     if (temporary) await remove(temporary);
     progress[Symbol.dispose]();
-    console.log(
+    print(
       args.on("json") ? JSON.stringify(report, null, 2) : initTable(report),
     );
   }, { resumes: true });

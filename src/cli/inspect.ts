@@ -12,6 +12,7 @@ import type { Adapter } from "../io/peft.ts";
 import { parseJsonObject } from "../io/json.ts";
 import { COMMON, optionHelp, type Options, parse, UsageError } from "./args.ts";
 import { bytes, columns, initTable } from "./tables.ts";
+import { print } from "./output.ts";
 
 const OPTIONS: Options = {
   tensors: { help: "every tensor, not only a summary" },
@@ -211,7 +212,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     found = { kind: "model", model: report };
     parts.push(modelText(report, every));
   }
-  console.log(
+  print(
     json
       ? JSON.stringify({ verb: "inspect", path, ...found }, null, 2)
       : parts.join("\n\n"),

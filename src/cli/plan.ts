@@ -14,6 +14,7 @@ import { KNOWN_MODELS } from "../plan/known.ts";
 import { type Config, type ModelShape, modelShape } from "../plan/shape.ts";
 import { COMMON, optionHelp, type Options, parse, UsageError } from "./args.ts";
 import { bytes, columns } from "./tables.ts";
+import { print } from "./output.ts";
 
 const OPTIONS: Options = {
   rank: { value: "R", default: "64", help: "rank of the adapters" },
@@ -81,7 +82,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   const methods = methodCosts(shape, options);
   const seconds = (cost: MethodCost) =>
     gflops === undefined ? undefined : cost.stepFlops / (gflops * 1e9);
-  console.log(
+  print(
     args.on("json")
       ? JSON.stringify(
         {

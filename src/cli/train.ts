@@ -25,6 +25,7 @@ import { openChosen, readDeviceOptions } from "./device.ts";
 import { MODEL } from "./place.ts";
 import { interruptible } from "./interrupt.ts";
 import { Progress } from "./progress.ts";
+import { print } from "./output.ts";
 
 const OPTIONS: Options = {
   data: {
@@ -342,7 +343,7 @@ export async function run(argv: readonly string[]): Promise<number> {
       onWarning: (line) => progress.warn(`warning: ${line}`),
     });
     progress[Symbol.dispose]();
-    console.log(
+    print(
       args.on("json") ? JSON.stringify(report, null, 2) : summary(report),
     );
   }, { resumes: true });

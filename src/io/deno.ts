@@ -500,13 +500,15 @@ export function joinPath(path: string, name: string): string {
   return /[\\/]$/.test(path) ? path + name : `${path}/${name}`;
 }
 
-/** An environment variable; undefined where it is unset, empty or may not be read. */
+/** An environment variable; undefined where it is unset, empty or may not be read, which is not asked for. */
 export function environment(name: string): string | undefined {
-  try {
-    return Deno.env.get(name) || undefined;
-  } catch {
-    return undefined;
-  }
+  if (!granted({ name: "env", variable: name })) return undefined;
+  return Deno.env.get(name) || undefined;
+}
+
+/** Sets an environment variable where that is permitted. */
+export function setEnvironment(name: string, value: string): void {
+  if (granted({ name: "env", variable: name })) Deno.env.set(name, value);
 }
 
 /** Largest resident size of this process in bytes so far; the present one where the system does not keep it. */

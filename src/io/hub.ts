@@ -181,7 +181,7 @@ function cacheFolder(): string {
     (home === undefined ? undefined : joinPath(home, ".cache"));
   if (base === undefined) {
     throw new ValueError(
-      "Cannot find a cache folder: neither LOQA_CACHE nor HOME is set",
+      "Cannot find a cache folder: neither LOQA_CACHE nor HOME is set and may be read (--allow-env)",
     );
   }
   return joinPath(base, "loqa");
