@@ -136,6 +136,11 @@ const OPTIONS: Options = {
     default: "the model's one; of several bf16 if all fits, else f32",
     help: "f32, f16 or bf16 for what is not quantised; packed: as stored",
   },
+  "scale-dtype": {
+    value: "TYPE",
+    default: "f16 in a packed backbone",
+    help: "f16 or f32 for scales and biases",
+  },
   "double-quant": { help: "scales of a bnb backbone in 8 bits" },
   seed: { value: "N", default: "0", help: "seed of what is random" },
   resume: { help: "go on with an interrupted run" },
@@ -239,6 +244,7 @@ function readOptions(args: Parsed): InitOptions {
     backbone: args.choice("backbone", ["packed", "bnb", "dense", "none"]),
     dtype: args.choice("dtype", ["f32", "f16", "bf16"]),
     doubleQuant: args.on("double-quant"),
+    scaleDType: args.choice("scale-dtype", ["f16", "f32"]),
     seed: args.number("seed") ?? 0,
   };
 }

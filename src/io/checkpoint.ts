@@ -22,6 +22,8 @@ export interface TensorInfo {
   readonly dtype: DType;
   /** Bytes it takes in its file, scales included. */
   readonly bytes: number;
+  /** Type of ggml whose whole blocks its rows are stored in; {@linkcode Checkpoint.readBlocks} gives them as they are. */
+  readonly blocks?: string;
 }
 
 /** A tokenizer, config or other small file that travels with a model. */
@@ -74,6 +76,16 @@ export interface Checkpoint extends AsyncDisposable {
    * for quantised encodings.
    */
   readRaw(
+    name: string,
+    from?: number,
+    to?: number,
+  ): Promise<Uint8Array<ArrayBuffer>>;
+  /**
+   * Rows `from` up to `to` (default: all) of a tensor with {@linkcode TensorInfo.blocks}, as they are stored.
+   *
+   * @throws {TypeError} If there is no such tensor or it is stored otherwise.
+   */
+  readBlocks?(
     name: string,
     from?: number,
     to?: number,

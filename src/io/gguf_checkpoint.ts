@@ -13,7 +13,7 @@ import type { GgufFile, GgufTensor } from "./gguf.ts";
 import { ggufModel, Metadata } from "./gguf_config.ts";
 import type { GgufModel } from "./gguf_config.ts";
 import { fileRow, huggingFaceName } from "./gguf_names.ts";
-import { affineBlockType, decodeQ41Matrix } from "./gguf_q41.ts";
+import { blocksReader } from "./gguf_blocks.ts";
 import { ggufTokenizer } from "./gguf_tokenizer.ts";
 import { decodeBlocks, isDecodable } from "./gguf_types.ts";
 import type { JsonObject } from "./json.ts";
@@ -134,29 +134,28 @@ function tensorReader(
       });
     return plainReader({ name, dtype: type.dtype, shape, bytes }, read);
   }
-  const blocks = shape.length === 2 ? affineBlockType(type.name) : undefined;
-  const decode = async (from: number, to: number) =>
-    decodeBlocks(type, await file.readRows(tensor, from, to));
+  if (shape.length === 2) {
+    return blocksReader(
+      { name, shape, type, bytes },
+      (from, to) =>
+        rowsOf(from, to, {
+          headRows,
+          unit: 1,
+          width: bytes / shape[0],
+          read: (from, to) => file.readRows(tensor, from, to),
+        }),
+    );
+  }
   return decodedReader(
-    // Scales are f16 in the file, so f16 is what the values are worth; readF32 gives them exactly.
     { name, shape, encoding: type.name, dtype: "f16", bytes },
     (from, to) =>
       rowsOf(from, to, {
         headRows,
         unit: shape.length === 1 ? type.block : 1,
         width,
-        read: decode,
+        read: async (from, to) =>
+          decodeBlocks(type, await file.readRows(tensor, from, to)),
       }),
-    blocks && (async () => {
-      const [rows, cols] = shape;
-      const stored = await rowsOf(0, rows, {
-        headRows,
-        unit: 1,
-        width: bytes / rows,
-        read: (from, to) => file.readRows(tensor, from, to),
-      });
-      return decodeQ41Matrix(stored, { rows, cols, type: blocks });
-    }),
   );
 }
 

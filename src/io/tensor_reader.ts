@@ -24,6 +24,8 @@ export interface TensorReader {
   readF32(from: number, to: number): Promise<Float32Array<ArrayBuffer>>;
   /** Rows in `info.dtype`; the range was checked. */
   readRaw(from: number, to: number): Promise<Uint8Array<ArrayBuffer>>;
+  /** Rows as they are stored, where `info.blocks` names a type; the range was checked. */
+  readBlocks?(from: number, to: number): Promise<Uint8Array<ArrayBuffer>>;
   /** The quantised matrix itself, where it is kept in one of loqa's formats. */
   readQuantized?(): Promise<QuantizedMatrix | undefined>;
 }
@@ -145,6 +147,17 @@ export function makeCheckpoint(parts: CheckpointParts): Checkpoint {
       const reader = find(key);
       return await reader.readRaw(...checkRows(reader.info, from, to));
     },
+    async readBlocks(key, from, to) {
+      const reader = find(key);
+      if (!reader.readBlocks) {
+        throw new KindError(
+          `Cannot read blocks of ${
+            quoted(key)
+          }: it is stored as ${reader.info.encoding}`,
+        );
+      }
+      return await reader.readBlocks(...checkRows(reader.info, from, to));
+    },
     async readQuantized(key) {
       return await find(key).readQuantized?.();
     },
@@ -199,13 +212,19 @@ export async function readByteRange(
   return part;
 }
 
-/** f32 values `from` up to `to` of a plain f32 tensor, whatever its rows are. */
+/** f32 values `from` up to `to` of a plain tensor of floats, whatever its rows are. */
 export async function readFloats(
   reader: TensorReader,
   from: number,
   to: number,
 ): Promise<Float32Array<ArrayBuffer>> {
-  return new Float32Array(
-    (await readByteRange(reader, 4 * from, 4 * to)).buffer,
-  );
+  const { name, dtype } = reader.info;
+  if (!isFloat(dtype)) {
+    throw new KindError(
+      `Cannot read tensor ${quoted(name)} as f32: it holds ${dtype} values`,
+    );
+  }
+  const width = DTYPE_BYTES[dtype];
+  const bytes = await readByteRange(reader, width * from, width * to);
+  return toF32(bytes, dtype) as Float32Array<ArrayBuffer>;
 }
