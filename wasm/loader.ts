@@ -99,7 +99,6 @@ export const JOBS = [
   "rmsNorm",
   "rmsNormBackward",
   "rope",
-  "roundHalf",
   "rowSquares",
   "scaleColumns",
   "scatterRows",

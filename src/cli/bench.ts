@@ -15,7 +15,6 @@ import {
 import { COMMON, optionHelp, type Options, parse, UsageError } from "./args.ts";
 import { openChosen, readDeviceOptions } from "./device.ts";
 import { columns } from "./tables.ts";
-import { print } from "./output.ts";
 
 const OPTIONS: Options = {
   device: COMMON.device,
@@ -96,7 +95,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     await take(`dequantise ${name}`, prepareDequantize(device, shape), copy);
   }
   if (args.on("json")) {
-    print(JSON.stringify(
+    console.log(JSON.stringify(
       {
         verb: "bench",
         device: device.description,
@@ -108,7 +107,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     ));
     return 0;
   }
-  print(`${device.description}
+  console.log(`${device.description}
 
 ${
     columns([

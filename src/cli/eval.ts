@@ -28,7 +28,6 @@ import { computeHasEffect, openChosen, readDeviceOptions } from "./device.ts";
 import { readWriting, refuseWriting, WRITING } from "./writing.ts";
 import { Progress } from "./progress.ts";
 import { columns } from "./tables.ts";
-import { print } from "./output.ts";
 
 const OPTIONS: Options = {
   task: { value: "NAME", help: `${TASKS.join(", ")}; needed` },
@@ -199,7 +198,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     }),
     seconds: (performance.now() - began) / 1000,
   };
-  print(
+  console.log(
     args.on("json") ? JSON.stringify(report, null, 2) : table(report),
   );
   return 0;

@@ -10,7 +10,6 @@ import { COMMON, optionHelp, type Options, parse, UsageError } from "./args.ts";
 import { interruptible } from "./interrupt.ts";
 import { Progress } from "./progress.ts";
 import { bytes } from "./tables.ts";
-import { print } from "./output.ts";
 
 const OPTIONS: Options = {
   to: { value: "NAME", help: `${Object.keys(TARGETS).join(", ")}; needed` },
@@ -88,7 +87,7 @@ export async function run(argv: readonly string[]): Promise<number> {
       onProgress: (done, text) => progress.update(done, text),
     });
     progress[Symbol.dispose]();
-    print(
+    console.log(
       args.on("json")
         ? JSON.stringify(
           {

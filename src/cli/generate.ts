@@ -27,7 +27,6 @@ import {
 import { computeHasEffect, openChosen, readDeviceOptions } from "./device.ts";
 import { Progress } from "./progress.ts";
 import { readWriting, refuseWriting, WRITING } from "./writing.ts";
-import { print, printPart } from "./output.ts";
 
 const OPTIONS: Options = {
   prompt: { short: "p", value: "TEXT", help: "what to go on from; needed" },
@@ -126,9 +125,10 @@ export async function run(argv: readonly string[]): Promise<number> {
     skipSpecialTokens: true,
     ...(!chat && { after: prompt }),
   });
+  const out = new TextEncoder();
   let written = "";
   const show = (part: string) => {
-    if (!json) printPart(part);
+    if (!json) Deno.stdout.writeSync(out.encode(part));
   };
   const add = (part: string) => {
     written += part;
@@ -145,7 +145,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   show("\n");
   const seconds = (performance.now() - began) / 1000;
   if (json) {
-    print(JSON.stringify(
+    console.log(JSON.stringify(
       {
         verb: "generate",
         version: VERSION,
@@ -205,7 +205,7 @@ async function writeText(
   const [tokens] = await write(model, [tokenizer.encode(text)], options);
   const seconds = (performance.now() - began) / 1000;
   const written = decoder.decode(tokens, { skipSpecialTokens: true });
-  print(
+  console.log(
     args.on("json")
       ? JSON.stringify(
         {

@@ -28,7 +28,6 @@ import { openChosen, readDeviceOptions } from "./device.ts";
 import { interruptible } from "./interrupt.ts";
 import { Progress } from "./progress.ts";
 import { initTable } from "./tables.ts";
-import { print } from "./output.ts";
 
 const OPTIONS: Options = {
   out: { short: "o", value: "DIR", help: "folder to write; needed" },
@@ -136,11 +135,6 @@ const OPTIONS: Options = {
     default: "the model's one; of several bf16 if all fits, else f32",
     help: "f32, f16 or bf16 for what is not quantised; packed: as stored",
   },
-  "scale-dtype": {
-    value: "TYPE",
-    default: "f16 in a packed backbone",
-    help: "f16 or f32 for scales and biases",
-  },
   "double-quant": { help: "scales of a bnb backbone in 8 bits" },
   seed: { value: "N", default: "0", help: "seed of what is random" },
   resume: { help: "go on with an interrupted run" },
@@ -244,7 +238,6 @@ function readOptions(args: Parsed): InitOptions {
     backbone: args.choice("backbone", ["packed", "bnb", "dense", "none"]),
     dtype: args.choice("dtype", ["f32", "f16", "bf16"]),
     doubleQuant: args.on("double-quant"),
-    scaleDType: args.choice("scale-dtype", ["f16", "f32"]),
     seed: args.number("seed") ?? 0,
   };
 }
@@ -316,7 +309,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     });
     if (temporary) await remove(temporary);
     progress[Symbol.dispose]();
-    print(
+    console.log(
       args.on("json") ? JSON.stringify(report, null, 2) : initTable(report),
     );
   }, { resumes: true });

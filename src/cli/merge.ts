@@ -27,7 +27,6 @@ import { COMMON, optionHelp, type Options, parse, UsageError } from "./args.ts";
 import { openChosen, readDeviceOptions } from "./device.ts";
 import { interruptible } from "./interrupt.ts";
 import { Progress } from "./progress.ts";
-import { print } from "./output.ts";
 
 const OPTIONS: Options = {
   out: { short: "o", value: "DIR", help: "folder to write; needed" },
@@ -222,7 +221,7 @@ export async function run(argv: readonly string[]): Promise<number> {
       seconds: (performance.now() - began) / 1000,
     };
     progress[Symbol.dispose]();
-    print(
+    console.log(
       args.on("json")
         ? JSON.stringify(report, null, 2)
         : [line, forward && forwardLine(forward), `written: ${out}`]

@@ -14,7 +14,6 @@ import { KNOWN_MODELS } from "../plan/known.ts";
 import { type Config, type ModelShape, modelShape } from "../plan/shape.ts";
 import { COMMON, optionHelp, type Options, parse, UsageError } from "./args.ts";
 import { bytes, columns } from "./tables.ts";
-import { print } from "./output.ts";
 
 const OPTIONS: Options = {
   rank: { value: "R", default: "64", help: "rank of the adapters" },
@@ -82,7 +81,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   const methods = methodCosts(shape, options);
   const seconds = (cost: MethodCost) =>
     gflops === undefined ? undefined : cost.stepFlops / (gflops * 1e9);
-  print(
+  console.log(
     args.on("json")
       ? JSON.stringify(
         {
@@ -112,7 +111,8 @@ async function findConfig(name: string): Promise<Config> {
   }
   const kind = name.startsWith("hf:") ? undefined : await kindOf(name);
   if (kind === "file" && name.endsWith(".gguf")) {
-    await using model = await openCheckpoint(name);
+    await using model = await openCheckpoint(name, { describe: true });
+    for (const note of model.notes ?? []) console.error(`note: ${note}`);
     return model.config;
   }
   const places = kind === "folder"

@@ -46,7 +46,8 @@ export class Progress implements Disposable {
     this.#quiet = options.quiet ?? false;
     this.#terminal = options.terminal ?? Deno.stderr.isTerminal();
     this.#now = options.now ?? (() => performance.now());
-    this.#write = options.write ?? writeIfRead;
+    this.#write = options.write ??
+      ((text) => Deno.stderr.writeSync(new TextEncoder().encode(text)));
     this.#began = this.#now();
   }
 
@@ -103,15 +104,6 @@ export class Progress implements Disposable {
     if (this.#width === 0) return;
     this.#write(`\r${" ".repeat(this.#width)}\r`);
     this.#width = 0;
-  }
-}
-
-/** Writes to stderr; that nobody reads there any more is no reason to stop. */
-function writeIfRead(text: string): void {
-  try {
-    Deno.stderr.writeSync(new TextEncoder().encode(text));
-  } catch {
-    // What is lost was news only.
   }
 }
 

@@ -22,10 +22,8 @@ import {
   UsageError,
 } from "./args.ts";
 import { openChosen, readDeviceOptions } from "./device.ts";
-import { MODEL } from "./place.ts";
 import { interruptible } from "./interrupt.ts";
 import { Progress } from "./progress.ts";
-import { print } from "./output.ts";
 
 const OPTIONS: Options = {
   data: {
@@ -88,12 +86,6 @@ const OPTIONS: Options = {
     default: "truncate",
     help: "longer examples: truncate, drop, error (sft)",
   },
-  from: {
-    value: "N|PATH",
-    default: "what init left, else the newest run",
-    help: "run, checkpoint or adapter to start from",
-  },
-  model: MODEL,
   steps: { value: "N", help: "updates in all" },
   epochs: { value: "N", default: "1", help: "passes through the data" },
   batch: { value: "N", default: "4", help: "sequences of a batch" },
@@ -178,10 +170,7 @@ const OPTIONS: Options = {
     help: "steps between two looks at the loss",
   },
   seed: { value: "N", default: "0", help: "seed of what is random" },
-  resume: {
-    help:
-      "go on with the last run of the same command; more --steps or --epochs make it longer",
-  },
+  resume: { help: "go on from the last checkpoint of the same command" },
   ...COMMON,
 };
 
@@ -189,22 +178,13 @@ const OPTIONS: Options = {
 export const help =
   `loqa train DIR --data FILE…: fine-tune a model, or its adapter
 
-DIR is a folder that loqa init wrote (its adapter is trained), a run or a checkpoint in one (DIR/runs/2), or a model (a new
-adapter, or all weights).
-Every call is a run: DIR/runs/1, runs/2, … hold metrics.jsonl, checkpoints and the result. The newest result stands in
-DIR/adapter (or DIR/backbone) too, its figures in DIR/loqa.json. What init left is kept in DIR/runs/0; runs start from that,
-unless --from names another.
+DIR is a folder that loqa init wrote (its adapter is trained), or a model (a new adapter, or all weights).
+Writes DIR/adapter (or DIR/backbone), DIR/metrics.jsonl, DIR/checkpoints, and the figures into DIR/loqa.json.
 
   loqa train smol-nf4 --data wiki.txt --steps 120 --block 128 --lr 3e-4
   loqa train smol-nf4 --data train.jsonl --task sft --epochs 3 --eval valid.jsonl
   loqa train minilm-nf2 --task classify --data-set sst2 --data sst2/train.tsv --batch 32 --epochs 2
-  loqa train smol-nf4 --data wiki.txt --steps 240 --block 128 --lr 3e-4 --resume
-  loqa train smol-nf4 --data other.txt --from 1
   loqa train SmolLM2-135M.gguf --method lora --rank 16 --data wiki.txt -o smol-lora
-
---resume goes on with the last run that has not ended, and ends with the bytes of an unbroken one. With more steps than it had
-it is made longer: from there on the learning rate is that of the schedule of all steps, so where it had come down to 0 it
-rises again. Other options, data, models, devices or versions are refused.
 
 Dropout is that of the adapter's inputs: what a config says of other dropout is not done.
 
@@ -294,16 +274,10 @@ export async function run(argv: readonly string[]): Promise<number> {
   const data = args.list("data");
   if (!data?.length) throw new UsageError("train needs --data FILE");
   const given = readOptions(args);
-  const { findRun, homeOf } = await import("../models/runs.ts");
-  const { startPlace } = await import("../train/output.ts");
+  const { findModel } = await import("../models/open.ts");
   const { openCheckpoint } = await import("../io/open.ts");
   const { familyOf } = await import("../models/families.ts");
-  const from = args.text("from");
-  const model = args.text("model");
-  // A run that is named stands for its folder, from that run on.
-  const home = homeOf(path);
-  const start = from === undefined ? path : await findRun(path, from);
-  const place = await startPlace(start, { path, model });
+  const place = await findModel(path);
   let context: number;
   {
     await using checkpoint = await openCheckpoint(place.model);
@@ -316,7 +290,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     ...given,
   };
   const out = args.text("out") ??
-    (options.method === "adapter" ? home ?? path : undefined);
+    (options.method === "adapter" ? path : undefined);
   if (!out) throw new UsageError(`train --method ${options.method} needs -o`);
   using progress = new Progress({ quiet: args.on("quiet") });
   return await interruptible(async (signal, started) => {
@@ -326,10 +300,9 @@ export async function run(argv: readonly string[]): Promise<number> {
     started();
     const report = await train(options, {
       device,
-      ...home !== undefined && from === undefined
-        ? { path: home, from: path }
-        : { path, from },
-      ...{ model, out, data },
+      path,
+      out,
+      data,
       evaluation: args.list("eval"),
       evaluateEvery: args.number("eval-every", { least: 1 }),
       saveEvery: args.number("save-every", { least: 1 }) ?? 100,
@@ -340,10 +313,9 @@ export async function run(argv: readonly string[]): Promise<number> {
       signal,
       onProgress: (done, text) => progress.update(done, text),
       onNote: (line) => progress.note(line),
-      onWarning: (line) => progress.warn(`warning: ${line}`),
     });
     progress[Symbol.dispose]();
-    print(
+    console.log(
       args.on("json") ? JSON.stringify(report, null, 2) : summary(report),
     );
   }, { resumes: true });
@@ -359,7 +331,7 @@ function summary(report: TrainReport): string {
     } tokens/s, ${seconds.toFixed(1)} s, ${
       Math.round(report.peakBytes / 2 ** 20)
     } MB at the most`,
-    `written: ${report.out} (run ${report.run})`,
+    `written: ${report.out}`,
   ];
   return lines.filter(Boolean).join("\n");
 }

@@ -32,13 +32,7 @@ import { VERSION } from "../version.ts";
 import { asBuilt } from "./architecture.ts";
 import { planBackbone } from "./backbone.ts";
 import { type JournalState, readJournal } from "./journal.ts";
-import {
-  chooseBackbone,
-  chooseScaleDType,
-  planTargets,
-  storedBits,
-  withScaleTypes,
-} from "./layers.ts";
+import { chooseBackbone, planTargets, storedBits } from "./layers.ts";
 import type { InitOptions, RunOptions } from "./options.ts";
 import { adapterGroups, checkQaloraOptions } from "./qalora.ts";
 import { finish, JOURNAL_FILE, prepareOutput } from "./output.ts";
@@ -89,16 +83,9 @@ export async function init(
       "Cannot use qalora on an embedding: it has no inputs to sum",
     );
   }
-  const planned = await planTargets(checkpoint, options, run.base);
-  const { base } = planned;
-  const groups = qalora ? adapterGroups(planned.layers) : undefined;
-  const kind = chooseBackbone(checkpoint, planned.layers, options.backbone);
-  const scaleDType = chooseScaleDType(kind, options.scaleDType);
-  const layers = withScaleTypes(planned.layers, {
-    scaleDType,
-    kept: base !== undefined,
-    biases: options.biases ?? false,
-  });
+  const { layers, base } = await planTargets(checkpoint, options, run.base);
+  const groups = qalora ? adapterGroups(layers) : undefined;
+  const kind = chooseBackbone(checkpoint, layers, options.backbone);
   if (options.doubleQuant && kind !== "bnb") {
     throw new ValueError(
       `Cannot write scales in 8 bits: only a bnb backbone has them, got ${kind}`,
@@ -141,7 +128,6 @@ export async function init(
     ...(!options.mixed && formats.size === 1 && { format: [...formats][0] }),
     backbone: kind,
     ...(backbone?.dtype && { dtype: backbone.dtype }),
-    scaleDType,
   };
   // One layer's moments stand for all in the key.
   const first = layers.find(({ embedding }) => !embedding)!;
@@ -190,7 +176,6 @@ export async function init(
     base,
     groups,
     heads,
-    scaleDType,
     backbone,
     paths,
     key,
