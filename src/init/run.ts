@@ -40,6 +40,7 @@ import { type InitReport, mean } from "./report.ts";
 import {
   headTensors,
   modulePaths,
+  otherHeads,
   targetModuleNames,
   taskType,
 } from "./targets.ts";
@@ -228,7 +229,7 @@ export async function init(
       ...(groups && { qalora: groups, base: mark }),
       targetModules: targetModuleNames(
         layers.map(({ module }) => module),
-        modulePaths(checkpoint),
+        [...modulePaths(checkpoint), ...otherHeads(checkpoint)],
       ),
       modulesToSave: heads.length > 0
         ? [...new Set(heads.map(({ name }) => name.split(".")[0]))]

@@ -150,6 +150,14 @@ function isEmbedding(module: string): boolean {
   return EMBEDDING.test(leafName(module));
 }
 
+/** Linear layers of the heads that an encoder is given for other tasks, which its adapter must not mean. */
+export function otherHeads({ config }: Pick<Checkpoint, "config">): string[] {
+  const task = classTask(config);
+  return task === "CAUSAL_LM" || task === "SEQ_2_SEQ_LM"
+    ? []
+    : ["pooler.dense", "classifier.dense", "predictions.transform.dense"];
+}
+
 /**
  * The shortest list for PEFT's `target_modules` that means `targets` and no other module of `all`, nor a head's that
  * transformers may add: ends of paths, each as long as it must be.
@@ -183,9 +191,9 @@ export function targetModuleNames(
 
 /** Modules that PEFT takes for the head of a task, and has the adapter hold in full. */
 const TASK_HEADS: Readonly<Record<string, RegExp>> = {
-  "SEQ_CLS": /^(?:classifier|score)\./,
-  "TOKEN_CLS": /^(?:classifier|score)\./,
-  "QUESTION_ANS": /^qa_outputs\./,
+  "SEQ_CLS": /^\w*(?:classifier|score)\./,
+  "TOKEN_CLS": /^\w*(?:classifier|score)\./,
+  "QUESTION_ANS": /^\w*qa_outputs\./,
 };
 
 /** The tensors of the head that a checkpoint has, which its adapter holds as well for PEFT to load it. */

@@ -146,7 +146,8 @@ export const ARCHITECTURES: readonly ArchitectureRow[] = [
     prefix: "model",
     noTask: true,
   },
-  { types: ["bert", "ernie"], prefix: "bert" },
+  { types: ["bert"], prefix: "bert" },
+  { types: ["ernie"], prefix: "ernie" },
   {
     types: ["roberta", "xlm-roberta", "camembert"],
     prefix: "roberta",

@@ -22,6 +22,9 @@ const AROUND = ["module.", "base_model.model."];
 const HEADS =
   /^(?:lm_head|score|classifier|pre_classifier|qa_outputs|cls|classification_head)\./;
 
+/** What stands at the root of a model that was saved without what is around it. */
+const ROOT = /^(?:embeddings|embed_tokens|language_model|encoder|decoder)\./;
+
 /** Whether a config is of a language model beside towers for pictures or sounds. */
 export function isComposite(config: JsonObject): boolean {
   return ["text_config", "vision_config", "audio_config", "thinker_config"]
@@ -170,10 +173,11 @@ export function builtName(
   const known = architectureOf(config)?.prefix ?? (text ? "model" : undefined);
   if (known === undefined) return same;
   const prefix = `${known}.`;
-  const prefixed = names.some((name) => name.startsWith(prefix));
   if (isHeadless(config)) {
     return (name) => name.startsWith(prefix) ? name.slice(prefix.length) : name;
   }
-  if (prefixed) return same;
+  const bare = !names.some((name) => name.startsWith(prefix)) &&
+    names.some((name) => ROOT.test(name));
+  if (!bare) return same;
   return (name) => HEADS.test(name) ? name : prefix + name;
 }
