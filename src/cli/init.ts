@@ -113,7 +113,7 @@ const OPTIONS: Options = {
   target: {
     value: "NAME,…",
     multiple: true,
-    default: "all linear layers but the head",
+    default: "all linear layers but heads, routers, experts, towers",
     help: "modules to quantise",
   },
   base: {

@@ -8,19 +8,9 @@ import { bnbHolds } from "../io/bnb_write.ts";
 import type { InitReport } from "../init/report.ts";
 import { TORCH_DTYPES } from "../tensor/dtype.ts";
 
-/** transformers' Auto class for each task type of PEFT. */
-const AUTO_CLASSES: Readonly<Record<string, string>> = {
-  CAUSAL_LM: "AutoModelForCausalLM",
-  SEQ_2_SEQ_LM: "AutoModelForSeq2SeqLM",
-  SEQ_CLS: "AutoModelForSequenceClassification",
-  TOKEN_CLS: "AutoModelForTokenClassification",
-  QUESTION_ANS: "AutoModelForQuestionAnswering",
-};
-
 /** One line for the end of `init`; none where the report does not tell. */
 export function loadingLine(report: InitReport): string | undefined {
-  const { options, taskType, model, layers, merged, group } = report;
-  const auto = AUTO_CLASSES[taskType ?? ""] ?? "AutoModel";
+  const { options, autoClass: auto, model, layers, merged, group } = report;
   const { backbone, dtype } = options;
   if (backbone === "packed") {
     const next = merged
@@ -35,7 +25,7 @@ export function loadingLine(report: InitReport): string | undefined {
       }`;
     return `Loads in: loqa alone (packed layout); ${next}.`;
   }
-  if (taskType === undefined) return undefined;
+  if (auto === undefined) return undefined;
   if (backbone === "none") {
     return `Loads in: Python, ${auto}.from_pretrained("${model}"), then peft for adapter/.`;
   }

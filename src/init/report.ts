@@ -52,6 +52,8 @@ export interface InitReport {
   readonly kept?: string;
   /** PEFT's task type of the adapter, null where it has none. */
   readonly taskType?: string | null;
+  /** Auto class of transformers that builds the model with the names that the files have. */
+  readonly autoClass?: string;
   /** Inputs that QA-LoRA's adapter sums. */
   readonly group?: number;
   /** What `loqa merge` took the adapter from, where the biases hold it. */

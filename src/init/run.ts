@@ -38,9 +38,9 @@ import { adapterGroups, checkQaloraOptions } from "./qalora.ts";
 import { finish, JOURNAL_FILE, prepareOutput } from "./output.ts";
 import { type InitReport, mean } from "./report.ts";
 import {
+  autoClass,
   headTensors,
   modulePaths,
-  otherHeads,
   targetModuleNames,
   taskType,
 } from "./targets.ts";
@@ -200,6 +200,7 @@ export async function init(
     base: mark,
     ...(base && { kept: base.name }),
     taskType: taskType(checkpoint),
+    autoClass: autoClass(checkpoint.config),
     ...(groups && { group: groups.group }),
     options: stated,
     layers: all,
@@ -229,7 +230,7 @@ export async function init(
       ...(groups && { qalora: groups, base: mark }),
       targetModules: targetModuleNames(
         layers.map(({ module }) => module),
-        [...modulePaths(checkpoint), ...otherHeads(checkpoint)],
+        modulePaths(checkpoint),
       ),
       modulesToSave: heads.length > 0
         ? [...new Set(heads.map(({ name }) => name.split(".")[0]))]

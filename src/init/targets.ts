@@ -8,6 +8,7 @@ import { ValueError } from "../errors.ts";
 import type { Checkpoint, TensorInfo } from "../io/checkpoint.ts";
 import { architectureOf } from "../io/architectures.ts";
 import { isComposite, isHeadless } from "../io/names.ts";
+import { isObject } from "../io/json.ts";
 import { layerPosition, matchPattern } from "../loftq/plan.ts";
 import { checkAdaptable, defaultTargets, HEAD_LAYERS } from "./architecture.ts";
 
@@ -150,14 +151,6 @@ function isEmbedding(module: string): boolean {
   return EMBEDDING.test(leafName(module));
 }
 
-/** Linear layers of the heads that an encoder is given for other tasks, which its adapter must not mean. */
-export function otherHeads({ config }: Pick<Checkpoint, "config">): string[] {
-  const task = classTask(config);
-  return task === "CAUSAL_LM" || task === "SEQ_2_SEQ_LM"
-    ? []
-    : ["pooler.dense", "classifier.dense", "predictions.transform.dense"];
-}
-
 /**
  * The shortest list for PEFT's `target_modules` that means `targets` and no other module of `all`, nor a head's that
  * transformers may add: ends of paths, each as long as it must be.
@@ -244,3 +237,24 @@ const TASKS: readonly (readonly [RegExp, string])[] = [
   [/ForTokenClassification$/, "TOKEN_CLS"],
   [/ForQuestionAnswering$/, "QUESTION_ANS"],
 ];
+
+/**
+ * The Auto class of transformers that builds what a config's `architectures` names, whose modules have the names that a
+ * backbone and an adapter of it are written with.
+ */
+export function autoClass(config: Readonly<Record<string, unknown>>): string {
+  const [name = ""] = Array.isArray(config.architectures)
+    ? config.architectures
+    : [];
+  const head = /For([A-Z]\w+)$/.exec(String(name))?.[1];
+  if (/MTModel$|WithLMHeadModel$/.test(name)) return "AutoModelForSeq2SeqLM";
+  if (/LMHeadModel$/.test(name)) return "AutoModelForCausalLM";
+  if (head === "ConditionalGeneration") {
+    if (isObject(config.vision_config)) return "AutoModelForImageTextToText";
+    if (isComposite(config)) return "AutoModelForMultimodalLM";
+    return architectureOf(config)?.noTask
+      ? "AutoModelForSpeechSeq2Seq"
+      : "AutoModelForSeq2SeqLM";
+  }
+  return head === undefined ? "AutoModel" : `AutoModelFor${head}`;
+}

@@ -72,7 +72,9 @@ def says(model: torch.nn.Module, row: Row) -> torch.Tensor:
 
 def compare(row: Row, place: pathlib.Path) -> float:
     """Relative distance. @raises AssertionError where something is missing on either side."""
-    auto = getattr(transformers, row.auto)
+    said = json.loads((place / "out/loqa.json").read_text())["autoClass"]
+    assert said == row.auto, f"init says {said}"
+    auto = getattr(transformers, said)
     made = auto.from_pretrained(place / "out/backbone")
     factors = adapter_deltas(place / "out/adapter")
     state = tensors(place / "out/backbone")
