@@ -1,7 +1,7 @@
 /**
  * A whole checkpoint: what `loqa init` does, from a program.
  *
- *     deno run -A examples/02_checkpoint.ts [MODEL [OUT]]
+ *     deno run --allow-read --allow-write examples/02_checkpoint.ts [MODEL [OUT]]
  */
 
 import { openDevice } from "../mod.ts";

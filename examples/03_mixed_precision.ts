@@ -1,7 +1,7 @@
 /**
  * Mixed precision: LoftQ's plans between 2 and 4 bits, and one of one's own, on the model beside this file.
  *
- *     deno run -A examples/03_mixed_precision.ts
+ *     deno run --allow-read --allow-write examples/03_mixed_precision.ts
  */
 
 import { openDevice, planLayers } from "../mod.ts";

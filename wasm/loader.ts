@@ -99,6 +99,7 @@ export const JOBS = [
   "rmsNorm",
   "rmsNormBackward",
   "rope",
+  "roundHalf",
   "rowSquares",
   "scaleColumns",
   "scatterRows",

@@ -179,7 +179,7 @@ async function runWay(way: Way): Promise<Row> {
     method: format ? "adapter" : start === "full" ? "full" : "lora",
     task: task === "words" ? "seq2seq" : "classify",
   };
-  await train({
+  const { run } = await train({
     ...{ ...TRAIN_DEFAULTS, ...options, rank, alpha: rank },
     ...(task !== "words" && { dataSet: task }),
     ...{ steps: sizes.steps, batch: sizes.batch, block: sizes.block },
@@ -191,7 +191,8 @@ async function runWay(way: Way): Promise<Row> {
     data: [task === "words" ? words.train : `${glue}/${task}/train.tsv`],
     ...{ saveEvery: sizes.steps, keep: 1, logEvery: 10 },
   });
-  const losses = (await Deno.readTextFile(`${out}/metrics.jsonl`)).trim()
+  const losses = (await Deno.readTextFile(`${out}/runs/${run}/metrics.jsonl`))
+    .trim()
     .split("\n").map((line) => Number(JSON.parse(line).loss.toFixed(4)));
   const after = await ask(way, out);
   await Deno.remove(out, { recursive: true });

@@ -101,7 +101,7 @@ export async function fineTune(
     options: Pick<TrainOptions, "method"> & Partial<TrainOptions>;
   },
 ): Promise<number[]> {
-  await train({
+  const { run } = await train({
     ...TRAIN_DEFAULTS,
     schedule: "linear",
     order: "random",
@@ -116,7 +116,7 @@ export async function fineTune(
     keep: 1,
     logEvery: 1,
   });
-  return (await Deno.readTextFile(`${out}/metrics.jsonl`)).trim()
+  return (await Deno.readTextFile(`${out}/runs/${run}/metrics.jsonl`)).trim()
     .split("\n").map((line) => Number(JSON.parse(line).loss.toFixed(4)));
 }
 

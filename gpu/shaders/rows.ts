@@ -17,6 +17,26 @@ export const SCALE: MapText = {
     let out = p.alpha * x;`,
 };
 
+/**
+ * `out = x` rounded to the nearest f16, ties to even. On bits, so that no compiler's arithmetic plays a part: a normal value
+ * loses 13 bits of its fraction, below 2^-14 multiples of 2^-24 remain.
+ */
+export const ROUND_HALF: MapText = {
+  name: "roundHalf",
+  reads: ["x"],
+  writes: ["out"],
+  body: `
+    let bits = bitcast<u32>(x);
+    let size = bits & 0x7fffffffu;
+    var half = (size + 0xfffu + ((size >> 13u) & 1u)) & 0xffffe000u;
+    if (size >= 0x477ff000u && size <= 0x7f800000u) { half = 0x7f800000u; }
+    if (size > 0x7f800000u) { half = 0x7fc00000u; }
+    if (size < 0x38800000u) {
+      half = bitcast<u32>(round(bitcast<f32>(size) * 16777216.0) * 5.9604644775390625e-8);
+    }
+    let out = bitcast<f32>(half | (bits & 0x80000000u));`,
+};
+
 /** `out = alpha * x + beta * y`. */
 export const COMBINE: MapText = {
   name: "combine two",

@@ -5,6 +5,8 @@
  */
 
 import { markMeant } from "../errors.ts";
+import { quoted } from "../io/errors.ts";
+import { nearest, suggestOption } from "./suggest.ts";
 import { parseArgs } from "node:util";
 
 /** A command line that cannot be understood: exit code 2. */
@@ -14,16 +16,25 @@ export class UsageError extends Error {
 
 markMeant(UsageError);
 
+/** When an option has an effect: where each of these others is given (true), or has one of these values. */
+export type When = Readonly<Record<string, true | readonly string[]>>;
+
 /** An option of a verb. */
 export interface Option {
   /** Name of its value in the help (`N`, `DIR`); a switch without it. */
   readonly value?: string;
   /** One letter for it. */
   readonly short?: string;
+  /** Other names that it is taken by. */
+  readonly also?: readonly string[];
   /** Default as the help shows it. */
   readonly default?: string;
   /** Whether it may be given more than once. */
   readonly multiple?: boolean;
+  /** Whether its value is a file of which a shell may make several: bare arguments behind it are more of them. */
+  readonly files?: boolean;
+  /** When it has an effect; given otherwise, it is refused. Always unless told. */
+  readonly when?: When;
   readonly help: string;
 }
 
@@ -33,6 +44,8 @@ export type Options = Readonly<Record<string, Option>>;
 /** What a verb is called with. */
 export interface Parsed {
   readonly positionals: readonly string[];
+  /** The one bare argument of a verb. @throws {UsageError} If there is none, or more; it calls the argument `what`. */
+  one(verb: string, what: string): string;
   /** Whether switch `name` is on. */
   on(name: string): boolean;
   /** The value of `name`, undefined if it was not given. */
@@ -43,12 +56,21 @@ export interface Parsed {
   choice<T extends string>(name: string, allowed: readonly T[]): T | undefined;
   /** The value of `name` as a number within `least` and `most`; whole unless `fraction`. */
   number(name: string, range?: NumberRange): number | undefined;
+  /**
+   * Tells the value that `name` has where it was not given, and the command line did not say; only then can what depends on
+   * it be checked.
+   *
+   * @throws {UsageError} If an option that was given has no effect with it.
+   */
+  settle(name: string, value: string): void;
 }
 
 /** What a number must be. */
 export interface NumberRange {
   readonly least?: number;
   readonly most?: number;
+  /** What it must be more than. */
+  readonly above?: number;
   readonly fraction?: boolean;
 }
 
@@ -78,76 +100,207 @@ export const COMPUTE: Options[string] = {
   help: "how products with int5 … int2 are computed: f32 or int8",
 };
 
+/** A token of `parseArgs`. */
+interface Token {
+  readonly kind: string;
+  readonly name?: string;
+  readonly rawName?: string;
+  readonly value?: string | undefined;
+  readonly inlineValue?: boolean | undefined;
+}
+
+/** Arguments sorted: bare ones, and the values of options by name. */
+interface Sorted {
+  readonly positionals: readonly string[];
+  readonly values: ReadonlyMap<string, readonly string[]>;
+}
+
+function sort(args: readonly string[], options: Options): Sorted {
+  const names = new Map(
+    Object.entries(options).flatMap(([name, { also = [] }]) =>
+      [name, ...also].map((known) => [known, name] as const)
+    ),
+  );
+  const { tokens } = parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    strict: false,
+    tokens: true,
+    options: Object.fromEntries(
+      Array.from(names, ([known, name]) => {
+        const { value, short } = options[name];
+        return [known, {
+          type: value ? "string" as const : "boolean" as const,
+          ...(known === name && short && { short }),
+        }];
+      }),
+    ),
+  }) as { tokens: readonly Token[] };
+  const positionals: string[] = [];
+  const values = new Map<string, string[]>();
+  /** Values of the option before, as long as bare arguments are more of them. */
+  let more: string[] | undefined;
+  for (const token of tokens) {
+    if (token.kind === "option-terminator") more = undefined;
+    if (token.kind === "positional") {
+      (positionals.length > 0 ? more ?? positionals : positionals)
+        .push(token.value!);
+    }
+    if (token.kind !== "option") continue;
+    const name = names.get(token.name!);
+    if (name === undefined) {
+      throw unknownOption(token.rawName!, [...names.keys()]);
+    }
+    const option = options[name];
+    const found = values.get(name) ?? [];
+    if (found.length > 0 && option.value && !option.multiple) {
+      throw new UsageError(
+        `${token.rawName} is given twice, ${quoted(found[0])} and ${
+          quoted(token.value ?? "")
+        }; it takes one value`,
+      );
+    }
+    found.push(valueOf(token, option));
+    values.set(name, found);
+    more = option.files ? found : undefined;
+  }
+  return { positionals, values };
+}
+
+function valueOf(
+  { rawName, value, inlineValue }: Token,
+  option: Option,
+): string {
+  if (!option.value) {
+    if (value === undefined) return "";
+    throw new UsageError(`${rawName} takes no value, got ${quoted(value)}`);
+  }
+  if (value === undefined) {
+    throw new UsageError(`${rawName} needs a value: ${option.value}`);
+  }
+  // Else the value that was forgotten would be the next option.
+  if (!inlineValue && /^-[^\d.\s][^\s]*$/.test(value)) {
+    throw new UsageError(
+      `${rawName} needs a value: ${option.value}, got the option ${value}; a value that begins so is given as ${rawName}=${value}`,
+    );
+  }
+  return value;
+}
+
+function unknownOption(name: string, known: readonly string[]): UsageError {
+  const meant = suggestOption(name.replace(/^--?/, ""), known);
+  return new UsageError(
+    `there is no option ${name}${
+      meant === undefined ? "" : `; did you mean --${meant}?`
+    }`,
+  );
+}
+
+/** Refuses options that are given and have no effect; what `known` does not tell of another option is left open. */
+function checkEffects(
+  options: Options,
+  given: ReadonlyMap<string, readonly string[]>,
+  known: (name: string) => string | undefined,
+): void {
+  for (const name of given.keys()) {
+    for (const [other, wanted] of Object.entries(options[name].when ?? {})) {
+      if (wanted === true) {
+        if (given.has(other)) continue;
+        throw new UsageError(`--${name} has no effect without --${other}`);
+      }
+      const value = known(other);
+      if (value === undefined || wanted.includes(value)) continue;
+      throw new UsageError(
+        `--${name} has no effect with --${other} ${value}, only with ${
+          wanted.join(", ")
+        }`,
+      );
+    }
+  }
+}
+
 /**
  * Parses the arguments after the verb.
  *
- * @throws {UsageError} If an option is unknown, lacks its value, or is not what it must be.
+ * @throws {UsageError} If an option is unknown, lacks its value, is not what it must be, or has no effect.
  */
 export function parse(args: readonly string[], options: Options): Parsed {
-  let result;
-  try {
-    result = parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: Object.fromEntries(
-        Object.entries(options).map(([name, { value, short, multiple }]) => [
-          name,
-          {
-            type: value ? "string" as const : "boolean" as const,
-            ...(short && { short }),
-            ...(multiple && { multiple }),
-          },
-        ]),
-      ),
-    });
-  } catch (error) {
-    const [line] = (error as Error).message.split(/(?:\.\s)|\n/);
-    throw new UsageError(line);
-  }
-  const values = result.values as Record<
-    string,
-    string | boolean | string[] | undefined
-  >;
-  const text = (name: string) => values[name] as string | undefined;
+  const { positionals, values } = sort(args, options);
+  const text = (name: string) => values.get(name)?.[0];
+  // A default of several words describes one that is not known yet.
+  checkEffects(options, values, (name) => {
+    const value = text(name) ?? options[name]?.default;
+    return value === undefined || /\s/.test(value) ? undefined : value;
+  });
   return {
-    positionals: result.positionals,
-    on: (name) => values[name] === true,
-    text,
-    list(name) {
-      const value = values[name];
-      if (value === undefined) return undefined;
-      return [value].flat().flatMap((v) => String(v).split(","))
-        .map((v) => v.trim()).filter((v) => v !== "");
+    positionals,
+    one(verb, what) {
+      if (positionals.length === 1) return positionals[0];
+      throw new UsageError(
+        `${verb} takes one ${what}, got ${
+          positionals.length === 0
+            ? "none"
+            : `${positionals.length}: ${positionals.join(", ")}`
+        }`,
+      );
     },
+    on: (name) => !options[name]?.value && values.has(name),
+    text,
+    list: (name) =>
+      values.get(name)?.flatMap((v) => v.split(","))
+        .map((v) => v.trim()).filter((v) => v !== ""),
     choice(name, allowed) {
       const value = text(name);
       const found = allowed.find((a) => a === value);
       if (value !== undefined && found === undefined) {
+        const meant = nearest(value, allowed);
         throw new UsageError(
-          `--${name} must be one of ${allowed.join(", ")}, got "${value}"`,
+          `--${name} must be one of ${allowed.join(", ")}, got "${value}"${
+            meant === undefined ? "" : `; did you mean ${meant}?`
+          }`,
         );
       }
       return found;
     },
-    number(name, { least = -Infinity, most = Infinity, fraction } = {}) {
+    number(name, range = {}) {
       const value = text(name);
-      if (value === undefined) return undefined;
-      const n = value.trim() === "" ? NaN : Number(value);
-      if (
-        !(n >= least && n <= most) ||
-        !(fraction ? Number.isFinite(n) : Number.isSafeInteger(n))
-      ) {
-        const kind = fraction ? "a number" : "a whole number";
-        const range = most === Infinity
-          ? least === -Infinity ? "" : ` >= ${least}`
-          : ` from ${least} to ${most}`;
-        throw new UsageError(
-          `--${name} must be ${kind}${range}, got "${value}"`,
-        );
-      }
-      return n;
+      return value === undefined ? undefined : numberOf(name, value, range);
     },
+    settle: (name, value) =>
+      checkEffects(
+        options,
+        values,
+        (other) => other === name ? value : undefined,
+      ),
   };
+}
+
+function numberOf(
+  name: string,
+  value: string,
+  { least = -Infinity, most = Infinity, above = -Infinity, fraction }:
+    NumberRange,
+): number {
+  const n = value.trim() === "" ? NaN : Number(value);
+  if (
+    n >= least && n <= most && n > above &&
+    (fraction ? Number.isFinite(n) : Number.isSafeInteger(n))
+  ) return n;
+  const low = above > -Infinity
+    ? ` > ${above}`
+    : least > -Infinity
+    ? ` >= ${least}`
+    : "";
+  const range = most === Infinity
+    ? low
+    : above > -Infinity
+    ? `${low} and <= ${most}`
+    : ` from ${least} to ${most}`;
+  throw new UsageError(
+    `--${name} must be ${
+      fraction ? "a number" : "a whole number"
+    }${range}, got "${value}"`,
+  );
 }
 
 /** The values of option `name`, each `NAME=NUMBER` with a number > 0. @throws {UsageError} If one is not. */

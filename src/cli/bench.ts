@@ -15,6 +15,7 @@ import {
 import { COMMON, optionHelp, type Options, parse, UsageError } from "./args.ts";
 import { openChosen, readDeviceOptions } from "./device.ts";
 import { columns } from "./tables.ts";
+import { print } from "./output.ts";
 
 const OPTIONS: Options = {
   device: COMMON.device,
@@ -95,7 +96,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     await take(`dequantise ${name}`, prepareDequantize(device, shape), copy);
   }
   if (args.on("json")) {
-    console.log(JSON.stringify(
+    print(JSON.stringify(
       {
         verb: "bench",
         device: device.description,
@@ -107,7 +108,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     ));
     return 0;
   }
-  console.log(`${device.description}
+  print(`${device.description}
 
 ${
     columns([

@@ -9,7 +9,7 @@ import type { Device, DeviceName } from "../device/device.ts";
 import { DeviceLacksError, isDeviceFailure } from "../device/errors.ts";
 import { openInstead } from "../device/fallback.ts";
 import { openDevice, type OpenOptions } from "../device/open.ts";
-import { environment } from "../io/deno.ts";
+import { environment, setEnvironment } from "../io/deno.ts";
 import type { Parsed } from "./args.ts";
 
 /** Where lines go. */
@@ -57,10 +57,10 @@ export function computeHasEffect(
   );
 }
 
-/** Mesa's drivers, woken by the search for a GPU, complain on stderr where they know no such folder. */
+/** Mesa's drivers, woken by the search for a GPU, complain on stderr where they know no such folder; no more than that. */
 function quietDrivers(): void {
   if (Deno.build.os === "linux" && !environment("XDG_RUNTIME_DIR")) {
-    Deno.env.set("XDG_RUNTIME_DIR", "/tmp");
+    setEnvironment("XDG_RUNTIME_DIR", "/tmp");
   }
 }
 

@@ -7,7 +7,7 @@
 import type { Compute } from "../autograd/linear_weight.ts";
 import { openTasks, TASKS } from "../eval/open_task.ts";
 import { GLUE } from "../eval/tasks/glue.ts";
-import { checkTask, runTask } from "../eval/run.ts";
+import { checkTask, evenLimits, runTask } from "../eval/run.ts";
 import type { TaskResult } from "../eval/tasks/task.ts";
 import { checkpointTokenizer } from "../io/tokenizer.ts";
 import { labelNames } from "../models/head_config.ts";
@@ -28,6 +28,7 @@ import { computeHasEffect, openChosen, readDeviceOptions } from "./device.ts";
 import { readWriting, refuseWriting, WRITING } from "./writing.ts";
 import { Progress } from "./progress.ts";
 import { columns } from "./tables.ts";
+import { print } from "./output.ts";
 
 const OPTIONS: Options = {
   task: { value: "NAME", help: `${TASKS.join(", ")}; needed` },
@@ -35,36 +36,49 @@ const OPTIONS: Options = {
   limit: {
     value: "N",
     default: "all",
-    help: "questions, or blocks of a perplexity, at the most",
+    help:
+      "questions, or blocks of a perplexity, at the most: of several sets or subjects as many of each",
   },
   batch: { value: "N", default: "8", help: "questions answered together" },
   block: {
+    when: { task: ["ppl"] },
     value: "N",
     default: "1024, or the model's context",
     help: "tokens of a window (ppl)",
   },
   stride: {
+    when: { task: ["ppl"] },
     value: "N",
     default: "the block, each on its own",
     help: "tokens from one window to the next (ppl)",
   },
   characters: {
+    when: { task: ["ppl"] },
     value: "N",
     default: "all",
     help: "only the first N characters of the text (ppl)",
   },
-  shots: { value: "N", default: "5", help: "worked examples (mmlu)" },
+  shots: {
+    when: { task: ["mmlu"] },
+    value: "N",
+    default: "5",
+    help: "worked examples (mmlu)",
+  },
   "max-new-tokens": {
+    when: { task: ["gsm8k"] },
     value: "N",
     default: "256",
     help: "tokens of an answer (gsm8k)",
   },
-  "glue-task": {
+  "data-set": {
+    also: ["glue-task"],
+    when: { task: ["glue"] },
     value: "NAME",
     default: "by the path",
     help: `data set (glue): ${GLUE.join(", ")}`,
   },
   overflow: {
+    when: { task: ["glue", "anli", "summarize", "g2p"] },
     value: "NAME",
     default: "truncate",
     help:
@@ -110,12 +124,7 @@ interface EvalReport extends TaskResult {
 /** Runs the verb. */
 export async function run(argv: readonly string[]): Promise<number> {
   const args = parse(argv, OPTIONS);
-  const [path, ...more] = args.positionals;
-  if (path === undefined || more.length > 0) {
-    throw new UsageError(
-      `eval takes one DIR, got ${args.positionals.length || "none"}`,
-    );
-  }
+  const path = args.one("eval", "DIR");
   const name = args.choice("task", TASKS);
   const data = args.text("data");
   if (!name || !data) throw new UsageError("eval needs --task and --data");
@@ -150,7 +159,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     block: args.number("block", { least: 2, most: context }) ??
       Math.min(1024, context),
     ...settings,
-    glue: args.choice("glue-task", GLUE),
+    glue: args.choice("data-set", GLUE),
     overflow: args.choice("overflow", ["truncate", "error"]),
     vocabSize,
     labels: head?.kind === "classify"
@@ -158,6 +167,14 @@ export async function run(argv: readonly string[]): Promise<number> {
       : undefined,
   });
   for (const task of tasks) checkTask(opened, task);
+  const limits = evenLimits(tasks.map(({ count }) => count), limit);
+  if (limits.includes(0)) {
+    throw new UsageError(
+      `--limit must be at least ${tasks.length} here, a question of each set (${
+        tasks.map((task) => task.name).join(", ")
+      }), got ${limit}`,
+    );
+  }
   const writing = writes ? await readWriting(args, checkpoint) : undefined;
   const stop = await stopTokens(checkpoint, tokenizer);
   using device = await openChosen(devices);
@@ -170,7 +187,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   const results: Record<string, TaskResult> = {};
   for (const [i, task] of tasks.entries()) {
     results[task.name] = await runTask(model, task, {
-      limit,
+      limit: limits[i],
       batch,
       writing,
       decode: (ids) => decoder.decode(ids, { skipSpecialTokens: true }),
@@ -198,7 +215,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     }),
     seconds: (performance.now() - began) / 1000,
   };
-  console.log(
+  print(
     args.on("json") ? JSON.stringify(report, null, 2) : table(report),
   );
   return 0;

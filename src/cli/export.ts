@@ -10,6 +10,7 @@ import { COMMON, optionHelp, type Options, parse, UsageError } from "./args.ts";
 import { interruptible } from "./interrupt.ts";
 import { Progress } from "./progress.ts";
 import { bytes } from "./tables.ts";
+import { print } from "./output.ts";
 
 const OPTIONS: Options = {
   to: { value: "NAME", help: `${Object.keys(TARGETS).join(", ")}; needed` },
@@ -55,12 +56,7 @@ ${optionHelp(OPTIONS)}
 /** Runs the verb. */
 export async function run(argv: readonly string[]): Promise<number> {
   const args = parse(argv, OPTIONS);
-  const [path, ...more] = args.positionals;
-  if (path === undefined || more.length > 0) {
-    throw new UsageError(
-      `export takes one DIR, got ${args.positionals.length || "none"}`,
-    );
-  }
+  const path = args.one("export", "DIR");
   const to = args.choice("to", Object.keys(TARGETS));
   if (!to) {
     throw new UsageError(
@@ -87,7 +83,7 @@ export async function run(argv: readonly string[]): Promise<number> {
       onProgress: (done, text) => progress.update(done, text),
     });
     progress[Symbol.dispose]();
-    console.log(
+    print(
       args.on("json")
         ? JSON.stringify(
           {

@@ -27,19 +27,30 @@ import {
 import { computeHasEffect, openChosen, readDeviceOptions } from "./device.ts";
 import { Progress } from "./progress.ts";
 import { readWriting, refuseWriting, WRITING } from "./writing.ts";
+import { print, printPart } from "./output.ts";
 
 const OPTIONS: Options = {
   prompt: { short: "p", value: "TEXT", help: "what to go on from; needed" },
   chat: { help: "put the prompt through the model's chat template" },
-  system: { value: "TEXT", help: "what the system says before it (--chat)" },
+  system: {
+    when: { chat: true },
+    value: "TEXT",
+    help: "what the system says before it (--chat)",
+  },
   "max-new-tokens": { value: "N", default: "128", help: "tokens to add" },
   temperature: {
     value: "X",
     default: "0",
     help: "0 takes the likeliest token",
   },
-  "top-k": { value: "N", default: "all", help: "only the N likeliest tokens" },
+  "top-k": {
+    when: { temperature: true },
+    value: "N",
+    default: "all",
+    help: "only the N likeliest tokens",
+  },
   "top-p": {
+    when: { temperature: true },
     value: "X",
     default: "1",
     help: "only the likeliest with this probability together",
@@ -71,17 +82,9 @@ ${optionHelp(OPTIONS)}
 /** Runs the verb. */
 export async function run(argv: readonly string[]): Promise<number> {
   const args = parse(argv, OPTIONS);
-  const [path, ...more] = args.positionals;
-  if (path === undefined || more.length > 0) {
-    throw new UsageError(
-      `generate takes one DIR, got ${args.positionals.length || "none"}`,
-    );
-  }
+  const path = args.one("generate", "DIR");
   const text = args.text("prompt");
   if (text === undefined) throw new UsageError("generate needs --prompt TEXT");
-  if (args.text("system") !== undefined && !args.on("chat")) {
-    throw new UsageError("--system needs --chat");
-  }
   const sampling = {
     maxNewTokens: args.number("max-new-tokens", { least: 1 }) ?? 128,
     temperature: args.number("temperature", { least: 0, fraction: true }),
@@ -125,10 +128,9 @@ export async function run(argv: readonly string[]): Promise<number> {
     skipSpecialTokens: true,
     ...(!chat && { after: prompt }),
   });
-  const out = new TextEncoder();
   let written = "";
   const show = (part: string) => {
-    if (!json) Deno.stdout.writeSync(out.encode(part));
+    if (!json) printPart(part);
   };
   const add = (part: string) => {
     written += part;
@@ -145,7 +147,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   show("\n");
   const seconds = (performance.now() - began) / 1000;
   if (json) {
-    console.log(JSON.stringify(
+    print(JSON.stringify(
       {
         verb: "generate",
         version: VERSION,
@@ -205,7 +207,7 @@ async function writeText(
   const [tokens] = await write(model, [tokenizer.encode(text)], options);
   const seconds = (performance.now() - began) / 1000;
   const written = decoder.decode(tokens, { skipSpecialTokens: true });
-  console.log(
+  print(
     args.on("json")
       ? JSON.stringify(
         {

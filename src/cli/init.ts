@@ -28,6 +28,7 @@ import { openChosen, readDeviceOptions } from "./device.ts";
 import { interruptible } from "./interrupt.ts";
 import { Progress } from "./progress.ts";
 import { initTable } from "./tables.ts";
+import { print } from "./output.ts";
 
 const OPTIONS: Options = {
   out: { short: "o", value: "DIR", help: "folder to write; needed" },
@@ -76,17 +77,20 @@ const OPTIONS: Options = {
     help: "identity, diag or full: measure errors at the layer's output",
   },
   calib: {
+    files: true,
     value: "FILE,…",
     multiple: true,
     help:
       "text to gather the inputs' second moments from, for --metric; pairs of texts for BART",
   },
   "calib-tokens": {
+    when: { calib: true },
     value: "N",
     default: "16384",
     help: "tokens of it at the most",
   },
   "calib-block": {
+    when: { calib: true },
     value: "N",
     default: "512, or the model's context",
     help: "tokens that the model sees together",
@@ -134,6 +138,11 @@ const OPTIONS: Options = {
     value: "NAME",
     default: "the model's one; of several bf16 if all fits, else f32",
     help: "f32, f16 or bf16 for what is not quantised; packed: as stored",
+  },
+  "scale-dtype": {
+    value: "TYPE",
+    default: "f16 in a packed backbone",
+    help: "f16 or f32 for scales and biases",
   },
   "double-quant": { help: "scales of a bnb backbone in 8 bits" },
   seed: { value: "N", default: "0", help: "seed of what is random" },
@@ -224,7 +233,7 @@ function readOptions(args: Parsed): InitOptions {
       : args.choice("scale", ["absmax", "minmax", "mse", "std", "clip"]),
     ...(qalora && { biases }),
     rank,
-    alpha: args.number("alpha", { least: Number.MIN_VALUE, fraction: true }) ??
+    alpha: args.number("alpha", { above: 0, fraction: true }) ??
       rank,
     rslora: args.on("rslora"),
     iterations: method === "qlora" ? 0 : iterations ?? (qalora ? 0 : 5),
@@ -238,6 +247,7 @@ function readOptions(args: Parsed): InitOptions {
     backbone: args.choice("backbone", ["packed", "bnb", "dense", "none"]),
     dtype: args.choice("dtype", ["f32", "f16", "bf16"]),
     doubleQuant: args.on("double-quant"),
+    scaleDType: args.choice("scale-dtype", ["f16", "f32"]),
     seed: args.number("seed") ?? 0,
   };
 }
@@ -245,12 +255,7 @@ function readOptions(args: Parsed): InitOptions {
 /** Runs the verb. */
 export async function run(argv: readonly string[]): Promise<number> {
   const args = parse(argv, OPTIONS);
-  const [model, ...more] = args.positionals;
-  if (model === undefined || more.length > 0) {
-    throw new UsageError(
-      `init takes one MODEL, got ${args.positionals.length || "none"}`,
-    );
-  }
+  const model = args.one("init", "MODEL");
   const out = args.text("out");
   if (!out) throw new UsageError("init needs -o DIR");
   const options = readOptions(args);
@@ -309,7 +314,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     });
     if (temporary) await remove(temporary);
     progress[Symbol.dispose]();
-    console.log(
+    print(
       args.on("json") ? JSON.stringify(report, null, 2) : initTable(report),
     );
   }, { resumes: true });

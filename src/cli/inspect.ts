@@ -10,8 +10,9 @@ import { exists, joinPath, kindOf, readTextFile } from "../io/deno.ts";
 import { openAdapter, openCheckpoint } from "../io/open.ts";
 import type { Adapter } from "../io/peft.ts";
 import { parseJsonObject } from "../io/json.ts";
-import { COMMON, optionHelp, type Options, parse, UsageError } from "./args.ts";
+import { COMMON, optionHelp, type Options, parse } from "./args.ts";
 import { bytes, columns, initTable } from "./tables.ts";
+import { print } from "./output.ts";
 
 const OPTIONS: Options = {
   tensors: { help: "every tensor, not only a summary" },
@@ -43,8 +44,6 @@ interface TensorRow {
 
 interface ModelReport {
   readonly format: string;
-  /** Why it cannot be used as a model, where that is so. */
-  readonly notes?: readonly string[];
   readonly modelType: string | null;
   readonly parameters: number;
   readonly bytes: number;
@@ -74,9 +73,7 @@ interface AdapterReport {
 
 const sizeOf = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
 
-function modelReport(
-  { format, notes, config, tensors }: Checkpoint,
-): ModelReport {
+function modelReport({ format, config, tensors }: Checkpoint): ModelReport {
   const rows = [...tensors.values()].map((
     { name, shape, encoding, bytes }: TensorInfo,
   ) => ({
@@ -94,7 +91,6 @@ function modelReport(
   const all = count(rows);
   return {
     format,
-    ...(notes && { notes }),
     modelType: typeof config.model_type === "string" ? config.model_type : null,
     parameters: all.parameters,
     bytes: all.bytes,
@@ -151,10 +147,7 @@ function modelText(report: ModelReport, every: boolean): string {
         bytes(c.bytes),
       ]),
     ];
-  const notes = (report.notes ?? []).map((note) =>
-    `not a model to use: ${note}\n`
-  );
-  return `${notes.join("")}${modelType ?? "tensors"} (${format}): ${
+  return `${modelType ?? "tensors"} (${format}): ${
     parameters.toLocaleString("en")
   } parameters, ${bytes(report.bytes)}, ${
     report.bitsPerWeight.toFixed(2)
@@ -178,12 +171,7 @@ for ${JSON.stringify(report.targetModules)} of ${report.baseModel}`;
 /** Runs the verb. */
 export async function run(argv: readonly string[]): Promise<number> {
   const args = parse(argv, OPTIONS);
-  const [path, ...more] = args.positionals;
-  if (path === undefined || more.length > 0) {
-    throw new UsageError(
-      `inspect takes one PATH, got ${args.positionals.length || "none"}`,
-    );
-  }
+  const path = args.one("inspect", "PATH");
   const json = args.on("json");
   const every = args.on("tensors");
   const inside = (name: string) => exists(joinPath(path, name));
@@ -199,9 +187,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     if (Array.isArray(report.layers)) parts.push(initTable(report));
     found = { kind: "loqa", init: report };
     if (await inside("backbone")) {
-      await using model = await openCheckpoint(joinPath(path, "backbone"), {
-        describe: true,
-      });
+      await using model = await openCheckpoint(joinPath(path, "backbone"));
       found.model = modelReport(model);
       parts.push(modelText(found.model as ModelReport, every));
     }
@@ -216,12 +202,12 @@ export async function run(argv: readonly string[]): Promise<number> {
     found = { kind: "adapter", adapter: report };
     parts.push(adapterText(report));
   } else {
-    await using model = await openCheckpoint(path, { describe: true });
+    await using model = await openCheckpoint(path);
     const report = modelReport(model);
     found = { kind: "model", model: report };
     parts.push(modelText(report, every));
   }
-  console.log(
+  print(
     json
       ? JSON.stringify({ verb: "inspect", path, ...found }, null, 2)
       : parts.join("\n\n"),

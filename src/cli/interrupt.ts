@@ -4,6 +4,8 @@
  * @module
  */
 
+import { clearBar } from "./progress.ts";
+
 /**
  * Runs `work` so that it can be interrupted; resolves to the exit code. Until `work` calls `started`, or the second time, an
  * interrupt ends the process at once: what is on the disk serves `--resume`, where the verb `resumes`.
@@ -15,7 +17,10 @@ export async function interruptible(
   const stop = new AbortController();
   let writing = false;
   const interrupt = () => {
-    if (!writing || stop.signal.aborted) Deno.exit(130);
+    if (!writing || stop.signal.aborted) {
+      clearBar();
+      Deno.exit(130);
+    }
     stop.abort();
   };
   Deno.addSignalListener("SIGINT", interrupt);
@@ -25,6 +30,7 @@ export async function interruptible(
     return 0;
   } catch (error) {
     if (error !== stop.signal.reason) throw error;
+    clearBar();
     console.error(
       resumes
         ? "loqa: interrupted; go on with the same command and --resume"

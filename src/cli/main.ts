@@ -7,6 +7,10 @@
 import { isMeant } from "../errors.ts";
 import { VERSION } from "../version.ts";
 import { UsageError } from "./args.ts";
+import { print, ReaderGone } from "./output.ts";
+import { flagsOf, lacksPermission, permissionHelp } from "./permissions.ts";
+import { suggestVerb } from "./suggest.ts";
+import { terminalWidth, wrapped } from "./wrap.ts";
 
 /** What a verb's module exports. */
 export interface Verb {
@@ -72,7 +76,7 @@ ${
     ).join("\n")
   }
 
-loqa VERB --help tells a verb's options; --version the version.
+loqa VERB --help, or loqa help VERB, tells a verb's options; --version the version.
 
   loqa init SmolLM2-135M.gguf --format nf4 --rank 16 -o smol-nf4
   loqa train smol-nf4 --data wiki.txt --steps 120 --block 128
@@ -81,53 +85,89 @@ loqa VERB --help tells a verb's options; --version the version.
   loqa train minilm-nf2 --task classify --data-set sst2 --data sst2/train.tsv
   loqa eval minilm-nf2 --task glue --data sst2
 
+Environment: HF_TOKEN and HF_ENDPOINT for models of the hub (hf:owner/name),
+LOQA_CACHE for the folder they are kept in (~/.cache/loqa unless told).
+
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 `;
 
+/** What a shell takes for the end of a program that wrote to a closed pipe. */
+const READER_GONE = 141;
+
+/** Prints a page in the width of the terminal. */
+function page(text: string): void {
+  print(wrapped(text, terminalWidth(Deno.stdout)));
+}
+
 /** Runs the command line `args` and resolves to its exit code. */
 export async function main(args: readonly string[]): Promise<number> {
-  const [name, ...rest] = args;
-  if (name === undefined || name === "--help" || name === "-h") {
-    console.log(HELP);
-    return name === undefined ? 2 : 0;
-  }
-  if (name === "--version" || name === "-V") {
-    console.log(VERSION);
-    return 0;
-  }
+  // `help VERB` is `VERB --help`.
+  const [name = "", ...rest] = args[0] === "help" && args.length > 1
+    ? [args[1], "--help"]
+    : args;
+  const verb = Object.hasOwn(VERBS, name) ? name : undefined;
   try {
-    if (!Object.hasOwn(VERBS, name)) {
+    if (verb !== undefined) return await runVerb(verb, rest);
+    if (["--version", "-V", "-v", "version"].includes(name)) print(VERSION);
+    else if (["", "--help", "-h", "help"].includes(name)) page(HELP);
+    else {
+      const names = Object.keys(VERBS);
+      const meant = suggestVerb(name, names);
       throw new UsageError(
-        `there is no verb "${name}"; wanted one of ${
-          Object.keys(VERBS).join(", ")
+        `there is no verb "${name}"; ${
+          meant === undefined
+            ? `wanted one of ${names.join(", ")}`
+            : `did you mean ${meant}?`
         }`,
       );
     }
-    const verb = await VERBS[name].load();
-    if (rest.includes("--help") || rest.includes("-h")) {
-      console.log(verb.help);
-      return 0;
-    }
-    return await verb.run(rest);
+    return name === "" ? 2 : 0;
   } catch (error) {
+    if (error instanceof ReaderGone) return READER_GONE;
     if (error instanceof UsageError) {
       console.error(
-        `loqa: ${error.message}\nTry: loqa ${
-          Object.hasOwn(VERBS, name) ? `${name} ` : ""
-        }--help`,
+        `loqa: ${error.message}\nTry: loqa ${verb ? `${verb} ` : ""}--help`,
       );
       return 2;
     }
-    console.error(`loqa: ${describe(error)}`);
+    console.error(`loqa: ${describe(error)}${lacking(error, verb, rest)}`);
     return 1;
   }
 }
 
+async function runVerb(
+  name: string,
+  args: readonly string[],
+): Promise<number> {
+  const verb = await VERBS[name].load();
+  if (!args.includes("--help") && !args.includes("-h")) {
+    return await verb.run(args);
+  }
+  page(`${verb.help}\n${permissionHelp(name)}\n`);
+  return 0;
+}
+
 /** One line for a person; a fault of this program keeps its trace. */
 function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const { message, stack } = error;
+  if (lacksPermission(error)) {
+    return message.replace(/, run again with the \S+ flag/, "");
+  }
   // A message may quote the lines of a malformed file.
-  if (isMeant(error)) return error.message.replaceAll(/\s*\n\s*/g, " ");
-  return error instanceof Error ? error.stack ?? error.message : String(error);
+  if (isMeant(error)) return message.replaceAll(/\s*\n\s*/g, " ");
+  return stack ?? message;
+}
+
+/** What is to be done about a missing permission. */
+function lacking(
+  error: unknown,
+  verb: string | undefined,
+  args: readonly string[],
+): string {
+  return verb && lacksPermission(error)
+    ? `; ${verb} needs deno run ${flagsOf(verb, args)}`
+    : "";
 }
 
 if (import.meta.main) Deno.exit(await main(Deno.args));

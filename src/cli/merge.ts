@@ -18,9 +18,8 @@ import { replaceFolder } from "../io/replace.ts";
 import { compareModels, type ForwardDifference } from "../merge/compare.ts";
 import { mergeDense } from "../merge/dense.ts";
 import { mergeExact, mergesExactly } from "../merge/exact.ts";
-import { familyOf, whyNotRun } from "../models/families.ts";
+import { findFamily } from "../models/families.ts";
 import { findModel, type ModelPlace } from "../models/open.ts";
-import { checkTensors } from "../models/tensor_check.ts";
 import { openTuned } from "../models/tuned.ts";
 import type { AdapterModuleFactors } from "../nn/adapter.ts";
 import { VERSION } from "../version.ts";
@@ -28,6 +27,7 @@ import { COMMON, optionHelp, type Options, parse, UsageError } from "./args.ts";
 import { openChosen, readDeviceOptions } from "./device.ts";
 import { interruptible } from "./interrupt.ts";
 import { Progress } from "./progress.ts";
+import { print } from "./output.ts";
 
 const OPTIONS: Options = {
   out: { short: "o", value: "DIR", help: "folder to write; needed" },
@@ -146,12 +146,7 @@ function forwardLine(forward: ForwardDifference): string {
 /** Runs the verb. */
 export async function run(argv: readonly string[]): Promise<number> {
   const args = parse(argv, OPTIONS);
-  const [path, ...more] = args.positionals;
-  if (path === undefined || more.length > 0) {
-    throw new UsageError(
-      `merge takes one DIR, got ${args.positionals.length || "none"}`,
-    );
-  }
+  const path = args.one("merge", "DIR");
   const out = args.text("out")?.replace(/[\\/]+$/, "");
   if (!out) throw new UsageError("merge needs -o DIR");
   const dtype = args.choice("dtype", ["bf16", "f16", "f32"]);
@@ -178,13 +173,11 @@ export async function run(argv: readonly string[]): Promise<number> {
     }
     await using tuned = await openTuned(place, { default: adapter });
     const { checkpoint } = tuned;
-    const whyNot = whyNotRun(checkpoint);
-    if (text !== undefined && whyNot) {
-      throw new UsageError(`--text is for models that loqa runs: ${whyNot}`);
-    }
-    if (!whyNot) {
-      const wanted = familyOf(checkpoint).tensors(checkpoint);
-      checkTensors(checkpoint, wanted, /^/);
+    const runs = findFamily(checkpoint) !== undefined;
+    if (text !== undefined && !runs) {
+      throw new UsageError(
+        `--text is for models that loqa runs, ${path} is ${checkpoint.config.model_type}`,
+      );
     }
     const factors = tuned.adapters.get("default")!;
     const exact = await mergesExactly(checkpoint, factors);
@@ -207,21 +200,13 @@ export async function run(argv: readonly string[]): Promise<number> {
       signal,
       onProgress: (done, text) => progress.update(done, text),
     };
-    let done: Done;
-    let forward: ForwardDifference | undefined;
-    try {
-      done =
-        await (exact ? mergeGroups(job) : mergeWeights(job, dtype ?? "bf16"));
-      // What cannot be run again is no result, and leaves none.
-      forward = whyNot ? undefined : await compareModels(device, {
-        ...{ before: path, after: partial, adapter, text },
-      });
-    } catch (error) {
-      await remove(partial);
-      throw error;
-    }
+    const { told, line } = exact
+      ? await mergeGroups(job)
+      : await mergeWeights(job, dtype ?? "bf16");
     await replaceFolder(partial, out);
-    const { told, line } = done;
+    const forward = runs
+      ? await compareModels(device, { before: path, after: out, adapter, text })
+      : undefined;
     const report = {
       verb: "merge",
       version: VERSION,
@@ -232,13 +217,11 @@ export async function run(argv: readonly string[]): Promise<number> {
       seconds: (performance.now() - began) / 1000,
     };
     progress[Symbol.dispose]();
-    console.log(
-      args.on("json") ? JSON.stringify(report, null, 2) : [
-        line,
-        forward ? forwardLine(forward) : `not compared: ${whyNot}`,
-        `written: ${out}`,
-      ]
-        .join("\n"),
+    print(
+      args.on("json")
+        ? JSON.stringify(report, null, 2)
+        : [line, forward && forwardLine(forward), `written: ${out}`]
+          .filter(Boolean).join("\n"),
     );
   }, { resumes: false });
 }

@@ -8,12 +8,15 @@ import { ValueError } from "../errors.ts";
 import { exists, joinPath, kindOf, readTextFile } from "../io/deno.ts";
 import { parseJsonObject } from "../io/json.ts";
 import { openCheckpoint } from "../io/open.ts";
+import { findModel } from "../models/open.ts";
 import { modelConfig } from "../io/packed_config.ts";
 import { type Method, type MethodCost, methodCosts } from "../plan/cost.ts";
 import { KNOWN_MODELS } from "../plan/known.ts";
 import { type Config, type ModelShape, modelShape } from "../plan/shape.ts";
-import { COMMON, optionHelp, type Options, parse, UsageError } from "./args.ts";
-import { bytes, columns } from "./tables.ts";
+import { COMMON, optionHelp, type Options, parse } from "./args.ts";
+import { bytes, columnsWithin } from "./tables.ts";
+import { print } from "./output.ts";
+import { terminalWidth, wrapped } from "./wrap.ts";
 
 const OPTIONS: Options = {
   rank: { value: "R", default: "64", help: "rank of the adapters" },
@@ -43,7 +46,7 @@ const OPTIONS: Options = {
 export const help =
   `loqa plan CONFIG|NAME: what fine-tuning a model costs, without its weights
 
-CONFIG is a config.json, a folder that holds one, or a .gguf file; NAME one of ${
+CONFIG is a config.json, a model, or a folder that loqa wrote; NAME one of ${
     Object.keys(KNOWN_MODELS).join(", ")
   }.
 Parameters to train, bytes on disk, bytes of memory in a step (weights, adapter, gradients, AdamW's moments, values
@@ -59,12 +62,7 @@ ${optionHelp(OPTIONS)}
 /** Runs the verb. */
 export async function run(argv: readonly string[]): Promise<number> {
   const args = parse(argv, OPTIONS);
-  const [name, ...more] = args.positionals;
-  if (name === undefined || more.length > 0) {
-    throw new UsageError(
-      `plan takes one CONFIG or NAME, got ${args.positionals.length || "none"}`,
-    );
-  }
+  const name = args.one("plan", "CONFIG or NAME");
   const positive = (option: string, fallback: number) =>
     args.number(option, { least: 1 }) ?? fallback;
   const options = {
@@ -75,13 +73,12 @@ export async function run(argv: readonly string[]): Promise<number> {
     batch: positive("batch", 1),
     checkpointing: args.on("checkpointing"),
   };
-  const gflops = args.number("gflops", { least: 0, fraction: true });
-  if (gflops === 0) throw new UsageError("--gflops must be > 0");
+  const gflops = args.number("gflops", { above: 0, fraction: true });
   const shape = modelShape(await findConfig(name), name);
   const methods = methodCosts(shape, options);
   const seconds = (cost: MethodCost) =>
     gflops === undefined ? undefined : cost.stepFlops / (gflops * 1e9);
-  console.log(
+  print(
     args.on("json")
       ? JSON.stringify(
         {
@@ -110,25 +107,19 @@ async function findConfig(name: string): Promise<Config> {
     return KNOWN_MODELS[name.toLowerCase()];
   }
   const kind = name.startsWith("hf:") ? undefined : await kindOf(name);
-  if (kind === "file" && name.endsWith(".gguf")) {
-    await using model = await openCheckpoint(name, { describe: true });
-    for (const note of model.notes ?? []) console.error(`note: ${note}`);
+  // A folder with a config alone has no weights to open; anything else is a model as everywhere.
+  const file = kind === "folder" ? joinPath(name, "config.json") : name;
+  if (file.endsWith(".json") && await exists(file)) {
+    return modelConfig(parseJsonObject(await readTextFile(file), file));
+  }
+  if (kind !== undefined || name.startsWith("hf:")) {
+    await using model = await openCheckpoint((await findModel(name)).model);
     return model.config;
   }
-  const places = kind === "folder"
-    ? [joinPath(name, "config.json"), joinPath(name, "backbone/config.json")]
-    : kind === "file"
-    ? [name]
-    : [];
-  for (const place of places) {
-    if (await exists(place)) {
-      return modelConfig(parseJsonObject(await readTextFile(place), place));
-    }
-  }
   throw new ValueError(
-    `Cannot plan for "${name}": wanted a config.json, a folder with one, a .gguf file or one of ${
+    `Cannot plan for "${name}": wanted a config.json, a model, a folder that loqa wrote, or one of ${
       Object.keys(KNOWN_MODELS).join(", ")
-    }, got ${kind === "folder" ? "a folder without config.json" : "none"}`,
+    }; there is no such file`,
   );
 }
 
@@ -168,12 +159,14 @@ function planText(
     "step's work",
     ...timed ? ["step"] : [],
   ];
-  return `${name} (${shape.modelType}): ${
+  const width = terminalWidth(Deno.stdout);
+  const text = `${name} (${shape.modelType}): ${
     count(shape.linearParameters + shape.otherParameters)
   } parameters, ${count(shape.linearParameters)} of them in linear layers
 
-${columns([heads, ...rows], heads.keys().drop(1).toArray())}
+${columnsWithin([heads, ...rows], heads.keys().drop(1).toArray(), width)}
 
 Computed, not measured. bits: of a weight of the linear layers, scales and biases included; memory: in a training
 step, everything that is not quantised in f32; deployed: merged, 16-bit or (qalora) still quantised.`;
+  return wrapped(text, width);
 }

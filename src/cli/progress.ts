@@ -4,12 +4,16 @@
  * @module
  */
 
+import { terminalWidth, wrapped } from "./wrap.ts";
+
 /** Where progress goes. */
 export interface ProgressOptions {
   /** No output at all. */
   readonly quiet?: boolean;
   /** Whether stderr is a terminal; asked of it by default. */
   readonly terminal?: boolean;
+  /** Columns of the terminal; asked of it by default. */
+  readonly columns?: () => number;
   /** Milliseconds now; for tests. */
   readonly now?: () => number;
   /** Takes the text; stderr by default. */
@@ -17,6 +21,8 @@ export interface ProgressOptions {
 }
 
 const BAR = 24;
+/** Columns below which a bar tells nothing. */
+const LEAST_BAR = 6;
 /** Milliseconds between two drawings. */
 const TERMINAL_INTERVAL = 80;
 const LINE_INTERVAL = 5000;
@@ -31,10 +37,19 @@ export function clock(seconds: number): string {
     : `${Math.floor(minutes / 60)}:${two(minutes % 60)}:${two(s % 60)}`;
 }
 
+/** Removes the bar that is shown, whosever it is. */
+let clearShown = () => {};
+
+/** Removes the bar that is on the screen, so that a line which does not come from its owner begins a line of its own. */
+export function clearBar(): void {
+  clearShown();
+}
+
 /** Shows how far a run is. Disposing ends the line. */
 export class Progress implements Disposable {
   readonly #quiet: boolean;
   readonly #terminal: boolean;
+  readonly #columns: () => number;
   readonly #now: () => number;
   readonly #write: (text: string) => void;
   readonly #began: number;
@@ -45,9 +60,10 @@ export class Progress implements Disposable {
   constructor(options: ProgressOptions = {}) {
     this.#quiet = options.quiet ?? false;
     this.#terminal = options.terminal ?? Deno.stderr.isTerminal();
+    this.#columns = options.columns ??
+      (() => terminalWidth(Deno.stderr) ?? 80);
     this.#now = options.now ?? (() => performance.now());
-    this.#write = options.write ??
-      ((text) => Deno.stderr.writeSync(new TextEncoder().encode(text)));
+    this.#write = options.write ?? writeIfRead;
     this.#began = this.#now();
   }
 
@@ -68,13 +84,19 @@ export class Progress implements Disposable {
       ? `, ${clock((spent * (1 - share)) / share)} left`
       : "";
     const percent = `${String(Math.floor(done * 100)).padStart(3)} %`;
+    const line = `${percent}  ${clock(spent)}${left}  ${text}`;
     if (!this.#terminal) {
-      this.#write(`${percent}  ${clock(spent)}${left}  ${text}\n`);
+      this.#write(`${line}\n`);
       return;
     }
-    const full = Math.round(done * BAR);
-    const bar = "━".repeat(full) + "─".repeat(BAR - full);
-    this.#draw(`${bar} ${percent}  ${clock(spent)}${left}  ${text}`);
+    // The bar gives way to the text, which tells more.
+    const room = Math.min(BAR, this.#columns() - line.length - 2);
+    if (room < LEAST_BAR) {
+      this.#draw(line);
+      return;
+    }
+    const full = Math.round(done * room);
+    this.#draw(`${"━".repeat(full)}${"─".repeat(room - full)} ${line}`);
   }
 
   /** Writes a line that stays, above the bar. */
@@ -85,7 +107,9 @@ export class Progress implements Disposable {
   /** Writes a line that stays and is shown in any case. */
   warn(line: string): void {
     this.#clear();
-    this.#write(`${line}\n`);
+    this.#write(
+      `${wrapped(line, this.#terminal ? this.#columns() : undefined)}\n`,
+    );
   }
 
   /** Removes the bar. */
@@ -94,10 +118,11 @@ export class Progress implements Disposable {
   }
 
   #draw(line: string): void {
-    const columns = terminalColumns();
+    const columns = this.#columns();
     const shown = line.length < columns ? line : line.slice(0, columns - 1);
     this.#write(`\r${shown.padEnd(this.#width)}`);
     this.#width = shown.length;
+    clearShown = () => this.#clear();
   }
 
   #clear(): void {
@@ -107,10 +132,11 @@ export class Progress implements Disposable {
   }
 }
 
-function terminalColumns(): number {
+/** Writes to stderr; that nobody reads there any more is no reason to stop. */
+function writeIfRead(text: string): void {
   try {
-    return Deno.consoleSize().columns;
+    Deno.stderr.writeSync(new TextEncoder().encode(text));
   } catch {
-    return 80;
+    // What is lost was news only.
   }
 }

@@ -24,6 +24,42 @@ export function columns(
   ).join("\n");
 }
 
+/** `1 step`, `2 steps`. */
+export function counted(n: number, what: string): string {
+  return `${n} ${what}${n === 1 ? "" : "s"}`;
+}
+
+/**
+ * As {@linkcode columns}, in at most `width` characters a line: what does not fit follows below, the first column again
+ * before it.
+ */
+export function columnsWithin(
+  rows: readonly (readonly string[])[],
+  right: readonly number[],
+  width = Infinity,
+): string {
+  const widths: number[] = [];
+  for (const row of rows) {
+    row.forEach((cell, i) => widths[i] = Math.max(widths[i] ?? 0, cell.length));
+  }
+  const bands: number[][] = [];
+  let used = Infinity;
+  for (let i = 1; i < widths.length; i++) {
+    if (used + 2 + widths[i] > width || bands.length === 0) {
+      bands.push([0]);
+      used = widths[0];
+    }
+    bands.at(-1)!.push(i);
+    used += 2 + widths[i];
+  }
+  return bands.map((band) =>
+    columns(
+      rows.map((row) => band.map((i) => row[i] ?? "")),
+      band.flatMap((i, at) => right.includes(i) ? [at] : []),
+    )
+  ).join("\n\n");
+}
+
 /** `1234567` as `1.2 MB`. */
 export function bytes(n: number): string {
   const units = ["B", "kB", "MB", "GB", "TB"];

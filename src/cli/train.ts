@@ -22,11 +22,15 @@ import {
   UsageError,
 } from "./args.ts";
 import { openChosen, readDeviceOptions } from "./device.ts";
+import { MODEL } from "./place.ts";
 import { interruptible } from "./interrupt.ts";
 import { Progress } from "./progress.ts";
+import { print } from "./output.ts";
+import { counted } from "./tables.ts";
 
 const OPTIONS: Options = {
   data: {
+    files: true,
     value: "FILE,…",
     multiple: true,
     help: "what to learn: jsonl, json, csv, tsv, txt or parquet; needed",
@@ -49,43 +53,61 @@ const OPTIONS: Options = {
       "lm: every token; sft: the answers to prompts; classify; qa (SQuAD's files); seq2seq",
   },
   "data-set": {
+    when: { task: ["classify"] },
     value: "NAME",
     help: `whose columns and labels the data have (classify): ${
       Object.keys(LABELLED_SETS).join(", ")
     }`,
   },
   labels: {
+    when: { task: ["classify"] },
     value: "N|NAME,…",
     multiple: true,
     default: "the model's, or those of the data",
     help: "classes of a new head, or their names; 1 for a number (classify)",
   },
   "train-biases": {
+    when: { method: ["adapter", "lora"] },
     value: "NAME",
     default: "none",
     help: "biases to train besides the adapter: none, all, lora_only",
   },
   "modules-to-save": {
+    when: { method: ["adapter", "lora"] },
     value: "NAME,…",
     multiple: true,
     help: "modules to train in full besides the adapter and a head",
   },
   template: {
+    when: { task: ["sft"] },
     value: "NAME",
     default: "by the fields",
     help: `how a record becomes prompt and answer: ${TEMPLATES.join(", ")}`,
   },
-  field: { value: "NAME", default: "text", help: "field of the text (lm)" },
+  field: {
+    when: { task: ["lm"] },
+    value: "NAME",
+    default: "text",
+    help: "field of the text (lm)",
+  },
   unit: {
+    when: { task: ["lm"] },
     value: "NAME",
     default: "file",
     help: "what is a text of a plain file: file, paragraph, line (lm)",
   },
   overflow: {
+    when: { task: ["sft", "classify", "qa", "seq2seq"] },
     value: "NAME",
     default: "truncate",
     help: "longer examples: truncate, drop, error (sft)",
   },
+  from: {
+    value: "N|PATH",
+    default: "what init left, else the newest run",
+    help: "run, checkpoint or adapter to start from",
+  },
+  model: MODEL,
   steps: { value: "N", help: "updates in all" },
   epochs: { value: "N", default: "1", help: "passes through the data" },
   batch: { value: "N", default: "4", help: "sequences of a batch" },
@@ -121,6 +143,7 @@ const OPTIONS: Options = {
     help: "largest norm of the gradients; 0: any",
   },
   dropout: {
+    when: { method: ["adapter", "lora"] },
     value: "X",
     default: "0",
     help: "share of the adapter's inputs that is dropped",
@@ -133,31 +156,48 @@ const OPTIONS: Options = {
     default: "f32",
     help: "int8: integer arithmetic for int5 … int2 (faster), or f32",
   },
-  rank: { value: "R", default: "16", help: "rank of a new adapter (lora)" },
-  alpha: { value: "A", default: "the rank", help: "its alpha" },
-  rslora: { help: "its scale is alpha / sqrt(rank)" },
+  rank: {
+    when: { method: ["lora"] },
+    value: "R",
+    default: "16",
+    help: "rank of a new adapter (lora)",
+  },
+  alpha: {
+    when: { method: ["lora"] },
+    value: "A",
+    default: "the rank",
+    help: "its alpha",
+  },
+  rslora: {
+    when: { method: ["lora"] },
+    help: "its scale is alpha / sqrt(rank)",
+  },
   target: {
+    when: { method: ["lora"] },
     value: "NAME,…",
     multiple: true,
     default: "all linear layers but the head",
     help: "its layers",
   },
   "rank-pattern": {
+    when: { method: ["lora"] },
     value: "NAME=R",
     multiple: true,
     help: "its rank in layers by name or pattern",
   },
   "alpha-pattern": {
+    when: { method: ["lora"] },
     value: "NAME=A",
     multiple: true,
     help: "its alpha in layers by name or pattern",
   },
   eval: {
+    files: true,
     value: "FILE,…",
     multiple: true,
     help: "files to measure the loss on, before and after",
   },
-  "eval-every": { value: "N", help: "and every N steps" },
+  "eval-every": { when: { eval: true }, value: "N", help: "and every N steps" },
   "save-every": {
     value: "N",
     default: "100",
@@ -170,7 +210,10 @@ const OPTIONS: Options = {
     help: "steps between two looks at the loss",
   },
   seed: { value: "N", default: "0", help: "seed of what is random" },
-  resume: { help: "go on from the last checkpoint of the same command" },
+  resume: {
+    help:
+      "go on with the last run of the same command; more --steps or --epochs make it longer",
+  },
   ...COMMON,
 };
 
@@ -178,13 +221,22 @@ const OPTIONS: Options = {
 export const help =
   `loqa train DIR --data FILE…: fine-tune a model, or its adapter
 
-DIR is a folder that loqa init wrote (its adapter is trained), or a model (a new adapter, or all weights).
-Writes DIR/adapter (or DIR/backbone), DIR/metrics.jsonl, DIR/checkpoints, and the figures into DIR/loqa.json.
+DIR is a folder that loqa init wrote (its adapter is trained), a run or a checkpoint in one (DIR/runs/2), or a model (a new
+adapter, or all weights).
+Every call is a run: DIR/runs/1, runs/2, … hold metrics.jsonl, checkpoints and the result. The newest result stands in
+DIR/adapter (or DIR/backbone) too, its figures in DIR/loqa.json. What init left is kept in DIR/runs/0; runs start from that,
+unless --from names another.
 
   loqa train smol-nf4 --data wiki.txt --steps 120 --block 128 --lr 3e-4
   loqa train smol-nf4 --data train.jsonl --task sft --epochs 3 --eval valid.jsonl
   loqa train minilm-nf2 --task classify --data-set sst2 --data sst2/train.tsv --batch 32 --epochs 2
+  loqa train smol-nf4 --data wiki.txt --steps 240 --block 128 --lr 3e-4 --resume
+  loqa train smol-nf4 --data other.txt --from 1
   loqa train SmolLM2-135M.gguf --method lora --rank 16 --data wiki.txt -o smol-lora
+
+--resume goes on with the last run that has not ended, and ends with the bytes of an unbroken one. With more steps than it had
+it is made longer: from there on the learning rate is that of the schedule of all steps, so where it had come down to 0 it
+rises again. Other options, data, models, devices or versions are refused.
 
 Dropout is that of the adapter's inputs: what a config says of other dropout is not done.
 
@@ -192,7 +244,7 @@ Options:
 ${optionHelp(OPTIONS)}
 `;
 
-const positive = { least: Number.MIN_VALUE, fraction: true };
+const positive = { above: 0, fraction: true };
 const share = { least: 0, most: 0.999, fraction: true };
 
 function readOptions(
@@ -265,19 +317,20 @@ function readLabels(args: Parsed): readonly string[] | undefined {
 /** Runs the verb. */
 export async function run(argv: readonly string[]): Promise<number> {
   const args = parse(argv, OPTIONS);
-  const [path, ...more] = args.positionals;
-  if (path === undefined || more.length > 0) {
-    throw new UsageError(
-      `train takes one DIR, got ${args.positionals.length || "none"}`,
-    );
-  }
+  const path = args.one("train", "DIR");
   const data = args.list("data");
   if (!data?.length) throw new UsageError("train needs --data FILE");
   const given = readOptions(args);
-  const { findModel } = await import("../models/open.ts");
+  const { findRun, homeOf } = await import("../models/runs.ts");
+  const { startPlace } = await import("../train/output.ts");
   const { openCheckpoint } = await import("../io/open.ts");
   const { familyOf } = await import("../models/families.ts");
-  const place = await findModel(path);
+  const from = args.text("from");
+  const model = args.text("model");
+  // A run that is named stands for its folder, from that run on.
+  const home = homeOf(path);
+  const start = from === undefined ? path : await findRun(path, from);
+  const place = await startPlace(start, { path, model });
   let context: number;
   {
     await using checkpoint = await openCheckpoint(place.model);
@@ -289,8 +342,9 @@ export async function run(argv: readonly string[]): Promise<number> {
     block: Math.min(TRAIN_DEFAULTS.block, context),
     ...given,
   };
+  args.settle("method", options.method);
   const out = args.text("out") ??
-    (options.method === "adapter" ? path : undefined);
+    (options.method === "adapter" ? home ?? path : undefined);
   if (!out) throw new UsageError(`train --method ${options.method} needs -o`);
   using progress = new Progress({ quiet: args.on("quiet") });
   return await interruptible(async (signal, started) => {
@@ -300,9 +354,10 @@ export async function run(argv: readonly string[]): Promise<number> {
     started();
     const report = await train(options, {
       device,
-      path,
-      out,
-      data,
+      ...home !== undefined && from === undefined
+        ? { path: home, from: path }
+        : { path, from },
+      ...{ model, out, data },
       evaluation: args.list("eval"),
       evaluateEvery: args.number("eval-every", { least: 1 }),
       saveEvery: args.number("save-every", { least: 1 }) ?? 100,
@@ -313,9 +368,10 @@ export async function run(argv: readonly string[]): Promise<number> {
       signal,
       onProgress: (done, text) => progress.update(done, text),
       onNote: (line) => progress.note(line),
+      onWarning: (line) => progress.warn(`warning: ${line}`),
     });
     progress[Symbol.dispose]();
-    console.log(
+    print(
       args.on("json") ? JSON.stringify(report, null, 2) : summary(report),
     );
   }, { resumes: true });
@@ -324,14 +380,16 @@ export async function run(argv: readonly string[]): Promise<number> {
 function summary(report: TrainReport): string {
   const { steps, loss, evaluation, tokensPerSecond, seconds } = report;
   const lines = [
-    `${steps} steps, loss ${loss.toFixed(4)} (mean of the last tenth)`,
+    `${counted(steps, "step")}, loss ${
+      loss.toFixed(4)
+    } (mean of the last tenth)`,
     evaluation && evaluated(evaluation),
     `${report.trainableParameters.toLocaleString("en")} trainable parameters, ${
       Math.round(tokensPerSecond)
     } tokens/s, ${seconds.toFixed(1)} s, ${
       Math.round(report.peakBytes / 2 ** 20)
     } MB at the most`,
-    `written: ${report.out}`,
+    `written: ${report.out} (run ${report.run})`,
   ];
   return lines.filter(Boolean).join("\n");
 }

@@ -176,6 +176,11 @@ export function checkScaleColumns({ x, by, out }: Args<"scaleColumns">): void {
   wantBytes("scaleColumns: by", by, x.cols * 4);
 }
 
+/** Checks a rounding to f16. */
+export function checkRoundHalf({ x, out }: Args<"roundHalf">): void {
+  want("roundHalf: out", out, x.rows, x.cols);
+}
+
 /** Checks an orthonormalisation. */
 export function checkQr({ y, r }: Args<"qr">): void {
   if (y.rows < y.cols) {

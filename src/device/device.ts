@@ -251,6 +251,12 @@ export interface Operations extends NetworkOperations {
   scaleColumns(args: { x: Mat; by: DeviceBuffer; out: Mat }): void;
 
   /**
+   * `out[m, n] = x[m, n]` rounded to the nearest value that f16 has, ties to even; beyond its range infinity. `out` may
+   * be `x`. For scales and biases that are stored in 16 bits: what is computed with them is then what is stored.
+   */
+  roundHalf(args: { x: Mat; out: Mat }): void;
+
+  /**
    * Orthonormalises the columns of a tall `y[m, l]` in place, `m >= l`: `y = q * r`, `q` overwrites `y`, `r[l, l]`
    * is upper triangular. `‖qᵀq - I‖ <= 1e-5` for full column rank (condition up to 1e6). A column that depends on
    * those before it becomes zero in `q`, with a zero on the diagonal of `r`.
@@ -286,6 +292,7 @@ export const OPERATIONS: readonly OperationName[] = [
   "gemmInt8",
   "rowSquares",
   "scaleColumns",
+  "roundHalf",
   "qr",
   "cholesky",
   "solveRight",

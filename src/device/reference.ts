@@ -13,6 +13,7 @@ import {
   checkGemmQuantized,
   checkQr,
   checkQuantize,
+  checkRoundHalf,
   checkRowSquares,
   checkScaleColumns,
   checkSolveRight,
@@ -184,6 +185,11 @@ function scaleColumns(args: Parameters<Operations["scaleColumns"]>[0]): void {
   store(args.out, load(args.x).map((x, i) => x * by[i % args.x.cols]));
 }
 
+function roundHalf(args: Parameters<Operations["roundHalf"]>[0]): void {
+  checkRoundHalf(args);
+  store(args.out, load(args.x).map((x) => Math.f16round(x)));
+}
+
 function qr(args: Parameters<Operations["qr"]>[0]): void {
   checkQr(args);
   const { y, r } = args;
@@ -279,6 +285,7 @@ export function openReferenceDevice(): Promise<PartialDevice> {
       gemmInt8,
       rowSquares,
       scaleColumns,
+      roundHalf,
       qr,
       cholesky,
       solveRight,

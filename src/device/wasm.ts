@@ -11,7 +11,7 @@
 import { ValueError } from "../errors.ts";
 import { openKernels } from "../../wasm/loader.ts";
 import type { DeviceBuffer, PartialDevice } from "./device.ts";
-import { gemm, rowSquares, scaleColumns } from "./wasm_gemm.ts";
+import { gemm, roundHalf, rowSquares, scaleColumns } from "./wasm_gemm.ts";
 import { gemmQuantized } from "./wasm_gemm_quant.ts";
 import { gemmInt8 } from "./wasm_int8.ts";
 import { cholesky, qr, solveRight } from "./wasm_linalg.ts";
@@ -60,6 +60,7 @@ export async function openWasmDevice(
       gemmInt8: (args) => gemmInt8(memory, args),
       rowSquares: (args) => rowSquares(memory, args),
       scaleColumns: (args) => scaleColumns(memory, args),
+      roundHalf: (args) => roundHalf(memory, args),
       qr: (args) => qr(memory, args),
       cholesky: (args) => cholesky(memory, args),
       solveRight: (args) => solveRight(memory, args),

@@ -5,7 +5,12 @@
  */
 
 import { f32, type Word } from "../../wasm/loader.ts";
-import { checkGemm, checkRowSquares, checkScaleColumns } from "./check.ts";
+import {
+  checkGemm,
+  checkRoundHalf,
+  checkRowSquares,
+  checkScaleColumns,
+} from "./check.ts";
 import { gemmProducts, type Mat, type Operations } from "./device.ts";
 import type { WasmMemory } from "./wasm_memory.ts";
 
@@ -121,6 +126,23 @@ export function rowSquares(
     x.rows,
     x.cols,
     memory.address(out),
+  ]);
+}
+
+/** As the contract says. */
+export function roundHalf(
+  memory: WasmMemory,
+  args: Parameters<Operations["roundHalf"]>[0],
+): void {
+  checkRoundHalf(args);
+  const { x, out } = args;
+  memory.kernels.run("roundHalf", memory.parts(x.rows * x.cols, 32768), [
+    memory.origin(x),
+    x.stride * 4,
+    x.rows,
+    x.cols,
+    memory.origin(out),
+    out.stride * 4,
   ]);
 }
 

@@ -10,7 +10,7 @@
 import { type AdapterOptions, openAdapter } from "../../gpu/adapter.ts";
 import { GpuContext } from "../../gpu/context.ts";
 import type { PartialDevice } from "./device.ts";
-import { gemm, rowSquares, scaleColumns } from "./webgpu_gemm.ts";
+import { gemm, roundHalf, rowSquares, scaleColumns } from "./webgpu_gemm.ts";
 import { gemmQuantized } from "./webgpu_gemm_quant.ts";
 import { gemmInt8 } from "./webgpu_int8.ts";
 import { cholesky, qr, solveRight, svd } from "./webgpu_linalg.ts";
@@ -53,6 +53,7 @@ export async function openWebGpuDevice(
       gemmInt8: (args) => gemmInt8(memory, args),
       rowSquares: (args) => rowSquares(memory, args),
       scaleColumns: (args) => scaleColumns(memory, args),
+      roundHalf: (args) => roundHalf(memory, args),
       qr: (args) => qr(memory, args),
       cholesky: (args) => cholesky(memory, args),
       solveRight: (args) => solveRight(memory, args),

@@ -17,16 +17,22 @@ import {
   SUM_THREADS,
   tiledGemm,
 } from "../../gpu/shaders/gemm.ts";
+import { ROUND_HALF } from "../../gpu/shaders/rows.ts";
 import {
   DIRECT_DEPTH,
   DIRECT_SIDE,
   DIRECT_THREADS,
 } from "../../gpu/shaders/gemm_direct.ts";
 import type { Source } from "../../gpu/shaders/gemm_text.ts";
-import { checkGemm, checkRowSquares, checkScaleColumns } from "./check.ts";
+import {
+  checkGemm,
+  checkRoundHalf,
+  checkRowSquares,
+  checkScaleColumns,
+} from "./check.ts";
 import type { GemmBatch, Mat, Operations } from "./device.ts";
 import { chooseTile, shareOut } from "./webgpu_gemm_tiles.ts";
-import { part, rowTiles, same } from "./webgpu_map.ts";
+import { part, rowTiles, runMap, same } from "./webgpu_map.ts";
 import type { WebGpuMemory } from "./webgpu_memory.ts";
 
 type GemmArgs = Parameters<Operations["gemm"]>[0];
@@ -346,6 +352,15 @@ export function rowSquares(
       });
   });
   memory.enqueue(() => runs.forEach((run) => run()));
+}
+
+/** As the contract says. */
+export function roundHalf(
+  memory: WebGpuMemory,
+  args: Parameters<Operations["roundHalf"]>[0],
+): void {
+  checkRoundHalf(args);
+  runMap(memory, ROUND_HALF, { mats: { x: args.x, out: args.out } });
 }
 
 /** As the contract says. */

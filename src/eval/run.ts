@@ -32,6 +32,29 @@ export type {
   WriteTask,
 } from "./tasks/task.ts";
 
+/**
+ * How many questions of each set are asked where there are `limit` in all: as many of each, as far as it has them, and of
+ * what is left one of each of the first.
+ */
+export function evenLimits(
+  counts: readonly number[],
+  limit: number = Infinity,
+): number[] {
+  const shares = counts.map(() => 0);
+  let left = limit;
+  for (;;) {
+    const open = shares.flatMap((n, i) => n < counts[i] ? [i] : []);
+    if (open.length === 0 || left <= 0) return shares;
+    const least = Math.min(...open.map((i) => counts[i] - shares[i]));
+    const each = Math.min(least, Math.max(1, Math.floor(left / open.length)));
+    for (const i of open) {
+      if (left <= 0) break;
+      shares[i] += each;
+      left -= each;
+    }
+  }
+}
+
 /** The kind of model that each kind of task asks. */
 export const TASK_MODELS: {
   readonly score: "causal";

@@ -8,6 +8,7 @@ import { bnbConfigBlock, bnbEntries, bnbTensors } from "../io/bnb_write.ts";
 import type { NamedBytes } from "../io/bnb_write.ts";
 import type { Checkpoint, TensorInfo } from "../io/checkpoint.ts";
 import {
+  keptEntry,
   packedEntries,
   packedMetadata,
   type PackedShape,
@@ -78,8 +79,13 @@ export async function planBackbone(
   for (const tensor of checkpoint.tensors.values()) {
     const { name, shape } = tensor;
     const weight = weights.get(name);
-    if (!weight) entries.push({ name, shape, dtype: plainDType(tensor) });
-    else if (kind === "packed") entries.push(...packedEntries(name, weight));
+    if (!weight) {
+      // Tables of a GGUF file stay as they are, unless another type is asked for.
+      const keeps = kind === "packed" && !options.dtype && tensor.blocks;
+      entries.push(
+        keeps ? keptEntry(tensor) : { name, shape, dtype: plainDType(tensor) },
+      );
+    } else if (kind === "packed") entries.push(...packedEntries(name, weight));
     else if (kind === "dense") entries.push({ name, shape, dtype: dtype! });
     else entries.push(...bnbEntries(name, weight, { doubleQuant, dtype }));
   }
@@ -105,13 +111,18 @@ export async function planBackbone(
   return {
     layout: safetensorsHeader(
       entries,
-      kind === "packed" ? packedMetadata(weights) : undefined,
+      kind === "packed"
+        ? packedMetadata(
+          weights,
+          options.dtype ? [] : checkpoint.tensors.values(),
+        )
+        : undefined,
     ),
     config: kind === "packed" ? packedConfig(config) : config,
     ...(dtype && { dtype }),
     plainDType,
     async tensors(name, q, device) {
-      if (kind === "packed") return packedTensors(name, q);
+      if (kind === "packed") return packedTensors(name, q, weights.get(name));
       if (kind === "bnb") return bnbTensors(name, q, { doubleQuant, dtype });
       const { data } = await dequantize(q, { device });
       return [{ name, bytes: narrow(data, dtype!, name) }];

@@ -8,7 +8,7 @@ import { ValueError } from "../errors.ts";
 import { hasGroups } from "../device/device.ts";
 import { bnbHolds } from "../io/bnb_write.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
-import type { PackedShape } from "../io/packed.ts";
+import { exactType, type PackedShape } from "../io/packed.ts";
 import { type LayerPlan, planLayers } from "../loftq/plan.ts";
 import { bitsPerWeight, format, scaleRules } from "../quant/formats.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
@@ -107,11 +107,18 @@ async function keep(
       wrong.push(q);
       continue;
     }
-    const { format, rows, cols, block } = q;
+    const { format, rows, cols, block, scales, biases } = q;
     layers.push({
       ...target,
       plan: { ...plans.get(target.module)!, format },
-      shape: { format, rows, cols, block },
+      shape: {
+        format,
+        rows,
+        cols,
+        block,
+        scaleDType: exactType(scales),
+        ...(biases && { biasDType: exactType(biases) }),
+      },
     });
   }
   return { layers, wrong };
@@ -193,7 +200,49 @@ function backboneOf(
   return problem ? "dense" : "bnb";
 }
 
-/** Mean stored bits of a quantised weight, its f32 scales and biases included. */
+/**
+ * The type that the scales of a run are rounded to: as asked for, or f16 where a packed backbone stores them.
+ *
+ * @throws {RangeError} If the backbone is bitsandbytes', whose scales are f32.
+ */
+export function chooseScaleDType(
+  backbone: BackboneKind,
+  wanted?: "f16" | "f32",
+): "f16" | "f32" {
+  if (wanted === "f16" && backbone === "bnb") {
+    throw new ValueError(
+      "Cannot keep scales in f16: those of bitsandbytes are f32; wanted --backbone packed, or --double-quant for scales in 8 bits",
+    );
+  }
+  return wanted ?? (backbone === "packed" ? "f16" : "f32");
+}
+
+/** `layers` with the types that their scales and biases are stored in; those of a base that is kept have theirs. */
+export function withScaleTypes(
+  layers: readonly Layer[],
+  { scaleDType, kept, biases }: {
+    scaleDType: "f16" | "f32";
+    /** Whether codes and scales are those of a base. */
+    kept: boolean;
+    /** Whether its biases are calibrated. */
+    biases: boolean;
+  },
+): Layer[] {
+  return layers.map((layer) => {
+    const { shape } = layer;
+    const affine = format(shape.format).levels === null;
+    return {
+      ...layer,
+      shape: {
+        ...shape,
+        ...(!kept && { scaleDType }),
+        ...(affine && (!kept || biases) && { biasDType: scaleDType }),
+      },
+    };
+  });
+}
+
+/** Mean stored bits of a quantised weight, its scales and biases included. */
 export function storedBits(layers: readonly Layer[]): number {
   let bits = 0;
   let weights = 0;

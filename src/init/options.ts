@@ -55,6 +55,8 @@ export interface InitOptions {
   readonly dtype?: PlainDType;
   /** Scales of a `bnb` backbone in 8 bits. */
   readonly doubleQuant?: boolean;
+  /** Type that scales and biases are rounded to and stored in; f16 in a packed backbone, else f32, without it. */
+  readonly scaleDType?: "f16" | "f32";
   /** Kind of the metric that `metricOf` gives. */
   readonly metric?: Metric["kind"];
   /** Seed of what is random. */

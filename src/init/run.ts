@@ -28,11 +28,18 @@ import {
   safetensorsHeader,
   SafetensorsWriter,
 } from "../io/safetensors_writer.ts";
+import { checkRanks } from "../nn/ranks.ts";
 import { VERSION } from "../version.ts";
 import { asBuilt } from "./architecture.ts";
 import { planBackbone } from "./backbone.ts";
 import { type JournalState, readJournal } from "./journal.ts";
-import { chooseBackbone, planTargets, storedBits } from "./layers.ts";
+import {
+  chooseBackbone,
+  chooseScaleDType,
+  planTargets,
+  storedBits,
+  withScaleTypes,
+} from "./layers.ts";
 import type { InitOptions, RunOptions } from "./options.ts";
 import { adapterGroups, checkQaloraOptions } from "./qalora.ts";
 import { finish, JOURNAL_FILE, prepareOutput } from "./output.ts";
@@ -84,9 +91,23 @@ export async function init(
       "Cannot use qalora on an embedding: it has no inputs to sum",
     );
   }
-  const { layers, base } = await planTargets(checkpoint, options, run.base);
-  const groups = qalora ? adapterGroups(layers) : undefined;
-  const kind = chooseBackbone(checkpoint, layers, options.backbone);
+  const planned = await planTargets(checkpoint, options, run.base);
+  const { base } = planned;
+  const groups = qalora ? adapterGroups(planned.layers) : undefined;
+  const kind = chooseBackbone(checkpoint, planned.layers, options.backbone);
+  const scaleDType = chooseScaleDType(kind, options.scaleDType);
+  const layers = withScaleTypes(planned.layers, {
+    scaleDType,
+    kept: base !== undefined,
+    biases: options.biases ?? false,
+  });
+  const widths = ({ cols }: { cols: number }) =>
+    groups ? Math.ceil(cols / groups.group) : cols;
+  const beyond = checkRanks(layers.map(({ module, plan: { rank }, shape }) => ({
+    ...{ module, rank, rows: shape.rows },
+    cols: widths(shape),
+  })));
+  if (beyond) run.onWarning?.(beyond);
   if (options.doubleQuant && kind !== "bnb") {
     throw new ValueError(
       `Cannot write scales in 8 bits: only a bnb backbone has them, got ${kind}`,
@@ -114,7 +135,7 @@ export async function init(
     ...adapterEntries(layers.map(({ module, plan, shape, embedding }) => ({
       ...{ module, embedding },
       rank: plan.rank,
-      inputs: groups ? Math.ceil(shape.cols / groups.group) : shape.cols,
+      inputs: widths(shape),
       outputs: shape.rows,
     }))),
     ...heads.map(({ name, shape }) => ({
@@ -129,6 +150,7 @@ export async function init(
     ...(!options.mixed && formats.size === 1 && { format: [...formats][0] }),
     backbone: kind,
     ...(backbone?.dtype && { dtype: backbone.dtype }),
+    scaleDType,
   };
   // One layer's moments stand for all in the key.
   const first = layers.find(({ embedding }) => !embedding)!;
@@ -177,6 +199,7 @@ export async function init(
     base,
     groups,
     heads,
+    scaleDType,
     backbone,
     paths,
     key,

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { copyTensor } from "../io/copy.ts";
+import { copyTensor, writtenName } from "../io/copy.ts";
 import type { Device, ScaleRule } from "../device/device.ts";
 import { isDeviceFailure } from "../device/errors.ts";
 import type { ByteSink } from "../io/bytes.ts";
@@ -40,6 +40,8 @@ export interface WorkParts {
   readonly groups: QaloraGroups | undefined;
   /** Tensors of a head that the adapter holds in full. */
   readonly heads: readonly TensorInfo[];
+  /** Type that scales and biases are rounded to. */
+  readonly scaleDType: "f16" | "f32";
   readonly backbone: BackbonePlan | undefined;
   readonly paths: { readonly journal: string };
   readonly key: string;
@@ -104,7 +106,9 @@ export class Work {
       if (layer) {
         if (finished >= this.layers.length) await this.#layer(layer);
         finished++;
-      } else if (writer && !writer.has(tensor.name)) await this.#copy(tensor);
+      } else if (writer && !writer.has(writtenName(writer, tensor.name))) {
+        await this.#copy(tensor);
+      }
       done += cost(tensor);
       if (performance.now() - this.#safeAt >= interval) {
         await this.#safePoint();
@@ -184,6 +188,7 @@ export class Work {
       rslora: options.rslora,
       // Moments are of what a layer sees; a table is looked up.
       metric: embedding ? undefined : await run.metricOf?.(module),
+      scaleDType: this.#parts.scaleDType,
       base: await base?.readQuantized?.(tensor.name),
       seed: options.seed,
       name: module,

@@ -22,6 +22,8 @@ export interface TensorInfo {
   readonly dtype: DType;
   /** Bytes it takes in its file, scales included. */
   readonly bytes: number;
+  /** Type of ggml whose whole blocks its rows are stored in; {@linkcode Checkpoint.readBlocks} gives them as they are. */
+  readonly blocks?: string;
 }
 
 /** A tokenizer, config or other small file that travels with a model. */
@@ -52,11 +54,6 @@ export interface Checkpoint extends AsyncDisposable {
     | "hqq"
     | "gptq"
     | "torch";
-  /**
-   * Why it cannot be used as a model: it is a part of one, or quantised by a method that is not decoded. Only where it was
-   * opened to be described, and then not empty.
-   */
-  readonly notes?: readonly string[];
   /** Tensors in file order. */
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   /** Contents of config.json (made from the metadata of a GGUF file); empty where there is none. */
@@ -79,6 +76,16 @@ export interface Checkpoint extends AsyncDisposable {
    * for quantised encodings.
    */
   readRaw(
+    name: string,
+    from?: number,
+    to?: number,
+  ): Promise<Uint8Array<ArrayBuffer>>;
+  /**
+   * Rows `from` up to `to` (default: all) of a tensor with {@linkcode TensorInfo.blocks}, as they are stored.
+   *
+   * @throws {TypeError} If there is no such tensor or it is stored otherwise.
+   */
+  readBlocks?(
     name: string,
     from?: number,
     to?: number,

@@ -25,7 +25,13 @@ export function* chunks(
   }
 }
 
-/** Writes a tensor of `checkpoint` in the element type `dtype`, some rows at a time. */
+/** What `writer` calls a tensor that is not quantised: by its name, or its blocks as the packed layout has them. */
+export function writtenName(writer: SafetensorsWriter, name: string): string {
+  const blocks = `${name}.blocks`;
+  return writer.declares(blocks) ? blocks : name;
+}
+
+/** Writes a tensor of `checkpoint` in the element type `dtype`, or in its blocks where the file declares those, some rows at a time. */
 export async function copyTensor(
   checkpoint: Checkpoint,
   writer: SafetensorsWriter,
@@ -34,7 +40,12 @@ export async function copyTensor(
     readonly as?: DType;
   },
 ): Promise<void> {
+  const key = writtenName(writer, name);
   for (const [from, to] of chunks(shape)) {
+    if (key !== name) {
+      await writer.write(key, await checkpoint.readBlocks!(name, from, to));
+      continue;
+    }
     await writer.write(
       name,
       dtype === stored || !isFloat(dtype)

@@ -10,6 +10,7 @@ import { isMeant, ValueError } from "../errors.ts";
 import type { ByteSink, ByteSource } from "./bytes.ts";
 import { IoError, messageOf, quoted } from "./errors.ts";
 import { decodeText } from "./json.ts";
+import { isAbsolute, normalPath } from "./paths.ts";
 import { checkRange } from "./sources.ts";
 
 /** Runs `work`, turning what the system throws into an error that says what was done to which file. */
@@ -285,6 +286,40 @@ export async function fileSize(path: string): Promise<number | undefined> {
   );
 }
 
+/** Size and time of the last change (milliseconds since 1970) of the file at `path`; undefined where there is none. */
+export async function fileChange(
+  path: string,
+): Promise<{ size: number; modified: number } | undefined> {
+  if (await kindOf(path) !== "file") return undefined;
+  return await doing("look at", path, async () => {
+    const { size, mtime } = await Deno.stat(path);
+    return { size, modified: mtime?.getTime() ?? 0 };
+  });
+}
+
+/** `path` as it is from any working folder; ids of the hub as they are. */
+export function absolutePath(path: string): string {
+  if (isAbsolute(path)) return normalPath(path);
+  try {
+    return normalPath(joinPath(Deno.cwd(), path));
+  } catch {
+    // The working folder may not be asked for.
+    return path;
+  }
+}
+
+/** Copies the files of a folder, and the folders in it, into the folder `to`, which is made. */
+export async function copyFolder(from: string, to: string): Promise<void> {
+  await makeFolder(to);
+  for (const { name, isFile, isFolder } of await listFolder(from)) {
+    const [source, target] = [joinPath(from, name), joinPath(to, name)];
+    if (isFolder) await copyFolder(source, target);
+    else if (isFile) {
+      await doing("copy", source, () => Deno.copyFile(source, target));
+    }
+  }
+}
+
 /** Makes the folder `path` and those above it, unless they are there. */
 export function makeFolder(path: string): Promise<void> {
   return doing(
@@ -465,13 +500,15 @@ export function joinPath(path: string, name: string): string {
   return /[\\/]$/.test(path) ? path + name : `${path}/${name}`;
 }
 
-/** An environment variable; undefined where it is unset, empty or may not be read. */
+/** An environment variable; undefined where it is unset, empty or may not be read, which is not asked for. */
 export function environment(name: string): string | undefined {
-  try {
-    return Deno.env.get(name) || undefined;
-  } catch {
-    return undefined;
-  }
+  if (!granted({ name: "env", variable: name })) return undefined;
+  return Deno.env.get(name) || undefined;
+}
+
+/** Sets an environment variable where that is permitted. */
+export function setEnvironment(name: string, value: string): void {
+  if (granted({ name: "env", variable: name })) Deno.env.set(name, value);
 }
 
 /** Largest resident size of this process in bytes so far; the present one where the system does not keep it. */

@@ -8,14 +8,12 @@ import { isMeant, KindError } from "../errors.ts";
 import type { ByteSource } from "./bytes.ts";
 import type { Checkpoint, SideFile, SideFileOptions } from "./checkpoint.ts";
 import { Problems, quoted } from "./errors.ts";
+import { openGguf } from "./gguf.ts";
 import type { GgufFile, GgufTensor } from "./gguf.ts";
 import { ggufModel, Metadata } from "./gguf_config.ts";
 import type { GgufModel } from "./gguf_config.ts";
-import { ggufPart, openGgufParts } from "./gguf_split.ts";
-import { partError } from "./split.ts";
-import { layersReason } from "./layer_count.ts";
 import { fileRow, huggingFaceName } from "./gguf_names.ts";
-import { affineBlockType, decodeQ41Matrix } from "./gguf_q41.ts";
+import { blocksReader } from "./gguf_blocks.ts";
 import { ggufTokenizer } from "./gguf_tokenizer.ts";
 import { decodeBlocks, isDecodable } from "./gguf_types.ts";
 import type { JsonObject } from "./json.ts";
@@ -24,23 +22,14 @@ import {
   makeCheckpoint,
   plainReader,
   rowSize,
-  unreadReader,
 } from "./tensor_reader.ts";
-import type { CheckpointParts, TensorReader } from "./tensor_reader.ts";
+import type { TensorReader } from "./tensor_reader.ts";
 
 /** Llama 3's frequency factors: a part of the config, no weight. */
 const ROPE_FACTORS = "rope_freqs.weight";
 
-/** Options of {@linkcode openGgufCheckpoint}. */
-export interface GgufOptions {
-  /** As in opening any checkpoint: notes are taken of what cannot be used. */
-  readonly describe?: boolean;
-  /** Notes so far. */
-  readonly notes?: readonly string[];
-}
-
 /**
- * Opens a GGUF file, or all parts of a split one in order, as a checkpoint and takes over the sources.
+ * Opens a GGUF file as a checkpoint and takes over `source`.
  *
  * Quantised tensors are decoded on reading, `q_proj` and `k_proj` come in the row order of Hugging Face. Side files
  * are made from the metadata; {@linkcode Checkpoint.sideFiles} throws a `TypeError` (or leaves it out) where the file's tokenizer has no
@@ -50,28 +39,10 @@ export interface GgufOptions {
  * @throws {TypeError} If its architecture or one of its element types is not supported.
  */
 export async function openGgufCheckpoint(
-  source: ByteSource | readonly ByteSource[],
-  { describe = false, notes = [] }: GgufOptions = {},
+  source: ByteSource,
 ): Promise<Checkpoint> {
-  const sources = "read" in source ? [source] : source;
-  await using opened = new AsyncDisposableStack();
-  for (const each of sources) opened.use(each);
-  const file = await openGgufParts(sources);
-  const described = describe ? describedGguf(file, notes) : undefined;
-  let parts: Pick<CheckpointParts, "config" | "notes"> & {
-    readonly readers: TensorReader[];
-  };
   try {
-    const part = ggufPart(file);
-    if (part && sources.length === 1) {
-      throw partError(
-        file.name,
-        { of: part.of, present: [part.number] },
-        `the others are not there under the names that gguf-split gives them (NAME-00001-of-${
-          `${part.of}`.padStart(5, "0")
-        }.gguf)`,
-      );
-    }
+    const file = await openGguf(source);
     const factors = file.tensors.get(ROPE_FACTORS);
     const model = ggufModel(
       file,
@@ -80,59 +51,19 @@ export async function openGgufCheckpoint(
         await file.readRows(factors, 0, factors.shape[0]),
       ),
     );
-    parts = { readers: readers(file, model), config: model.config };
-    const layers = layersReason(
-      parts.readers.map(({ info }) => info.name),
-      { where: file.name, config: model.config },
-    );
-    if (layers) throw layers;
+    return makeCheckpoint({
+      name: file.name,
+      format: "gguf",
+      readers: readers(file, model),
+      config: model.config,
+      // deno-lint-ignore require-await -- what goes wrong is to be a rejection
+      sideFiles: async (options) => sideFiles(file, model.config, options),
+      dispose: () => source[Symbol.asyncDispose](),
+    });
   } catch (error) {
-    if (!described || !isMeant(error)) throw error;
-    parts = described(error);
+    await source[Symbol.asyncDispose]();
+    throw error;
   }
-  const owned = opened.move();
-  return makeCheckpoint({
-    name: file.name,
-    format: "gguf",
-    ...parts,
-    // deno-lint-ignore require-await -- what goes wrong is to be a rejection
-    sideFiles: async (options) => sideFiles(file, parts.config, options),
-    dispose: () => owned.disposeAsync(),
-  });
-}
-
-/** What is said of a file that cannot be used: its tensors under the names that they would have, and why. */
-function describedGguf(
-  file: GgufFile,
-  notes: readonly string[],
-): (why: Error) => Pick<CheckpointParts, "config" | "notes"> & {
-  readonly readers: TensorReader[];
-} {
-  return (why) => {
-    const arch = file.metadata.get("general.architecture");
-    let config: JsonObject = typeof arch === "string"
-      ? { model_type: arch }
-      : {};
-    try {
-      config = ggufModel(file).config;
-    } catch (error) {
-      if (!isMeant(error)) throw error;
-    }
-    return {
-      readers: [...file.tensors.values()].map((
-        { name, shape, bytes, type },
-      ) =>
-        unreadReader({
-          name: huggingFaceName(name) ?? name,
-          shape,
-          bytes,
-          encoding: type.name,
-        })
-      ),
-      config,
-      notes: notes.length > 0 ? notes : [why.message],
-    };
-  };
 }
 
 function readers(file: GgufFile, model: GgufModel): TensorReader[] {
@@ -203,29 +134,28 @@ function tensorReader(
       });
     return plainReader({ name, dtype: type.dtype, shape, bytes }, read);
   }
-  const blocks = shape.length === 2 ? affineBlockType(type.name) : undefined;
-  const decode = async (from: number, to: number) =>
-    decodeBlocks(type, await file.readRows(tensor, from, to));
+  if (shape.length === 2) {
+    return blocksReader(
+      { name, shape, type, bytes },
+      (from, to) =>
+        rowsOf(from, to, {
+          headRows,
+          unit: 1,
+          width: bytes / shape[0],
+          read: (from, to) => file.readRows(tensor, from, to),
+        }),
+    );
+  }
   return decodedReader(
-    // Scales are f16 in the file, so f16 is what the values are worth; readF32 gives them exactly.
     { name, shape, encoding: type.name, dtype: "f16", bytes },
     (from, to) =>
       rowsOf(from, to, {
         headRows,
         unit: shape.length === 1 ? type.block : 1,
         width,
-        read: decode,
+        read: async (from, to) =>
+          decodeBlocks(type, await file.readRows(tensor, from, to)),
       }),
-    blocks && (async () => {
-      const [rows, cols] = shape;
-      const stored = await rowsOf(0, rows, {
-        headRows,
-        unit: 1,
-        width: bytes / rows,
-        read: (from, to) => file.readRows(tensor, from, to),
-      });
-      return decodeQ41Matrix(stored, { rows, cols, type: blocks });
-    }),
   );
 }
 

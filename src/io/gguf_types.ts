@@ -170,6 +170,11 @@ export function ggufTypeNamed(name: string): { id: number; type: GgufType } {
   throw new KindError(`Cannot use GGUF type ${name}: there is none`);
 }
 
+/** Every type. */
+export function ggufTypes(): GgufType[] {
+  return [...TYPES.values()];
+}
+
 /** Whether values of `type` can be had as f32. */
 export function isDecodable(type: GgufType): boolean {
   return type.decode !== undefined || type.dtype === "f32" ||

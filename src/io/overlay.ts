@@ -52,6 +52,7 @@ export function overlaid(
       info: { ...info, name },
       readF32: (from, to) => checkpoint.readF32(info.name, from, to),
       readRaw: (from, to) => checkpoint.readRaw(info.name, from, to),
+      readBlocks: (from, to) => checkpoint.readBlocks!(info.name, from, to),
       readQuantized: () =>
         checkpoint.readQuantized?.(info.name) ?? Promise.resolve(undefined),
     });

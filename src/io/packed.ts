@@ -5,26 +5,36 @@
  *
  * - `W.codes`, U8: the packed codes, `[rows, bytes of a row]` where the format groups along rows, `[bytes]` where it
  *   runs over the flattened matrix;
- * - `W.scales`, F32: one a block, `[rows, blocks of a row]` or `[blocks]`;
- * - `W.biases`, F32: the same again, for affine formats (`w = scale * code + bias`);
+ * - `W.scales`, F16, BF16 or F32: one a block, `[rows, blocks of a row]` or `[blocks]`;
+ * - `W.biases`, likewise: the same again, for affine formats (`w = scale * code + bias`);
  *
- * and everything else is a plain tensor under its own name. The file describes itself: its metadata hold, under
- * `loqa.packed`, the JSON `{"version": 1, "weights": {W: {"format", "bits", "shape", "block", "order", "scales"}}}`,
+ * and everything else is a plain tensor under its own name, or, where it came from a GGUF file, as that had it:
+ *
+ * - `W.blocks`, U8: rows of whole blocks of a ggml type, `[rows, bytes of a row]`;
+ *
+ * with `{W: {"type", "shape"}}` in the metadata's `loqa.blocks`. The file describes itself: its metadata hold, under
+ * `loqa.packed`, the JSON `{"version": 1, "weights": {W: {"format", "bits", "shape", "block", "order", "scales", "biases"}}}`,
  * where `block` 0 means the whole matrix (or row), `order` is that of codes in the bit stream (`low`: code `i` at bits
- * `i * bits` of a little-endian stream; `high`: the first code of a byte in its high half) and `scales` the type of
- * scales and biases. Levels of the codebook formats are in `loqa.levels`, so that no other table is needed to decode.
- * `config.json` is written so that a loader which does not know the layout refuses it (`packed_config.ts`).
+ * `i * bits` of a little-endian stream; `high`: the first code of a byte in its high half), `scales` the type of
+ * scales and `biases` that of biases (as `scales` without it). Values are those that were computed with: a narrower type
+ * is used only where it holds them exactly. Levels of the codebook formats are in `loqa.levels`, so that no other table is
+ * needed to decode. `config.json` is written so that a loader which does not know the layout refuses it
+ * (`packed_config.ts`).
  *
  * @module
  */
 
 import { ValueError } from "../errors.ts";
 import { format, FORMATS } from "../quant/formats.ts";
-import type { Format, FormatName } from "../quant/formats.ts";
+import type { Format, FormatName, ScaleDType } from "../quant/formats.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
+import { fromF32, toF32 } from "../tensor/dtype.ts";
 import type { BnbShape, NamedBytes } from "./bnb_write.ts";
 import { dequantizeRows, storedRange, storedSizes } from "./dequantize.ts";
+import type { TensorInfo } from "./checkpoint.ts";
 import { Problems, quoted } from "./errors.ts";
+import { blocksReader } from "./gguf_blocks.ts";
+import { ggufTypes } from "./gguf_types.ts";
 import { isObject, parseJsonObject } from "./json.ts";
 import type { JsonObject } from "./json.ts";
 import type { SafetensorsEntry } from "./safetensors_writer.ts";
@@ -33,12 +43,20 @@ import type { TensorReader } from "./tensor_reader.ts";
 import type { TensorStore } from "./tensor_store.ts";
 
 const METADATA = "loqa.packed";
+const BLOCKS = "loqa.blocks";
 const VERSION = 1;
+
+/** Types of scales and biases. */
+const SCALE_TYPES: readonly ScaleDType[] = ["f16", "bf16", "f32"];
 
 /** What has to be known of a weight before it is quantised. */
 export interface PackedShape extends BnbShape {
   /** Row of the format table. */
   readonly format: FormatName;
+  /** Type of the scales, which must hold them exactly; f32 without it. */
+  readonly scaleDType?: ScaleDType;
+  /** Type of the biases, likewise. */
+  readonly biasDType?: ScaleDType;
 }
 
 /** Shapes of a weight's tensors. */
@@ -65,32 +83,91 @@ export function packedEntries(
   const { codes, blocks } = partShapes(spec, shape);
   const entries: SafetensorsEntry[] = [
     { name: `${name}.codes`, dtype: "u8", shape: codes },
-    { name: `${name}.scales`, dtype: "f32", shape: blocks },
+    { name: `${name}.scales`, dtype: shape.scaleDType ?? "f32", shape: blocks },
   ];
   if (spec.levels === null) {
-    entries.push({ name: `${name}.biases`, dtype: "f32", shape: blocks });
+    entries.push({
+      name: `${name}.biases`,
+      dtype: shape.biasDType ?? "f32",
+      shape: blocks,
+    });
   }
   return entries;
 }
 
-/** The bytes of weight `name`. */
-export function packedTensors(name: string, q: QuantizedMatrix): NamedBytes[] {
-  const bytes = (key: string, data: ArrayBufferView<ArrayBuffer>) => ({
-    name: `${name}.${key}`,
-    bytes: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
-  });
-  const out = [bytes("codes", q.codes), bytes("scales", q.scales)];
-  if (q.biases !== undefined) out.push(bytes("biases", q.biases));
+/**
+ * The bytes of weight `name`, its scales and biases in the types of `shape`.
+ *
+ * @throws {RangeError} If a type does not hold them exactly.
+ */
+export function packedTensors(
+  name: string,
+  q: QuantizedMatrix,
+  shape: Pick<PackedShape, "scaleDType" | "biasDType"> = {},
+): NamedBytes[] {
+  const floats = (
+    key: "scales" | "biases",
+    values: Float32Array,
+    dtype: ScaleDType = "f32",
+  ) => {
+    const bytes = fromF32(values, dtype) as Uint8Array<ArrayBuffer>;
+    if (dtype !== "f32") {
+      const at = toF32(bytes, dtype).findIndex((x, i) => x !== values[i]);
+      if (at >= 0) {
+        throw new ValueError(
+          `Cannot write the ${key} of ${quoted(name)} as ${dtype}: it has not ${
+            values[at]
+          }, wanted f32`,
+        );
+      }
+    }
+    return { name: `${name}.${key}`, bytes };
+  };
+  const out = [
+    { name: `${name}.codes`, bytes: q.codes },
+    floats("scales", q.scales, shape.scaleDType),
+  ];
+  if (q.biases !== undefined) {
+    out.push(floats("biases", q.biases, shape.biasDType));
+  }
   return out;
 }
 
-/** The metadata of a file with the quantised `weights`, by name. */
+/** The narrowest type that holds `values` exactly. */
+export function exactType(values: Float32Array): ScaleDType {
+  for (const dtype of ["f16", "bf16"] as const) {
+    const read = toF32(fromF32(values, dtype), dtype);
+    if (read.every((x, i) => Object.is(x, values[i]))) return dtype;
+  }
+  return "f32";
+}
+
+/** The tensor that one which is not quantised becomes: itself, or its blocks. */
+export function keptEntry(tensor: TensorInfo): SafetensorsEntry {
+  const { name, shape, blocks, bytes } = tensor;
+  return blocks === undefined ? tensor : {
+    name: `${name}.blocks`,
+    dtype: "u8",
+    shape: [shape[0], bytes / Math.max(shape[0], 1)],
+  };
+}
+
+/** The metadata of a file with the quantised `weights`, by name, and those of `tensors` that are kept in their blocks. */
 export function packedMetadata(
   weights: ReadonlyMap<string, PackedShape>,
+  tensors: Iterable<TensorInfo> = [],
 ): Record<string, string> {
+  const blocks: Record<string, JsonObject> = {};
+  for (const { name, shape, blocks: type } of tensors) {
+    if (type !== undefined && !weights.has(name)) {
+      blocks[name] = { type, shape };
+    }
+  }
   const list: Record<string, JsonObject> = {};
   const levels: Record<string, number[]> = {};
-  for (const [name, { format: key, rows, cols, block }] of weights) {
+  for (const [name, weight] of weights) {
+    const { format: key, rows, cols, block } = weight;
+    const { scaleDType = "f32", biasDType = "f32" } = weight;
     const spec = format(key);
     list[name] = {
       format: key,
@@ -98,7 +175,8 @@ export function packedMetadata(
       shape: [rows, cols],
       block,
       order: spec.order,
-      scales: "F32",
+      scales: scaleDType.toUpperCase(),
+      ...(spec.levels === null && { biases: biasDType.toUpperCase() }),
     };
     if (spec.levels !== null) levels[key] = Array.from(spec.levels);
   }
@@ -106,6 +184,9 @@ export function packedMetadata(
     format: "pt",
     [METADATA]: JSON.stringify({ version: VERSION, weights: list }),
     "loqa.levels": JSON.stringify(levels),
+    ...(Object.keys(blocks).length > 0 && {
+      [BLOCKS]: JSON.stringify(blocks),
+    }),
   };
 }
 
@@ -149,6 +230,12 @@ export function packedReaders(
     const reader = readWeight(store, name, { entry, problems, used });
     if (reader !== undefined) weights.set(`${name}.codes`, reader);
   }
+  const kept = store.metadata.get(BLOCKS);
+  const lists = kept ? parseJsonObject(kept, `${where} (${BLOCKS})`) : {};
+  for (const [name, entry] of Object.entries(lists)) {
+    const reader = readKept(store, name, { entry, problems });
+    if (reader !== undefined) weights.set(`${name}.blocks`, reader);
+  }
   problems.throwIfAny();
   const readers: TensorReader[] = [];
   for (const [name, reader] of store.tensors) {
@@ -176,14 +263,18 @@ function readWeight(
   };
   if (!isObject(entry)) return bad("its description is no object");
   const { format: key, shape, block, bits, order, scales } = entry;
+  const { biases = scales } = entry;
   if (typeof key !== "string" || !Object.hasOwn(FORMATS, key)) {
     return bad(`unknown format ${quoted(`${key}`)}`);
   }
   const spec = format(key);
-  if (bits !== spec.bits || order !== spec.order || scales !== "F32") {
+  const [scaleOf, biasOf] = [scaleType(scales), scaleType(biases)];
+  if (
+    bits !== spec.bits || order !== spec.order || !scaleOf || !biasOf
+  ) {
     return bad(
-      `${key} has ${spec.bits} bits, order ${spec.order} and F32 scales, got ${
-        quoted(`${bits} ${order} ${scales}`)
+      `${key} has ${spec.bits} bits, order ${spec.order} and scales in F16, BF16 or F32, got ${
+        quoted(`${bits} ${order} ${scales} ${biases}`)
       }`,
     );
   }
@@ -213,14 +304,50 @@ function readWeight(
   };
   const parts = {
     codes: part("codes", "u8", wanted.codes),
-    scales: part("scales", "f32", wanted.blocks),
+    scales: part("scales", scaleOf, wanted.blocks),
     biases: spec.levels === null
-      ? part("biases", "f32", wanted.blocks)
+      ? part("biases", biasOf, wanted.blocks)
       : undefined,
   };
   if (store.tensors.has(name)) bad("it is stored plain as well");
   if (!fine) return undefined;
   return weightReader(name, { spec, stored, parts });
+}
+
+/** A tensor that is kept in blocks of a GGUF file. */
+function readKept(
+  store: TensorStore,
+  name: string,
+  { entry, problems }: { entry: unknown; problems: Problems },
+): TensorReader | undefined {
+  const bad = (reason: string): undefined => {
+    problems.add(`tensor ${quoted(name)}: ${reason}`);
+    return undefined;
+  };
+  if (!isObject(entry)) return bad("its description is no object");
+  const type = ggufTypes().find((t) => t.name === entry.type);
+  if (!type?.decode) return bad(`unknown type ${quoted(`${entry.type}`)}`);
+  const { shape } = entry;
+  if (
+    !Array.isArray(shape) || shape.length !== 2 || !shape.every(isSize) ||
+    shape[1] % type.block !== 0
+  ) return bad("its shape is none, or no whole blocks");
+  const [rows, cols] = shape as [number, number];
+  const reader = store.tensors.get(`${name}.blocks`);
+  const wanted = [rows, cols / type.block * type.bytes];
+  if (reader?.info.dtype !== "u8" || `${reader.info.shape}` !== `${wanted}`) {
+    return bad(`its blocks: wanted u8 [${wanted.join(", ")}]`);
+  }
+  if (store.tensors.has(name)) return bad("it is stored plain as well");
+  return blocksReader(
+    { name, shape: [rows, cols], type, bytes: reader.info.bytes },
+    (from, to) => reader.readRaw(from, to),
+  );
+}
+
+/** The element type that the description of a weight names. */
+function scaleType(named: unknown): ScaleDType | undefined {
+  return SCALE_TYPES.find((dtype) => dtype.toUpperCase() === named);
 }
 
 function isSize(value: unknown): value is number {

@@ -24,6 +24,8 @@ export interface TensorReader {
   readF32(from: number, to: number): Promise<Float32Array<ArrayBuffer>>;
   /** Rows in `info.dtype`; the range was checked. */
   readRaw(from: number, to: number): Promise<Uint8Array<ArrayBuffer>>;
+  /** Rows as they are stored, where `info.blocks` names a type; the range was checked. */
+  readBlocks?(from: number, to: number): Promise<Uint8Array<ArrayBuffer>>;
   /** The quantised matrix itself, where it is kept in one of loqa's formats. */
   readQuantized?(): Promise<QuantizedMatrix | undefined>;
 }
@@ -75,19 +77,6 @@ function checkNarrowed(
   );
 }
 
-/** A reader of a tensor that can be described but not read: `info.dtype` says nothing of it. */
-export function unreadReader(info: Omit<TensorInfo, "dtype">): TensorReader {
-  const refuse = () =>
-    Promise.reject(
-      new KindError(
-        `Cannot read tensor ${
-          quoted(info.name)
-        }: loqa does not read the type ${info.encoding}`,
-      ),
-    );
-  return { info: { ...info, dtype: "u8" }, readF32: refuse, readRaw: refuse };
-}
-
 /** A reader of a tensor in a quantised encoding; `decode` gives the values of rows. */
 export function decodedReader(
   info: TensorInfo,
@@ -116,8 +105,6 @@ export interface CheckpointParts {
   readonly name: string;
   /** Layout it was found in. */
   readonly format: Checkpoint["format"];
-  /** Why it cannot be used as a model, where that is so. */
-  readonly notes?: readonly string[];
   /** In file order. */
   readonly readers: Iterable<TensorReader>;
   /** Contents of config.json. */
@@ -130,7 +117,7 @@ export interface CheckpointParts {
 
 /** A checkpoint over tensor readers. */
 export function makeCheckpoint(parts: CheckpointParts): Checkpoint {
-  const { name, format, config, sideFiles, dispose, notes = [] } = parts;
+  const { name, format, config, sideFiles, dispose } = parts;
   const readers = new Map<string, TensorReader>();
   const tensors = new Map<string, TensorInfo>();
   for (const reader of parts.readers) {
@@ -149,7 +136,6 @@ export function makeCheckpoint(parts: CheckpointParts): Checkpoint {
   return {
     name,
     format,
-    ...(notes.length > 0 && { notes }),
     tensors,
     config,
     sideFiles,
@@ -160,6 +146,17 @@ export function makeCheckpoint(parts: CheckpointParts): Checkpoint {
     async readRaw(key, from, to) {
       const reader = find(key);
       return await reader.readRaw(...checkRows(reader.info, from, to));
+    },
+    async readBlocks(key, from, to) {
+      const reader = find(key);
+      if (!reader.readBlocks) {
+        throw new KindError(
+          `Cannot read blocks of ${
+            quoted(key)
+          }: it is stored as ${reader.info.encoding}`,
+        );
+      }
+      return await reader.readBlocks(...checkRows(reader.info, from, to));
     },
     async readQuantized(key) {
       return await find(key).readQuantized?.();
@@ -215,13 +212,19 @@ export async function readByteRange(
   return part;
 }
 
-/** f32 values `from` up to `to` of a plain f32 tensor, whatever its rows are. */
+/** f32 values `from` up to `to` of a plain tensor of floats, whatever its rows are. */
 export async function readFloats(
   reader: TensorReader,
   from: number,
   to: number,
 ): Promise<Float32Array<ArrayBuffer>> {
-  return new Float32Array(
-    (await readByteRange(reader, 4 * from, 4 * to)).buffer,
-  );
+  const { name, dtype } = reader.info;
+  if (!isFloat(dtype)) {
+    throw new KindError(
+      `Cannot read tensor ${quoted(name)} as f32: it holds ${dtype} values`,
+    );
+  }
+  const width = DTYPE_BYTES[dtype];
+  const bytes = await readByteRange(reader, width * from, width * to);
+  return toF32(bytes, dtype) as Float32Array<ArrayBuffer>;
 }

@@ -17,8 +17,10 @@ import { format, type FormatName, scaleRules } from "../quant/formats.ts";
 import {
   allocQuant,
   checkFinite,
+  checkHalfScales,
   download,
   type OwnedQuantMat,
+  roundScales,
   upload,
 } from "../quant/quantize.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
@@ -48,6 +50,8 @@ export interface LoftqOptions {
   readonly svd?: "randomized" | "exact";
   /** Norm of the residual; the identity, LoftQ's own, by default. */
   readonly metric?: Metric;
+  /** Type that scales and biases will be stored in: with `f16` all is computed with the rounded ones. `f32` by default. */
+  readonly scaleDType?: "f16" | "f32";
   /** A backbone quantised elsewhere: it is kept, and only the factors are found, by one SVD. */
   readonly base?: QuantizedMatrix;
   /** Seeds the random parts, together with `name`. */
@@ -263,6 +267,7 @@ async function run(
     let error = await errorFound;
     if (!Number.isFinite(error)) {
       await factored?.catch(() => {});
+      if (!options.base) await downloadChecked(device, q, options);
       throw new ValueError(
         `Cannot run LoftQ on ${name}: the error of its backbone is ${error}`,
       );
@@ -295,7 +300,7 @@ async function run(
   const start = { rows, cols, rank, seed, name };
   const [error, backbone, factors] = await Promise.all([
     errorFound,
-    options.base ?? download(device, best.q),
+    options.base ?? downloadChecked(device, best.q, options),
     truncator ? readFactors(device, best, start) : loraStart(start),
   ]);
   return {
@@ -311,6 +316,17 @@ async function run(
       outputError: relative(bestError, outputNorm),
     }),
   };
+}
+
+/** The quantised weight, whose scales were looked at. */
+async function downloadChecked(
+  device: Device,
+  q: OwnedQuantMat,
+  { scaleDType, name = "the weight" }: LoftqOptions,
+): Promise<QuantizedMatrix> {
+  const found = await download(device, q);
+  if (scaleDType === "f16") checkHalfScales(found, name);
+  return found;
 }
 
 /** `promise`, which may fail before anyone awaits it. */
@@ -372,7 +388,10 @@ function quantizer(
   }
   return {
     alloc: () => allocQuant(device, spec, { ...weight, block }),
-    run: (w, q) => device.ops.quantize({ w, q, scale, weight: by }),
+    run(w, q) {
+      device.ops.quantize({ w, q, scale, weight: by });
+      if (options.scaleDType === "f16") roundScales(device, q);
+    },
     [Symbol.dispose]: () => memory.dispose(),
   };
 }

@@ -5,7 +5,12 @@
  */
 
 import { FormatError, ValueError } from "../errors.ts";
-import { format, type FormatName } from "../quant/formats.ts";
+import {
+  format,
+  FORMAT_NAMES,
+  type FormatName,
+  FORMATS,
+} from "../quant/formats.ts";
 
 /** What a layer is given. */
 export interface LayerPlan {
@@ -169,13 +174,26 @@ function ruleOf(
     return (index, layers) =>
       index < Math.floor((layers * (b - 2)) / 2) ? high : low;
   }
-  const first = /^(\d+):(\w+)$/.exec(parts.get("first") ?? "");
-  const rest = parts.get("rest");
-  if (!first || !rest || parts.size !== 2) {
-    return fail("it names not just first and rest");
+  const unknown = [...parts.keys()].find((key) =>
+    !["first", "rest", "bits"].includes(key)
+  );
+  if (unknown !== undefined) fail(`it says "${unknown}"`);
+  const named = (key: string, text: string): FormatName => {
+    if (Object.hasOwn(FORMATS, text)) return format(text).name;
+    return fail(
+      `${key} has the format "${text}", wanted one of ${
+        FORMAT_NAMES.join(", ")
+      }`,
+    );
+  };
+  const { first: begin, rest } = Object.fromEntries(parts);
+  if (begin === undefined || rest === undefined || bits !== undefined) {
+    return fail(`it has ${[...parts.keys()].join(" and ")}`);
   }
-  const high = format(first[2]).name;
-  const low = format(rest).name;
+  const first = /^(\d+):(\w+)$/.exec(begin);
+  if (!first) return fail(`first is "${begin}"`);
+  const high = named("first", first[2]);
+  const low = named("rest", rest);
   return (index) => index < Number(first[1]) ? high : low;
 }
 

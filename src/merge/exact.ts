@@ -2,8 +2,8 @@
  * Merging a QA-LoRA adapter into the biases of a base that is quantised in affine groups.
  *
  * The adapter adds one number to all weights of a group, `scaling * (B A)[o, g]`, which the group's bias takes up; codes and
- * scales stay as they are (Xu et al., 2309.14717, section 3.3). Biases are f32 here, so that nothing is lost but the
- * rounding of that one sum.
+ * scales stay as they are (Xu et al., 2309.14717, section 3.3). The biases of what was merged are stored in f32, so that
+ * nothing is lost but the rounding of that one sum; all else in the type that it had.
  *
  * @module
  */
@@ -15,6 +15,8 @@ import type { Checkpoint } from "../io/checkpoint.ts";
 import { fileSink, joinPath, makeFolder } from "../io/deno.ts";
 import { digest } from "../io/fingerprint.ts";
 import {
+  exactType,
+  keptEntry,
   packedEntries,
   packedMetadata,
   type PackedShape,
@@ -96,9 +98,9 @@ export async function mergeExact(
   const layout = safetensorsHeader(
     tensors.flatMap((tensor): SafetensorsEntry[] => {
       const weight = weights.get(tensor.name);
-      return weight ? packedEntries(tensor.name, weight) : [tensor];
+      return weight ? packedEntries(tensor.name, weight) : [keptEntry(tensor)];
     }),
-    packedMetadata(weights),
+    packedMetadata(weights, tensors),
   );
   // A tokenizer that cannot be made is told before the work, not behind it.
   await checkpoint.sideFiles();
@@ -111,14 +113,15 @@ export async function mergeExact(
     signal?.throwIfAborted();
     const { name } = tensor;
     onProgress?.(i / tensors.length, name);
-    if (!weights.has(name)) {
+    const weight = weights.get(name);
+    if (!weight) {
       await copyTensor(checkpoint, writer, tensor);
       continue;
     }
     const q = (await checkpoint.readQuantized!(name))!;
     const part = byTensor.get(name);
     const merged = part ? merge(q, factorsOn(q, part)) : q;
-    for (const { name: key, bytes } of packedTensors(name, merged)) {
+    for (const { name: key, bytes } of packedTensors(name, merged, weight)) {
       await writer.write(key, bytes);
     }
     if (part) layers.push(layerOf(part.module, q, merged));
@@ -182,7 +185,14 @@ async function checkFit(
       : undefined;
     if (q) {
       const { format, rows, cols, block } = q;
-      weights.set(name, { format, rows, cols, block });
+      const { scales, biases } = q;
+      weights.set(name, {
+        ...{ format, rows, cols, block },
+        scaleDType: exactType(scales),
+        ...(biases && {
+          biasDType: byTensor.has(name) ? "f32" : exactType(biases),
+        }),
+      });
     }
     const part = byTensor.get(name);
     if (!part) continue;

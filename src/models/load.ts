@@ -42,7 +42,7 @@ export { generate, type GenerateOptions } from "./generate.ts";
 export type { BeamOptions } from "./beam.ts";
 export type { ConfigJson } from "./config_reader.ts";
 export type { SamplingOptions } from "./sampling.ts";
-export type { ModelPlace } from "./open.ts";
+export type { ModelPlace, Unfinished } from "./open.ts";
 export type { LlamaConfig } from "./llama_config.ts";
 export type { Block } from "./block.ts";
 export type { BlockContext, LayerCache, LlamaBlock } from "./llama_block.ts";

@@ -1,15 +1,37 @@
 /**
- * Where a model is, by what a person writes: a folder that loqa wrote, a checkpoint, a hub id.
+ * Where a model is, by what a person writes: a folder that loqa wrote, a run or a checkpoint in it, an adapter, a
+ * checkpoint of others, a hub id.
  *
  * @module
  */
 
 import { FormatError, ValueError } from "../errors.ts";
-import { exists, joinPath, kindOf, readTextFile } from "../io/deno.ts";
+import {
+  absolutePath,
+  exists,
+  joinPath,
+  kindOf,
+  listFolder,
+  readTextFile,
+} from "../io/deno.ts";
+import { quoted } from "../io/errors.ts";
 import { isObject, type JsonObject, parseJsonObject } from "../io/json.ts";
+import { fileMarks, markDifference, readMarks } from "../io/marks.ts";
 import { type Adapter, openAdapter } from "../io/open.ts";
+import { isAbsolute, normalPath, splitPath } from "../io/paths.ts";
 import { recoverFolder } from "../io/replace.ts";
 import type { AdapterModuleFactors } from "../nn/adapter.ts";
+import {
+  findCheckpoint,
+  findUnfinished,
+  isRun,
+  readReport,
+  shownRun,
+  type Unfinished,
+  unfinishedLine,
+} from "./runs.ts";
+
+export type { Unfinished } from "./runs.ts";
 
 /** A model, and what belongs to it. */
 export interface ModelPlace {
@@ -19,34 +41,214 @@ export interface ModelPlace {
   readonly adapter?: string;
   /** Contents of loqa.json, where loqa wrote the folder. */
   readonly report?: JsonObject;
+  /** A training that has not ended, which is not what stands here. */
+  readonly unfinished?: Unfinished;
+  /** What a person should know of it. */
+  readonly notes?: readonly string[];
 }
 
+/** What is to be taken of what a folder holds. */
+export interface PlaceOptions {
+  /** The model's weights, in the place of those that the folder names. */
+  readonly model?: string;
+  /** A checkpoint of its trainings: `last`, a number of steps, or a path. */
+  readonly checkpoint?: string;
+}
+
+const ADAPTER_CONFIG = "adapter_config.json";
+
 /**
- * Finds the weights and the adapter of `path`: in a folder with `loqa.json` they are `backbone` (or, where none was
- * written, the model that the run was made from) and `adapter`; anything else is a model without an adapter.
+ * Finds the weights and the adapter of `path`. In a folder with `loqa.json` they are `backbone` (or, where none was
+ * written, the model that the run was made from) and `adapter`. A run in it, a checkpoint of a run, and the folder of an
+ * adapter stand for the model with that adapter; anything else is a model without one.
  *
  * @throws {SyntaxError} If `loqa.json` is malformed.
+ * @throws {RangeError} If the weights that the folder names are not there or are others than they were, or no checkpoint
+ * has the name that is wanted.
  */
-export async function findModel(path: string): Promise<ModelPlace> {
-  if (path.startsWith("hf:") || await kindOf(path) !== "folder") {
-    return { model: path };
+export async function findModel(
+  path: string,
+  { model, checkpoint }: PlaceOptions = {},
+): Promise<ModelPlace> {
+  if (checkpoint !== undefined) {
+    return await findModel(await findCheckpoint(path, checkpoint), { model });
   }
-  const file = joinPath(path, "loqa.json");
-  if (!await exists(file)) return { model: path };
-  const report = parseJsonObject(await readTextFile(file), file);
+  const only = (why: string): ModelPlace => {
+    if (model === undefined) return { model: path };
+    throw new ValueError(`Cannot use the model ${model} for ${path}: ${why}`);
+  };
+  if (path.startsWith("hf:") || await kindOf(path) !== "folder") {
+    return only("it is a model itself");
+  }
+  const report = await readReport(path);
+  if (report) return await folderPlace(path, report, { model });
+  const names = (await listFolder(path)).map(({ name }) => name);
+  const weights = names.some((name) => /^(model|pytorch_model)\./.test(name));
+  if (names.includes(ADAPTER_CONFIG) && !weights) {
+    return await adapterPlace(path, model);
+  }
+  const unfinished = await findUnfinished(path, undefined);
+  if (unfinished) {
+    throw new ValueError(
+      `Cannot open ${path}: ${
+        unfinishedLine(path, unfinished, "it has no result yet")
+      }`,
+    );
+  }
+  return only("it is no folder of loqa's, and no adapter");
+}
+
+/** What a folder with a `loqa.json` holds. */
+async function folderPlace(
+  path: string,
+  report: JsonObject,
+  { model, adapter: given }: { model?: string; adapter?: string },
+): Promise<ModelPlace> {
   const backbone = joinPath(path, "backbone");
   const adapter = joinPath(path, "adapter");
+  await recoverFolder(backbone);
   await recoverFolder(adapter);
-  if (!await exists(backbone) && typeof report.model !== "string") {
+  const own = given ?? (await exists(adapter) ? adapter : undefined);
+  const unfinished = given === undefined
+    ? await findUnfinished(path, report)
+    : undefined;
+  if (own === undefined && isRun(report) && !await exists(backbone)) {
+    throw new ValueError(
+      unfinished
+        ? `Cannot open ${path}: ${
+          unfinishedLine(path, unfinished, "it has no result yet")
+        }`
+        : `Cannot open ${path}: it is a run without a result and without a checkpoint`,
+    );
+  }
+  const found = model === undefined && await exists(backbone)
+    ? { model: backbone, notes: [] }
+    : await namedModel(path, report, model);
+  return {
+    model: found.model,
+    ...(own !== undefined && { adapter: own }),
+    report,
+    ...(unfinished && { unfinished }),
+    notes: [
+      ...found.notes,
+      ...unfinished
+        ? [unfinishedLine(path, unfinished, shownLine(report, own))]
+        : [],
+    ],
+  };
+}
+
+function shownLine(report: JsonObject, adapter: string | undefined): string {
+  const run = shownRun(report);
+  const { train } = report;
+  if (run !== undefined && isObject(train)) {
+    return `taken is run ${run}, ${String(train.steps)} steps`;
+  }
+  if (isObject(train)) return "taken is the training before it";
+  return adapter === undefined
+    ? "taken is the model without an adapter"
+    : "taken is the adapter that init left";
+}
+
+/** The weights that a `loqa.json` names, unless others are given. */
+async function namedModel(
+  path: string,
+  report: JsonObject,
+  given: string | undefined,
+): Promise<{ model: string; notes: string[] }> {
+  const named = report.model;
+  if (given === undefined && typeof named !== "string") {
     throw new FormatError(
       `Cannot open ${path}: it has no backbone, and loqa.json names no model`,
     );
   }
-  return {
-    model: await exists(backbone) ? backbone : report.model as string,
-    ...(await exists(adapter) && { adapter }),
-    report,
-  };
+  const model = given ?? await resolveStored(path, named as string);
+  if (model === undefined) {
+    throw new ValueError(
+      `Cannot open ${path}: the model ${
+        quoted(named as string)
+      } that it belongs to is not there; say where it is by --model PATH`,
+    );
+  }
+  const marks = readMarks(report.weights);
+  const changed = marks.length === 0 || model.startsWith("hf:")
+    ? undefined
+    : markDifference(marks, await fileMarks(model));
+  if (changed === undefined) return { model, notes: [] };
+  const what = `the model ${
+    quoted(model)
+  } is not what ${path} was made with (${changed})`;
+  if (given !== undefined) return { model, notes: [what] };
+  throw new ValueError(
+    `Cannot open ${path}: ${what}; say where that one is by --model PATH, or take this one in spite of it by --model ${model}`,
+  );
+}
+
+/**
+ * The path that a file in `folder` holds, as it is from here: relative to that folder, or as older files have it to the
+ * working folder. Undefined where there is nothing.
+ */
+export async function resolveStored(
+  folder: string,
+  stored: string,
+): Promise<string | undefined> {
+  if (stored.startsWith("hf:")) return stored;
+  const places = isAbsolute(stored)
+    ? [stored]
+    : [normalPath(joinPath(folder, stored)), stored];
+  for (const place of places) if (await exists(place)) return place;
+  return undefined;
+}
+
+/** The folder of loqa's that an adapter is a part of: its own, or the run whose checkpoint it is. */
+export async function adapterHome(
+  path: string,
+): Promise<{ folder: string; report: JsonObject } | undefined> {
+  const { folder, name } = splitPath(absolutePath(path));
+  const above = splitPath(folder);
+  const home = name === "adapter"
+    ? folder
+    : above.name === "checkpoints"
+    ? above.folder
+    : undefined;
+  const report = home === undefined ? undefined : await readReport(home);
+  return report && { folder: home!, report };
+}
+
+/** The model that the adapter in the folder `path` belongs to, with it. */
+async function adapterPlace(
+  path: string,
+  model: string | undefined,
+): Promise<ModelPlace> {
+  const home = await adapterHome(path);
+  if (home) {
+    return await folderPlace(home.folder, home.report, {
+      model,
+      adapter: path,
+    });
+  }
+  if (model !== undefined) return { model, adapter: path };
+  const file = joinPath(path, ADAPTER_CONFIG);
+  const config = parseJsonObject(await readTextFile(file), file);
+  const named = config.base_model_name_or_path;
+  const found = typeof named === "string" && named !== ""
+    ? await resolveStored(path, named)
+    : undefined;
+  if (found === undefined) {
+    throw new ValueError(
+      `Cannot open ${path}: it is an adapter of ${
+        typeof named === "string" ? `the model ${quoted(named)}` : "some model"
+      }, which is not there; say where it is by --model PATH`,
+    );
+  }
+  return { model: found, adapter: path };
+}
+
+/** The folder of an adapter by what a person writes: itself, or a run or another folder that has one. */
+export async function findAdapter(path: string): Promise<string> {
+  if (await exists(joinPath(path, ADAPTER_CONFIG))) return path;
+  const inside = joinPath(path, "adapter");
+  return await exists(joinPath(inside, ADAPTER_CONFIG)) ? inside : path;
 }
 
 /** The options that a folder was made with, as far as they are in its loqa.json. */

@@ -5,7 +5,12 @@
  */
 
 import { ValueError } from "../errors.ts";
-import { bitsPerWeight, type Format, format } from "../quant/formats.ts";
+import {
+  bitsPerWeight,
+  type Format,
+  format,
+  type ScaleDType,
+} from "../quant/formats.ts";
 import type { LinearShape, ModelShape } from "./shape.ts";
 
 /** Ways to fine-tune a model. */
@@ -71,8 +76,8 @@ const LOGIT_BYTES = 16 * 2 ** 20;
  * Parameters: LoRA trains `rank * (in + out)` of each linear layer but the head, QA-LoRA
  * `rank * (ceil(in / group) + out)` (Xu et al., 2309.14717, Table 2).
  *
- * Disk: plain weights in 16 bits, quantised ones as loqa writes them (codes, f32 scales, f32 biases of affine
- * groups), adapters in f32. Deployed: an adapter is merged, into 16-bit weights, or by QA-LoRA into the biases, which
+ * Disk: plain weights in 16 bits, quantised ones as loqa writes them (codes, scales and biases in f16; nf4 as bitsandbytes
+ * has it, with scales in f32), adapters in f32. Deployed: an adapter is merged, into 16-bit weights, or by QA-LoRA into the biases, which
  * leaves codes of `bits` with an f16 scale and bias a group.
  *
  * Memory, in f32 where it is not quantised: weights + adapter + 4 bytes of gradient and 8 of AdamW's moments a trained
@@ -123,13 +128,15 @@ function cost(
     : method === "qlora" || method === "loftq"
     ? { spec: format(`nf${bits}`), block: format(`nf${bits}`).defaultBlock }
     : undefined;
-  const quantized = base && storedBytes(model.linears, base);
-  const stored = quantized ?? 2 * linearParameters;
-  const deployed = method === "qalora"
-    ? stored - 4 * groups(model.linears, group)
+  // bitsandbytes' scales are f32, those of loqa's own layout f16; on a device both are f32.
+  const scaleDType = method !== "qalora" && bits === 4 ? "f32" : "f16";
+  const stored = base
+    ? storedBytes(model.linears, { ...base, scaleDType, biasDType: scaleDType })
     : 2 * linearParameters;
+  const held = base && storedBytes(model.linears, base);
+  const deployed = method === "qalora" ? stored : 2 * linearParameters;
   const memory: MemoryParts = {
-    weights: 4 * otherParameters + (quantized ?? 4 * linearParameters),
+    weights: 4 * otherParameters + (held ?? 4 * linearParameters),
     adapter: 4 * factors,
     gradients: 4 * trained,
     moments: 8 * trained,
@@ -163,20 +170,17 @@ function adapterParameters(
 /** Bytes of quantised linear layers in loqa's own file. */
 function storedBytes(
   linears: readonly LinearShape[],
-  { spec, block }: { spec: Format; block: number },
+  { spec, ...storage }: {
+    spec: Format;
+    block: number;
+    scaleDType?: ScaleDType;
+    biasDType?: ScaleDType;
+  },
 ): number {
   return linears.reduce(
     (sum, { rows, cols, count }) =>
       sum +
-      count * rows * cols * bitsPerWeight(spec, { rows, cols, block }) / 8,
-    0,
-  );
-}
-
-function groups(linears: readonly LinearShape[], group: number): number {
-  return linears.reduce(
-    (sum, { rows, cols, count }) =>
-      sum + count * rows * Math.ceil(cols / group),
+      count * rows * cols * bitsPerWeight(spec, { rows, cols, ...storage }) / 8,
     0,
   );
 }

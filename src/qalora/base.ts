@@ -8,7 +8,7 @@ import { ValueError } from "../errors.ts";
 import type { Device } from "../device/device.ts";
 import { mat } from "../device/device.ts";
 import { onBestDevice } from "../device/fallback.ts";
-import { checkFinite, download } from "../quant/quantize.ts";
+import { checkFinite, checkHalfScales, download } from "../quant/quantize.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
 import type { Matrix } from "../tensor/matrix.ts";
 import { groupCount } from "./groups.ts";
@@ -64,6 +64,7 @@ export async function quantizeBase(
     using q = quantizer.alloc();
     await quantizer.run(mat(buffer, weight.rows, weight.cols), q);
     const base = await download(device, q);
+    if (options.scaleDType === "f16") checkHalfScales(base, name);
     checkRanges(base, name);
     return base;
   });

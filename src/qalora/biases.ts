@@ -50,11 +50,18 @@ export async function groupBiases(
   });
 }
 
-/** {@linkcode groupBiases} of a base that is on the device as `q`, which gets the biases too; and the errors before and after. */
+/**
+ * {@linkcode groupBiases} of a base that is on the device as `q`, which gets the biases too, rounded to the type that they
+ * will be stored in; and the errors before and after.
+ */
 export async function fitBiases(
   device: Device,
   residual: Residual,
-  { base, q }: { base: QuantizedMatrix; q: OwnedQuantMat },
+  { base, q, scaleDType }: {
+    base: QuantizedMatrix;
+    q: OwnedQuantMat;
+    scaleDType?: "f16" | "f32";
+  },
 ): Promise<{ base: QuantizedMatrix; before: Errors; after: Errors }> {
   const { rows } = base;
   const { groups } = residual;
@@ -63,7 +70,10 @@ export async function fitBiases(
   const before = await residual.subtract(q);
   residual.project(constants);
   residual.constants(constants);
-  const fitted = withBiases(base, await readF32(device, buffer));
+  const exact = withBiases(base, await readF32(device, buffer));
+  const fitted = scaleDType === "f16"
+    ? { ...exact, biases: exact.biases!.map((x) => Math.f16round(x)) }
+    : exact;
   device.write(q.biases!, fitted.biases!);
   return { base: fitted, before, after: await residual.subtract(q) };
 }

@@ -7,7 +7,6 @@
 import type { Device } from "../device/device.ts";
 import type { LoftqResult } from "../loftq/loftq.ts";
 import { loraStart } from "../loftq/start.ts";
-import { download } from "../quant/quantize.ts";
 import type { Matrix } from "../tensor/matrix.ts";
 import { onDevice } from "./base.ts";
 import { fitBiases } from "./biases.ts";
@@ -15,6 +14,7 @@ import { openResidual } from "./residual.ts";
 import {
   type CheckedStart,
   checkStart,
+  downloadStart,
   start,
   type StartOptions,
   startQuantizer,
@@ -59,8 +59,9 @@ async function run(
   using q = quantizer.alloc();
   await quantizer.run(residual.w, q);
   const { base, before, after } = await fitBiases(device, residual, {
-    base: options.base ?? await download(device, q),
+    base: options.base ?? await downloadStart(device, q, options),
     q,
+    scaleDType: options.scaleDType,
   });
   const { rows } = weight;
   return {

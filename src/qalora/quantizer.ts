@@ -10,7 +10,12 @@ import { readF32 } from "../device/device.ts";
 import { channelWeights, checkMetric, type Metric } from "../loftq/metric.ts";
 import type { FormatName } from "../quant/formats.ts";
 import { packMatrix } from "../quant/pack.ts";
-import { allocQuant, type OwnedQuantMat, upload } from "../quant/quantize.ts";
+import {
+  allocQuant,
+  type OwnedQuantMat,
+  roundScales,
+  upload,
+} from "../quant/quantize.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
 import { gptq } from "./gptq.ts";
 import {
@@ -52,6 +57,8 @@ export interface QuantizerOptions {
   readonly order?: GptqOrder;
   /** Moments of the layer's inputs; none by default. */
   readonly metric?: Metric;
+  /** Type that scales and biases will be stored in: with `f16` they are rounded to it. `f32` by default. */
+  readonly scaleDType?: "f16" | "f32";
   /** What errors call the weight. */
   readonly name?: string;
 }
@@ -138,7 +145,10 @@ export async function openQuantizer(
   const owned = memory.move();
   return {
     alloc: () => allocQuant(device, spec, shape),
-    run,
+    async run(w, q) {
+      await run(w, q);
+      if (options.scaleDType === "f16") roundScales(device, q);
+    },
     [Symbol.dispose]: () => owned.dispose(),
   };
 }

@@ -13,7 +13,12 @@ import { mat } from "../device/device.ts";
 import { exactTruncator } from "../linalg/truncated_svd.ts";
 import { type LoftqResult, loraScaling } from "../loftq/loftq.ts";
 import { loraStart, readFactors } from "../loftq/start.ts";
-import { checkFinite, download } from "../quant/quantize.ts";
+import {
+  checkFinite,
+  checkHalfScales,
+  download,
+  type OwnedQuantMat,
+} from "../quant/quantize.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
 import type { Matrix } from "../tensor/matrix.ts";
 import { onDevice, type PlaceOptions } from "./base.ts";
@@ -109,6 +114,17 @@ export async function startQuantizer(
   });
 }
 
+/** The quantised weight of a start, whose scales were looked at. */
+export async function downloadStart(
+  device: Device,
+  q: OwnedQuantMat,
+  { scaleDType, name }: StartOptions & CheckedStart,
+): Promise<QuantizedMatrix> {
+  const found = await download(device, q);
+  if (scaleDType === "f16") checkHalfScales(found, name);
+  return found;
+}
+
 /**
  * Quantises `weight: [out, in]` and finds `lora_A: [rank, groups]` and `lora_B: [out, rank]`, on inputs summed over each
  * group, with `W ≈ Q + s B A`, each value of `B A` added to all weights of its group. In the metric, no such pair comes
@@ -194,7 +210,7 @@ async function run(
       : identity
       ? found
       : residual.subtract(best.q, best.minus),
-    options.base ?? download(device, best.q),
+    options.base ?? downloadStart(device, best.q, options),
     iterations === 0 ? loraStart(adapter) : readFactors(device, best, adapter),
   ]);
   return {

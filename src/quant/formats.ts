@@ -7,6 +7,7 @@
 import { ValueError } from "../errors.ts";
 import type { QuantSpec, ScaleRule } from "../device/device.ts";
 import { hasGroups, quantSizes } from "../device/device.ts";
+import { DTYPE_BYTES } from "../tensor/dtype.ts";
 import {
   midpoints,
   NF2_LEVELS,
@@ -201,6 +202,9 @@ export function scaleRules(spec: QuantSpec): ScaleRule[] {
     : ["absmax", "mse", "std"];
 }
 
+/** Element types that scales and biases are stored in. */
+export type ScaleDType = "f16" | "bf16" | "f32";
+
 /** What {@linkcode bitsPerWeight} needs to know of a quantised matrix. */
 export interface StorageOptions {
   /** `out` features. */
@@ -211,20 +215,33 @@ export interface StorageOptions {
   readonly block?: number;
   /** Scales stored in 8 bits, see `src/quant/double.ts` (codebook formats). */
   readonly doubleQuant?: boolean;
+  /** Element type that scales are stored in; f32 without it. */
+  readonly scaleDType?: ScaleDType;
+  /** Element type that biases are stored in; f32 without it. */
+  readonly biasDType?: ScaleDType;
 }
 
 /**
- * Stored bits of one weight: packed codes, f32 scales and biases. With `doubleQuant` a scale takes 8 bits, 256 of
+ * Stored bits of one weight: packed codes, scales and biases in their types. With `doubleQuant` a scale takes 8 bits, 256 of
  * them share an f32, and all an f32 offset (4.127 for a large nf4 matrix against 4.5).
  */
 export function bitsPerWeight(
   spec: Format,
-  { rows, cols, block = spec.defaultBlock, doubleQuant }: StorageOptions,
+  {
+    rows,
+    cols,
+    block = spec.defaultBlock,
+    doubleQuant,
+    scaleDType = "f32",
+    biasDType = "f32",
+  }: StorageOptions,
 ): number {
   const { blocks, codeBytes } = quantSizes(spec, rows, cols, block);
   const scaleBits = doubleQuant
     ? 8 * blocks + 32 * Math.ceil(blocks / 256) + 32
-    : 32 * blocks;
-  const biasBits = spec.levels === null ? 32 * blocks : 0;
+    : 8 * DTYPE_BYTES[scaleDType] * blocks;
+  const biasBits = spec.levels === null
+    ? 8 * DTYPE_BYTES[biasDType] * blocks
+    : 0;
   return (8 * codeBytes + scaleBits + biasBits) / (rows * cols);
 }

@@ -179,6 +179,42 @@ export function allocQuant(
   };
 }
 
+/** Rounds the scales and biases of `q` to f16, in place, so that what is computed with them is what is stored. */
+export function roundScales(device: Device, q: QuantMat): void {
+  const { blocks } = quantSizes(q.spec, q.rows, q.cols, q.block);
+  for (const buffer of [q.scales, q.biases]) {
+    if (!buffer) continue;
+    const x = mat(buffer, 1, blocks);
+    device.ops.roundHalf({ x, out: x });
+  }
+}
+
+/** Least largest scale of a matrix that f16 has to six bits or more: below 2^-14 its values are multiples of 2^-24. */
+const LEAST_HALF_SCALE = 2 ** -18;
+
+/**
+ * Checks that f16 can hold the scales and biases of `q`, which were rounded to it.
+ *
+ * @throws {RangeError} If one is beyond its range, or all scales are so small that it has only a few bits for them.
+ */
+export function checkHalfScales(q: QuantizedMatrix, name: string): void {
+  const fail = (found: string): never => {
+    throw new ValueError(
+      `Cannot keep the scales of ${name} in f16: ${found}; wanted scales in f32 (--scale-dtype f32)`,
+    );
+  };
+  let most = 0;
+  for (const x of q.scales) most = Math.max(most, Math.abs(x));
+  for (const values of [q.scales, q.biases]) {
+    if (values?.some((x) => !Number.isFinite(x))) {
+      fail("they reach beyond 65504");
+    }
+  }
+  if (most > 0 && most < LEAST_HALF_SCALE) {
+    fail(`the largest is ${most.toPrecision(2)}`);
+  }
+}
+
 /**
  * Copies `q` to `device`.
  *

@@ -1,7 +1,7 @@
 /**
  * Checkpoints of a training: everything that the next step depends on.
  *
- * `DIR/checkpoints/step-000120/` holds the trained values (an adapter in PEFT's layout, or `model.safetensors`), the
+ * `checkpoints/step-000120/` of a run holds the trained values (an adapter in PEFT's layout, or `model.safetensors`), the
  * moments of the optimiser and `state.json`. A checkpoint is built beside its place and renamed when it is whole.
  *
  * @module
@@ -25,6 +25,7 @@ import {
   writeFileAtomic,
 } from "../io/deno.ts";
 import type { HeldTensor } from "../io/overlay.ts";
+import { checkpointsFolder, listCheckpoints } from "../models/runs.ts";
 import { openSafetensors } from "../io/safetensors.ts";
 import {
   type SafetensorsEntry,
@@ -37,7 +38,7 @@ import type { OrderState } from "./data/order.ts";
 
 /** What `state.json` holds. */
 export interface TrainState {
-  /** Hash of everything that decides the bytes of the result, {@linkcode start} apart. */
+  /** Hash of everything that decides the bytes of a step, {@linkcode start} apart. */
   readonly key: string;
   /** Hash of the values that the training started from. */
   readonly start: string;
@@ -79,12 +80,6 @@ function fileShape({ shape, value, turned }: NamedMat): readonly number[] {
 
 const STATE = "state.json";
 const OPTIMIZER = "optimizer.safetensors";
-const NAME = /^step-(\d{6,})$/;
-
-/** Folder of the checkpoints of a run. */
-export function checkpointsFolder(out: string): string {
-  return joinPath(out, "checkpoints");
-}
 
 /** Values are to be written that are no numbers: the training has gone astray. */
 export class NotFiniteError extends ValueError {
@@ -181,13 +176,13 @@ function moments(parameters: ParameterSet): NamedMat[] {
 }
 
 /**
- * Writes a checkpoint and removes those beyond the last `keep`. Resolves to its folder. Where it cannot be written, the
+ * Writes a checkpoint of the run in the folder `run` and removes those beyond the last `keep`. Resolves to its folder. Where it cannot be written, the
  * older ones stay, and nothing of it is left.
  *
  * @throws {NotFiniteError} As {@linkcode writeTensors}.
  */
 export async function saveCheckpoint(
-  out: string,
+  run: string,
   { parameters, state, keep, writeValues }: {
     parameters: ParameterSet;
     state: TrainState;
@@ -196,7 +191,7 @@ export async function saveCheckpoint(
     writeValues: (folder: string) => Promise<void>;
   },
 ): Promise<string> {
-  const folder = checkpointsFolder(out);
+  const folder = checkpointsFolder(run);
   const place = joinPath(folder, `step-${String(state.step).padStart(6, "0")}`);
   const partial = `${place}.partial`;
   await remove(partial);
@@ -214,34 +209,44 @@ export async function saveCheckpoint(
     await remove(partial).catch(() => {});
     throw error;
   }
-  await remove(place);
+  await removeCheckpoint(place);
   await rename(partial, place);
-  const found = await listCheckpoints(out);
-  for (const old of found.slice(0, Math.max(0, found.length - keep))) {
-    await remove(old.path);
-  }
+  await pruneCheckpoints(run, keep);
   return place;
 }
 
-/** Whole checkpoints of a run, the oldest first. */
-export async function listCheckpoints(
-  out: string,
-): Promise<{ step: number; path: string }[]> {
-  const folder = checkpointsFolder(out);
-  if (await kindOf(folder) !== "folder") return [];
-  const found = (await listFolder(folder)).flatMap(({ name }) => {
-    const match = NAME.exec(name);
-    return match
-      ? [{ step: Number(match[1]), path: joinPath(folder, name) }]
-      : [];
-  });
-  return found.sort((a, b) => a.step - b.step);
+/** Removes a checkpoint so that at no moment a part of it stands under its name. */
+async function removeCheckpoint(place: string): Promise<void> {
+  if (!await exists(place)) return;
+  const going = `${place}.removed`;
+  await remove(going);
+  await rename(place, going);
+  await remove(going);
+}
+
+/** Removes the checkpoints of a run beyond the last `keep`, and what an interruption left of others. */
+export async function pruneCheckpoints(
+  run: string,
+  keep: number,
+): Promise<void> {
+  const found = await listCheckpoints(run);
+  for (const { path } of found.slice(0, Math.max(0, found.length - keep))) {
+    await removeCheckpoint(path);
+  }
+  const folder = checkpointsFolder(run);
+  if (await kindOf(folder) !== "folder") return;
+  for (const { name } of await listFolder(folder)) {
+    if (/^step-\d+\.(partial|removed)$/.test(name)) {
+      await remove(joinPath(folder, name));
+    }
+  }
 }
 
 /**
  * Reads the state of a checkpoint.
  *
- * @throws {SyntaxError} If it is no checkpoint, or of a run with other options, data or another model.
+ * @throws {SyntaxError} If it is no checkpoint.
+ * @throws {RangeError} If it is of another run than the one with `key`.
  */
 export async function readState(
   path: string,
@@ -259,7 +264,7 @@ export async function readState(
   }
   if (state!.key !== key) {
     throw new ValueError(
-      `Cannot resume from ${path}: it is of a run with other options, data, another model, device or version; run without --resume to start anew`,
+      `Cannot resume from ${path}: it is not of the run that it stands in`,
     );
   }
   return state!;

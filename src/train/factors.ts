@@ -5,14 +5,11 @@
  */
 
 import { ValueError } from "../errors.ts";
+import { absolutePath } from "../io/deno.ts";
 import { digest } from "../io/fingerprint.ts";
 import { openAdapter } from "../io/open.ts";
 import { adapterConfig, moduleScaling } from "../io/peft_config.ts";
-import {
-  poolingFactor,
-  qaloraFields,
-  type QaloraGroups,
-} from "../io/peft_qalora.ts";
+import { qaloraFields, type QaloraGroups } from "../io/peft_qalora.ts";
 import {
   checkPatterns,
   layerPosition,
@@ -28,20 +25,8 @@ import {
   readAdapterFactors,
 } from "../models/open.ts";
 import type { AdapterModuleFactors } from "../nn/adapter.ts";
+import { checkRanks } from "../nn/ranks.ts";
 import type { TrainOptions } from "./options.ts";
-
-/** Factors as they are after writing them for another pooling and reading them back, two roundings later. */
-export function rewritten(
-  factors: AdapterModuleFactors,
-  groups: QaloraGroups | undefined,
-): AdapterModuleFactors {
-  if (!groups) return factors;
-  const by = poolingFactor(groups, factors.a.length / factors.rank);
-  return {
-    ...factors,
-    a: factors.a.map((x) => x * (1 / by)).map((x) => x * by),
-  };
-}
 
 /** A hash of what training starts from, whatever its order in a file: factors, and tensors that are trained in full. */
 export async function digestStart(
@@ -194,9 +179,13 @@ export function newFactors(
   const modules = chosen.map(({ module }) => module);
   checkPatterns(modules, { rankPattern, alphaPattern });
   const settings = { rank, alpha, rslora, rankPattern, alphaPattern };
+  checkRanks(chosen.map(({ module, shape: [rows, cols] }) => ({
+    ...{ module, rows, cols },
+    rank: moduleScaling(settings, module).rank,
+  })));
   const config = adapterConfig({
     ...settings,
-    baseModel: place.model,
+    baseModel: absolutePath(place.model),
     taskType: PEFT_TASKS[kind],
     dropout: options.dropout,
     targetModules: peftTargets(modules, { targets, tensors }),

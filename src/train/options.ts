@@ -132,6 +132,11 @@ export const TRAIN_DEFAULTS: Omit<TrainOptions, "method"> = {
   seed: 0,
 };
 
+/** Whether what is trained writes token by token. */
+export function writes({ task }: Pick<TrainOptions, "task">): boolean {
+  return task !== "classify" && task !== "qa";
+}
+
 /** How a run goes about it. */
 export interface TrainRun {
   /** Where to work. */
@@ -140,6 +145,13 @@ export interface TrainRun {
   readonly path: string;
   /** Folder to write; `path` itself for `adapter`. */
   readonly out: string;
+  /**
+   * Where to start instead of what `init` left: the number of a run of `path`, or the path of a run, a checkpoint or an
+   * adapter.
+   */
+  readonly from?: string;
+  /** The model's weights, where they are not where `path` says. */
+  readonly model?: string;
   /** Files to learn from. */
   readonly data: readonly string[];
   /** Files to measure the loss on, now and then. */
@@ -154,7 +166,10 @@ export interface TrainRun {
   readonly keep: number;
   /** Steps between two readings of the loss. */
   readonly logEvery: number;
-  /** Goes on from the last checkpoint of the same options and data. */
+  /**
+   * Goes on from the last checkpoint of the last run of the same options and data, one that has not ended before one
+   * that has. More steps than it had make it longer, by the schedule of all of them.
+   */
   readonly resume?: boolean;
   /** Stops after the present step, with a checkpoint. */
   readonly signal?: AbortSignal;
@@ -164,6 +179,8 @@ export interface TrainRun {
   readonly onProgress?: (done: number, text: string) => void;
   /** Takes a line that a person should see. */
   readonly onNote?: (line: string) => void;
+  /** Takes a line that a person must see: something is wrong with the training, though it goes on. */
+  readonly onWarning?: (line: string) => void;
 }
 
 /** What `loqa train` tells: the document of `--json`. */
@@ -174,6 +191,8 @@ export interface TrainReport {
   readonly version: string;
   /** Folder that was written. */
   readonly out: string;
+  /** Number of the run: what it wrote besides is in `runs/N` of that folder. */
+  readonly run: number;
   /** What was trained. */
   readonly method: TrainOptions["method"];
   /** Updates. */
@@ -201,4 +220,6 @@ export interface TrainReport {
   readonly peakBytes: number;
   /** Folder of the last checkpoint. */
   readonly checkpoint: string;
+  /** What is wrong with it, where something is. */
+  readonly warnings?: readonly string[];
 }

@@ -10,26 +10,16 @@ import type { Device } from "../device/device.ts";
 import { joinPath, makeFolder, writeFileAtomic } from "../io/deno.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import { stringifyLike } from "../io/json.ts";
-import { openAdapter } from "../io/open.ts";
 import type { HeldTensor } from "../io/overlay.ts";
 import { ADAPTER_CONFIG, ADAPTER_FILE, adapterTensorName } from "../io/peft.ts";
 import { saysTied } from "../io/tied.ts";
 import { wholeTensorName } from "../io/peft_whole.ts";
 import { poolingFactor, type QaloraGroups } from "../io/peft_qalora.ts";
-import {
-  completed,
-  fittedFactors,
-  heldTensors,
-  newHead,
-} from "../models/completed.ts";
+import { completed, fittedFactors, newHead } from "../models/completed.ts";
 import { familyOf } from "../models/families.ts";
 import { headConfig } from "../models/head_config.ts";
 import type { Model, WantedTensor } from "../models/model.ts";
-import {
-  findModel,
-  type ModelPlace,
-  readAdapterFactors,
-} from "../models/open.ts";
+import type { ModelPlace } from "../models/open.ts";
 import { untiedFor } from "../models/tables.ts";
 import { openTuned } from "../models/tuned.ts";
 import { trainedTensors } from "../models/weights.ts";
@@ -44,7 +34,6 @@ import { type NamedMat, readTensors, writeTensors } from "./checkpoint.ts";
 import {
   digestStart,
   newFactors,
-  rewritten,
   type Start,
   storedFactors,
 } from "./factors.ts";
@@ -82,8 +71,6 @@ export interface Subject extends AsyncDisposable {
   save(folder: string): Promise<void>;
   /** Reads the values that {@linkcode save} wrote. */
   read(folder: string): Promise<void>;
-  /** What {@linkcode start} would be if training started from what {@linkcode write} would make of what was saved. */
-  startFrom(folder: string): Promise<string>;
 }
 
 /**
@@ -93,15 +80,16 @@ export interface Subject extends AsyncDisposable {
  * @throws {TypeError} If the model is not of the kind that the task asks.
  */
 export async function findSubject(
-  path: string,
-  { options, data = [] }: {
+  place: ModelPlace,
+  { options, path = place.model, data = [] }: {
     options: TrainOptions;
+    /** What errors call it. */
+    path?: string;
     /** Files to learn from: they tell the classes of a new head. */
     data?: readonly string[];
   },
 ): Promise<FoundSubject> {
   await using stack = new AsyncDisposableStack();
-  const place = await findModel(path);
   const { method } = options;
   if (method === "adapter" && !place.adapter) {
     throw new ValueError(
@@ -294,7 +282,7 @@ function savedTensors(
 
 type Parts = Pick<
   Subject,
-  "parameters" | "start" | "write" | "save" | "read" | "startFrom"
+  "parameters" | "start" | "write" | "save" | "read"
 >;
 
 function fullParts(parameters: ParameterSet, checkpoint: Checkpoint): Parts {
@@ -350,7 +338,6 @@ function fullParts(parameters: ParameterSet, checkpoint: Checkpoint): Parts {
       );
       parameters.refresh();
     },
-    startFrom: () => Promise.resolve(""),
   };
 }
 
@@ -429,16 +416,6 @@ async function adapterParts(
     async read(folder) {
       await readTensors(joinPath(folder, ADAPTER_FILE), device, tensorsOf());
       parameters.refresh();
-    },
-    async startFrom(folder) {
-      await using stored = await openAdapter(folder);
-      const again = (await readAdapterFactors(stored))
-        .map((f) => rewritten(f, qalora));
-      const held = [...await heldTensors(stored)];
-      return await digestStart(
-        again,
-        new Map(held.map(([name, { values }]) => [name, values])),
-      );
     },
   };
 }

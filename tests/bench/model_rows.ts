@@ -13,6 +13,7 @@ import { openDevice } from "../../src/device/open.ts";
 import { generate, loadCausal } from "../../src/models/load.ts";
 import { Random } from "../../src/tensor/random.ts";
 import { TRAIN_DEFAULTS } from "../../src/train/run.ts";
+import { findModel } from "../../src/models/open.ts";
 import { findSubject } from "../../src/train/subject.ts";
 import { Trainer } from "../../src/train/trainer.ts";
 import { bundle, findChromium, runPage } from "../browser/browser.ts";
@@ -97,7 +98,7 @@ async function openTraining(
 ): Promise<{ step(): Promise<number> } & AsyncDisposable> {
   await using stack = new AsyncDisposableStack();
   const found = stack.use(
-    await findSubject(path, {
+    await findSubject(await findModel(path), {
       options: { ...TRAIN_DEFAULTS, method: "adapter", compute },
     }),
   );

@@ -385,6 +385,40 @@ function scaleColumnsCase(
   };
 }
 
+/** Values at which f16 rounds in another way: ties, the ends of its ranges, what it has not. */
+const HALF_EDGES = [
+  ...[0, -0, 1, 1 + 2 ** -11, 1 + 3 * 2 ** -11, 2 ** -14, 2 ** -14 - 2 ** -25],
+  ...[2 ** -24, 2 ** -25, 1.5 * 2 ** -24, 3 * 2 ** -25, 2 ** -26, 1e-30, 1e-40],
+  ...[65504, 65519.99, 65520, -65520, 1e9, Infinity, -Infinity, NaN],
+];
+
+function roundHalfCase(
+  rows: number,
+  cols: number,
+  { view, inPlace }: { view: View; inPlace: boolean },
+): Case {
+  return {
+    op: "roundHalf",
+    name: `${rows}x${cols}${view === WHOLE ? "" : " (view)"}${
+      inPlace ? " in place" : ""
+    }`,
+    why: "exact: a rounding",
+    async run({ w, device }) {
+      const x = normalMatrix(new Random(rows * 1009 + cols), rows, cols);
+      x.data.forEach((v, i) => {
+        x.data[i] = HALF_EDGES[i % 41] ?? v * 10 ** (i % 9 - 5);
+      });
+      const on = w.put(x, view);
+      const out = inPlace ? on : w.room(rows, cols, view);
+      device.ops.roundHalf({ x: on, out });
+      assertAllClose(
+        (await w.get(out)).data,
+        Float32Array.from(new Float16Array(x.data)),
+      );
+    },
+  };
+}
+
 /** Products and element-wise operations. */
 export function gemmTable(): Case[] {
   const table = [...gemmCases(), ...batchCases()];
@@ -398,6 +432,7 @@ export function gemmTable(): Case[] {
       table.push(rowSquaresCase(rows, cols, view));
       for (const inPlace of [false, true]) {
         table.push(scaleColumnsCase(rows, cols, { view, inPlace }));
+        table.push(roundHalfCase(rows, cols, { view, inPlace }));
       }
     }
   }

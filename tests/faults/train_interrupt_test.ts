@@ -80,7 +80,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
       const args = (...more: string[]) =>
         trainArgs(folder, out, "--save-every", "1000", ...more);
       const child = spawnLoqa(args());
-      while (!await there(`${out}/metrics.jsonl`)) await sleep(3);
+      while (!await there(`${out}/runs/1/metrics.jsonl`)) await sleep(3);
       child.kill(signal);
       const { code, stdout, stderr } = await outcome(child);
       assert.deepEqual([code, stdout, stderr], [
@@ -96,11 +96,14 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
       const before = await readTree(out);
       await failsWith(
         args("--resume", "--seed", "1"),
-        /^loqa: Cannot resume from .*\/step-\d+: it is of a run with other options, data, another model, device or version; run without --resume to start anew$/m,
+        /^loqa: Cannot resume .*\/out\/runs\/1: --seed was 0, is 1; run without --resume to start another run$/m,
       );
       assert.deepEqual(await readTree(out), before);
       await succeeds(args("--resume"));
-      const same = ["adapter/adapter_model.safetensors", "metrics.jsonl"];
+      const same = [
+        "adapter/adapter_model.safetensors",
+        "runs/1/metrics.jsonl",
+      ];
       const [wanted, found] = [await trained(whole), await trained(out)];
       for (const file of same) {
         assert.deepEqual(found.get(file), wanted.get(file), file);

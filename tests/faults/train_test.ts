@@ -24,11 +24,11 @@ Deno.test({
       const out = `${folder}/disk/out`;
       await failsWith(
         trainArgs(folder, out),
-        /^loqa: Cannot write ".*\/disk\/out\/checkpoints\/step-000040\.partial\/.*": the disk is full$/m,
+        /^loqa: Cannot write ".*\/disk\/out\/runs\/1\/checkpoints\/step-000040\.partial\/.*": the disk is full$/m,
       );
       assert.deepEqual(await savedSteps(out), [20]);
       assert.equal(
-        await there(`${out}/checkpoints/step-000040.partial`),
+        await there(`${out}/runs/1/checkpoints/step-000040.partial`),
         false,
       );
       assert.ok(await enlarged(`${folder}/disk`, "8m"));
@@ -156,7 +156,7 @@ Deno.test("a loss that is no number: the step, and the last good checkpoint", ()
         out,
         ...[...steady, "--lr", "1e30", "--save-every", "1"],
       ),
-      /^loqa: Cannot go on training: the loss of step 2 is NaN; the last good checkpoint is .*\/out\/checkpoints\/step-000001$/m,
+      /^loqa: Cannot go on training: the loss of step 2 is NaN; the last good checkpoint is .*\/out\/runs\/1\/checkpoints\/step-000001$/m,
     );
     assert.deepEqual(await savedSteps(out), [1]);
     assert.equal(await there(`${out}/adapter`), false);
@@ -172,7 +172,7 @@ Deno.test("a damaged checkpoint: its file is named and nothing is touched", () =
     const out = `${folder}/out`;
     const args = trainArgs(folder, out, "--steps", "40", "--keep", "1");
     await succeeds(args);
-    const place = `${out}/checkpoints/step-000040`;
+    const place = `${out}/runs/1/checkpoints/step-000040`;
     const kept = await readTree(place);
     const small = await safetensorsBytes({
       "0.mean": { shape: [1, 256] },

@@ -67,10 +67,12 @@ export async function initInto(folder: string, out: string): Promise<void> {
   ]);
 }
 
-/** Steps of the whole checkpoints of a run. */
-export async function savedSteps(out: string): Promise<number[]> {
+/** Steps of the whole checkpoints of the first run of a folder, or of another. */
+export async function savedSteps(out: string, run = 1): Promise<number[]> {
   try {
-    const names = await Array.fromAsync(Deno.readDir(`${out}/checkpoints`));
+    const names = await Array.fromAsync(
+      Deno.readDir(`${out}/runs/${run}/checkpoints`),
+    );
     return names.flatMap(({ name }) => /^step-(\d+)$/.exec(name)?.[1] ?? [])
       .map(Number).sort((a, b) => a - b);
   } catch (error) {
@@ -98,20 +100,20 @@ export async function trained(out: string): Promise<Map<string, unknown>> {
   const found = new Map<string, unknown>();
   for (const [path, bytes] of await readTree(out)) {
     const text = () => new TextDecoder().decode(bytes);
-    if (path === "loqa.json") {
-      found.set(path, JSON.parse(text()).train.loss);
+    if (path.endsWith("loqa.json")) {
+      found.set(path, JSON.parse(text()).train?.loss);
     } else if (path.endsWith("state.json")) {
       const { seconds: _, ...state } = JSON.parse(text());
       found.set(path, state);
     } else if (path.endsWith("adapter_config.json")) {
       found.set(path, text().replaceAll(out, "OUT"));
-    } else if (path === "metrics.jsonl") {
+    } else if (path.endsWith("metrics.jsonl")) {
       found.set(path, text());
     } else {
       const hash = await crypto.subtle.digest("SHA-256", bytes);
       found.set(path, new Uint8Array(hash).toHex());
     }
   }
-  assert.ok(found.has("metrics.jsonl"));
+  assert.ok(found.has("runs/1/metrics.jsonl"));
   return found;
 }

@@ -52,7 +52,7 @@ for step in range(steps):
     optimizer.zero_grad()
     losses.append(total)
 
-rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+rows = [json.loads(line) for line in (out / "runs/1/metrics.jsonl").read_text().splitlines()]
 ours = np.array([row["loss"] for row in rows])
 far = np.abs(ours - losses).max()
 check(f"{steps} losses of PEFT, each within 1e-3", len(ours) == steps and far <= 1e-3, f"largest difference {far:.2e}: {ours} against {losses}")

@@ -1,4 +1,4 @@
-/** Sums of squares of rows, and column scaling. */
+/** Sums of squares of rows, column scaling, rounding to f16. */
 
 import { share, word } from "./args";
 
@@ -54,6 +54,35 @@ export function scaleColumns(args: usize, part: u32, parts: u32): void {
     }
     for (; j < last; j += 4) {
       store<f32>(out + j, load<f32>(x + j) * load<f32>(by + j));
+    }
+  }
+}
+
+/** The nearest f16, ties to even. Below 2^-14, where f16 has multiples of 2^-24, a sum with 0.5 rounds to those. */
+// @ts-ignore: decorator
+@inline
+function half(x: f32): f32 {
+  const bits = reinterpret<u32>(x);
+  const size = bits & 0x7fffffff;
+  let rounded = (size + 0xfff + ((size >> 13) & 1)) & 0xffffe000;
+  if (size > 0x7f800000) rounded = 0x7fc00000;
+  else if (size >= 0x477ff000) rounded = 0x7f800000;
+  else if (size < 0x38800000) {
+    rounded = reinterpret<u32>(<f32> (reinterpret<f32>(size) + <f32> 0.5) - <f32> 0.5);
+  }
+  return reinterpret<f32>(rounded | (bits & 0x80000000));
+}
+
+/** Job: words are x, its stride in bytes, rows, cols, out, its stride. */
+export function roundHalf(args: usize, part: u32, parts: u32): void {
+  const rows = word(args, 2);
+  const last = <usize> word(args, 3) << 2;
+  const end = share(rows, part + 1, parts);
+  for (let i = share(rows, part, parts); i < end; i++) {
+    const x = <usize> word(args, 0) + <usize> i * word(args, 1);
+    const out = <usize> word(args, 4) + <usize> i * word(args, 5);
+    for (let j: usize = 0; j < last; j += 4) {
+      store<f32>(out + j, half(load<f32>(x + j)));
     }
   }
 }

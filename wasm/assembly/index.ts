@@ -75,7 +75,7 @@ export { peak, peakDots, peakDotsJob, peakJob } from "./peak";
 export { poolColumns, spreadColumns } from "./groups";
 export { quantize } from "./quantize";
 export { rope, rotate } from "./rope";
-export { rowSquares, scaleColumns } from "./elementwise";
+export { roundHalf, rowSquares, scaleColumns } from "./elementwise";
 export { svdGram, svdLoad, svdNorms, svdRound, svdTurn } from "./svd_block";
 export {
   swiglu,

@@ -102,7 +102,9 @@ export function matthewsOf(confusion: Confusion): Estimate {
   });
 }
 
-/** A figure and its jackknife's error: pairs of the same cell leave the same when they are left out. */
+/**
+ * A figure and its jackknife's error, which is left open where no sample changes the figure (a class that is never found
+ * or never wanted): such a sample says nothing of how far it is off. Pairs of the same cell leave the same when they are left out. */
 function estimateOf(
   { counts, total }: Confusion,
   figure: (counts: Float64Array) => number,
@@ -118,5 +120,6 @@ function estimateOf(
     values.push(figure(less));
     weights.push(count);
   }
-  return { value, stdErr: jackknifeError(values, weights) };
+  const stdErr = jackknifeError(values, weights);
+  return stdErr === 0 ? { value } : { value, stdErr };
 }

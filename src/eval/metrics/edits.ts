@@ -8,7 +8,7 @@
  */
 
 import { ValueError } from "../../errors.ts";
-import { meanOf, ratioOf } from "../tasks/statistics.ts";
+import { ratioOf, scoreOf } from "../tasks/statistics.ts";
 import type { Estimate } from "../tasks/statistics.ts";
 
 /** How many symbols are to be put in, taken out or replaced to make one sequence of the other (Levenshtein). */
@@ -54,7 +54,7 @@ export function scoreSymbols(
   }
   const pairs = found.map((text, i) => [[...text], [...wanted[i]]] as const);
   return {
-    exactMatch: meanOf(found.map((text, i) => text === wanted[i] ? 1 : 0)),
+    exactMatch: scoreOf(found.map((text, i) => text === wanted[i] ? 1 : 0)),
     errorRate: ratioOf(
       pairs.map(([a, b]) => editDistance(a, b)),
       pairs.map(([, b]) => b.length),

@@ -140,8 +140,10 @@ export interface MmluTask extends ScoreTask {
  * A prompt longer than the context loses its last worked example until it fits, as in the original; one that is too
  * long without any loses its beginning.
  *
- * Figures: `accuracy` over all questions (the original's average), `macroAccuracy` over subjects, and groups
- * `subjects`, `fields` and `categories`, each over its questions.
+ * Questions come in rounds of one of each subject that has any left: the first N are as many of each as N allows.
+ *
+ * Figures: `accuracy` over all questions (the original's average), `macroAccuracy` over subjects, where every one of them
+ * was asked, and groups `subjects`, `fields` and `categories`, each over its questions.
  *
  * @throws {RangeError} If there is no question, or fewer worked examples than wanted.
  */
@@ -155,9 +157,16 @@ export function mmluTask(
       `Cannot ask ${name}: wanted ${shots} worked examples, got ${dev.length}`,
     );
   }
-  const asked = subjects.flatMap((subject) =>
-    subject.test.map((question) => ({ subject, question }))
-  );
+  // Round after round one of each subject, so that the first N are spread over all of them.
+  const asked: { subject: MmluSubject; question: MmluQuestion }[] = [];
+  const rounds = Math.max(0, ...subjects.map(({ test }) => test.length));
+  for (let round = 0; round < rounds; round++) {
+    for (const subject of subjects) {
+      const question = subject.test[round];
+      if (question) asked.push({ subject, question });
+    }
+  }
+  const named = new Set(asked.map(({ subject }) => subject.name)).size;
   if (asked.length === 0) {
     throw new ValueError("Cannot ask MMLU: wanted questions, got none");
   }
@@ -202,7 +211,7 @@ export function mmluTask(
         hits.push(argmax(answer) === question.answer);
         bySubject.set(subject.name, hits);
       }
-      return resultOf(bySubject);
+      return resultOf(bySubject, bySubject.size === named);
     },
   };
   return task;
@@ -212,7 +221,10 @@ function accuracyOf(hits: readonly boolean[]): Estimate {
   return proportionOf(hits.filter((hit) => hit).length, hits.length);
 }
 
-function resultOf(bySubject: ReadonlyMap<string, readonly boolean[]>): {
+function resultOf(
+  bySubject: ReadonlyMap<string, readonly boolean[]>,
+  even: boolean,
+): {
   metrics: Metrics;
   count: number;
   groups: Record<string, Record<string, Metrics>>;
@@ -236,7 +248,7 @@ function resultOf(bySubject: ReadonlyMap<string, readonly boolean[]>): {
   return {
     metrics: {
       ...metric("accuracy", accuracyOf(all)),
-      ...metric("macroAccuracy", macroMean(subjects)),
+      ...(even && metric("macroAccuracy", macroMean(subjects))),
     },
     count: all.length,
     groups: {

@@ -48,13 +48,26 @@ export function windowsOver(
       return;
     }
     throw new ValueError(
-      `Cannot cut a text into windows: wanted ${what} from ${least} to ${most}, got ${n}`,
+      `Cannot cut a text into windows: wanted ${what} ${
+        most === Infinity ? `>= ${least}` : `from ${least} to ${most}`
+      }, got ${n}`,
     );
   };
   wants("a block", block, 2, 2 ** 31);
   if (stride !== undefined) wants("a stride", stride, 1, block);
   wants("a limit", limit, 1, Infinity);
-  wants("tokens", count, stride === undefined ? block : 2, Infinity);
+  const needed = stride === undefined ? block : 2;
+  if (count < needed) {
+    throw new ValueError(
+      `Cannot cut a text into windows: it has ${
+        count === 1 ? "1 token, which does" : `${count} tokens, which do`
+      } not fill ${
+        stride === undefined ? `one block of ${block}` : "a window"
+      }; wanted a longer text${
+        stride === undefined ? " or a smaller block" : ""
+      }`,
+    );
+  }
   const windows: Window[] = [];
   let scored = 1;
   for (let start = 0; windows.length < limit; start += stride ?? block) {

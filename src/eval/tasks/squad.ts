@@ -14,7 +14,7 @@ import type { QaRecord } from "../../train/data/squad.ts";
 import { hasMostContext, WindowCutter } from "../../train/data/windows.ts";
 import type { QaWindow, QaWindows } from "../../train/data/windows.ts";
 import { scoreAnswer } from "../metrics/answers.ts";
-import { meanOf, metric } from "./statistics.ts";
+import { metric, scoreOf } from "./statistics.ts";
 import { checkAnswers, requestAt } from "./task.ts";
 import type { SpanAnswer, SpanTask } from "./task.ts";
 
@@ -167,8 +167,8 @@ export async function squadTask(
       }
       return {
         metrics: {
-          ...metric("exactMatch", meanOf(scores.map((s) => s.exact))),
-          ...metric("f1", meanOf(scores.map((s) => s.f1))),
+          ...metric("exactMatch", scoreOf(scores.map((s) => s.exact))),
+          ...metric("f1", scoreOf(scores.map((s) => s.f1))),
         },
         count: scores.length,
       };

@@ -26,11 +26,34 @@ export function meanOf(values: ArrayLike<number>): Estimate {
   return { value, stdErr: Math.sqrt(squares / (n - 1) / n) };
 }
 
-/** `p = hits / n` and `√(p (1 - p) / (n - 1))`, which is {@linkcode meanOf} of zeros and ones. */
+/**
+ * `p = hits / n` and `√(p (1 - p) / (n - 1))`, which is {@linkcode meanOf} of zeros and ones.
+ *
+ * Of no hits, or of nothing but hits, that would be 0, as if nothing were left to doubt. There the error is `1 / (n + 1)`:
+ * how far Wilson's score interval at one standard error, `z²/(n + z²)` with `z = 1`, goes from the value (E. B. Wilson,
+ * Probable inference, the law of succession, and statistical inference, JASA 22 (1927), 209-212).
+ */
 export function proportionOf(hits: number, n: number): Estimate {
   const value = hits / n;
   if (n < 2) return { value };
-  return { value, stdErr: Math.sqrt(value * (1 - value) / (n - 1)) };
+  return {
+    value,
+    stdErr: hits === 0 || hits === n
+      ? 1 / (n + 1)
+      : Math.sqrt(value * (1 - value) / (n - 1)),
+  };
+}
+
+/**
+ * {@linkcode meanOf} of scores from 0 to `most`. Where all are 0, or all are `most`, their error is that of a
+ * {@linkcode proportionOf}, not 0.
+ */
+export function scoreOf(values: ArrayLike<number>, most = 1): Estimate {
+  const all = Array.from(values);
+  const end = [0, most].find((bound) => all.every((value) => value === bound));
+  if (end === undefined || all.length < 2) return meanOf(all);
+  const { stdErr } = proportionOf(end === 0 ? 0 : all.length, all.length);
+  return { value: end, stdErr: most * stdErr! };
 }
 
 /**

@@ -12,7 +12,7 @@ import { recordError } from "../../io/records/record.ts";
 import { scoreSymbols } from "../metrics/edits.ts";
 import { openRouge } from "../metrics/rouge.ts";
 import type { RougeScore } from "../metrics/rouge.ts";
-import { meanOf, metric } from "./statistics.ts";
+import { metric, scoreOf } from "./statistics.ts";
 import { checkAnswers, requestAt } from "./task.ts";
 import type { Metrics, WriteTask } from "./task.ts";
 
@@ -98,7 +98,7 @@ export async function summarizeTask(
   return await writeTask(name, options, (found, wanted) => {
     const scores = found.map((text, i) => score(text, wanted[i]));
     const part = (key: keyof RougeScore) =>
-      metric(key, meanOf(scores.map((each) => each[key])));
+      metric(key, scoreOf(scores.map((each) => each[key])));
     return {
       ...part("rouge1"),
       ...part("rouge2"),

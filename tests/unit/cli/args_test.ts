@@ -79,6 +79,123 @@ Deno.test("numbers: whole unless a fraction is allowed, within their range", () 
   );
 });
 
+Deno.test("numbers: beyond a bound that is not in the range", () => {
+  const number = (text: string, range = {}) =>
+    parse(["--rank", text], OPTIONS).number("rank", { above: 0, ...range });
+  assert.equal(number("1"), 1);
+  assert.equal(number("1e-9", { fraction: true }), 1e-9);
+  for (const bad of ["0", "-1", "-.5"]) {
+    assert.throws(
+      () => number(bad, { fraction: true }),
+      usage(`--rank must be a number > 0, got "${bad}"`),
+    );
+  }
+  assert.throws(
+    () => number("9", { most: 8 }),
+    usage('--rank must be a whole number > 0 and <= 8, got "9"'),
+  );
+});
+
+Deno.test("parse() refuses a value that is given twice, and takes lists and switches", () => {
+  assert.throws(
+    () => parse(["--rank", "1", "-o", "x", "--rank", "2"], OPTIONS),
+    usage('--rank is given twice, "1" and "2"; it takes one value'),
+  );
+  const args = parse(["--json", "--json", "--target=a", "--target=b"], OPTIONS);
+  assert.deepEqual([args.on("json"), args.list("target")], [true, ["a", "b"]]);
+});
+
+Deno.test("parse() says what was meant by an option of another name", () => {
+  for (
+    const [given, meant] of [
+      ["--ranks", "rank"],
+      ["--tagret", "target"],
+      ["--output-dir", "out"],
+      ["--lora_alpha", undefined],
+      ["--r", "rank"],
+      ["--zzz", undefined],
+    ] as const
+  ) {
+    assert.throws(
+      () => parse([given, "1"], OPTIONS),
+      usage(
+        `there is no option ${given}${
+          meant ? `; did you mean --${meant}?` : ""
+        }`,
+      ),
+    );
+  }
+});
+
+const EFFECTS: Options = {
+  task: { value: "NAME", default: "lm", help: "" },
+  method: { value: "NAME", default: "by the folder", help: "" },
+  eval: { value: "FILE", multiple: true, files: true, help: "" },
+  every: { value: "N", when: { eval: true }, help: "" },
+  field: { value: "NAME", when: { task: ["lm"] }, help: "" },
+  shots: { value: "N", when: { task: ["a", "b"] }, help: "" },
+  rank: { value: "R", when: { method: ["lora"] }, help: "" },
+  set: { value: "NAME", also: ["old-set"], help: "" },
+};
+
+Deno.test("parse() refuses options that have no effect beside the others", () => {
+  assert.throws(
+    () => parse(["--every", "3"], EFFECTS),
+    usage("--every has no effect without --eval"),
+  );
+  parse(["--every", "3", "--eval", "x"], EFFECTS);
+  parse(["--field", "x"], EFFECTS);
+  assert.throws(
+    () => parse(["--field", "x", "--task", "a"], EFFECTS),
+    usage("--field has no effect with --task a, only with lm"),
+  );
+  assert.throws(
+    () => parse(["--shots", "2"], EFFECTS),
+    usage("--shots has no effect with --task lm, only with a, b"),
+  );
+});
+
+Deno.test("settle() tells what a default turned out to be", () => {
+  const args = parse(["--rank", "3"], EFFECTS);
+  args.settle("method", "lora");
+  assert.throws(
+    () => args.settle("method", "full"),
+    usage("--rank has no effect with --method full, only with lora"),
+  );
+});
+
+Deno.test("files that a shell made of one pattern belong to their option; before a first argument they do not", () => {
+  const sorted = (...args: string[]) => {
+    const { positionals, list } = parse(args, EFFECTS);
+    return [positionals, list("eval")];
+  };
+  assert.deepEqual(sorted("dir", "--eval", "a", "b", "c", "--task", "lm"), [
+    ["dir"],
+    ["a", "b", "c"],
+  ]);
+  assert.deepEqual(sorted("--eval", "a", "dir"), [["dir"], ["a"]]);
+  assert.deepEqual(sorted("dir", "--task", "lm", "x"), [
+    ["dir", "x"],
+    undefined,
+  ]);
+});
+
+Deno.test("an option is taken by its other names", () => {
+  assert.equal(parse(["--old-set", "x"], EFFECTS).text("set"), "x");
+});
+
+Deno.test("one() is the bare argument, or tells which there are", () => {
+  assert.equal(parse(["a"], OPTIONS).one("train", "DIR"), "a");
+  assert.throws(
+    () => parse([], OPTIONS).one("train", "DIR"),
+    usage("train takes one DIR, got none"),
+  );
+  assert.throws(
+    () => parse(["a", "b"], OPTIONS).one("train", "DIR"),
+    usage("train takes one DIR, got 2: a, b"),
+  );
+});
+
 Deno.test("choice() lists what is allowed", () => {
   const choice = (text: string) =>
     parse([`--rank=${text}`], OPTIONS).choice("rank", ["low", "high"]);
@@ -86,7 +203,7 @@ Deno.test("choice() lists what is allowed", () => {
   assert.equal(parse([], OPTIONS).choice("rank", ["low"]), undefined);
   assert.throws(
     () => choice("Low"),
-    usage('--rank must be one of low, high, got "Low"'),
+    usage('--rank must be one of low, high, got "Low"; did you mean low?'),
   );
 });
 

@@ -100,7 +100,7 @@ Deno.test("loqa eval and train of classes: one clear error each", async () => {
       ],
       [
         ["generate", out, "--prompt", "the film"],
-        /wanted a model that goes on from a text, got one that answers about a text \(bert\)/,
+        /wanted a causal LM, got an encoder \(bert\)/,
       ],
     ];
     for (const [args, message] of cases) {

@@ -99,10 +99,27 @@ for (
   const [args, line] of [
     [[], "generate takes one DIR, got none"],
     [["a"], "generate needs --prompt TEXT"],
-    [["a", "--prompt", "x", "--system", "y"], "--system needs --chat"],
-    [["a", "--prompt", "x", "--top-p", "2"], "--top-p must be a number"],
-    [["a", "--prompt", "x", "--top-k", "0"], "--top-k must be a whole number"],
-    [["a", "--prompt", "x", "--temperature=-1"], "--temperature must be a num"],
+    [
+      ["a", "--prompt", "x", "--system", "y"],
+      "--system has no effect without --chat",
+    ],
+    [
+      ["a", "--prompt", "x", "--top-k", "2"],
+      "--top-k has no effect without --temperature",
+    ],
+    [["a", "-p", "x", "-p", "y"], '-p is given twice, "x" and "y"'],
+    [
+      ["a", "--prompt", "x", "--top-p", "2", "--temperature", "1"],
+      "--top-p must be a number",
+    ],
+    [
+      ["a", "--prompt", "x", "--top-k", "0", "--temperature", "1"],
+      "--top-k must be a whole number",
+    ],
+    [
+      ["a", "--prompt", "x", "--temperature", "-1"],
+      '--temperature must be a number >= 0, got "-1"',
+    ],
   ] as const
 ) {
   Deno.test(`wrong usage: loqa generate ${args.join(" ")}`, async () => {

@@ -19,6 +19,23 @@ Deno.test("loqa --version", async () => {
   });
 });
 
+Deno.test("help, help VERB, version and -v are taken for what they say", async () => {
+  const [help, verb, page, version, short] = await Promise.all([
+    loqa("help"),
+    loqa("help", "plan"),
+    loqa("plan", "--help"),
+    loqa("version"),
+    loqa("-v"),
+  ]);
+  assert.match(help.stdout, /^ {2}init +\S/m);
+  assert.match(verb.stdout, /^loqa plan /);
+  assert.equal(verb.stdout, page.stdout);
+  assert.deepEqual([version.stdout, short.stdout], [
+    `${VERSION}\n`,
+    `${VERSION}\n`,
+  ]);
+});
+
 Deno.test("VERB --help tells every option", async () => {
   const { code, stdout, stderr } = await loqa("init", "x", "--help");
   assert.deepEqual([code, stderr], [0, ""]);
@@ -41,10 +58,15 @@ for (
   const [args, line] of [
     [["fly"], 'there is no verb "fly"; wanted one of init, '],
     [["constructor"], 'there is no verb "constructor"'],
+    [["ini"], 'there is no verb "ini"; did you mean init?'],
+    [["quantize"], 'there is no verb "quantize"; did you mean init?'],
     [["init"], "init takes one MODEL, got none"],
     [["init", "a", "b", "-o", "x"], "init takes one MODEL, got 2"],
     [["init", "a"], "init needs -o DIR"],
-    [["init", "a", "-o", "x", "--rnak", "3"], "Unknown option '--rnak'"],
+    [
+      ["init", "a", "-o", "x", "--rnak", "3"],
+      "there is no option --rnak; did you mean --rank?",
+    ],
     [
       ["init", "a", "-o", "x", "--format", "fp4"],
       "--format must be one of nf4, nf3, nf2, int5,",

@@ -48,6 +48,27 @@ Deno.test("plan reads a config.json, alone or in a folder", async () => {
   });
 });
 
+Deno.test("plan takes a model, and the folder that init wrote", async () => {
+  await inFolder(async (folder) => {
+    const example = new URL("../../../examples/model", import.meta.url)
+      .pathname;
+    const made = await loqa(
+      ...["init", example, "-o", `${folder}/out`, "--rank", "2", "-q"],
+      ...["--method", "qlora", "--format", "nf2", "--device", "wasm"],
+    );
+    assert.equal(made.code, 0, made.stderr);
+    const parameters = async (...args: string[]) => {
+      const { code, stdout, stderr } = await loqa("plan", ...args, "--json");
+      assert.equal(code, 0, stderr);
+      return JSON.parse(stdout).parameters as number;
+    };
+    const wanted = await parameters(example);
+    assert.equal(await parameters(`${example}/model.safetensors`), wanted);
+    assert.equal(await parameters(`${folder}/out`), wanted);
+    assert.equal(await parameters(`${folder}/out/backbone`), wanted);
+  });
+});
+
 Deno.test("plan refuses what is no model, and widths that there are not", async () => {
   const none = await loqa("plan", "no-such-model");
   assert.equal(none.code, 1);

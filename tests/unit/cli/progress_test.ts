@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { clock, Progress } from "../../../src/cli/progress.ts";
+import { clearBar, clock, Progress } from "../../../src/cli/progress.ts";
 
 /** Progress with a clock of its own; `at` moves it to a second. */
 function tracked(options: { terminal: boolean; quiet?: boolean }) {
@@ -73,4 +73,36 @@ Deno.test("quiet: nothing but warnings", () => {
   at(9, 1);
   progress[Symbol.dispose]();
   assert.deepEqual(out, ["broken\n"]);
+});
+
+Deno.test("a narrow terminal: the bar gives way to the text, which is whole", () => {
+  for (const [columns, bar] of [[60, 10], [50, 0]] as const) {
+    const out: string[] = [];
+    let time = 0;
+    const progress = new Progress({
+      terminal: true,
+      columns: () => columns,
+      now: () => time,
+      write: (text) => out.push(text),
+    });
+    progress.update(0, "begun");
+    time = 1000;
+    progress.update(0.5, "step 3 of 6  loss 3.5512");
+    assert.match(out[1], /loss 3\.5512 *$/);
+    assert.equal([...out[1]].filter((c) => "━─".includes(c)).length, bar);
+    assert.ok(out[1].length <= columns, out[1]);
+  }
+});
+
+Deno.test("clearBar() removes the bar that is shown", () => {
+  const out: string[] = [];
+  const progress = new Progress({
+    terminal: true,
+    write: (text) => out.push(text),
+  });
+  progress.update(0, "begun");
+  clearBar();
+  assert.match(out[1], /^\r +\r$/);
+  progress[Symbol.dispose]();
+  assert.equal(out.length, 2);
 });

@@ -117,7 +117,7 @@ Deno.test("loqa train --compute int8: the losses of f32 within 1 %", () =>
         ...["--steps", "8", "--block", "32", "--lr", "1e-2"],
         ...["--compute", compute, "--log-every", "1"],
       );
-      return (await Deno.readTextFile(`${to}/metrics.jsonl`)).trim()
+      return (await Deno.readTextFile(`${to}/runs/1/metrics.jsonl`)).trim()
         .split("\n").map((line): number => JSON.parse(line).loss);
     };
     const [plain, integer] = [await losses("f32"), await losses("int8")];

@@ -44,7 +44,7 @@ Deno.test("loqa train --json: one document on stdout, figures and files beside i
       4,
       "lora",
     ]);
-    assert.equal(report.checkpoint, `${out}/checkpoints/step-000004`);
+    assert.equal(report.checkpoint, `${out}/runs/1/checkpoints/step-000004`);
     const { before, after, perplexityAfter } = report.evaluation;
     assert.ok(Number.isFinite(before));
     assert.equal(perplexityAfter, Math.exp(after));
@@ -54,7 +54,8 @@ Deno.test("loqa train --json: one document on stdout, figures and files beside i
     assert.deepEqual(rest, report);
     assert.deepEqual([options.rank, options.block, options.seed], [4, 24, 0]);
 
-    const lines = (await Deno.readTextFile(`${out}/metrics.jsonl`)).trim()
+    const lines = (await Deno.readTextFile(`${out}/runs/1/metrics.jsonl`))
+      .trim()
       .split("\n").map((line) => JSON.parse(line));
     assert.deepEqual(lines.map(({ step }) => step), [0, 1, 2, 3, 4, 4]);
     assert.equal(lines[0].evaluation, before);
@@ -144,7 +145,7 @@ Deno.test("loqa train: the text for people", () =>
       stdout,
       /trainable parameters, \d+ tokens\/s, .* at the most$/m,
     );
-    assert.ok(stdout.endsWith(`written: ${out}\n`));
+    assert.ok(stdout.endsWith(`written: ${out} (run 1)\n`));
     assert.match(
       stderr,
       /^100 % +\d:\d\d +step 4 of 4 +loss [\d.]+ +\d+ tokens\/s$/m,
@@ -187,7 +188,7 @@ for (
       ["a", "--data", "x", "--rank-pattern", "q"],
       '--rank-pattern must be NAME=NUMBER, got "q"',
     ],
-    [["a", "--dat", "x"], "Unknown option '--dat'"],
+    [["a", "--dat", "x"], "there is no option --dat; did you mean --data?"],
   ] as const
 ) {
   Deno.test(`wrong usage: loqa train ${args.join(" ").replace(EXAMPLE, "MODEL")}`, async () => {

@@ -7,7 +7,13 @@ import { confusionOf, f1Of } from "../../../src/eval/metrics/classes.ts";
 import { openCorrelations } from "../../../src/eval/metrics/correlation.ts";
 import { editDistance, scoreSymbols } from "../../../src/eval/metrics/edits.ts";
 import { openRouge, rougeWords } from "../../../src/eval/metrics/rouge.ts";
-import { jackknifeError, meanOf } from "../../../src/eval/tasks/statistics.ts";
+import { evenLimits } from "../../../src/eval/run.ts";
+import {
+  jackknifeError,
+  meanOf,
+  proportionOf,
+  scoreOf,
+} from "../../../src/eval/tasks/statistics.ts";
 import { assertAllClose } from "../../helpers/assert.ts";
 
 Deno.test("the jackknife of a mean is the mean's standard error", () => {
@@ -82,4 +88,39 @@ Deno.test("edits of symbols, and their rates", () => {
   assertAllClose([errorRate.value], [1 / 3], { rtol: 1e-12 });
   assert.throws(() => scoreSymbols(["a"], []), /got 1 and 0/);
   assert.throws(() => scoreSymbols(["a"], [""]), /texts with symbols/);
+});
+
+Deno.test("proportionOf(): nothing right, or all, is as uncertain as Wilson's interval at one standard error", () => {
+  // From p = 0 to z² / (n + z²), from p = 1 as far down; z = 1.
+  for (const n of [2, 3, 100]) {
+    const wilson = (p: number, sign: number) =>
+      (p + 1 / (2 * n) + sign * Math.sqrt(p * (1 - p) / n + 1 / (4 * n * n))) /
+      (1 + 1 / n);
+    assertAllClose([proportionOf(0, n).stdErr!], [wilson(0, 1)], {
+      rtol: 1e-12,
+    });
+    assertAllClose(
+      [proportionOf(n, n).stdErr!],
+      [1 - wilson(1, -1)],
+      { rtol: 1e-12 },
+    );
+  }
+  assert.equal(proportionOf(0, 1).stdErr, undefined);
+  assertAllClose([proportionOf(1, 4).stdErr!], [0.25], { rtol: 1e-12 });
+});
+
+Deno.test("scoreOf(): equal scores at an end of their range are not certain, others are a mean", () => {
+  assert.deepEqual(scoreOf([0, 0, 0]), { value: 0, stdErr: 0.25 });
+  assert.deepEqual(scoreOf([100, 100, 100], 100), { value: 100, stdErr: 25 });
+  assert.deepEqual(scoreOf([0, 1, 0.5]), meanOf([0, 1, 0.5]));
+  assert.deepEqual(scoreOf([1]), { value: 1 });
+});
+
+Deno.test("evenLimits(): as many of each set as the limit allows", () => {
+  assert.deepEqual(evenLimits([5, 5, 5], 6), [2, 2, 2]);
+  assert.deepEqual(evenLimits([5, 5, 5], 8), [3, 3, 2]);
+  assert.deepEqual(evenLimits([1, 9, 9], 9), [1, 4, 4]);
+  assert.deepEqual(evenLimits([2, 3], 99), [2, 3]);
+  assert.deepEqual(evenLimits([2, 3]), [2, 3]);
+  assert.deepEqual(evenLimits([5, 5, 5], 2), [1, 1, 0]);
 });

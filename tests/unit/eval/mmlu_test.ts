@@ -81,6 +81,39 @@ Deno.test("tasks without questions or examples are refused", () => {
   });
 });
 
+Deno.test("the first questions are as many of each subject, and only then is there a mean over subjects", () => {
+  const question = (text: string) => ({ ...SUBJECT.test[0], question: text });
+  const subject = (name: string, count: number): MmluSubject => ({
+    ...{ name, dev: [] },
+    test: Array.from({ length: count }, (_, i) => question(`${name} ${i}`)),
+  });
+  const task = mmluTask(
+    [subject("astronomy", 1), subject("anatomy", 3), subject("virology", 2)],
+    { encoder, shots: 0 },
+  );
+  const asked = Array.from({ length: task.count }, (_, i) => {
+    const { rows: [{ context }] } = task.request(i);
+    return encoder.decode(context).split("\n")[2];
+  });
+  assert.deepEqual(asked, [
+    "astronomy 0",
+    "anatomy 0",
+    "virology 0",
+    "anatomy 1",
+    "virology 1",
+    "anatomy 2",
+  ]);
+  const right = [-1, -2, -3, -4].map((_, i) =>
+    i === SUBJECT.test[0].answer ? -1 : -2
+  );
+  const wrong = right.map((p) => -3 - p);
+  const two = task.score([right, wrong]).metrics;
+  assert.deepEqual(two, { accuracy: 0.5, accuracyStdErr: 0.5 });
+  const all = task.score([right, right, right, wrong, wrong, wrong]).metrics;
+  assert.equal(all.accuracy, 0.5);
+  assert.ok(Math.abs(all.macroAccuracy - (1 + 1 / 3 + 1 / 2) / 3) < 1e-12);
+});
+
 const folder = `${sharedData()}/mmlu`;
 function names(split: string): string[] {
   try {

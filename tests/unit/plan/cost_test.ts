@@ -45,12 +45,12 @@ Deno.test("bits of a weight count scales and biases", () => {
   const { full, qlora, qalora } = costs("llama-7b");
   assert.equal(full.bitsPerWeight, 16);
   assert.equal(qlora.bitsPerWeight, 4.5);
-  assert.equal(qalora.bitsPerWeight, 6);
+  assert.equal(qalora.bitsPerWeight, 5);
   assert.equal(qalora.deployedBitsPerWeight, 5);
   const two = costs("llama-7b", { bits: 2 }).qalora;
   assert.equal(two.deployedBitsPerWeight, 3);
   const wide = costs("llama-7b", { bits: 3, group: 128 }).qalora;
-  assert.equal(wide.bitsPerWeight, 3.5);
+  assert.equal(wide.bitsPerWeight, 3.25);
 });
 
 Deno.test("memory is the sum of its parts, and each grows with what it is for", () => {

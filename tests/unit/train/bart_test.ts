@@ -14,7 +14,7 @@ Deno.test("findSubject(): a whole BART is written with the bias of its head, whi
     await using before = await bartCheckpoint(row);
     await writeBart(`${folder}/model`, row);
     using device = await openDevice("reference");
-    await using found = await findSubject(`${folder}/model`, {
+    await using found = await findSubject({ model: `${folder}/model` }, {
       options: { ...TRAIN_DEFAULTS, method: "full", task: "seq2seq" },
     });
     await using subject = await found.load(device);

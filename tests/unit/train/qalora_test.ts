@@ -75,10 +75,10 @@ Deno.test("training QA-LoRA: stopped and resumed, and told again after its end, 
     const whole = await run(folder, "whole");
     const cut = await run(folder, "cut", { until: 3 });
     const [checkpoint] = await Array.fromAsync(
-      Deno.readDir(`${cut}/checkpoints`),
+      Deno.readDir(`${cut}/runs/1/checkpoints`),
     );
     await using kept = await openAdapter(
-      `${cut}/checkpoints/${checkpoint.name}`,
+      `${cut}/runs/1/checkpoints/${checkpoint.name}`,
     );
     assert.deepEqual(kept.settings.qalora, { group: 32, pooling: "sum" });
     await run(folder, "cut", { resume: true });

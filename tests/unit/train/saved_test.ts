@@ -152,7 +152,7 @@ Deno.test("an adapter with a new head: told again after its end, the bytes are t
     const options = { method: "adapter", steps: 80 } as const;
     const report = await run(folder, options, place);
     assert.ok(report.evaluation!.accuracyAfter! > 0.9);
-    const told = (await Deno.readTextFile(`${folder}/q/metrics.jsonl`))
+    const told = (await Deno.readTextFile(`${folder}/q/runs/1/metrics.jsonl`))
       .trim().split("\n").map((line) => JSON.parse(line));
     assert.equal(told.at(-1).accuracy, report.evaluation!.accuracyAfter);
     const before = await readTree(`${folder}/q/adapter`);

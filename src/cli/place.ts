@@ -1,0 +1,76 @@
+/**
+ * Which model a verb works with: the options that say so, the same for all verbs.
+ *
+ * @module
+ */
+
+import { kindOf } from "../io/deno.ts";
+import type { PlaceOptions } from "../models/open.ts";
+import { findAdapter } from "../models/open.ts";
+import { type Option, type Options, type Parsed, UsageError } from "./args.ts";
+
+/** The option that names the weights of a model which were moved. */
+export const MODEL: Option = {
+  value: "PATH",
+  default: "the one that DIR names",
+  help: "the model that DIR's adapter belongs to, where it was moved",
+};
+
+/** Options of verbs that work with a model as it was trained. */
+export const PLACE: Options = {
+  checkpoint: {
+    value: "STEP|last|PATH",
+    help: "a checkpoint of the training in DIR, in the place of its result",
+  },
+  adapter: {
+    value: "[NAME=]DIR",
+    multiple: true,
+    default: "the model's own",
+    help:
+      "adapter to put on the model in the place of its own; several are put on together",
+  },
+  "no-adapter": { help: "the model without any adapter" },
+  model: MODEL,
+};
+
+/** What {@linkcode PLACE} says. */
+export interface ChosenPlace extends PlaceOptions {
+  /** Folders of adapters by name, in the place of the model's own. */
+  readonly adapters?: Readonly<Record<string, string>>;
+  /** Whether the model's own adapter is put on. */
+  readonly own: boolean;
+}
+
+/** Reads what {@linkcode PLACE} says. @throws {UsageError} If the options do not go together. */
+export async function readPlace(args: Parsed): Promise<ChosenPlace> {
+  const given = args.list("adapter") ?? [];
+  const none = args.on("no-adapter");
+  if (none && given.length > 0) {
+    throw new UsageError("--no-adapter and --adapter exclude each other");
+  }
+  const adapters: Record<string, string> = {};
+  for (const text of given) {
+    const named = /^([\w.-]+)=(.+)$/s.exec(text);
+    // A folder may have such a sign in its name.
+    const whole = !named || await kindOf(text) === "folder";
+    const name = whole
+      ? Object.keys(adapters).length === 0
+        ? "default"
+        : `adapter${Object.keys(adapters).length + 1}`
+      : named[1];
+    const folder = await findAdapter(whole ? text : named[2]);
+    if (name in adapters) {
+      throw new UsageError(`--adapter names ${name} twice`);
+    }
+    if (Object.values(adapters).includes(folder)) {
+      throw new UsageError(`--adapter ${folder} is given twice`);
+    }
+    adapters[name] = folder;
+  }
+  return {
+    model: args.text("model"),
+    checkpoint: args.text("checkpoint"),
+    own: !none && given.length === 0,
+    ...(given.length > 0 && { adapters }),
+  };
+}

@@ -1,0 +1,35 @@
+/**
+ * Readers of matrices that are stored in blocks of GGUF files, wherever their bytes lie.
+ *
+ * @module
+ */
+
+import { affineBlockType, decodeQ41Matrix } from "./gguf_q41.ts";
+import { decodeBlocks, type GgufType } from "./gguf_types.ts";
+import { decodedReader, type TensorReader } from "./tensor_reader.ts";
+
+/** A reader of a matrix whose rows `read` gives as they are stored: whole blocks of `type`. */
+export function blocksReader(
+  { name, shape, type, bytes }: {
+    name: string;
+    shape: readonly number[];
+    type: GgufType;
+    bytes: number;
+  },
+  read: (from: number, to: number) => Promise<Uint8Array<ArrayBuffer>>,
+): TensorReader {
+  const [rows, cols] = shape;
+  const affine = affineBlockType(type.name);
+  const reader = decodedReader(
+    {
+      // Scales are f16 in the file, so f16 is what the values are worth; readF32 gives them exactly.
+      ...{ name, shape, encoding: type.name, dtype: "f16", bytes },
+      blocks: type.name,
+    },
+    async (from, to) => decodeBlocks(type, await read(from, to)),
+    affine &&
+      (async () =>
+        decodeQ41Matrix(await read(0, rows), { rows, cols, type: affine })),
+  );
+  return { ...reader, readBlocks: read };
+}

@@ -1,0 +1,39 @@
+/**
+ * Whether the ranks that are asked for are ranks that layers can have.
+ *
+ * @module
+ */
+
+import { ValueError } from "../errors.ts";
+
+/** A layer, the sizes of its factors' product, and the rank that is asked for. */
+export interface RankedLayer {
+  readonly module: string;
+  readonly rank: number;
+  readonly rows: number;
+  readonly cols: number;
+}
+
+/**
+ * Refuses a rank that is more than any layer has; returns what is to be said where some have less, undefined where none
+ * has. A product of factors has at most the rank of its smaller side: what is beyond takes space and adds nothing.
+ *
+ * @throws {RangeError} If the rank of every layer is beyond it.
+ */
+export function checkRanks(layers: readonly RankedLayer[]): string | undefined {
+  const most = ({ rows, cols }: RankedLayer) => Math.min(rows, cols);
+  const beyond = layers.filter((layer) => layer.rank > most(layer));
+  if (beyond.length === 0) return undefined;
+  const [{ rank }] = beyond;
+  if (beyond.length === layers.length) {
+    throw new ValueError(
+      `Cannot use rank ${rank}: no layer has more than ${
+        Math.max(...layers.map(most))
+      }, its smaller side`,
+    );
+  }
+  const [least] = beyond.toSorted((a, b) => most(a) - most(b));
+  return `rank ${least.rank} is more than ${beyond.length} of ${layers.length} layers have (${least.module}: ${
+    most(least)
+  }); what is beyond adds nothing`;
+}

@@ -1,0 +1,312 @@
+/**
+ * The loop of a training: steps, evaluations, checkpoints, and going back to the last of them.
+ *
+ * @module
+ */
+
+import { ValueError } from "../errors.ts";
+import {
+  appendText,
+  exists,
+  joinPath,
+  readTextFile,
+  remove,
+  writeFileAtomic,
+} from "../io/deno.ts";
+import { listCheckpoints } from "../models/runs.ts";
+import {
+  NotFiniteError,
+  pruneCheckpoints,
+  readMoments,
+  readState,
+  saveCheckpoint,
+  type TrainState,
+} from "./checkpoint.ts";
+import { type AnyBatch, collate } from "./data/example.ts";
+import { DataOrder } from "./data/order.ts";
+import type { OpenedExamples } from "./examples.ts";
+import { taskBatch } from "./objective.ts";
+import { type TrainOptions, type TrainRun, writes } from "./options.ts";
+import { METRICS_FILE } from "./output.ts";
+import { schedule } from "./schedule.ts";
+import { batchLoss } from "./step.ts";
+import type { Subject } from "./subject.ts";
+import { type StepReport, Trainer } from "./trainer.ts";
+import { GradientWatch } from "./warnings.ts";
+
+/** Share of the steps in which the learning rate rises by default. */
+const WARMUP = 0.03;
+
+/** What a training works with. */
+export interface WorkParts {
+  /** Folder of the run. */
+  readonly folder: string;
+  readonly subject: Subject;
+  readonly options: TrainOptions;
+  readonly run: TrainRun;
+  readonly data: OpenedExamples;
+  readonly evaluation?: OpenedExamples;
+  readonly steps: number;
+  readonly key: string;
+  readonly padId: number;
+}
+
+/** The loop of a training and what it has reached. */
+export class Work implements Disposable {
+  state: TrainState;
+  /** The gradients of the steps that were taken here. */
+  readonly gradients = new GradientWatch();
+  readonly #parts: WorkParts;
+  readonly #trainer: Trainer;
+  #order: DataOrder;
+  #saved: string | undefined;
+
+  constructor(parts: WorkParts) {
+    const { subject, options, steps, key, data } = parts;
+    this.#parts = parts;
+    this.#order = new DataOrder(data.order);
+    this.#trainer = new Trainer({
+      model: subject.model,
+      parameters: subject.parameters,
+      learningRate: options.learningRate,
+      schedule: schedule({
+        name: options.schedule,
+        steps,
+        warmup: options.warmup ?? Math.ceil(steps * WARMUP),
+      }),
+      optimizer: {
+        beta1: options.beta1,
+        beta2: options.beta2,
+        epsilon: options.epsilon,
+        weightDecay: options.weightDecay,
+        ...(options.clip > 0 && { clip: options.clip }),
+      },
+      checkpointing: options.checkpointing,
+      seed: options.seed,
+    });
+    this.state = {
+      key,
+      start: subject.start,
+      step: 0,
+      order: this.#order.state,
+      losses: [],
+      evaluations: [],
+      seconds: 0,
+      tokens: 0,
+    };
+  }
+
+  /** Goes back to the last checkpoint, where there is one. */
+  async begin(): Promise<void> {
+    const { folder, run, subject, key, data } = this.#parts;
+    await pruneCheckpoints(folder, run.keep);
+    const metrics = joinPath(folder, METRICS_FILE);
+    const last = (await listCheckpoints(folder)).at(-1);
+    if (!last) {
+      await remove(metrics);
+      return;
+    }
+    const state = await readState(last.path, key);
+    await subject.read(last.path);
+    await readMoments(last.path, subject.parameters);
+    if (state.start !== subject.start) {
+      throw new ValueError(
+        `Cannot resume from ${last.path}: its run started from another adapter; run without --resume to start another run`,
+      );
+    }
+    this.state = state;
+    this.#trainer.optimizer.steps = this.state.step;
+    this.#order = DataOrder.from(this.state.order, data.order);
+    this.#saved = last.path;
+    if (await exists(metrics)) {
+      const lines = (await readTextFile(metrics)).split("\n").filter((line) =>
+        keeps(line, this.state.step)
+      );
+      await writeFileAtomic(metrics, lines.map((line) => `${line}\n`).join(""));
+    }
+  }
+
+  /** Takes all steps that are left. Resolves to the folder of the last checkpoint. */
+  async go(): Promise<string> {
+    const { run, steps } = this.#parts;
+    if (this.state.evaluations.length === 0) await this.#evaluate();
+    while (this.state.step < steps) {
+      const before = performance.now();
+      const until = this.#nextStop();
+      await this.#stepsUntil(until);
+      this.state = {
+        ...this.state,
+        seconds: this.state.seconds + (performance.now() - before) / 1000,
+      };
+      const { step } = this.state;
+      this.#show();
+      const every = run.evaluateEvery;
+      if (step === steps || (every && step % every === 0)) {
+        await this.#evaluate();
+      }
+      const stops = run.signal?.aborted ?? false;
+      if (stops || step === steps || step % run.saveEvery === 0) {
+        await this.#save();
+      }
+      if (stops && step < steps) throw run.signal!.reason;
+    }
+    return this.#saved ?? "";
+  }
+
+  /** Frees the optimiser. */
+  [Symbol.dispose](): void {
+    this.#trainer[Symbol.dispose]();
+  }
+
+  /** The step at which the loss is to be read next. */
+  #nextStop(): number {
+    const { run, steps } = this.#parts;
+    const { step } = this.state;
+    const next = (every: number) => (Math.floor(step / every) + 1) * every;
+    return Math.min(
+      steps,
+      next(run.logEvery),
+      next(run.saveEvery),
+      run.evaluateEvery ? next(run.evaluateEvery) : steps,
+    );
+  }
+
+  async #stepsUntil(until: number): Promise<void> {
+    const { options, data, run } = this.#parts;
+    for (let step = this.state.step; step < until; step++) {
+      const batches = this.#order.nextStep(options.batch, options.accumulation)
+        .map((numbers) => this.#batch(data, numbers));
+      if (this.#trainer.full(batches.length)) await this.#read();
+      this.#trainer.step(batches);
+      if (run.signal?.aborted) break;
+    }
+    await this.#read();
+  }
+
+  /** Reads losses and notes them. */
+  async #read(): Promise<void> {
+    const reports = await this.#trainer.read();
+    const bad = reports.find((r) => !Number.isFinite(r.loss));
+    if (bad) this.#fail(`the loss of step ${bad.step} is ${bad.loss}`);
+    if (reports.length === 0) return;
+    this.gradients.add(reports);
+    this.state = {
+      ...this.state,
+      step: reports.at(-1)!.step,
+      order: this.#order.state,
+      losses: [...this.state.losses, ...reports.map((r) => r.loss)],
+      tokens: this.state.tokens +
+        reports.reduce((sum, r) => sum + r.tokens, 0),
+    };
+    await this.#log(reports);
+  }
+
+  async #log(
+    lines: readonly (StepReport | Record<string, number>)[],
+  ): Promise<void> {
+    await appendText(
+      joinPath(this.#parts.folder, METRICS_FILE),
+      lines.map((line) => `${JSON.stringify(line)}\n`).join(""),
+    );
+  }
+
+  /** Mean loss over the evaluation's tokens. */
+  async #evaluate(): Promise<void> {
+    const { evaluation, run, options, subject } = this.#parts;
+    if (!evaluation) return;
+    const { set } = evaluation;
+    const most = run.evaluationBatches ?? 32;
+    let sum = 0;
+    let count = 0;
+    let right: number | undefined;
+    for (let i = 0; i < most && i * options.batch < set.size; i++) {
+      const from = i * options.batch;
+      const to = Math.min(set.size, from + options.batch);
+      const numbers = Array.from({ length: to - from }, (_, j) => from + j);
+      const batch = taskBatch(this.#batch(evaluation, numbers));
+      const found = await batchLoss(subject.model, batch);
+      sum += found.sum;
+      count += found.count;
+      if (found.right !== undefined) right = (right ?? 0) + found.right;
+    }
+    const { step, evaluations } = this.state;
+    const loss = sum / count;
+    const accuracy = right === undefined ? undefined : right / count;
+    this.state = {
+      ...this.state,
+      evaluations: [
+        ...evaluations,
+        accuracy === undefined ? [step, loss] : [step, loss, accuracy],
+      ],
+    };
+    const perplexity = writes(options) ? Math.exp(loss) : undefined;
+    await this.#log([{
+      ...{ step, evaluation: loss },
+      ...(perplexity !== undefined && { perplexity }),
+      ...(accuracy !== undefined && { accuracy }),
+    }]);
+    run.onNote?.(
+      `step ${step}: evaluation loss ${loss.toFixed(4)}${
+        perplexity === undefined
+          ? ""
+          : `, perplexity ${perplexity.toPrecision(5)}`
+      }${accuracy === undefined ? "" : `, accuracy ${accuracy.toFixed(4)}`}`,
+    );
+  }
+
+  /** Examples by their numbers as one batch. */
+  #batch({ set }: OpenedExamples, numbers: readonly number[]): AnyBatch {
+    const { subject: { model }, padId } = this.#parts;
+    return collate(numbers.map((i) => set.example(i)), {
+      padId,
+      startId: model.kind === "seq2seq" ? model.config.startId : undefined,
+    });
+  }
+
+  async #save(): Promise<void> {
+    const { folder, run, subject } = this.#parts;
+    try {
+      this.#saved = await saveCheckpoint(folder, {
+        parameters: subject.parameters,
+        state: this.state,
+        keep: run.keep,
+        writeValues: (folder) => subject.save(folder),
+      });
+    } catch (error) {
+      if (!(error instanceof NotFiniteError)) throw error;
+      this.#fail(`after step ${this.state.step} ${error.message}`);
+    }
+  }
+
+  /** Ends a training that has gone astray. */
+  #fail(what: string): never {
+    throw new ValueError(
+      `Cannot go on training: ${what}; ${
+        this.#saved
+          ? `the last good checkpoint is ${this.#saved}`
+          : "no checkpoint was written before"
+      }`,
+    );
+  }
+
+  #show(): void {
+    const { run, steps } = this.#parts;
+    const { step, losses, tokens, seconds } = this.state;
+    run.onProgress?.(
+      step / steps,
+      `step ${step} of ${steps}  loss ${losses.at(-1)!.toFixed(4)}  ${
+        Math.round(tokens / seconds)
+      } tokens/s`,
+    );
+  }
+}
+
+/** Whether a line of the metrics is of a step up to `step`. */
+function keeps(line: string, step: number): boolean {
+  if (line === "") return false;
+  try {
+    return JSON.parse(line).step <= step;
+  } catch {
+    return false;
+  }
+}
