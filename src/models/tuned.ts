@@ -41,6 +41,31 @@ export function withWhole(
   return completed(checkpoint, { tensors: whole, config });
 }
 
+/**
+ * Checks that an adapter is for a model with such modules: that some are missing is told where it is put on.
+ *
+ * @throws {TypeError} If none of its modules is there.
+ */
+function checkNames(
+  checkpoint: Checkpoint,
+  factors: readonly AdapterModuleFactors[],
+  folder: string,
+): void {
+  const { tensors } = checkpoint;
+  if (factors.length === 0) return;
+  if (factors.some(({ module }) => tensors.has(`${module}.weight`))) return;
+  const [{ module }] = factors;
+  const leaf = `.${module.split(".").at(-1)}.weight`;
+  const names = [...tensors.keys()];
+  const like = names.find((name) => name.endsWith(leaf)) ??
+    names.find((name) => /\.\d+\..*\.weight$/.test(name));
+  throw new KindError(
+    `Cannot put the adapter ${folder} on ${checkpoint.name}: it has factors of ${module}, the model's layers are called ${
+      like?.replace(/\.weight$/, "") ?? "otherwise"
+    }`,
+  );
+}
+
 /** @throws {TypeError} If an adapter that is to be trained has factors of a table or a head. */
 function refuseTables(
   { name, modules }: Adapter,
@@ -98,17 +123,17 @@ export async function openTuned(
     read.set(name, made.factors);
   }
   const checkpoint = withWhole(base, whole, place);
+  // An encoder may have got the prefix that its names have beside a head.
+  for (const [name, factors] of read) {
+    const fitted = fittedFactors(checkpoint, factors);
+    checkNames(checkpoint, fitted, folders[name]);
+    read.set(name, fitted);
+  }
   const owned = stack.move();
   return {
     ...{ file, checkpoint },
     whole,
-    // An encoder may have got the prefix that its names have beside a head.
-    adapters: new Map(
-      [...read].map(([name, factors]) => [
-        name,
-        fittedFactors(checkpoint, factors),
-      ]),
-    ),
+    adapters: read,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }
