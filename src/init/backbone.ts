@@ -20,10 +20,12 @@ import type {
   SafetensorsEntry,
   SafetensorsLayout,
 } from "../io/safetensors_writer.ts";
+import type { StoredForm } from "../loftq/loftq.ts";
+import { nestScales, unnestScales } from "../quant/double.ts";
 import { dequantize } from "../quant/quantize.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
 import type { Device } from "../device/device.ts";
-import { isFloat, narrow, TORCH_DTYPES } from "../tensor/dtype.ts";
+import { isFloat, narrow, toF32, TORCH_DTYPES } from "../tensor/dtype.ts";
 import { skipModules } from "./architecture.ts";
 import { matrixModules } from "./targets.ts";
 import { oneDType, type PlainDType } from "./plain_dtype.ts";
@@ -57,6 +59,8 @@ export interface BackbonePlan {
   readonly dtype?: PlainDType;
   /** Element type that a tensor which is not quantised is written in. */
   plainDType(tensor: TensorInfo): DType;
+  /** What a reader gets of a quantised weight that is rounded once more when it is written. */
+  stored(name: string): StoredForm | undefined;
   /** The bytes of a quantised weight. */
   tensors(
     name: string,
@@ -121,6 +125,11 @@ export async function planBackbone(
     config: kind === "packed" ? packedConfig(config) : config,
     ...(dtype && { dtype }),
     plainDType,
+    stored(name) {
+      if (doubleQuant) return { scales: (s) => unnestScales(nestScales(s)) };
+      if (kind !== "dense" || !dtype || dtype === "f32") return undefined;
+      return { values: (v) => toF32(narrow(v, dtype, name), dtype) };
+    },
     async tensors(name, q, device) {
       if (kind === "packed") return packedTensors(name, q, weights.get(name));
       if (kind === "bnb") return bnbTensors(name, q, { doubleQuant, dtype });

@@ -208,6 +208,7 @@ export class Work {
     const more = {
       scale: scale as ScaleRule | undefined,
       iterations: method === "qlora" ? 0 : iterations,
+      stored: this.#parts.backbone?.stored(tensor.name),
       earlyStop: options.earlyStop,
       svd: options.svd,
     };

@@ -28,6 +28,14 @@ import type { Matrix } from "../tensor/matrix.ts";
 import { channelWeights, type Metric, prepareMetric } from "./metric.ts";
 import { loraStart, readFactors } from "./start.ts";
 
+/** What a file makes of a backbone that it does not hold as it is. */
+export interface StoredForm {
+  /** The scales that a reader of the file gets for these. */
+  readonly scales?: (scales: Float32Array) => Float32Array<ArrayBuffer>;
+  /** The weights that it gets for these decoded ones. */
+  readonly values?: (values: Float32Array) => Float32Array;
+}
+
 /** Options of {@linkcode loftq}. */
 export interface LoftqOptions {
   /** Number format of the backbone; not needed with `base`. */
@@ -54,6 +62,8 @@ export interface LoftqOptions {
   readonly scaleDType?: "f16" | "f32";
   /** A backbone quantised elsewhere: it is kept, and only the factors are found, by one SVD. */
   readonly base?: QuantizedMatrix;
+  /** How the backbone is rounded once more when it is written: factors make up for that too, and errors count it. */
+  readonly stored?: StoredForm;
   /** Seeds the random parts, together with `name`. */
   readonly seed?: number;
   /** What errors call the weight, and the label of its random numbers. */
@@ -217,7 +227,21 @@ async function run(
     q: memory.use(quantize.alloc()),
     b: alloc(rows, k),
     a: alloc(k, cols),
+    /** The scales before they were rounded, where they are. */
+    scales: undefined as Float32Array<ArrayBuffer> | undefined,
   }));
+  const { stored } = options;
+  /** `e = w - q`, with q as it is read again. */
+  const missed = async (q: OwnedQuantMat): Promise<void> => {
+    if (!stored?.values) {
+      device.ops.dequantize({ q, out: e, from: w });
+      return;
+    }
+    device.ops.dequantize({ q, out: e });
+    const values = await readF32(device, e.buffer, 0, rows * cols);
+    const read = stored.values(values);
+    device.write(e.buffer, values.map((_, i) => weight.data[i] - read[i]));
+  };
   const gain = 1 / Math.sqrt(scaling);
   const truncator = iterations === 0 ? undefined : memory.use(
     options.svd === "exact"
@@ -247,7 +271,11 @@ async function run(
     const { q, b, a } = next;
     if (t > 1) residual(device, { w, from: last, scaling, out: e });
     quantize.run(t > 1 ? e : w, q);
-    device.ops.dequantize({ q, out: e, from: w });
+    if (stored?.scales) {
+      next.scales = await readF32(device, q.scales, 0, q.scales.bytes / 4);
+      device.write(q.scales, stored.scales(next.scales));
+    }
+    await missed(q);
     const plainFound = t === 1 ? measure(e) : undefined;
     if (!c.identity) c.apply(e, ec);
     const errorFound = plainFound && c.identity ? plainFound : measure(ec);
@@ -293,14 +321,17 @@ async function run(
 
   let errorFound = Promise.resolve(bestError);
   if (!c.identity && truncator) {
-    device.ops.dequantize({ q: best.q, out: e, from: w });
+    await missed(best.q);
     residual(device, { w: e, from: best, scaling, out: e });
     errorFound = measure(e);
   }
   const start = { rows, cols, rank, seed, name };
   const [error, backbone, factors] = await Promise.all([
     errorFound,
-    options.base ?? downloadChecked(device, best.q, options),
+    options.base ?? downloadChecked(device, best.q, options).then((q) => ({
+      ...q,
+      ...(best.scales && { scales: best.scales }),
+    })),
     truncator ? readFactors(device, best, start) : loraStart(start),
   ]);
   return {

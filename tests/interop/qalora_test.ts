@@ -13,7 +13,7 @@ for (const format of ["int4", "int2"]) {
     const out = `${folder}/${format}`;
     await loqaJson(
       ...["init", own.path, "-o", out, "--method", "qalora", "--seed", "3"],
-      ...["--format", format, "--rank", "4", "--alpha", "8", "--dtype", "f32"],
+      ...["--format", format, "--rank", "4", "--alpha", "8"],
       ...["--rank-pattern", "down_proj=2", "--alpha-pattern", "k_proj=5"],
     );
     await loqaJson(

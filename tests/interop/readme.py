@@ -50,8 +50,9 @@ def fails() -> None:
     backbone = f"{folder}/backbone"
     named = {"AutoModel": "BertModel", "AutoModelForSeq2SeqLM": "BartForConditionalGeneration"}.get(auto, "LlamaForCausalLM")
     refused(f"{named}, called by name,", lambda: getattr(transformers, named).from_pretrained(backbone))
-    tokenizer = transformers.AutoTokenizer.from_pretrained(backbone)
-    check("its tokenizer loads all the same", len(tokenizer) > 0)
+    if (pathlib.Path(backbone) / "tokenizer.json").exists():
+        tokenizer = transformers.AutoTokenizer.from_pretrained(backbone)
+        check("its tokenizer loads all the same", len(tokenizer) > 0)
 
 
 def works() -> None:

@@ -22,7 +22,7 @@ for (const model of [own, stories]) {
       const out = `${folder}/${made++}`;
       await loqaJson(
         ...["init", model.path, "-o", out, "--method", "qlora", "--seed", "3"],
-        ...["--backbone", backbone, "--format", "nf4", "--dtype", "f32"],
+        ...["--backbone", backbone, "--format", "nf4"],
         ...["--rank", "4", "--alpha", "8"],
       );
       const start = `${out}-start`;

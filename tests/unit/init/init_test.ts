@@ -74,8 +74,6 @@ interface Variant {
   readonly options: Partial<InitOptions>;
   readonly kind: string;
   readonly formats: string[];
-  /** Relative deviation of the error on the disk from the one told. */
-  readonly rtol?: number;
 }
 
 const VARIANTS: Record<string, Variant> = {
@@ -88,7 +86,6 @@ const VARIANTS: Record<string, Variant> = {
     options: { doubleQuant: true },
     kind: "bnb",
     formats: ["nf4"],
-    rtol: 0.05,
   },
   "nf2 in nf4's codes": {
     options: { format: "nf2", backbone: "bnb" },
@@ -114,7 +111,6 @@ const VARIANTS: Record<string, Variant> = {
     options: { format: "nf3", backbone: "dense", dtype: "bf16" },
     kind: "dense",
     formats: ["nf3"],
-    rtol: 0.02,
   },
   "dense as the model is": {
     options: { format: "clip2", backbone: "dense" },
@@ -124,7 +120,7 @@ const VARIANTS: Record<string, Variant> = {
 };
 
 for (
-  const [name, { options, kind, formats, rtol = 1e-3 }] of Object.entries(
+  const [name, { options, kind, formats }] of Object.entries(
     VARIANTS,
   )
 ) {
@@ -151,7 +147,7 @@ for (
       for (const layer of report.layers) {
         assert.ok(layer.error < layer.plainError, layer.name);
         assertAllClose([errors.get(layer.name)!], [layer.error], {
-          rtol,
+          rtol: 1e-3,
           what: layer.name,
         });
       }
