@@ -6,7 +6,9 @@ import {
   packedConfig,
 } from "../../../src/io/packed_config.ts";
 
-const CONFIG = { model_type: "llama", architectures: ["LlamaForCausalLM"] };
+const CONFIG = JSON.parse(
+  `{"model_type":"llama","architectures":["LlamaForCausalLM"]}`,
+);
 
 Deno.test("packedConfig() has nothing at the top that makes a dense model", () => {
   const made = packedConfig(CONFIG);
