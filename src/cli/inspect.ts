@@ -44,6 +44,8 @@ interface TensorRow {
 
 interface ModelReport {
   readonly format: string;
+  /** Why it cannot be used as a model, where that is so. */
+  readonly notes?: readonly string[];
   readonly modelType: string | null;
   readonly parameters: number;
   readonly bytes: number;
@@ -73,7 +75,9 @@ interface AdapterReport {
 
 const sizeOf = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
 
-function modelReport({ format, config, tensors }: Checkpoint): ModelReport {
+function modelReport(
+  { format, notes, config, tensors }: Checkpoint,
+): ModelReport {
   const rows = [...tensors.values()].map((
     { name, shape, encoding, bytes }: TensorInfo,
   ) => ({
@@ -91,6 +95,7 @@ function modelReport({ format, config, tensors }: Checkpoint): ModelReport {
   const all = count(rows);
   return {
     format,
+    ...(notes && { notes }),
     modelType: typeof config.model_type === "string" ? config.model_type : null,
     parameters: all.parameters,
     bytes: all.bytes,
@@ -147,7 +152,10 @@ function modelText(report: ModelReport, every: boolean): string {
         bytes(c.bytes),
       ]),
     ];
-  return `${modelType ?? "tensors"} (${format}): ${
+  const notes = (report.notes ?? []).map((note) =>
+    `not a model to use: ${note}\n`
+  );
+  return `${notes.join("")}${modelType ?? "tensors"} (${format}): ${
     parameters.toLocaleString("en")
   } parameters, ${bytes(report.bytes)}, ${
     report.bitsPerWeight.toFixed(2)
@@ -187,7 +195,9 @@ export async function run(argv: readonly string[]): Promise<number> {
     if (Array.isArray(report.layers)) parts.push(initTable(report));
     found = { kind: "loqa", init: report };
     if (await inside("backbone")) {
-      await using model = await openCheckpoint(joinPath(path, "backbone"));
+      await using model = await openCheckpoint(joinPath(path, "backbone"), {
+        describe: true,
+      });
       found.model = modelReport(model);
       parts.push(modelText(found.model as ModelReport, every));
     }
@@ -202,7 +212,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     found = { kind: "adapter", adapter: report };
     parts.push(adapterText(report));
   } else {
-    await using model = await openCheckpoint(path);
+    await using model = await openCheckpoint(path, { describe: true });
     const report = modelReport(model);
     found = { kind: "model", model: report };
     parts.push(modelText(report, every));

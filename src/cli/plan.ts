@@ -113,7 +113,10 @@ async function findConfig(name: string): Promise<Config> {
     return modelConfig(parseJsonObject(await readTextFile(file), file));
   }
   if (kind !== undefined || name.startsWith("hf:")) {
-    await using model = await openCheckpoint((await findModel(name)).model);
+    await using model = await openCheckpoint((await findModel(name)).model, {
+      describe: true,
+    });
+    for (const note of model.notes ?? []) console.error(`note: ${note}`);
     return model.config;
   }
   throw new ValueError(

@@ -5,11 +5,12 @@
  */
 
 import type { Checkpoint } from "../io/checkpoint.ts";
-import { fileSource, kindOf } from "../io/deno.ts";
-import { type GgufFile, type GgufTensor, openGguf } from "../io/gguf.ts";
-import { openGgufCheckpoint } from "../io/gguf_checkpoint.ts";
+import { kindOf } from "../io/deno.ts";
+import type { GgufFile, GgufTensor } from "../io/gguf.ts";
 import { huggingFaceName } from "../io/gguf_names.ts";
 import { decodeBlocks } from "../io/gguf_types.ts";
+import { openGgufFile } from "../io/gguf_open.ts";
+import { openCheckpoint } from "../io/open.ts";
 
 /** Keys of a config that say nothing of what the model computes. */
 const FREE = new Set([
@@ -35,8 +36,8 @@ export async function openOriginal(
     return undefined;
   }
   await using stack = new AsyncDisposableStack();
-  const file = await openGguf(stack.use(await fileSource(place)));
-  const model = stack.use(await openGgufCheckpoint(await fileSource(place)));
+  const file = stack.use(await openGgufFile(place));
+  const model = stack.use(await openCheckpoint(place));
   if (!await fits(checkpoint, model)) return undefined;
   const factors = file.tensors.get("rope_freqs.weight");
   return new GgufOriginal({

@@ -54,6 +54,11 @@ export interface Checkpoint extends AsyncDisposable {
     | "hqq"
     | "gptq"
     | "torch";
+  /**
+   * Why it cannot be used as a model: it is a part of one, or quantised by a method that is not decoded. Only where it was
+   * opened to be described, and then not empty.
+   */
+  readonly notes?: readonly string[];
   /** Tensors in file order. */
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   /** Contents of config.json (made from the metadata of a GGUF file); empty where there is none. */

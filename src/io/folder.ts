@@ -4,26 +4,33 @@
  * @module
  */
 
-import { KindError } from "../errors.ts";
+import { isMeant, KindError } from "../errors.ts";
 import type { ByteSource } from "./bytes.ts";
 import { bnbReaders, hasBnb } from "./bnb.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { quoted } from "./errors.ts";
 import { readFile, readSideFiles, sourceFiles } from "./files.ts";
 import type { FileSet } from "./files.ts";
+import { foreignReason } from "./foreign.ts";
 import { openGgufCheckpoint } from "./gguf_checkpoint.ts";
 import { gptqReaders, hasGptq } from "./gptq.ts";
 import { hasHqq, hqqReaders } from "./hqq.ts";
 import { parseJsonObject } from "./json.ts";
 import type { JsonObject } from "./json.ts";
+import { layersReason } from "./layer_count.ts";
 import { hasMlx, mlxReaders } from "./mlx.ts";
 import { presented } from "./names.ts";
 import { settledTies } from "./tied.ts";
 import { hasPacked, packedReaders } from "./packed.ts";
 import { modelConfig } from "./packed_config.ts";
+import { partError, partNames, partOf } from "./split.ts";
 import { makeCheckpoint } from "./tensor_reader.ts";
 import type { TensorReader } from "./tensor_reader.ts";
-import { openSafetensorsFile, openSafetensorsIndex } from "./tensor_store.ts";
+import {
+  openSafetensorsFile,
+  openSafetensorsIndex,
+  unreadError,
+} from "./tensor_store.ts";
 import type { TensorStore } from "./tensor_store.ts";
 import { openTorchFiles } from "./torch_store.ts";
 
@@ -50,17 +57,63 @@ const WEIGHTS = [
   "adapter_model.safetensors",
 ];
 
+/** Options of opening a checkpoint. */
+export interface OpenOptions {
+  /**
+   * Whether to open what cannot be used as a model too, to say what it is: a part of a split model, weights quantised by a
+   * method that is not decoded. `notes` of the checkpoint then say why.
+   */
+  readonly describe?: boolean;
+}
+
+/** Opens files of a set; if one fails, those before it are closed. */
+async function openAll(
+  files: FileSet,
+  names: readonly string[],
+): Promise<ByteSource[]> {
+  await using stack = new AsyncDisposableStack();
+  const sources: ByteSource[] = [];
+  for (const name of names) sources.push(stack.use(await files.open(name)));
+  stack.move();
+  return sources;
+}
+
 /**
  * Opens the checkpoint in a set of files: `model.safetensors`, else its index, else `pytorch_model.bin`, else its index,
- * as transformers takes them, else the only `.safetensors`, `.gguf` or `.bin` file.
+ * as transformers takes them, else the only `.safetensors`, `.gguf` or `.bin` file, or all parts of the only one
+ * that was cut into several.
  *
- * @throws {TypeError} If there is none, or several and no index.
+ * @throws {TypeError} If there is none, several and no index, a part without the others, or one quantised by a method that
+ *   is not decoded.
  */
-export async function openFileSet(files: FileSet): Promise<Checkpoint> {
+export async function openFileSet(
+  files: FileSet,
+  { describe = false }: OpenOptions = {},
+): Promise<Checkpoint> {
+  const notes: string[] = [];
+  const refuse = (error: Error): void => {
+    if (!describe) throw error;
+    notes.push(error.message);
+  };
   const weights = WEIGHTS.find((name) => files.names.includes(name)) ??
     onlyFile(files);
+  const names = partNames(weights);
+  const parts = names.filter((name) => files.names.includes(name));
+  if (parts.length < names.length) {
+    const missing = names.find((name) => !files.names.includes(name))!;
+    refuse(
+      partError(files.name, {
+        of: names.length,
+        present: parts.map((name) => partOf(name)!.number),
+      }, `${quoted(missing)} is not there`),
+    );
+  }
   if (weights.endsWith(".gguf")) {
-    return await openGgufCheckpoint(await files.open(weights));
+    const some = notes.length > 0 ? [weights] : parts;
+    return await openGgufCheckpoint(await openAll(files, some), {
+      describe,
+      notes,
+    });
   }
   const config = files.names.includes("config.json")
     ? modelConfig(parseJsonObject(
@@ -72,22 +125,41 @@ export async function openFileSet(files: FileSet): Promise<Checkpoint> {
   const torch = /\.(bin|pt|pth)(\.index\.json)?$/.test(weights);
   const store: TensorStore = stack.use(
     await (torch
-      ? openTorchFiles(files, weights)
+      ? openTorchFiles(files, parts)
       : weights.endsWith(".index.json")
-      ? openSafetensorsIndex(files, weights)
-      : openSafetensorsFile(files, weights)),
+      ? openSafetensorsIndex(files, weights, { unread: true })
+      : openSafetensorsFile(files, parts, { unread: true })),
   );
   const where = files.name;
-  const [format, readers] = await recognise(store, {
+  const plain = torch ? "torch" : "safetensors";
+  let [format, readers]: [Checkpoint["format"], TensorReader[]] = [
+    plain,
+    [...store.tensors.values()],
+  ];
+  try {
+    [format, readers] = await recognise(store, { where, config, plain });
+  } catch (error) {
+    if (!describe || !isMeant(error)) throw error;
+    notes.push(error.message);
+  }
+  const foreign = notes.length > 0 && describe
+    ? undefined
+    : foreignReason(readers, { where, config, format });
+  if (foreign) refuse(foreign);
+  else if (store.unread) refuse(unreadError(where, store.unread));
+  const named = notes.length > 0
+    ? readers
+    : presented(readers, { where, config });
+  const layers = layersReason(named.map(({ info }) => info.name), {
     where,
     config,
-    plain: torch ? "torch" : "safetensors",
   });
-  const named = presented(readers, { where, config });
+  if (layers && notes.length === 0) refuse(layers);
   const owned = stack.move();
   const checkpoint = makeCheckpoint({
     name: where,
     format,
+    notes,
     readers: named,
     config,
     sideFiles: () => readSideFiles(files),
@@ -95,7 +167,8 @@ export async function openFileSet(files: FileSet): Promise<Checkpoint> {
   });
   await using opened = new AsyncDisposableStack();
   opened.use(checkpoint);
-  const settled = await settledTies(checkpoint);
+  // What is only described cannot be compared.
+  const settled = notes.length > 0 ? checkpoint : await settledTies(checkpoint);
   opened.move();
   return settled;
 }
@@ -108,21 +181,24 @@ async function recognise(
     config: JsonObject;
     plain: Checkpoint["format"];
   },
-): Promise<[Checkpoint["format"], Iterable<TensorReader>]> {
-  if (hasPacked(store)) return ["packed", packedReaders(store, where)];
+): Promise<[Checkpoint["format"], TensorReader[]]> {
+  if (hasPacked(store)) return ["packed", [...packedReaders(store, where)]];
   if (hasBnb(store)) return ["bnb", await bnbReaders(store, where)];
-  if (hasMlx(store)) return ["mlx", mlxReaders(store, { where, config })];
+  if (hasMlx(store)) return ["mlx", [...mlxReaders(store, { where, config })]];
   if (hasHqq(store)) return ["hqq", await hqqReaders(store, where)];
   if (hasGptq(store)) {
     return ["gptq", await gptqReaders(store, { where, config })];
   }
-  return [plain, store.tensors.values()];
+  return [plain, [...store.tensors.values()]];
 }
 
 function onlyFile(files: FileSet): string {
   for (const ending of [".safetensors", ".gguf", ".bin", ".pt", ".pth"]) {
     const found = files.names.filter((name) => name.endsWith(ending));
-    if (found.length === 1) return found[0];
+    const [first] = found;
+    // One file, or the parts of one model and nothing else.
+    const one = new Set(found.map((name) => partNames(name)[0])).size === 1;
+    if (found.length > 0 && one) return first;
     if (found.length > 1) {
       throw new KindError(
         `Cannot open ${

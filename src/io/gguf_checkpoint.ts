@@ -8,10 +8,12 @@ import { isMeant, KindError } from "../errors.ts";
 import type { ByteSource } from "./bytes.ts";
 import type { Checkpoint, SideFile, SideFileOptions } from "./checkpoint.ts";
 import { Problems, quoted } from "./errors.ts";
-import { openGguf } from "./gguf.ts";
 import type { GgufFile, GgufTensor } from "./gguf.ts";
 import { ggufModel, Metadata } from "./gguf_config.ts";
 import type { GgufModel } from "./gguf_config.ts";
+import { ggufPart, openGgufParts } from "./gguf_split.ts";
+import { partError } from "./split.ts";
+import { layersReason } from "./layer_count.ts";
 import { fileRow, huggingFaceName } from "./gguf_names.ts";
 import { blocksReader } from "./gguf_blocks.ts";
 import { ggufTokenizer } from "./gguf_tokenizer.ts";
@@ -22,14 +24,23 @@ import {
   makeCheckpoint,
   plainReader,
   rowSize,
+  unreadReader,
 } from "./tensor_reader.ts";
-import type { TensorReader } from "./tensor_reader.ts";
+import type { CheckpointParts, TensorReader } from "./tensor_reader.ts";
 
 /** Llama 3's frequency factors: a part of the config, no weight. */
 const ROPE_FACTORS = "rope_freqs.weight";
 
+/** Options of {@linkcode openGgufCheckpoint}. */
+export interface GgufOptions {
+  /** As in opening any checkpoint: notes are taken of what cannot be used. */
+  readonly describe?: boolean;
+  /** Notes so far. */
+  readonly notes?: readonly string[];
+}
+
 /**
- * Opens a GGUF file as a checkpoint and takes over `source`.
+ * Opens a GGUF file, or all parts of a split one in order, as a checkpoint and takes over the sources.
  *
  * Quantised tensors are decoded on reading, `q_proj` and `k_proj` come in the row order of Hugging Face. Side files
  * are made from the metadata; {@linkcode Checkpoint.sideFiles} throws a `TypeError` (or leaves it out) where the file's tokenizer has no
@@ -39,10 +50,28 @@ const ROPE_FACTORS = "rope_freqs.weight";
  * @throws {TypeError} If its architecture or one of its element types is not supported.
  */
 export async function openGgufCheckpoint(
-  source: ByteSource,
+  source: ByteSource | readonly ByteSource[],
+  { describe = false, notes = [] }: GgufOptions = {},
 ): Promise<Checkpoint> {
+  const sources = "read" in source ? [source] : source;
+  await using opened = new AsyncDisposableStack();
+  for (const each of sources) opened.use(each);
+  const file = await openGgufParts(sources);
+  const described = describe ? describedGguf(file, notes) : undefined;
+  let parts: Pick<CheckpointParts, "config" | "notes"> & {
+    readonly readers: TensorReader[];
+  };
   try {
-    const file = await openGguf(source);
+    const part = ggufPart(file);
+    if (part && sources.length === 1) {
+      throw partError(
+        file.name,
+        { of: part.of, present: [part.number] },
+        `the others are not there under the names that gguf-split gives them (NAME-00001-of-${
+          `${part.of}`.padStart(5, "0")
+        }.gguf)`,
+      );
+    }
     const factors = file.tensors.get(ROPE_FACTORS);
     const model = ggufModel(
       file,
@@ -51,19 +80,59 @@ export async function openGgufCheckpoint(
         await file.readRows(factors, 0, factors.shape[0]),
       ),
     );
-    return makeCheckpoint({
-      name: file.name,
-      format: "gguf",
-      readers: readers(file, model),
-      config: model.config,
-      // deno-lint-ignore require-await -- what goes wrong is to be a rejection
-      sideFiles: async (options) => sideFiles(file, model.config, options),
-      dispose: () => source[Symbol.asyncDispose](),
-    });
+    parts = { readers: readers(file, model), config: model.config };
+    const layers = layersReason(
+      parts.readers.map(({ info }) => info.name),
+      { where: file.name, config: model.config },
+    );
+    if (layers) throw layers;
   } catch (error) {
-    await source[Symbol.asyncDispose]();
-    throw error;
+    if (!described || !isMeant(error)) throw error;
+    parts = described(error);
   }
+  const owned = opened.move();
+  return makeCheckpoint({
+    name: file.name,
+    format: "gguf",
+    ...parts,
+    // deno-lint-ignore require-await -- what goes wrong is to be a rejection
+    sideFiles: async (options) => sideFiles(file, parts.config, options),
+    dispose: () => owned.disposeAsync(),
+  });
+}
+
+/** What is said of a file that cannot be used: its tensors under the names that they would have, and why. */
+function describedGguf(
+  file: GgufFile,
+  notes: readonly string[],
+): (why: Error) => Pick<CheckpointParts, "config" | "notes"> & {
+  readonly readers: TensorReader[];
+} {
+  return (why) => {
+    const arch = file.metadata.get("general.architecture");
+    let config: JsonObject = typeof arch === "string"
+      ? { model_type: arch }
+      : {};
+    try {
+      config = ggufModel(file).config;
+    } catch (error) {
+      if (!isMeant(error)) throw error;
+    }
+    return {
+      readers: [...file.tensors.values()].map((
+        { name, shape, bytes, type },
+      ) =>
+        unreadReader({
+          name: huggingFaceName(name) ?? name,
+          shape,
+          bytes,
+          encoding: type.name,
+        })
+      ),
+      config,
+      notes: notes.length > 0 ? notes : [why.message],
+    };
+  };
 }
 
 function readers(file: GgufFile, model: GgufModel): TensorReader[] {

@@ -63,6 +63,7 @@ export async function gptqReaders(
   const weights = new Map<string, TensorReader>();
   const parts = new Set<string>();
   const reordered: string[] = [];
+  const zeros: Uint8Array[] = [];
   for (const module of modulesOf(store)) {
     const found = readWeight(store, { module, settings, problems });
     for (const key of ["qzeros", "scales", "g_idx"]) {
@@ -71,8 +72,14 @@ export async function gptqReaders(
     if (found === undefined) continue;
     weights.set(`${module}.qweight`, found.reader);
     if (!await inOrder(found.order, found.block)) reordered.push(module);
+    if (zeros.length < LOOKED_AT) zeros.push(await found.zeros());
   }
   problems.throwIfAny();
+  checkVersion(zeros, {
+    ...settings,
+    where,
+    symmetric: (config.quantization_config as JsonObject).sym === true,
+  });
   if (reordered.length > 0) {
     throw new KindError(
       `Cannot read ${quoted(where)}: ${reordered.length} layers (${
@@ -93,10 +100,16 @@ function readSettings(config: JsonObject, where: string): Settings {
         quoted(JSON.stringify(got) ?? "none")
       }`,
     );
-  if (!isObject(block) || block.quant_method !== "gptq") {
+  if (!isObject(block)) {
+    throw wrong(
+      'quant_method "gptq" in the quantization_config of config.json (older programs put the settings into quantize_config.json; copy them there)',
+      block,
+    );
+  }
+  if (block.quant_method !== "gptq") {
     throw wrong(
       'quant_method "gptq" in the quantization_config of config.json',
-      isObject(block) ? block.quant_method : block,
+      block.quant_method,
     );
   }
   const { bits, group_size: group } = block;
@@ -110,6 +123,16 @@ function readSettings(config: JsonObject, where: string): Settings {
   if (version !== "gptq" && version !== "gptq_v2") {
     throw wrong('checkpoint_format "gptq" or "gptq_v2"', version);
   }
+  for (const [key, own] of Object.entries(block.dynamic ?? {})) {
+    // "-:" leaves layers plain, which their tensors tell.
+    if (key.startsWith("-:") || !isObject(own)) continue;
+    if ((own.bits ?? bits) !== bits || (own.group_size ?? group) !== group) {
+      throw wrong(
+        `${bits} bits in groups of ${group} for all layers`,
+        { dynamic: Object.fromEntries([[key, own]]) },
+      );
+    }
+  }
   return { bits, group: group as number, version: version === "gptq" ? 1 : 2 };
 }
 
@@ -121,7 +144,12 @@ function readWeight(
     problems: Problems;
   },
 ):
-  | { reader: TensorReader; order: TensorReader | undefined; block: number }
+  | {
+    reader: TensorReader;
+    order: TensorReader | undefined;
+    block: number;
+    zeros: () => Promise<Uint8Array>;
+  }
   | undefined {
   const { bits, group, version } = settings;
   const find = new PartFinder(store, module, problems);
@@ -142,6 +170,8 @@ function readWeight(
     ? find.part("g_idx", ["i32"], [cols])
     : undefined;
   if (!find.fine) return undefined;
+  const readZeros = async () =>
+    zeroPoints(await allBytes(zeros!), { bits, groups, rows, version });
   const reader = affineReader(
     {
       name: `${module}.weight`,
@@ -155,12 +185,7 @@ function readWeight(
     async (from, to) => {
       const count = to - from;
       const steps = await scales!.readF32(0, groups);
-      const points = zeroPoints(await allBytes(zeros!), {
-        bits,
-        groups,
-        rows,
-        version,
-      });
+      const points = await readZeros();
       const out = {
         codes: transposeWords(await allBytes(codes), {
           words,
@@ -181,7 +206,7 @@ function readWeight(
       return out;
     },
   );
-  return { reader, order, block };
+  return { reader, order, block, zeros: readZeros };
 }
 
 function allBytes(reader: TensorReader): Promise<Uint8Array<ArrayBuffer>> {
@@ -229,6 +254,42 @@ function zeroPoints(
   }
   const codes = unpackCodes(spec, { rows: groups, cols: rows, codes: bytes });
   return version === 1 && bits === 3 ? codes.map((z) => (z + 1) & 7) : codes;
+}
+
+/** Layers whose zeros are looked at for the version. */
+const LOOKED_AT = 8;
+
+/** Zeros of which all must be one number before it says something, where the config does not call them symmetric. */
+const TELLING = 64;
+
+/**
+ * Holds the version that the config tells against the zeros: those of symmetric codes are all in the middle, and one beside
+ * it if they were read as the other version's.
+ *
+ * @throws {TypeError} If they were.
+ */
+function checkVersion(
+  zeros: readonly Uint8Array[],
+  { bits, version, symmetric, where }: Settings & {
+    symmetric: boolean;
+    where: string;
+  },
+): void {
+  const middle = 2 ** (bits - 1);
+  const seen = version === 1 ? middle + 1 : middle - 1;
+  const count = zeros.reduce((sum, { length }) => sum + length, 0);
+  if (count < (symmetric ? 1 : TELLING)) return;
+  if (zeros.some((list) => list.some((zero) => zero !== seen))) return;
+  const [told, other] = version === 1
+    ? ["gptq", "gptq_v2"]
+    : ["gptq_v2", "gptq"];
+  throw new KindError(
+    `Cannot read ${
+      quoted(where)
+    } as GPTQ: by its checkpoint_format ${told} every zero is ${seen}, by ${other} it is ${middle}, as symmetric codes of ${bits} bits have it; correct checkpoint_format in config.json to ${
+      quoted(other)
+    }`,
+  );
 }
 
 /** Whether column `k` is in group `floor(k / block)` throughout. */

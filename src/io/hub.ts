@@ -27,6 +27,7 @@ import { download } from "./download.ts";
 import { IoError, messageOf, quoted } from "./errors.ts";
 import { isSideFile } from "./files.ts";
 import { patiently, piecesOf, SILENCE, SilentError } from "./http.ts";
+import { partNames } from "./split.ts";
 import { parseJsonObject } from "./json.ts";
 import { loadPackage } from "./package.ts";
 
@@ -153,13 +154,8 @@ export async function fetchModel(
     await writeDone(folder, done);
   };
   if (file !== undefined) {
-    const entry = listed.find(({ path }) => path === file);
-    if (entry === undefined) {
-      throw new KindError(
-        `Cannot open ${quoted(id)}: its repository has no ${quoted(file)}`,
-      );
-    }
-    await get(entry);
+    // One part of a split model is worth nothing without the others.
+    for (const part of partNames(file)) await get(find(listed, part, id));
     return joinPath(folder, file);
   }
   for (const entry of listed.filter(({ path }) => isSideFile(path))) {
@@ -326,7 +322,8 @@ async function weights(
     return [...new Set(Object.values(map ?? {}).map(String))].sort();
   }
   const ggufs = listed.filter(({ path }) => path.endsWith(".gguf"));
-  if (ggufs.length === 1) return [ggufs[0].path];
+  const models = new Set(ggufs.map(({ path }) => partNames(path)[0]));
+  if (models.size === 1) return partNames(ggufs[0].path);
   throw new KindError(
     ggufs.length === 0
       ? `Cannot open ${

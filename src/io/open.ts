@@ -10,10 +10,13 @@ import { fileSource, joinPath, kindOf, listFolder } from "./deno.ts";
 import { IoError, quoted } from "./errors.ts";
 import type { FileSet } from "./files.ts";
 import { openFileSet } from "./folder.ts";
+import type { OpenOptions } from "./folder.ts";
+import { partNames } from "./split.ts";
 import { openAdapterFrom } from "./peft.ts";
 import type { Adapter } from "./peft.ts";
 
 export { openCheckpointFrom } from "./folder.ts";
+export type { OpenOptions } from "./folder.ts";
 export type { Adapter } from "./peft.ts";
 export type { Checkpoint, SideFile, TensorInfo } from "./checkpoint.ts";
 export type { FileSet } from "./files.ts";
@@ -21,16 +24,30 @@ export type { FileSet } from "./files.ts";
 /**
  * Opens the checkpoint at `path`: a folder in the Hugging Face layout (torch, or safetensors that are plain, packed, or of
  * bitsandbytes, MLX, HQQ or GPTQ), a `.safetensors`, `.gguf` or `.bin` file (a `config.json` beside it is read too), or
- * `hf:owner/name[@revision]`, which is downloaded first.
+ * `hf:owner/name[@revision]`, which is downloaded first. A file that is one part of a split model stands for all of them.
  *
  * @throws {IoError} If there is nothing at `path` or it cannot be read.
  * @throws {TypeError} If it is no model, or of a kind that loqa does not read.
  * @throws {SyntaxError} If a file is malformed.
  */
-export async function openCheckpoint(path: string): Promise<Checkpoint> {
+export async function openCheckpoint(
+  path: string,
+  options?: OpenOptions,
+): Promise<Checkpoint> {
+  return await openFileSet(await modelFiles(path), options);
+}
+
+/**
+ * The files of the model at `path`: of a folder all, of a file itself, its other parts where it is one of several, and what is
+ * no weights.
+ *
+ * @throws {IoError} If there is nothing at `path`.
+ * @throws {TypeError} If it is a file of another kind.
+ */
+export async function modelFiles(path: string): Promise<FileSet> {
   if (path.startsWith("hf:")) {
     const { fetchModel } = await import("./hub.ts");
-    return await openCheckpoint(await fetchModel(path));
+    return await modelFiles(await fetchModel(path));
   }
   const kind = await kindOf(path);
   if (kind === undefined) {
@@ -41,7 +58,7 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
       path,
     );
   }
-  if (kind === "folder") return await openFileSet(await folderFiles(path));
+  if (kind === "folder") return await folderFiles(path);
   const cut = Math.max(path.lastIndexOf("/"), path.lastIndexOf("\\"));
   const files = await folderFiles(cut < 0 ? "." : path.slice(0, cut) || "/");
   const name = path.slice(cut + 1);
@@ -53,11 +70,12 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
     );
   }
   // Other weights beside the file are not what was asked for.
+  const parts = new Set(partNames(name));
   const names = files.names.filter((other) =>
-    other === name ||
+    parts.has(other) ||
     !/\.(safetensors|gguf|bin|pt|pth)(\.index\.json)?$/.test(other)
   );
-  return await openFileSet({ ...files, name: path, names });
+  return { ...files, name: path, names };
 }
 
 /** The files of a folder, not of those in it. */

@@ -77,6 +77,19 @@ function checkNarrowed(
   );
 }
 
+/** A reader of a tensor that can be described but not read: `info.dtype` says nothing of it. */
+export function unreadReader(info: Omit<TensorInfo, "dtype">): TensorReader {
+  const refuse = () =>
+    Promise.reject(
+      new KindError(
+        `Cannot read tensor ${
+          quoted(info.name)
+        }: loqa does not read the type ${info.encoding}`,
+      ),
+    );
+  return { info: { ...info, dtype: "u8" }, readF32: refuse, readRaw: refuse };
+}
+
 /** A reader of a tensor in a quantised encoding; `decode` gives the values of rows. */
 export function decodedReader(
   info: TensorInfo,
@@ -105,6 +118,8 @@ export interface CheckpointParts {
   readonly name: string;
   /** Layout it was found in. */
   readonly format: Checkpoint["format"];
+  /** Why it cannot be used as a model, where that is so. */
+  readonly notes?: readonly string[];
   /** In file order. */
   readonly readers: Iterable<TensorReader>;
   /** Contents of config.json. */
@@ -117,7 +132,7 @@ export interface CheckpointParts {
 
 /** A checkpoint over tensor readers. */
 export function makeCheckpoint(parts: CheckpointParts): Checkpoint {
-  const { name, format, config, sideFiles, dispose } = parts;
+  const { name, format, config, sideFiles, dispose, notes = [] } = parts;
   const readers = new Map<string, TensorReader>();
   const tensors = new Map<string, TensorInfo>();
   for (const reader of parts.readers) {
@@ -136,6 +151,7 @@ export function makeCheckpoint(parts: CheckpointParts): Checkpoint {
   return {
     name,
     format,
+    ...(notes.length > 0 && { notes }),
     tensors,
     config,
     sideFiles,

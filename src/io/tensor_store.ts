@@ -4,7 +4,7 @@
  * @module
  */
 
-import { KindError } from "../errors.ts";
+import { FormatError, KindError } from "../errors.ts";
 import { Problems, quoted } from "./errors.ts";
 import { readFile } from "./files.ts";
 import type { FileSet } from "./files.ts";
@@ -12,11 +12,19 @@ import { isObject, MOST_TABLE, parseJsonObject } from "./json.ts";
 import { SourcePool } from "./pool.ts";
 import { openSafetensors } from "./safetensors.ts";
 import type { SafetensorsFile } from "./safetensors.ts";
-import { plainReader } from "./tensor_reader.ts";
+import { plainReader, unreadReader } from "./tensor_reader.ts";
 import type { TensorReader } from "./tensor_reader.ts";
+
+/** Options of opening a store. */
+export interface StoreOptions {
+  /** Whether tensors of types that loqa does not read are taken in, to be described; refused without it. */
+  readonly unread?: boolean;
+}
 
 /** Readers of plain tensors, and what they read from. */
 export interface TensorStore extends AsyncDisposable {
+  /** Tensors of types that loqa does not read, with their types, where they were taken in. */
+  readonly unread?: readonly string[];
   /** In file order. */
   readonly tensors: ReadonlyMap<string, TensorReader>;
   /** String metadata of the file or files. */
@@ -24,16 +32,18 @@ export interface TensorStore extends AsyncDisposable {
 }
 
 /**
- * Opens one safetensors file of a set.
+ * Opens one safetensors file of a set, or the parts of one that was cut.
  *
- * @throws {SyntaxError} If it is malformed.
+ * @throws {SyntaxError} If one is malformed, or two hold a tensor of the same name.
  * @throws {TypeError} If a tensor has an element type that loqa does not read.
  */
 export async function openSafetensorsFile(
   files: FileSet,
-  name: string,
+  name: string | readonly string[],
+  options?: StoreOptions,
 ): Promise<TensorStore> {
-  return await openAll(files, [name], undefined);
+  const names = typeof name === "string" ? [name] : name;
+  return await openAll(files, names, { ...options });
 }
 
 /**
@@ -44,9 +54,11 @@ export async function openSafetensorsFile(
 export async function openSafetensorsIndex(
   files: FileSet,
   indexName: string,
+  options?: StoreOptions,
 ): Promise<TensorStore> {
   const map = await readIndex(files, indexName);
-  return await openAll(files, [...new Set(map.values())].sort(), map);
+  const names = [...new Set(map.values())].sort();
+  return await openAll(files, names, { ...options, map });
 }
 
 /** Which file each tensor is in, by an index of either kind of checkpoint. */
@@ -84,10 +96,24 @@ export async function readIndex(
   return map;
 }
 
+/** The error of tensors whose types are not read. */
+export function unreadError(
+  where: string,
+  unread: readonly string[],
+): TypeError {
+  return new KindError(
+    `Cannot read ${quoted(where)}: loqa does not read the types of ${
+      unread.slice(0, 5).join(", ")
+    }${unread.length > 5 ? ` and ${unread.length - 5} more` : ""}`,
+  );
+}
+
 async function openAll(
   files: FileSet,
   names: readonly string[],
-  map: ReadonlyMap<string, string> | undefined,
+  { map, unread: takeUnread = false }: StoreOptions & {
+    map?: ReadonlyMap<string, string>;
+  },
 ): Promise<TensorStore> {
   await using opened = new AsyncDisposableStack();
   const pool = opened.use(new SourcePool(files));
@@ -109,9 +135,20 @@ async function openAll(
     for (const [key, value] of part.metadata) metadata.set(key, value);
     for (const tensor of part.tensors.values()) {
       if (map !== undefined && map.get(tensor.name) !== name) continue;
+      if (tensors.has(tensor.name)) {
+        throw new FormatError(
+          `Cannot read ${quoted(files.name)} as safetensors: tensor ${
+            quoted(tensor.name)
+          } is in ${quoted(name)} and in another part`,
+        );
+      }
       const { dtype } = tensor;
       if (dtype === undefined) {
         unread.push(`${quoted(tensor.name)} (${tensor.type})`);
+        tensors.set(
+          tensor.name,
+          unreadReader({ ...tensor, encoding: tensor.type }),
+        );
         continue;
       }
       tensors.set(
@@ -123,17 +160,12 @@ async function openAll(
       );
     }
   }
-  if (unread.length > 0) {
-    throw new KindError(
-      `Cannot read ${quoted(files.name)}: loqa does not read the types of ${
-        unread.slice(0, 5).join(", ")
-      }${unread.length > 5 ? ` and ${unread.length - 5} more` : ""}`,
-    );
-  }
+  if (unread.length > 0 && !takeUnread) throw unreadError(files.name, unread);
   const owned = opened.move();
   return {
     tensors,
     metadata,
+    ...(unread.length > 0 && { unread }),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }

@@ -27,24 +27,33 @@ const WRAPPERS = ["state_dict", "model_state_dict", "model", "module"];
 const MAX_PICKLE = 2 ** 26;
 
 /**
- * Opens a torch checkpoint of a set, or several under an index.
+ * Opens a torch checkpoint of a set, several under an index, or the parts of one that was cut.
  *
  * @throws {SyntaxError} If a file is malformed or holds more than tensors.
  */
 export async function openTorchFiles(
   files: FileSet,
-  name: string,
+  name: string | readonly string[],
 ): Promise<TensorStore> {
   await using opened = new AsyncDisposableStack();
   const pool = opened.use(new SourcePool(files));
-  const map = name.endsWith(".index.json")
-    ? await readIndex(files, name)
+  const names = typeof name === "string" ? [name] : name;
+  const map = names[0].endsWith(".index.json")
+    ? await readIndex(files, names[0])
     : undefined;
   const tensors = new Map<string, TensorReader>();
-  for (const part of map ? [...new Set(map.values())].sort() : [name]) {
+  for (const part of map ? [...new Set(map.values())].sort() : names) {
     const source = await pool.open(part);
     for (const [key, reader] of await readTorch(source)) {
-      if (map === undefined || map.get(key) === part) tensors.set(key, reader);
+      if (map !== undefined && map.get(key) !== part) continue;
+      if (tensors.has(key)) {
+        throw new FormatError(
+          `Cannot read ${quoted(files.name)}: tensor ${quoted(key)} is in ${
+            quoted(part)
+          } and in another part`,
+        );
+      }
+      tensors.set(key, reader);
     }
   }
   const missing = new Problems(`read ${quoted(files.name)}`);

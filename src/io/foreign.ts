@@ -1,0 +1,104 @@
+/**
+ * Quantised checkpoints of methods that are not decoded here: told by config.json or by the names of their tensors, so that
+ * what is packed is never taken for plain weights.
+ *
+ * @module
+ */
+
+import { KindError } from "../errors.ts";
+import type { Checkpoint } from "./checkpoint.ts";
+import { quoted } from "./errors.ts";
+import { isObject } from "./json.ts";
+import type { JsonObject } from "./json.ts";
+import type { TensorReader } from "./tensor_reader.ts";
+
+/** What is decoded, for errors. */
+const DECODED =
+  "decoded are bitsandbytes nf4 and fp4, GPTQ, HQQ, MLX and loqa's own; take the model in f32, f16 or bf16";
+
+const INT8 = "bitsandbytes in 8 bits (LLM.int8)";
+
+/** How a config says that its weights are quantised; undefined if it does not. */
+function methodOf(config: JsonObject): string | undefined {
+  const nested = [config, config.text_config, config.llm_config].filter(
+    isObject,
+  );
+  for (const place of nested) {
+    for (const key of ["quantization_config", "compression_config"]) {
+      const block = place[key];
+      if (!isObject(block) || Object.keys(block).length === 0) continue;
+      if (block.load_in_8bit === true) return INT8;
+      if (typeof block.quant_method === "string") return block.quant_method;
+      if (block.load_in_4bit === true) return "bitsandbytes";
+      if (typeof block.quant_type === "string") return block.quant_type;
+      return `no quant_method but ${Object.keys(block).slice(0, 4).join(", ")}`;
+    }
+  }
+  return undefined;
+}
+
+/** Whether a layout that was recognised by its tensors is what the method says. */
+const FITS: Readonly<
+  Record<Checkpoint["format"], (method: string) => boolean>
+> = {
+  safetensors: () => false,
+  torch: () => false,
+  // Its metadata say how it is decoded.
+  packed: () => true,
+  gguf: () => true,
+  bnb: (method) => method !== INT8 && /^bitsandbytes/i.test(method),
+  hqq: (method) => /^hqq$/i.test(method),
+  // Its reader has words of its own for AWQ and others, whose tensors have the same names.
+  gptq: () => true,
+  mlx: (method) => /^(mlx|no quant_method)/i.test(method),
+};
+
+/** Names of tensors that stand beside packed weights, and whose they are. */
+const BESIDE: readonly (readonly [RegExp, string, string])[] = [
+  [/^(.+)\.SCB$/, ".weight", INT8],
+  [/^(.+)\.weight_packed$/, ".weight_scale", "compressed-tensors"],
+  [/^(.+)_blocks$/, "_scales", "MXFP4"],
+  [/^(.+)\.weight_scale(_inv)?$/, ".weight", "scaled fp8 or int8"],
+  [/^(.+)\.qweight$/, ".scales", "GPTQ, AWQ or the like"],
+];
+
+/**
+ * Why the tensors of a checkpoint cannot be taken as they are; undefined if they can.
+ *
+ * @param readers What is left of the store after its quantised weights were recognised.
+ */
+export function foreignReason(
+  readers: readonly TensorReader[],
+  { where, config, format }: {
+    where: string;
+    config: JsonObject;
+    format: Checkpoint["format"];
+  },
+): TypeError | undefined {
+  const method = methodOf(config);
+  if (method !== undefined && !FITS[format](method)) {
+    return new KindError(
+      `Cannot read ${quoted(where)}: it is quantised, its config.json says by ${
+        quoted(method)
+      }, which loqa does not decode (${DECODED}, or remove quantization_config from config.json if the weights are plain after all)`,
+    );
+  }
+  const byName = new Map(readers.map((reader) => [reader.info.name, reader]));
+  for (const [pattern, ending, whose] of BESIDE) {
+    for (const name of byName.keys()) {
+      const stem = pattern.exec(name)?.[1];
+      const other = stem && byName.get(stem + ending)?.info;
+      if (!other) continue;
+      // A scale beside a plain weight says nothing.
+      if (ending === ".weight" && /^(F|BF)\d+$/.test(other.encoding)) continue;
+      return new KindError(
+        `Cannot read ${quoted(where)}: it is quantised, ${
+          quoted(name)
+        } beside ${
+          quoted(other.name)
+        } (${other.encoding}) is of ${whose}, which loqa does not decode (${DECODED})`,
+      );
+    }
+  }
+  return undefined;
+}
