@@ -18,8 +18,9 @@ import { replaceFolder } from "../io/replace.ts";
 import { compareModels, type ForwardDifference } from "../merge/compare.ts";
 import { mergeDense } from "../merge/dense.ts";
 import { mergeExact, mergesExactly } from "../merge/exact.ts";
-import { findFamily } from "../models/families.ts";
+import { familyOf, whyNotRun } from "../models/families.ts";
 import { findModel, type ModelPlace } from "../models/open.ts";
+import { checkTensors } from "../models/tensor_check.ts";
 import { openTuned } from "../models/tuned.ts";
 import type { AdapterModuleFactors } from "../nn/adapter.ts";
 import { VERSION } from "../version.ts";
@@ -173,11 +174,13 @@ export async function run(argv: readonly string[]): Promise<number> {
     }
     await using tuned = await openTuned(place, { default: adapter });
     const { checkpoint } = tuned;
-    const runs = findFamily(checkpoint) !== undefined;
-    if (text !== undefined && !runs) {
-      throw new UsageError(
-        `--text is for models that loqa runs, ${path} is ${checkpoint.config.model_type}`,
-      );
+    const whyNot = whyNotRun(checkpoint);
+    if (text !== undefined && whyNot) {
+      throw new UsageError(`--text is for models that loqa runs: ${whyNot}`);
+    }
+    if (!whyNot) {
+      const wanted = familyOf(checkpoint).tensors(checkpoint);
+      checkTensors(checkpoint, wanted, /^/);
     }
     const factors = tuned.adapters.get("default")!;
     const exact = await mergesExactly(checkpoint, factors);
@@ -200,13 +203,21 @@ export async function run(argv: readonly string[]): Promise<number> {
       signal,
       onProgress: (done, text) => progress.update(done, text),
     };
-    const { told, line } = exact
-      ? await mergeGroups(job)
-      : await mergeWeights(job, dtype ?? "bf16");
+    let done: Done;
+    let forward: ForwardDifference | undefined;
+    try {
+      done =
+        await (exact ? mergeGroups(job) : mergeWeights(job, dtype ?? "bf16"));
+      // What cannot be run again is no result, and leaves none.
+      forward = whyNot ? undefined : await compareModels(device, {
+        ...{ before: path, after: partial, adapter, text },
+      });
+    } catch (error) {
+      await remove(partial);
+      throw error;
+    }
     await replaceFolder(partial, out);
-    const forward = runs
-      ? await compareModels(device, { before: path, after: out, adapter, text })
-      : undefined;
+    const { told, line } = done;
     const report = {
       verb: "merge",
       version: VERSION,
@@ -218,10 +229,12 @@ export async function run(argv: readonly string[]): Promise<number> {
     };
     progress[Symbol.dispose]();
     print(
-      args.on("json")
-        ? JSON.stringify(report, null, 2)
-        : [line, forward && forwardLine(forward), `written: ${out}`]
-          .filter(Boolean).join("\n"),
+      args.on("json") ? JSON.stringify(report, null, 2) : [
+        line,
+        forward ? forwardLine(forward) : `not compared: ${whyNot}`,
+        `written: ${out}`,
+      ]
+        .join("\n"),
     );
   }, { resumes: false });
 }

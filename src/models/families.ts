@@ -194,6 +194,20 @@ export function checkKind(
 }
 
 /**
+ * Why a checkpoint cannot be run: another architecture, or settings of it that are not known here; undefined if it can.
+ *
+ * @throws {SyntaxError} If its config is malformed.
+ */
+export function whyNotRun(checkpoint: Checkpoint): string | undefined {
+  try {
+    familyOf(checkpoint).config(checkpoint);
+  } catch (error) {
+    if (error instanceof KindError) return error.message;
+    throw error;
+  }
+}
+
+/**
  * A model as one of a kind.
  *
  * @param what What it is wanted for, as errors say it: `run the task "ppl"`.

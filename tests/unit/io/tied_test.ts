@@ -105,6 +105,7 @@ Deno.test("untied(): a head with the table's values, once; overlaid() puts anoth
 Deno.test("sharedTables(): the table of a model that writes, wherever it stands, and none of an encoder", async () => {
   const tables = async (...names: string[]) => {
     await using checkpoint = await openModel({
+      config: { "text_config": {} },
       tensors: Object.fromEntries(names.map((name) => [name, of(1)])),
     });
     return sharedTables(checkpoint)?.table;
