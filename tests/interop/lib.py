@@ -74,6 +74,14 @@ def outputs(model: torch.nn.Module, kind: str) -> torch.Tensor:
     return (out.last_hidden_state if kind == "encoder" else out.logits).float()
 
 
+def scores(model: torch.nn.Module, ids: list[list[int]]) -> torch.Tensor:
+    """Scores of the token after each of `ids`; an encoder-decoder reads and writes them."""
+    rows = torch.tensor(ids)
+    both = model.config.is_encoder_decoder
+    with torch.no_grad():
+        return model.eval()(input_ids=rows, **({"decoder_input_ids": rows} if both else {})).logits.float()
+
+
 def tensors(folder: pathlib.Path, name: str = "model") -> dict[str, torch.Tensor]:
     """Every tensor of a folder's safetensors, shards included."""
     index = folder / f"{name}.safetensors.index.json"
