@@ -84,6 +84,13 @@ def decoders() -> list[Row]:
         row("gpt_oss", num_local_experts=4, num_experts_per_tok=2, head_dim=16, layer_types=windows, sliding_window=8,
             rope_parameters=ROPE),
         row("granitemoe", num_local_experts=4, num_experts_per_tok=2),
+        row("olmoe", num_experts=4, num_experts_per_tok=2), row("phimoe", num_local_experts=4, num_experts_per_tok=2),
+        row("glm4_moe", sizes=SIZES | MLA | dict(num_key_value_heads=2), head_dim=16),
+        row("qwen3_next", head_dim=16, layer_types=["linear_attention", "full_attention"], linear_num_value_heads=4,
+            linear_num_key_heads=4, linear_key_head_dim=16, linear_value_head_dim=16, **MOE),
+        row("gptj", sizes=dict(n_embd=64, n_layer=2, n_head=4, n_inner=128, vocab_size=99, n_positions=64, rotary_dim=8,
+                               bos_token_id=1, eos_token_id=2)),
+        row("gpt_neo", sizes=SIZES | dict(num_layers=2, num_heads=4, attention_types=[[["global", "local"], 1]])),
     ]
 
 
@@ -154,6 +161,10 @@ def seeing() -> list[Row]:
         row("llava", **both, text_config=text | dict(model_type="llama"), vision_config=TOWER | dict(model_type="clip_vision_model")),
         row("paligemma", **both, text_config=text | dict(model_type="gemma"),
             vision_config=TOWER | dict(model_type="siglip_vision_model", projection_dim=64), projection_dim=64),
+        row("qwen3_vl", auto="ImageTextToText", sizes=tokens, text_config=text | rope,
+            vision_config=qwen_tower | dict(num_position_embeddings=16, deepstack_visual_indexes=[0])),
+        row("smolvlm", auto="ImageTextToText", sizes=tokens, text_config=text | dict(model_type="llama"), vision_config=TOWER,
+            scale_factor=2),
         row("vit", auto="ImageClassification", sizes=TOWER),
         row("deit", auto="", sizes=TOWER),
         row("dinov2", auto="ImageClassification", sizes=TOWER | dict(mlp_ratio=2, use_swiglu_ffn=False)),
