@@ -21,11 +21,11 @@ import {
   optionHelp,
   type Options,
   parse,
-  textsByName,
   UsageError,
 } from "./args.ts";
 import { computeHasEffect, openChosen, readDeviceOptions } from "./device.ts";
 import { readWriting, refuseWriting, WRITING } from "./writing.ts";
+import { PLACE, readPlace, tellNotes } from "./place.ts";
 import { Progress } from "./progress.ts";
 import { columns } from "./tables.ts";
 import { print } from "./output.ts";
@@ -85,20 +85,15 @@ const OPTIONS: Options = {
       "inputs beyond the model's context: truncate, error (glue, anli, summarize, g2p)",
   },
   ...WRITING,
-  adapter: {
-    value: "NAME=DIR",
-    multiple: true,
-    help: "another adapter to put on the model",
-  },
+  ...PLACE,
   compute: COMPUTE,
-  "no-adapter": { help: "leave out the adapter that belongs to the model" },
   ...COMMON,
 };
 
 /** The page of `loqa eval --help`. */
 export const help = `loqa eval DIR --task NAME --data PATH: measure a model
 
-DIR is a folder that loqa wrote, or a model.
+DIR is a folder that loqa wrote, a run or a checkpoint in it (DIR/runs/2), an adapter, or a model.
 
   loqa eval smol-nf4 --task ppl --data wikitext2-test.txt --block 512 --limit 8
   loqa eval smol-nf4 --task gsm8k --data gsm8k/test.jsonl --limit 100
@@ -140,10 +135,8 @@ export async function run(argv: readonly string[]): Promise<number> {
   using progress = new Progress({ quiet: args.on("quiet") });
   const devices = readDeviceOptions(args, progress, { network: true });
   const compute = args.choice("compute", COMPUTES);
-  await using opened = await openModel(path, {
-    adapters: textsByName(args, "adapter"),
-    own: !args.on("no-adapter"),
-  });
+  await using opened = await openModel(path, await readPlace(args));
+  tellNotes(opened.place, progress);
   // Tokenizer, data and options are looked at before the weights are read.
   const { checkpoint, head } = opened;
   const tokenizer = await checkpointTokenizer(checkpoint);

@@ -8,6 +8,7 @@ import { exportModel, type ExportResult, TARGETS } from "../export/run.ts";
 import { VERSION } from "../version.ts";
 import { COMMON, optionHelp, type Options, parse, UsageError } from "./args.ts";
 import { interruptible } from "./interrupt.ts";
+import { PLACE, readPlace } from "./place.ts";
 import { Progress } from "./progress.ts";
 import { bytes } from "./tables.ts";
 import { print } from "./output.ts";
@@ -25,6 +26,7 @@ const OPTIONS: Options = {
     default: "the narrowest that holds a weight",
     help: "for gguf: q4_1 or q5_1, what quantised weights are stored in",
   },
+  ...PLACE,
   json: COMMON.json,
   quiet: COMMON.quiet,
   help: COMMON.help,
@@ -73,8 +75,12 @@ export async function run(argv: readonly string[]): Promise<number> {
   const began = performance.now();
   using progress = new Progress({ quiet: args.on("quiet") });
   return await interruptible(async (signal, started) => {
+    const { adapters, ...chosen } = await readPlace(args);
     started();
     const result = await exportModel(path, {
+      ...chosen,
+      adapter: Object.values(adapters ?? {})[0],
+      onNote: (line) => progress.warn(`loqa: ${line}`),
       to,
       out,
       dtype,

@@ -21,10 +21,10 @@ import {
   type Options,
   parse,
   type Parsed,
-  textsByName,
   UsageError,
 } from "./args.ts";
 import { computeHasEffect, openChosen, readDeviceOptions } from "./device.ts";
+import { PLACE, readPlace, tellNotes } from "./place.ts";
 import { Progress } from "./progress.ts";
 import { readWriting, refuseWriting, WRITING } from "./writing.ts";
 import { print, printPart } from "./output.ts";
@@ -57,20 +57,15 @@ const OPTIONS: Options = {
   },
   seed: { value: "N", default: "0", help: "seed of what is random" },
   ...WRITING,
-  adapter: {
-    value: "NAME=DIR",
-    multiple: true,
-    help: "another adapter to put on the model",
-  },
+  ...PLACE,
   compute: COMPUTE,
-  "no-adapter": { help: "leave out the adapter that belongs to the model" },
   ...COMMON,
 };
 
 /** The page of `loqa generate --help`. */
 export const help = `loqa generate DIR --prompt TEXT: let a model write
 
-DIR is a folder that loqa wrote, or a model. The text goes to stdout as it comes.
+DIR is a folder that loqa wrote, a run or a checkpoint in it (DIR/runs/2), an adapter, or a model. The text goes to stdout as it comes.
 
   loqa generate smol-nf4 --prompt "Once upon a time"
   loqa generate smol-nf4 --chat --prompt "What is LoRA?" --temperature 0.7
@@ -95,10 +90,8 @@ export async function run(argv: readonly string[]): Promise<number> {
   using progress = new Progress({ quiet: args.on("quiet") });
   const devices = readDeviceOptions(args, progress, { network: true });
   const compute = args.choice("compute", COMPUTES);
-  await using opened = await openModel(path, {
-    adapters: textsByName(args, "adapter"),
-    own: !args.on("no-adapter"),
-  });
+  await using opened = await openModel(path, await readPlace(args));
+  tellNotes(opened.place, progress);
   // All that can be wrong with the prompt is told before the weights are read.
   const { checkpoint } = opened;
   const tokenizer = await checkpointTokenizer(checkpoint);

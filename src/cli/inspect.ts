@@ -10,9 +10,12 @@ import { exists, joinPath, kindOf, readTextFile } from "../io/deno.ts";
 import { openAdapter, openCheckpoint } from "../io/open.ts";
 import type { Adapter } from "../io/peft.ts";
 import { parseJsonObject } from "../io/json.ts";
+import { recoverFolder } from "../io/replace.ts";
+import { listRuns } from "../models/runs.ts";
 import { COMMON, optionHelp, type Options, parse } from "./args.ts";
 import { bytes, columns, initTable } from "./tables.ts";
 import { print } from "./output.ts";
+import { trainingReports, trainingsText } from "./trainings.ts";
 
 const OPTIONS: Options = {
   tensors: { help: "every tensor, not only a summary" },
@@ -191,9 +194,23 @@ export async function run(argv: readonly string[]): Promise<number> {
       new TextEncoder().encode(await readTextFile(joinPath(path, "loqa.json"))),
       joinPath(path, "loqa.json"),
     ) as unknown as InitReport;
+    for (const name of ["backbone", "adapter"]) {
+      await recoverFolder(joinPath(path, name));
+    }
+    const trainings = await trainingReports(path, { ...report });
     // A folder that only train wrote tells nothing of a quantisation.
-    if (Array.isArray(report.layers)) parts.push(initTable(report));
+    if (Array.isArray(report.layers)) {
+      parts.push(
+        trainings.some(({ shown }) => shown)
+          ? `Before any training, as init left it:\n\n${initTable(report)}`
+          : initTable(report),
+      );
+    }
     found = { kind: "loqa", init: report };
+    if (trainings.length > 0) {
+      found.trainings = trainings;
+      parts.push(trainingsText(trainings));
+    }
     if (await inside("backbone")) {
       await using model = await openCheckpoint(joinPath(path, "backbone"), {
         describe: true,
@@ -206,6 +223,11 @@ export async function run(argv: readonly string[]): Promise<number> {
       found.adapter = adapterReport(adapter);
       parts.push(adapterText(found.adapter as AdapterReport));
     }
+  } else if (folder && (await listRuns(path)).length > 0) {
+    // Nothing has ended here yet.
+    const trainings = await trainingReports(path, {});
+    found = { kind: "loqa", trainings };
+    parts.push(trainingsText(trainings));
   } else if (folder && await inside("adapter_config.json")) {
     await using adapter = await openAdapter(path);
     const report = adapterReport(adapter);

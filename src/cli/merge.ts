@@ -27,16 +27,20 @@ import { VERSION } from "../version.ts";
 import { COMMON, optionHelp, type Options, parse, UsageError } from "./args.ts";
 import { openChosen, readDeviceOptions } from "./device.ts";
 import { interruptible } from "./interrupt.ts";
+import { PLACE, readPlace, tellNotes } from "./place.ts";
 import { Progress } from "./progress.ts";
 import { print } from "./output.ts";
 
 const OPTIONS: Options = {
   out: { short: "o", value: "DIR", help: "folder to write; needed" },
+  checkpoint: PLACE.checkpoint,
   adapter: {
     value: "DIR",
-    default: "the one that belongs to the model",
-    help: "adapter to merge",
+    multiple: true,
+    default: "the model's own",
+    help: "adapter to merge in the place of the model's own",
   },
+  model: PLACE.model,
   dtype: {
     value: "NAME",
     default: "bf16",
@@ -55,7 +59,8 @@ const OPTIONS: Options = {
 export const help =
   `loqa merge DIR -o OUT: a model with the adapter added to its weights
 
-DIR is a folder that loqa wrote, or a model (with --adapter).
+DIR is a folder that loqa wrote, a run or a checkpoint in it (DIR/runs/2), an adapter, or a model (with --adapter).
+One adapter is merged at a time; the result can be merged again.
 How far the scores of the merged model are from those before is printed: over a text of yours or of the model's own, or
 over random tokens where it writes none.
 QA-LoRA on a base in affine groups: the adapter goes into the groups' biases. Codes and scales stay as they are, the merge is
@@ -154,8 +159,16 @@ export async function run(argv: readonly string[]): Promise<number> {
   const began = performance.now();
   using progress = new Progress({ quiet: args.on("quiet") });
   return await interruptible(async (signal, started) => {
-    const place = await findModel(path);
-    const adapter = args.text("adapter") ?? place.adapter;
+    const chosen = await readPlace(args);
+    const named = Object.values(chosen.adapters ?? {});
+    if (named.length > 1) {
+      throw new UsageError(
+        `merge takes one --adapter, got ${named.length}; merge the result again`,
+      );
+    }
+    const place = await findModel(path, chosen);
+    tellNotes(place, progress);
+    const adapter = named[0] ?? place.adapter;
     if (!adapter) {
       throw new UsageError(`${path} has no adapter; name one by --adapter`);
     }
@@ -211,6 +224,7 @@ export async function run(argv: readonly string[]): Promise<number> {
       // What cannot be run again is no result, and leaves none.
       forward = whyNot ? undefined : await compareModels(device, {
         ...{ before: path, after: partial, adapter, text },
+        ...{ model: chosen.model, checkpoint: chosen.checkpoint },
       });
     } catch (error) {
       await remove(partial);

@@ -5,9 +5,13 @@
  */
 
 import { kindOf } from "../io/deno.ts";
-import type { PlaceOptions } from "../models/open.ts";
-import { findAdapter } from "../models/open.ts";
+import {
+  findAdapter,
+  type ModelPlace,
+  type PlaceOptions,
+} from "../models/open.ts";
 import { type Option, type Options, type Parsed, UsageError } from "./args.ts";
+import type { Progress } from "./progress.ts";
 
 /** The option that names the weights of a model which were moved. */
 export const MODEL: Option = {
@@ -73,4 +77,12 @@ export async function readPlace(args: Parsed): Promise<ChosenPlace> {
     own: !none && given.length === 0,
     ...(given.length > 0 && { adapters }),
   };
+}
+
+/** Tells what a person should know of the model that is taken: a training that has not ended, weights that changed. */
+export function tellNotes(
+  { notes = [] }: ModelPlace,
+  progress: Progress,
+): void {
+  for (const line of notes) progress.warn(`loqa: ${line}`);
 }

@@ -15,7 +15,13 @@ import {
   rename,
 } from "../io/deno.ts";
 import { openCheckpoint } from "../io/open.ts";
-import { findModel, type ModelPlace } from "../models/open.ts";
+import {
+  findModel,
+  type ModelPlace,
+  type PlaceOptions,
+  resolveStored,
+} from "../models/open.ts";
+import { readReport } from "../models/runs.ts";
 import type { Exporter, ExporterOptions, ExportReport } from "./exporter.ts";
 
 export type {
@@ -70,9 +76,15 @@ export const TARGETS: Readonly<Record<string, ExportTarget>> = {
 };
 
 /** Options of {@linkcode exportModel}. */
-export interface ExportOptions extends ExporterOptions {
+export interface ExportOptions extends ExporterOptions, PlaceOptions {
   /** Key of {@linkcode TARGETS}. */
   readonly to: string;
+  /** Folder of an adapter in the place of the model's own; what is not merged is refused. */
+  readonly adapter?: string;
+  /** Whether the model's own adapter counts (true); without it, its weights alone are written. */
+  readonly own?: boolean;
+  /** Takes a line that a person should see. */
+  readonly onNote?: (line: string) => void;
 }
 
 /** What an export did. */
@@ -101,7 +113,7 @@ export interface ExportResult extends ExportReport {
  */
 export async function exportModel(
   path: string,
-  { to, out: place, original, ...options }: ExportOptions,
+  { to, out: place, original, ...rest }: ExportOptions,
 ): Promise<ExportResult> {
   if (!Object.hasOwn(TARGETS, to)) {
     throw new ValueError(
@@ -111,10 +123,21 @@ export async function exportModel(
     );
   }
   const out = place.replace(/[\\/]+$/, "");
-  const { model, adapter, report } = await findModel(path);
+  const { adapter: given, own = true, onNote, ...options } = rest;
+  const found = await findModel(path, rest);
+  for (const line of found.notes ?? []) onNote?.(line);
+  const { model } = found;
+  const adapter = given ?? (own ? found.adapter : undefined);
   if (adapter !== undefined) {
+    const how = rest.checkpoint === undefined
+      ? ""
+      : ` --checkpoint ${rest.checkpoint}`;
     throw new ValueError(
-      `Cannot export ${path}: its adapter ${adapter} is not merged; run "loqa merge ${path} -o MERGED" first and export that`,
+      `Cannot export ${path}: ${
+        given === undefined ? "its" : "the"
+      } adapter ${adapter} is not merged; run "loqa merge ${path}${how}${
+        given === undefined ? "" : ` --adapter ${given}`
+      } -o MERGED" first and export that`,
     );
   }
   if (await exists(out)) {
@@ -132,7 +155,7 @@ export async function exportModel(
     const done = await run(checkpoint, {
       ...options,
       out: partial,
-      original: original ?? await originOf(report),
+      original: original ?? await originOf(path, { found, to, onNote }),
     });
     const bytes = await sizeOf(partial);
     await rename(partial, out);
@@ -143,17 +166,36 @@ export async function exportModel(
   }
 }
 
-/** The model that one with `report` goes back to: what loqa made of another is followed to that, as far as it is there. */
+/**
+ * The model that one goes back to: what loqa made of another is followed to that. Where a GGUF file is wanted and the one
+ * that it came from is gone, that is told.
+ */
 async function originOf(
-  report: ModelPlace["report"],
+  path: string,
+  { found, to, onNote }: {
+    found: ModelPlace;
+    to: string;
+    onNote?: (line: string) => void;
+  },
 ): Promise<string | undefined> {
-  let model: unknown = report?.model;
+  let folder = path;
+  let named = found.report?.model;
   const seen = new Set<string>();
-  while (typeof model === "string" && !seen.has(model)) {
-    seen.add(model);
+  while (typeof named === "string" && !seen.has(`${folder} ${named}`)) {
+    seen.add(`${folder} ${named}`);
+    const model = await resolveStored(folder, named);
+    if (model === undefined) {
+      if (to === "gguf" && named.endsWith(".gguf")) {
+        onNote?.(
+          `${named}, which ${folder} was made from, is not there: metadata, tokenizer and plain tensors are not copied from it but made from the model's config`,
+        );
+      }
+      return undefined;
+    }
     const above = model.replace(/[\\/]+(backbone[\\/]*)?$/, "");
-    if (!await exists(joinPath(above, "loqa.json"))) return model;
-    model = (await findModel(above)).report?.model;
+    const report = await readReport(above);
+    if (!report) return model;
+    [folder, named] = [above, report.model];
   }
   return undefined;
 }

@@ -10,6 +10,7 @@
 import { ValueError } from "../errors.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import {
+  absolutePath,
   exists,
   fileSink,
   fileSize,
@@ -218,7 +219,7 @@ export async function init(
   const report: InitReport = {
     verb: "init",
     version: VERSION,
-    model: checkpoint.name,
+    model: absolutePath(checkpoint.name),
     out,
     base: mark,
     ...(base && { kept: base.name }),
@@ -243,7 +244,9 @@ export async function init(
     side,
     config: backbone?.config,
     adapterConfig: adapterConfig({
-      baseModel: backbone ? joinPath(out, "backbone") : checkpoint.name,
+      baseModel: absolutePath(
+        backbone ? joinPath(out, "backbone") : checkpoint.name,
+      ),
       taskType: report.taskType,
       rank: options.rank,
       alpha: options.alpha,

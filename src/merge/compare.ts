@@ -11,7 +11,12 @@ import type { Device } from "../device/device.ts";
 import { readF32 } from "../device/device.ts";
 import { checkpointTokenizer } from "../io/tokenizer.ts";
 import type { CausalModel, Model } from "../models/model.ts";
-import { generate, type LoadedModel, loadModel } from "../models/load.ts";
+import {
+  generate,
+  type LoadedModel,
+  loadModel,
+  type PlaceOptions,
+} from "../models/load.ts";
 import { Random } from "../tensor/random.ts";
 
 /** Differences of what two models say of the same tokens. */
@@ -96,7 +101,7 @@ async function scoresOf(model: Model, ids: Int32Array): Promise<Scores> {
  */
 export async function compareModels(
   device: Device,
-  { before, after, adapter, text }: {
+  { before, after, adapter, text, ...place }: PlaceOptions & {
     before: string;
     after: string;
     adapter?: string;
@@ -113,7 +118,7 @@ export async function compareModels(
       {
         compute: "f32",
         ...(path === before && adapter &&
-          { own: false, adapters: { adapter } }),
+          { ...place, own: false, adapters: { adapter } }),
       },
     );
     const { model } = loaded;

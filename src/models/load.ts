@@ -12,7 +12,7 @@ import { type AdapterModuleFactors, attachAdapter } from "../nn/adapter.ts";
 import { headOf } from "./encoder_head.ts";
 import { type Family, familyOf, ofKind } from "./families.ts";
 import type { BaseConfig, CausalModel, EncoderHead, Model } from "./model.ts";
-import { findModel, type ModelPlace } from "./open.ts";
+import { findModel, type ModelPlace, type PlaceOptions } from "./open.ts";
 import { openTuned } from "./tuned.ts";
 
 export { Llama } from "./llama.ts";
@@ -42,7 +42,7 @@ export { generate, type GenerateOptions } from "./generate.ts";
 export type { BeamOptions } from "./beam.ts";
 export type { ConfigJson } from "./config_reader.ts";
 export type { SamplingOptions } from "./sampling.ts";
-export type { ModelPlace, Unfinished } from "./open.ts";
+export type { ModelPlace, PlaceOptions, Unfinished } from "./open.ts";
 export type { LlamaConfig } from "./llama_config.ts";
 export type { Block } from "./block.ts";
 export type { BlockContext, LayerCache, LlamaBlock } from "./llama_block.ts";
@@ -65,7 +65,7 @@ export type {
 } from "../autograd/parameter.ts";
 
 /** Options of {@linkcode loadModel}. */
-export interface LoadOptions {
+export interface LoadOptions extends PlaceOptions {
   /** Folders of adapters by the name they are enabled by; besides the one that belongs to the model. */
   readonly adapters?: Readonly<Record<string, string>>;
   /** Whether the adapter that belongs to the model is put on it (true). */
@@ -137,10 +137,12 @@ export async function loadModel(
  */
 export async function openModel(
   path: string,
-  { adapters = {}, own = true }: Pick<LoadOptions, "adapters" | "own"> = {},
+  { adapters = {}, own = true, model, checkpoint: step }:
+    & PlaceOptions
+    & Pick<LoadOptions, "adapters" | "own"> = {},
 ): Promise<OpenedModel> {
   await using stack = new AsyncDisposableStack();
-  const place = await findModel(path);
+  const place = await findModel(path, { model, checkpoint: step });
   const folders = {
     ...(own && place.adapter && { default: place.adapter }),
     ...adapters,

@@ -154,10 +154,11 @@ export async function chooseRun(
   const differ = ({ report }: FoundRun) =>
     optionDifferences(report.options as JsonObject, { ...options });
   const found = ordered.find((run) => differ(run).length === 0);
-  if (!found && ordered.length > 0) {
-    refuseResume(ordered[0].path, differ(ordered[0]));
-  }
-  return found;
+  if (found || ordered.length === 0) return found;
+  // What was meant is most likely the one that is the least different.
+  const nearest =
+    ordered.toSorted((a, b) => differ(a).length - differ(b).length)[0];
+  refuseResume(nearest.path, differ(nearest));
 }
 
 /**
