@@ -55,6 +55,12 @@ export interface OpenedAdapter extends AdapterFacts {
   readonly limits: Limits;
 }
 
+/** What the platform's WGSL knows; types of other versions of the library do not have it. */
+function languageFeatures(gpu: GPU): ReadonlySet<string> | undefined {
+  return (gpu as { wgslLanguageFeatures?: ReadonlySet<string> })
+    .wgslLanguageFeatures;
+}
+
 /**
  * Finds the best adapter.
  *
@@ -82,7 +88,7 @@ export async function findAdapter(
     adapter,
     description,
     software: isSoftware(adapter, description),
-    packedDots: gpu.wgslLanguageFeatures?.has(PACKED_DOTS) ?? false,
+    packedDots: languageFeatures(gpu)?.has(PACKED_DOTS) ?? false,
   };
 }
 

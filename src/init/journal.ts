@@ -5,7 +5,15 @@
  * @module
  */
 
-import { exists, readTextFile, writeFileAtomic } from "../io/deno.ts";
+import { FormatError } from "../errors.ts";
+import { exists, readBytes, writeFileAtomic } from "../io/deno.ts";
+import { quoted } from "../io/errors.ts";
+import {
+  isObject,
+  type JsonObject,
+  MOST_TABLE,
+  parseJsonObject,
+} from "../io/json.ts";
 import type { LayerReport } from "./report.ts";
 
 /** A finished layer. */
@@ -27,17 +35,44 @@ export interface JournalState {
   readonly layers: readonly JournalLayer[];
 }
 
-/** Reads the journal at `path`; undefined where there is none or a crash left it unreadable. */
+/**
+ * Reads the journal at `path`; undefined where there is none or a crash left it unreadable.
+ *
+ * @throws {SyntaxError} If it is JSON but none of a run's: somebody else has changed it.
+ */
 export async function readJournal(
   path: string,
 ): Promise<JournalState | undefined> {
   if (!await exists(path)) return undefined;
+  const bytes = await readBytes(path);
+  let state: JsonObject;
   try {
-    return JSON.parse(await readTextFile(path));
+    state = parseJsonObject(bytes, path, { most: MOST_TABLE });
   } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
+    if (error instanceof FormatError) return undefined;
     throw error;
   }
+  if (!isState(state)) {
+    throw new FormatError(
+      `Cannot resume: ${
+        quoted(path)
+      } is no journal of a run; run without --resume to start anew`,
+    );
+  }
+  return state;
+}
+
+function isState(state: unknown): state is JournalState {
+  const bytes = (n: unknown) => Number.isSafeInteger(n) && Number(n) >= 0;
+  return isObject(state) && typeof state.key === "string" &&
+    bytes(state.backboneBytes) && bytes(state.adapterBytes) &&
+    Array.isArray(state.layers) &&
+    state.layers.every((layer) =>
+      isObject(layer) && isObject(layer.report) &&
+      typeof layer.report.name === "string" &&
+      typeof layer.digest === "string" && isObject(layer.late) &&
+      Object.values(layer.late).every((text) => typeof text === "string")
+    );
 }
 
 /** Replaces the journal at `path`. */

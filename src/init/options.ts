@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { OptionTable } from "../arguments.ts";
 import type { Device, ScaleRule } from "../device/device.ts";
 import type { DeviceFailure } from "../device/errors.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
@@ -63,6 +64,32 @@ export interface InitOptions {
   readonly seed: number;
 }
 
+/** All of these; true for what has no default. */
+export const INIT_OPTIONS: OptionTable<InitOptions> = {
+  method: true,
+  format: false,
+  block: false,
+  scale: false,
+  biases: false,
+  rank: true,
+  alpha: true,
+  rslora: false,
+  iterations: true,
+  svd: false,
+  earlyStop: false,
+  mixed: false,
+  rankPattern: false,
+  alphaPattern: false,
+  targets: false,
+  quantEmbedding: false,
+  backbone: false,
+  dtype: false,
+  scaleDType: false,
+  doubleQuant: false,
+  metric: false,
+  seed: true,
+};
+
 /** How a run goes about it. */
 export interface RunOptions {
   /** Where to work. */
@@ -89,3 +116,17 @@ export interface RunOptions {
   /** Told the share done, from 0 to 1, and what is next. */
   readonly onProgress?: (done: number, text: string) => void;
 }
+
+/** All of these; true for what has no default. */
+export const RUN_OPTIONS: OptionTable<RunOptions> = {
+  device: true,
+  fallback: false,
+  out: true,
+  resume: false,
+  base: false,
+  signal: false,
+  metricOf: false,
+  safeInterval: false,
+  onWarning: false,
+  onProgress: false,
+};

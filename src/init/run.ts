@@ -7,7 +7,8 @@
  * @module
  */
 
-import { ValueError } from "../errors.ts";
+import { checkOptions, describe } from "../arguments.ts";
+import { KindError, ValueError } from "../errors.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import {
   absolutePath,
@@ -41,7 +42,12 @@ import {
   storedBits,
   withScaleTypes,
 } from "./layers.ts";
-import type { InitOptions, RunOptions } from "./options.ts";
+import {
+  INIT_OPTIONS,
+  type InitOptions,
+  RUN_OPTIONS,
+  type RunOptions,
+} from "./options.ts";
 import { adapterGroups, checkQaloraOptions } from "./qalora.ts";
 import { finish, JOURNAL_FILE, prepareOutput } from "./output.ts";
 import { type InitReport, mean } from "./report.ts";
@@ -76,6 +82,15 @@ export async function init(
   options: InitOptions,
   asked: RunOptions,
 ): Promise<InitReport> {
+  if (!(given?.tensors instanceof Map)) {
+    throw new KindError(
+      `Cannot initialise a model: wanted a checkpoint that is open (openCheckpoint), got ${
+        describe(given)
+      }`,
+    );
+  }
+  checkOptions("initialise a model", options, INIT_OPTIONS);
+  checkOptions("initialise a model", asked, RUN_OPTIONS);
   const { checkpoint, own } = asBuilt(given);
   const { metricOf } = asked;
   const run: RunOptions = {

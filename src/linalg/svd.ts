@@ -7,7 +7,8 @@
 import type { Device, Mat } from "../device/device.ts";
 import { mat, readF32 } from "../device/device.ts";
 import { onBestDevice } from "../device/fallback.ts";
-import { type Matrix, matrix } from "../tensor/matrix.ts";
+import { checkOptions, type OptionTable } from "../arguments.ts";
+import { checkMatrix, type Matrix, matrix } from "../tensor/matrix.ts";
 import { exactTruncator, randomizedTruncator } from "./truncated_svd.ts";
 
 /** Options of {@linkcode svd}. */
@@ -26,6 +27,15 @@ export interface SvdOptions {
   readonly onWarning?: (line: string) => void;
 }
 
+const OPTIONS: OptionTable<SvdOptions> = {
+  rank: false,
+  method: false,
+  steps: false,
+  seed: false,
+  device: false,
+  onWarning: false,
+};
+
 /** `a ≈ u * diag(s) * vt`. */
 export interface Svd {
   /** `[rows, rank]`, orthonormal columns. */
@@ -42,6 +52,8 @@ export interface Svd {
  * @throws {RangeError} If the rank is not a whole number from 1 to the smaller size.
  */
 export async function svd(a: Matrix, options: SvdOptions = {}): Promise<Svd> {
+  checkOptions("decompose", options, OPTIONS);
+  checkMatrix(a, "the matrix");
   const { device, onWarning } = options;
   if (device) return await run(device, a, options);
   return await onBestDevice((device) => run(device, a, options), { onWarning });

@@ -24,7 +24,8 @@ import {
   upload,
 } from "../quant/quantize.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
-import type { Matrix } from "../tensor/matrix.ts";
+import { checkOptions, type OptionTable } from "../arguments.ts";
+import { checkMatrix, type Matrix } from "../tensor/matrix.ts";
 import { channelWeights, type Metric, prepareMetric } from "./metric.ts";
 import { loraStart, readFactors } from "./start.ts";
 
@@ -73,6 +74,29 @@ export interface LoftqOptions {
   /** Takes a line about a GPU that failed, where no device is given. */
   readonly onWarning?: (line: string) => void;
 }
+
+const OPTIONS: OptionTable<LoftqOptions> = {
+  format: false,
+  block: false,
+  scale: false,
+  scaleDType: false,
+  stored: false,
+  rank: false,
+  alpha: false,
+  rslora: false,
+  iterations: false,
+  earlyStop: false,
+  svd: false,
+  metric: false,
+  base: false,
+  seed: false,
+  name: false,
+  device: false,
+  onWarning: false,
+};
+
+/** Values of one factor at most: what a device can hold of it. */
+const MOST_FACTOR = 2 ** 30;
 
 /** What {@linkcode loftq} found. Errors are relative, `‖error‖ / ‖W‖`. */
 export interface LoftqResult {
@@ -127,6 +151,8 @@ export async function loftq(
   weight: Matrix,
   options: LoftqOptions,
 ): Promise<LoftqResult> {
+  checkOptions("run LoftQ", options, OPTIONS);
+  checkMatrix(weight, options.name ?? "the weight");
   const { device, onWarning } = options;
   if (device) return await run(device, weight, options);
   return await onBestDevice((device) => run(device, weight, options), {
@@ -153,6 +179,8 @@ function check(weight: Matrix, options: LoftqOptions): Checked {
   if (!Number.isInteger(rank) || rank < 1) {
     fail("rank", "a whole number >= 1", rank);
   }
+  const most = Math.floor(MOST_FACTOR / Math.max(weight.rows, weight.cols, 1));
+  if (rank > most) fail("rank", `at most ${most}`, rank);
   if (!(alpha > 0 && alpha < Infinity)) fail("alpha", "> 0", alpha);
   if (!Number.isInteger(iterations) || iterations < 0) {
     fail("iterations", "a whole number >= 0", iterations);

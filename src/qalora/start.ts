@@ -20,6 +20,7 @@ import {
   type OwnedQuantMat,
 } from "../quant/quantize.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
+import { checkGiven } from "../arguments.ts";
 import type { Matrix } from "../tensor/matrix.ts";
 import { onDevice, type PlaceOptions } from "./base.ts";
 import { checkBase, groupFormat } from "./groups.ts";
@@ -71,6 +72,7 @@ export function checkStart(
   weight: Matrix,
   options: StartOptions,
 ): CheckedStart {
+  checkGiven("start QA-LoRA", options);
   const { name = "the weight", rank = 16, base, seed = 0 } = options;
   const { alpha = rank, iterations = 1 } = options;
   const fail = (what: string, wanted: string, got: unknown): never => {

@@ -8,7 +8,8 @@ import { KindError, ValueError } from "../errors.ts";
 import type { Device, QuantMat, ScaleRule } from "../device/device.ts";
 import { mat, quantSizes, readF32 } from "../device/device.ts";
 import { openDevice } from "../device/open.ts";
-import { type Matrix, matrix } from "../tensor/matrix.ts";
+import { checkOptions, type OptionTable } from "../arguments.ts";
+import { checkMatrix, type Matrix, matrix } from "../tensor/matrix.ts";
 import { type Format, format, type FormatName, scaleRules } from "./formats.ts";
 import { padLastByte } from "./pack.ts";
 import type { QuantizedMatrix } from "./quantized.ts";
@@ -28,6 +29,15 @@ export interface QuantizeOptions {
   /** What errors call the matrix. */
   readonly name?: string;
 }
+
+const QUANTIZE_OPTIONS: OptionTable<QuantizeOptions> = {
+  format: true,
+  block: false,
+  scale: false,
+  weights: false,
+  device: false,
+  name: false,
+};
 
 /** A quantised matrix on a device, with its memory. */
 export interface OwnedQuantMat extends QuantMat, Disposable {
@@ -49,6 +59,7 @@ function sharedDevice(): Promise<Device> {
  * @throws {RangeError} With the row and column of the first that is not.
  */
 export function checkFinite(weight: Matrix, name = "the matrix"): void {
+  checkMatrix(weight, name);
   // x * 0 is 0 for a finite x and NaN otherwise: one cheap pass, a second only to say where.
   let sum = 0;
   for (const x of weight.data) sum += x * 0;
@@ -71,6 +82,7 @@ export async function quantize(
   weight: Matrix,
   options: QuantizeOptions,
 ): Promise<QuantizedMatrix> {
+  checkOptions("quantize", options, QUANTIZE_OPTIONS);
   const name = options.name ?? "the matrix";
   const row = format(options.format);
   const { rows, cols } = weight;

@@ -43,6 +43,28 @@ export function matrix(
   return { rows, cols, data };
 }
 
+/**
+ * Checks that a matrix from outside is one: an object literal may claim any size.
+ *
+ * @throws {TypeError} If it is no matrix, or its data are not what its size says; it calls it `name`.
+ */
+export function checkMatrix(given: Matrix, name: string): void {
+  const { rows, cols, data } = given ?? {};
+  const size = (n: unknown) => Number.isSafeInteger(n) && Number(n) >= 0;
+  if (!size(rows) || !size(cols) || !(data instanceof Float32Array)) {
+    throw new KindError(
+      `Cannot use ${name}: wanted a matrix { rows, cols, data: Float32Array }`,
+    );
+  }
+  if (data.length !== rows * cols) {
+    throw new KindError(
+      `Cannot use ${name}: a ${rows} x ${cols} matrix holds ${
+        rows * cols
+      } values, got ${data.length}`,
+    );
+  }
+}
+
 /** A matrix with rows for columns. */
 export function transposed({ rows, cols, data }: Matrix): Matrix {
   const turned = new Float32Array(rows * cols);

@@ -19,11 +19,12 @@ import {
   kindOf,
   listFolder,
   makeFolder,
-  readTextFile,
+  readBytes,
   remove,
   rename,
   writeFileAtomic,
 } from "../io/deno.ts";
+import { isObject, MOST_TABLE, parseJsonObject } from "../io/json.ts";
 import type { HeldTensor } from "../io/overlay.ts";
 import { checkpointsFolder, listCheckpoints } from "../models/runs.ts";
 import { openSafetensors } from "../io/safetensors.ts";
@@ -242,6 +243,18 @@ export async function pruneCheckpoints(
   }
 }
 
+function isState(state: unknown): state is TrainState {
+  const counts = (...values: unknown[]) =>
+    values.every((n) => Number.isSafeInteger(n) && Number(n) >= 0);
+  return isObject(state) && typeof state.key === "string" &&
+    counts(state.step, state.tokens) && typeof state.seconds === "number" &&
+    isObject(state.order) && Array.isArray(state.losses) &&
+    state.losses.length <= Number(state.step) &&
+    // One that is not finite is null there.
+    state.losses.every((loss) => loss === null || typeof loss === "number") &&
+    Array.isArray(state.evaluations) && state.evaluations.every(Array.isArray);
+}
+
 /**
  * Reads the state of a checkpoint.
  *
@@ -253,21 +266,22 @@ export async function readState(
   key: string,
 ): Promise<TrainState> {
   const file = joinPath(path, STATE);
-  let state: TrainState | undefined;
-  try {
-    if (await exists(file)) state = JSON.parse(await readTextFile(file));
-  } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error;
+  const state = await exists(file)
+    ? parseJsonObject(await readBytes(file), file, { most: MOST_TABLE })
+    : undefined;
+  // The name of a checkpoint's folder ends in its step.
+  const wanted = Number(/(\d+)[\\/]?$/.exec(path)?.[1] ?? state?.step);
+  if (!isState(state) || state.step !== wanted) {
+    throw new FormatError(
+      `Cannot resume from ${path}: ${STATE} is no state of step ${wanted}`,
+    );
   }
-  if (!Number.isInteger(state?.step)) {
-    throw new FormatError(`Cannot resume from ${path}: ${STATE} is no state`);
-  }
-  if (state!.key !== key) {
+  if (state.key !== key) {
     throw new ValueError(
       `Cannot resume from ${path}: it is not of the run that it stands in`,
     );
   }
-  return state!;
+  return state;
 }
 
 /** Reads the optimiser's moments of a checkpoint into `parameters`. */

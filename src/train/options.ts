@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { OptionTable } from "../arguments.ts";
 import type { Compute } from "../autograd/linear_weight.ts";
 import type { Device } from "../device/device.ts";
 import type { TextCodec } from "./data/codec.ts";
@@ -104,6 +105,44 @@ export interface TrainOptions {
   readonly seed: number;
 }
 
+/** All of these; true for what has no default. */
+export const TRAIN_OPTIONS: OptionTable<TrainOptions> = {
+  method: true,
+  task: true,
+  dataSet: false,
+  labels: false,
+  biases: true,
+  modulesToSave: false,
+  block: true,
+  batch: true,
+  accumulation: true,
+  steps: false,
+  epochs: false,
+  learningRate: true,
+  schedule: true,
+  warmup: false,
+  weightDecay: true,
+  beta1: true,
+  beta2: true,
+  epsilon: true,
+  clip: true,
+  dropout: true,
+  checkpointing: true,
+  compute: true,
+  order: true,
+  template: false,
+  overflow: true,
+  field: true,
+  unit: true,
+  rank: true,
+  alpha: true,
+  rslora: true,
+  targets: false,
+  rankPattern: false,
+  alphaPattern: false,
+  seed: true,
+};
+
 /** What `loqa train` does where it is not told otherwise: an epoch of language modelling, one adapter of rank 16. */
 export const TRAIN_DEFAULTS: Omit<TrainOptions, "method"> = {
   task: "lm",
@@ -182,6 +221,28 @@ export interface TrainRun {
   /** Takes a line that a person must see: something is wrong with the training, though it goes on. */
   readonly onWarning?: (line: string) => void;
 }
+
+/** All of these; true for what has no default. */
+export const TRAIN_RUN: OptionTable<TrainRun> = {
+  device: true,
+  path: true,
+  out: true,
+  from: false,
+  model: false,
+  data: true,
+  evaluation: false,
+  evaluateEvery: false,
+  evaluationBatches: false,
+  saveEvery: true,
+  keep: true,
+  logEvery: true,
+  resume: false,
+  signal: false,
+  codec: false,
+  onProgress: false,
+  onNote: false,
+  onWarning: false,
+};
 
 /** What `loqa train` tells: the document of `--json`. */
 export interface TrainReport {

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { ValueError } from "../errors.ts";
+import { checkCounts, checkOptions } from "../arguments.ts";
+import { KindError, ValueError } from "../errors.ts";
 import {
   absolutePath,
   joinPath,
@@ -25,6 +26,8 @@ import { VERSION } from "../version.ts";
 import { planSteps } from "./data/steps.ts";
 import { type OpenedExamples, openExamples } from "./examples.ts";
 import {
+  TRAIN_OPTIONS,
+  TRAIN_RUN,
   type TrainOptions,
   type TrainReport,
   type TrainRun,
@@ -83,6 +86,20 @@ interface Opened {
   readonly record: RunRecord;
 }
 
+/** @throws {TypeError | RangeError} If what a program without types passes is not what it must be. */
+function checkCall(options: TrainOptions, run: TrainRun): void {
+  checkOptions("train", options, TRAIN_OPTIONS);
+  checkOptions("train", run, TRAIN_RUN);
+  const { data, evaluation = [], saveEvery, keep, logEvery, evaluateEvery } =
+    run;
+  for (const [name, paths] of Object.entries({ data, evaluation })) {
+    if (!Array.isArray(paths) || paths.some((p) => typeof p !== "string")) {
+      throw new KindError(`Cannot train: ${name} must be a list of paths`);
+    }
+  }
+  checkCounts("train", { saveEvery, keep, logEvery, evaluateEvery });
+}
+
 /**
  * Trains, and writes into a run of `run.out` (`runs/1`, `runs/2`, …): `metrics.jsonl`, `checkpoints`, `loqa.json`, and at
  * the end `adapter` (or `backbone`, for a full training), which then stands in `run.out` too. What stood there before the
@@ -98,6 +115,7 @@ export async function train(
   run: TrainRun,
 ): Promise<TrainReport> {
   const began = performance.now();
+  checkCall(options, run);
   const { device, out } = run;
   const chosen = run.resume ? await chooseRun(out, options) : undefined;
   const from = await startPath(run, chosen);
