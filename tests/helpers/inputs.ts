@@ -72,3 +72,8 @@ export async function forSeeds(
     }
   }
 }
+
+/** What a test's name says where it is ignored, and only there: what is not here. */
+export function lacking(there: boolean, what: string): string {
+  return there ? "" : ` (ignored: ${what} not here)`;
+}

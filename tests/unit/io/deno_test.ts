@@ -1,3 +1,4 @@
+import { lacking } from "../../helpers/inputs.ts";
 import assert from "node:assert/strict";
 import {
   exists,
@@ -100,7 +101,7 @@ Deno.test("files that are not there or not files are named in one line", async (
 const full = await Deno.stat("/dev/full").then(() => true, () => false);
 
 Deno.test({
-  name: "a full disk is told as such (ignored where there is no /dev/full)",
+  name: `a full disk is told as such${lacking(full, "/dev/full")}`,
   ignore: !full,
   async fn() {
     await inFolder(async (folder) => {

@@ -1,3 +1,4 @@
+import { lacking } from "../../helpers/inputs.ts";
 import assert from "node:assert/strict";
 import { fileSource } from "../../../src/io/deno.ts";
 import { IoError } from "../../../src/io/errors.ts";
@@ -189,8 +190,9 @@ const SMOL = `${home}/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf`;
 const hasSmol = await Deno.stat(SMOL).then(() => true, () => false);
 
 Deno.test({
-  name:
-    "openCheckpoint() decodes SmolLM2 as the gguf package does (ignored without the model)",
+  name: `openCheckpoint() decodes SmolLM2 as the gguf package does${
+    lacking(hasSmol, "the model")
+  }`,
   ignore: !hasSmol,
   async fn() {
     await using model = await openCheckpoint(SMOL);
@@ -217,8 +219,9 @@ const STORIES = new URL(
 const hasStories = await Deno.stat(STORIES).then(() => true, () => false);
 
 Deno.test({
-  name:
-    "openCheckpoint() opens a trained model's folder (ignored without ../shared/data)",
+  name: `openCheckpoint() opens a trained model's folder${
+    lacking(hasStories, "../shared/data")
+  }`,
   ignore: !hasStories,
   async fn() {
     await using model = await openCheckpoint(STORIES);

@@ -1,5 +1,6 @@
 // deno-lint-ignore-file camelcase -- the keys are those of Hugging Face files
 
+import { lacking } from "../../helpers/inputs.ts";
 import assert from "node:assert/strict";
 import { openAdapterFrom } from "../../../src/io/peft.ts";
 import { adapterEntries, adapterTensorName } from "../../../src/io/peft.ts";
@@ -258,8 +259,9 @@ const REAL = new URL(
 const hasReal = await Deno.stat(REAL).then(() => true, () => false);
 
 Deno.test({
-  name:
-    "openAdapterFrom() reads a torch file with the LoRA authors' names (ignored without ../shared/data/lora)",
+  name: `openAdapterFrom() reads a torch file with the LoRA authors' names${
+    lacking(hasReal, "../shared/data/lora")
+  }`,
   ignore: !hasReal,
   async fn() {
     const set = files({ "adapter_model.bin": await Deno.readFile(REAL) });

@@ -1,3 +1,4 @@
+import { lacking } from "../../helpers/inputs.ts";
 import assert from "node:assert/strict";
 import { fileSource } from "../../../src/io/deno.ts";
 import { readPickle } from "../../../src/io/pickle.ts";
@@ -112,8 +113,9 @@ const REAL = new URL(
 const hasReal = await Deno.stat(REAL).then(() => true, () => false);
 
 Deno.test({
-  name:
-    "readTorch() reads a published LoRA adapter (ignored without ../shared/data/lora)",
+  name: `readTorch() reads a published LoRA adapter${
+    lacking(hasReal, "../shared/data/lora")
+  }`,
   ignore: !hasReal,
   async fn() {
     await using source = await fileSource(REAL);
