@@ -18,9 +18,11 @@ const KINDS = {
   "an adapter on an nf4 model": {
     prepare: initInto,
     args: (folder: string, out: string, ...more: string[]) => [
-      ...["train", out, ...trainArgs(folder, out).slice(2)],
-      ...["--dropout", "0.1", "--accumulation", "2", "--steps", "120"],
-      ...more,
+      ...["train", out],
+      ...trainArgs(
+        ...[folder, out, "--dropout", "0.1", "--accumulation", "2"] as const,
+        ...["--steps", "120", ...more],
+      ).slice(2),
     ],
   },
   "all weights": {

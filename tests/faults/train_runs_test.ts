@@ -3,6 +3,7 @@ import { loqa, outcome, spawnLoqa } from "../helpers/cli.ts";
 import { readTree } from "../helpers/model.ts";
 import {
   initInto,
+  overridden,
   savedSteps,
   untilSaved,
   withTrainable,
@@ -13,10 +14,10 @@ const DEVICE = ["--device", "wasm", "--threads", "1"];
 
 /** Arguments of a training of what is at `path`. */
 function args(folder: string, path: string, ...more: string[]): string[] {
-  return [
-    ...["train", path, "--data", `${folder}/data.txt`, ...DEVICE, "--quiet"],
-    ...["--block", "16", "--batch", "2", "--lr", "1e-3", ...more],
-  ];
+  return overridden([
+    ...["train", path, "--data", `${folder}/data.txt`, ...DEVICE],
+    ...["--block", "16", "--batch", "2", "--lr", "1e-3", "--quiet"],
+  ], more);
 }
 
 /** Arguments of a training of a new adapter on `model` into `out`. */

@@ -45,18 +45,30 @@ export function withTrainable(
   });
 }
 
+/** Arguments with others behind them, which take the place of those that name the same option with a value. */
+export function overridden(
+  args: readonly string[],
+  more: readonly string[],
+): string[] {
+  const given = new Set(more.filter((arg) => arg.startsWith("-")));
+  const left = args.filter((arg, i) =>
+    !given.has(arg) && !(i > 0 && given.has(args[i - 1]))
+  );
+  return [...left, ...more];
+}
+
 /** Arguments of a training of a new adapter, or all weights, that saves every tenth of its 200 steps. */
 export function trainArgs(
   folder: string,
   out: string,
   ...more: string[]
 ): string[] {
-  return [
+  return overridden([
     ...["train", `${folder}/model`, "--data", `${folder}/data.txt`],
-    ...["-o", out, "--quiet", "--device", "wasm", "--threads", "1"],
+    ...["-o", out, "--device", "wasm", "--threads", "1"],
     ...["--block", "16", "--batch", "2", "--rank", "4", "--lr", "1e-3"],
-    ...["--steps", "200", "--save-every", "20", ...more],
-  ];
+    ...["--steps", "200", "--save-every", "20", "--quiet"],
+  ], more);
 }
 
 /** Prepares `DIR` in which an adapter is to be trained: QLoRA's start on the model in nf4. */
