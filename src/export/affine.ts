@@ -20,6 +20,7 @@ import {
   SafetensorsWriter,
 } from "../io/safetensors_writer.ts";
 import type { SafetensorsEntry } from "../io/safetensors_writer.ts";
+import { checkWhole } from "../models/whole.ts";
 import { GROUP_FORMATS } from "../quant/formats.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
 import { isFloat, TORCH_DTYPES } from "../tensor/dtype.ts";
@@ -72,6 +73,7 @@ export async function exportAffine(
   { out, dtype = "f16", signal, onProgress }: ExporterOptions,
   target: AffineTarget,
 ): Promise<ExportReport> {
+  checkWhole(checkpoint);
   const plan = await planLayers(checkpoint, target);
   const tensors = [...checkpoint.tensors.values()];
   const layout = safetensorsHeader(

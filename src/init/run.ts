@@ -30,6 +30,7 @@ import {
   safetensorsHeader,
   SafetensorsWriter,
 } from "../io/safetensors_writer.ts";
+import { checkWhole } from "../models/whole.ts";
 import { checkRanks } from "../nn/ranks.ts";
 import { VERSION } from "../version.ts";
 import { asBuilt } from "./architecture.ts";
@@ -75,6 +76,7 @@ export { openInstead } from "../device/fallback.ts";
  * Initialises `checkpoint` into the folder `run.out`.
  *
  * @throws {RangeError} If options do not go together, or not with the layers.
+ * @throws {SyntaxError} If the checkpoint lacks tensors of its config, or has others in its layers.
  * @throws {DOMException} `AbortError` if the signal came; the run can be resumed.
  */
 export async function init(
@@ -91,6 +93,7 @@ export async function init(
   }
   checkOptions("initialise a model", options, INIT_OPTIONS);
   checkOptions("initialise a model", asked, RUN_OPTIONS);
+  checkWhole(given);
   const { checkpoint, own } = asBuilt(given);
   const { metricOf } = asked;
   const run: RunOptions = {

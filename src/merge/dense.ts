@@ -19,6 +19,7 @@ import {
   safetensorsHeader,
   SafetensorsWriter,
 } from "../io/safetensors_writer.ts";
+import { checkWhole } from "../models/whole.ts";
 import type { AdapterModuleFactors } from "../nn/adapter.ts";
 import { isFloat, narrow, toF32, TORCH_DTYPES } from "../tensor/dtype.ts";
 
@@ -55,6 +56,7 @@ export async function mergeDense(
   checkpoint: Checkpoint,
   { device, out, factors, dtype, signal, onProgress }: MergeOptions,
 ): Promise<MergedLayer[]> {
+  checkWhole(checkpoint);
   const byTensor = checkFit(checkpoint, factors);
   const tensors = [...checkpoint.tensors.values()];
   const layout = safetensorsHeader(tensors.map((tensor): SafetensorsEntry => ({

@@ -12,7 +12,7 @@ import { memorySink } from "../../../src/io/sources.ts";
 import { format } from "../../../src/quant/formats.ts";
 import type { DType } from "../../../src/tensor/dtype.ts";
 import { assertAllClose, assertBytes } from "../../helpers/assert.ts";
-import { files, rejects } from "./helpers.ts";
+import { files, rawSafetensors, rejects } from "./helpers.ts";
 
 const GOLDEN = new URL("../../golden/affine/", import.meta.url);
 
@@ -189,6 +189,90 @@ Deno.test("GPTQ: other methods, widths and layouts are refused, sizes that do no
     "model.layers.0.fc",
     "qzeros: wanted i32 [8, 2], got i32 [4, 4]",
   );
+});
+
+Deno.test("GPTQ: layers of other widths by dynamic, and settings in another file, are named", async () => {
+  const open = (change: (block: Record<string, unknown>) => unknown) => () =>
+    reopen("gptq-v2-4", (config) => ({
+      ...config,
+      quantization_config: change(
+        config.quantization_config as Record<string, unknown>,
+      ),
+    }));
+  const dynamic = (dynamic: unknown) =>
+    open((block) => ({ ...block, dynamic }));
+  await rejects(
+    dynamic({ "-:.*lm_head": {}, "+:.*fc": { bits: 8 } }),
+    TypeError,
+    "4 bits in groups of",
+    'for all layers, got "{\\"dynamic\\":{\\"+:.*fc\\":{\\"bits\\":8}}}"',
+  );
+  await rejects(dynamic({ fc: { group_size: 16 } }), TypeError, "dynamic");
+  await dynamic({ "-:.*lm_head": {}, "+:.*fc": { bits: 4 } })();
+  await dynamic(null)();
+  await rejects(
+    open(() => undefined),
+    TypeError,
+    "quantize_config.json; copy them there",
+  );
+});
+
+Deno.test("GPTQ: a version that puts all symmetric zeros beside the middle is refused", async () => {
+  const layer = (stored: number) => {
+    const [rows, cols, groups] = [16, 64, 8];
+    const words = new Uint32Array(groups * rows / 8).fill(stored * 0x11111111);
+    const sizes = {
+      qweight: [cols / 8, rows],
+      qzeros: [groups, rows / 8],
+      scales: [groups, rows],
+    };
+    const data = [
+      new Uint8Array(cols / 8 * rows * 4),
+      new Uint8Array(words.buffer),
+      new Uint8Array(groups * rows * 4),
+    ];
+    let at = 0;
+    const header = Object.fromEntries(
+      Object.entries(sizes).map(([key, shape], i) => [`layers.0.fc.${key}`, {
+        dtype: key === "scales" ? "F32" : "I32",
+        shape,
+        data_offsets: [at, at += data[i].length],
+      }]),
+    );
+    return rawSafetensors(
+      header,
+      new Uint8Array(data.flatMap((part) => [...part])),
+    );
+  };
+  const open = (version: string, stored: number, sym?: boolean) =>
+    openFileSet(files({
+      "model.safetensors": layer(stored),
+      "config.json": JSON.stringify({
+        quantization_config: {
+          quant_method: "gptq",
+          bits: 4,
+          group_size: 8,
+          checkpoint_format: version,
+          ...(sym !== undefined && { sym }),
+        },
+      }),
+    }));
+  for (const sym of [true, undefined]) {
+    await open("gptq", 7, sym);
+    await open("gptq_v2", 8, sym);
+    await rejects(
+      () => open("gptq", 8, sym),
+      TypeError,
+      "by its checkpoint_format gptq every zero is 9, by gptq_v2 it is 8",
+      'correct checkpoint_format in config.json to "gptq_v2"',
+    );
+    await rejects(
+      () => open("gptq_v2", 7, sym),
+      TypeError,
+      "every zero is 7, by gptq it is 8",
+    );
+  }
+  await open("gptq", 3);
 });
 
 /** An HQQ layer of zeros; `change` alters its tensors. */
