@@ -5,7 +5,7 @@
  * @module
  */
 
-import { KindError, ValueError } from "../errors.ts";
+import { isMeant, KindError, ValueError } from "../errors.ts";
 import type { Device, DeviceBuffer, Mat, ScaleRule } from "../device/device.ts";
 import { mat, readF32 } from "../device/device.ts";
 import { onBestDevice } from "../device/fallback.ts";
@@ -27,6 +27,7 @@ import type { QuantizedMatrix } from "../quant/quantized.ts";
 import { checkOptions, type OptionTable } from "../arguments.ts";
 import { checkMatrix, type Matrix } from "../tensor/matrix.ts";
 import { channelWeights, type Metric, prepareMetric } from "./metric.ts";
+import { inRange } from "./range.ts";
 import { loraStart, readFactors } from "./start.ts";
 
 /** What a file makes of a backbone that it does not hold as it is. */
@@ -154,9 +155,13 @@ export async function loftq(
   checkOptions("run LoftQ", options, OPTIONS);
   checkMatrix(weight, options.name ?? "the weight");
   const { device, onWarning } = options;
-  if (device) return await run(device, weight, options);
-  return await onBestDevice((device) => run(device, weight, options), {
-    onWarning,
+  check(weight, options);
+  return await inRange(weight, options.base, async (weight, base) => {
+    const all = { ...options, base };
+    if (device) return await run(device, weight, all);
+    return await onBestDevice((device) => run(device, weight, all), {
+      onWarning,
+    });
   });
 }
 
@@ -335,7 +340,13 @@ async function run(
       plainOutput = error;
     }
     if (factored) {
-      const singular = await factored;
+      const singular = await factored.catch((error) => {
+        if (!isMeant(error)) throw error;
+        throw new ValueError(
+          `Cannot run LoftQ on ${name}: ${error.message}`,
+          { cause: error },
+        );
+      });
       c.remove(a);
       // A truncated SVD is a projection: the error left is what it did not take.
       for (const s of singular) error -= s * s;

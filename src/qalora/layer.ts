@@ -6,6 +6,7 @@
 
 import type { Device } from "../device/device.ts";
 import type { LoftqResult } from "../loftq/loftq.ts";
+import { inRange } from "../loftq/range.ts";
 import { loraStart } from "../loftq/start.ts";
 import type { Matrix } from "../tensor/matrix.ts";
 import { onDevice } from "./base.ts";
@@ -41,12 +42,16 @@ export async function qaloraLayer(
   weight: Matrix,
   options: LayerOptions,
 ): Promise<LoftqResult> {
-  if (!options.biases) return await start(weight, options);
   const checked = checkStart(weight, options);
-  return await onDevice(
-    options,
-    (device) => run(device, weight, { ...options, ...checked }),
-  );
+  return await inRange(weight, options.base, async (weight, base) => {
+    const all = { ...options, base };
+    return options.biases
+      ? await onDevice(
+        all,
+        (device) => run(device, weight, { ...all, ...checked }),
+      )
+      : await start(weight, all);
+  });
 }
 
 async function run(
