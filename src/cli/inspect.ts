@@ -29,6 +29,8 @@ export const help =
   `loqa inspect PATH: tell what a model, adapter or tensor file holds
 
 PATH is a folder that loqa wrote, a model folder, a .safetensors or .gguf file, a PEFT adapter, or hf:owner/name.
+What no other verb takes (a part of a split model, weights quantised by a method that is not decoded) is described, with
+the reason.
 
   loqa inspect smol-nf4
   loqa inspect model.gguf --tensors
