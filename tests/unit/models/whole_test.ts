@@ -1,4 +1,3 @@
-// deno-lint-ignore-file camelcase -- the keys are those of Hugging Face's files
 import assert from "node:assert/strict";
 import { openDevice } from "../../../src/device/open.ts";
 import { init } from "../../../src/init/run.ts";
