@@ -33,7 +33,9 @@ async function works(verb: string, ...args: string[]): Promise<string> {
     verb,
     ...args,
   ]);
-  assert.deepEqual([code, stderr], [0, ""], `${verb}: ${stderr}`);
+  // A training of two steps learns nothing, and says so.
+  const said = stderr.replace(/^warning: the loss, .*\n/gm, "");
+  assert.deepEqual([code, said], [0, ""], `${verb}: ${stderr}`);
   return stdout;
 }
 
