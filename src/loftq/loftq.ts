@@ -27,7 +27,7 @@ import type { QuantizedMatrix } from "../quant/quantized.ts";
 import { checkOptions, type OptionTable } from "../arguments.ts";
 import { checkMatrix, type Matrix } from "../tensor/matrix.ts";
 import { channelWeights, type Metric, prepareMetric } from "./metric.ts";
-import { inRange } from "./range.ts";
+import { inRange, times } from "./range.ts";
 import { loraStart, readFactors } from "./start.ts";
 
 /** What a file makes of a backbone that it does not hold as it is. */
@@ -156,8 +156,22 @@ export async function loftq(
   checkMatrix(weight, options.name ?? "the weight");
   const { device, onWarning } = options;
   check(weight, options);
-  return await inRange(weight, options.base, async (weight, base) => {
-    const all = { ...options, base };
+  return await inRange(weight, options.base, async (weight, base, up) => {
+    const { stored } = options;
+    // What a file keeps of values is asked of them as they are in it.
+    const asStored = (form?: (values: Float32Array) => Float32Array) =>
+      form &&
+      ((values: Float32Array) => times(form(times(values, 1 / up)), up));
+    const all = {
+      ...options,
+      base,
+      ...(stored && up !== 1 && {
+        stored: {
+          scales: asStored(stored.scales),
+          values: asStored(stored.values),
+        },
+      }),
+    };
     if (device) return await run(device, weight, all);
     return await onBestDevice((device) => run(device, weight, all), {
       onWarning,

@@ -20,22 +20,29 @@ interface Found {
 /**
  * Does `work` on `weight`, or where all its values are tiny on a power of two times it and its base, and gives what came of
  * it for the weight as it was. Relative errors are those of the work.
+ *
+ * @param work Is told the power of two.
  */
 export async function inRange<T extends Found>(
   weight: Matrix,
   base: QuantizedMatrix | undefined,
-  work: (weight: Matrix, base: QuantizedMatrix | undefined) => Promise<T>,
+  work: (
+    weight: Matrix,
+    base: QuantizedMatrix | undefined,
+    up: number,
+  ) => Promise<T>,
 ): Promise<T> {
   let most = 0;
   for (const x of weight.data) most = Math.max(most, Math.abs(x));
   const exponent = Math.floor(Math.log2(most));
-  if (!(exponent < LEAST) || most === 0) return await work(weight, base);
+  if (!(exponent < LEAST) || most === 0) return await work(weight, base, 1);
   // Even, so that the factors share it.
   const up = 2 ** (-2 * Math.ceil(exponent / 2));
   const { rows, cols } = weight;
   const found = await work(
     matrix(rows, cols, times(weight.data, up)),
     base && scaled(base, up),
+    up,
   );
   const half = 1 / Math.sqrt(up);
   // Without a correction B is zero, and A what random numbers made it.
@@ -56,6 +63,10 @@ function scaled(q: QuantizedMatrix, by: number): QuantizedMatrix {
   };
 }
 
-function times(values: Float32Array, by: number): Float32Array<ArrayBuffer> {
+/** Values times a number. */
+export function times(
+  values: Float32Array,
+  by: number,
+): Float32Array<ArrayBuffer> {
   return Float32Array.from(values, (x) => x * by);
 }

@@ -7,6 +7,9 @@ import { Random } from "../../../src/tensor/random.ts";
 
 const [ROWS, COLS] = [24, 64];
 const normals = new Random(3).normals(ROWS * COLS);
+/** A type without numbers below 1e-30. */
+const coarse = (values: Float32Array) =>
+  Float32Array.from(values, (x) => Math.abs(x) < 1e-30 ? 0 : x);
 const at = (exponent: number) =>
   matrix(ROWS, COLS, normals.map((x) => x * 2 ** exponent));
 
@@ -42,6 +45,19 @@ Deno.test("weights of 1e-20 and 1e-30 are initialised as those of 1 are, their e
           1e-3 * Math.abs(product(one)) * 2 ** exponent,
         `${what}: ${product(tiny)} ${product(one)}`,
       );
+    }
+  }
+});
+
+Deno.test("what a file keeps of tiny values counts: none of them is an error of 1", async () => {
+  using device = await openDevice("wasm", { threads: 1 });
+  for (const [exponent, lost] of [[-66, false], [-110, true]] as const) {
+    const { error, plainError } = await loftq(at(exponent), {
+      ...{ format: "nf4", block: 32, rank: 4, iterations: 0, device },
+      stored: { values: coarse },
+    });
+    for (const e of [error, plainError]) {
+      assert.ok(lost ? e > 0.99 : e < 0.2, `${exponent}: ${e}`);
     }
   }
 });
