@@ -13,7 +13,7 @@ import { checkpointTokenizer } from "../src/io/tokenizer.ts";
 import { columns } from "../src/cli/tables.ts";
 import { generate } from "../src/models/generate.ts";
 import { loadCausal } from "../src/models/load.ts";
-import { train, TRAIN_DEFAULTS, type TrainReport } from "../src/train/run.ts";
+import { train, TRAIN_DEFAULTS } from "../src/train/run.ts";
 
 const here = (path: string) => new URL(path, import.meta.url).pathname;
 const folder = here("../out/demo");

@@ -32,18 +32,42 @@ export function floatJson(value: number): unknown {
  * read from, writes a number of the same key as one: to transformers, 0 and 0.0 are not the same.
  */
 export function stringifyLike(value: unknown, like: string): string {
-  const floats = new Set(
-    Array.from(
-      like.matchAll(/"([^"\\]+)"\s*:\s*-?\d+[.eE]/g),
-      ([, key]) => key,
-    ),
-  );
-  const replace = (key: string, part: unknown) =>
-    typeof part === "number" && floats.has(key) && Number.isInteger(part) &&
-      Math.abs(part) < 1e21
+  const floats = floatsOf(like);
+  const asFloat = (part: unknown) =>
+    typeof part === "number" && Number.isInteger(part) && Math.abs(part) < 1e21
       ? floatJson(part)
       : part;
+  const replace = (key: string, part: unknown) => {
+    const places = floats.get(key);
+    if (!places) return part;
+    if (!Array.isArray(part)) return places.has(-1) ? asFloat(part) : part;
+    return part.map((item, i) => places.has(i) ? asFloat(item) : item);
+  };
   return JSON.stringify(value, replace, 2);
+}
+
+/** Where a JSON text writes numbers as floats: by key, -1 for its value, else places in the list that is its value. */
+function floatsOf(text: string): Map<string, Set<number>> {
+  const found = new Map<string, Set<number>>();
+  const isFloat = Symbol();
+  const note = (key: string, place: number) =>
+    found.set(key, (found.get(key) ?? new Set()).add(place));
+  const revive = (_: string, value: unknown, context?: { source?: string }) =>
+    typeof value === "number" && /[.eE]/.test(context?.source ?? "")
+      ? isFloat
+      : value;
+  const walk = (value: unknown) => {
+    if (typeof value !== "object" || value === null) return;
+    for (const [key, part] of Object.entries(value)) {
+      if (part === isFloat) note(key, -1);
+      else if (Array.isArray(part)) {
+        part.forEach((item, i) => item === isFloat && note(key, i));
+      }
+      walk(part);
+    }
+  };
+  if (text) walk(JSON.parse(text, revive));
+  return found;
 }
 
 /** UTF-8 `bytes` as text. @throws {SyntaxError} If they are no UTF-8; it names `name`. */

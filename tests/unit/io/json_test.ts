@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Problems, quoted } from "../../../src/io/errors.ts";
-import { parseJsonObject } from "../../../src/io/json.ts";
+import { parseJsonObject, stringifyLike } from "../../../src/io/json.ts";
 
 Deno.test("parseJsonObject() gives objects, from text and from bytes", () => {
   const text =
@@ -70,4 +70,13 @@ Deno.test("quoted() and Problems keep messages short", () => {
   assert.ok(problems.none);
   for (let i = 0; i < 1000; i++) problems.add(`p${i}`);
   assert.ok(problems.error().message.endsWith("; and 980 more"));
+});
+
+Deno.test("stringifyLike() writes floats in lists as the original does", () => {
+  const like = '{"limit": [0.0, 1, 2.0], "in": {"rates": [1e0]}, "n": [3, 4]}';
+  assert.equal(
+    stringifyLike(JSON.parse(like), like).replaceAll(/\s+/g, ""),
+    '{"limit":[0.0,1,2.0],"in":{"rates":[1.0]},"n":[3,4]}',
+  );
+  assert.equal(stringifyLike({ a: 1 }, "").replaceAll(/\s+/g, ""), '{"a":1}');
 });
