@@ -9,7 +9,8 @@ import { init } from "../init/run.ts";
 import type { InitOptions } from "../init/options.ts";
 import { calibrate } from "../init/calibrate.ts";
 import { openMoments } from "../init/moments.ts";
-import { remove } from "../io/deno.ts";
+import { openInitOutput } from "../init/output.ts";
+import { joinPath } from "../io/deno.ts";
 import { openCheckpoint } from "../io/open.ts";
 import { findModel } from "../models/open.ts";
 import { BASE_QUANTIZERS } from "../qalora/quantizer.ts";
@@ -146,7 +147,8 @@ const OPTIONS: Options = {
   },
   "double-quant": { help: "scales of a bnb backbone in 8 bits" },
   seed: { value: "N", default: "0", help: "seed of what is random" },
-  resume: { help: "go on with an interrupted run" },
+  resume: { help: "go on with an interrupted run; a whole one is told again" },
+  force: { help: "replace what loqa wrote at DIR before, training included" },
   "safe-interval": {
     value: "SECONDS",
     default: "5",
@@ -162,6 +164,8 @@ export const help =
 MODEL is a folder in the Hugging Face layout, a .safetensors or .gguf file, or hf:owner/name[@revision].
 Writes DIR/backbone (the quantised model), DIR/adapter (for PEFT) and DIR/loqa.json (options and errors by layer).
 The last line printed says which tools load the result, and how.
+What is at DIR already is refused; --force names what loqa wrote there before and replaces it once the new is whole. The
+work is done in DIR.partial, which an interruption leaves for --resume.
 
   loqa init SmolLM2-135M.gguf --format nf4 --rank 16 -o smol-nf4
   loqa init ./llama --format int2 --scale mse --rank 64 -o llama-2bit
@@ -267,16 +271,28 @@ export async function run(argv: readonly string[]): Promise<number> {
       network: args.list("calib") !== undefined,
     });
     await using stack = new AsyncDisposableStack();
+    started();
+    const output = stack.use(
+      await openInitOutput(out, {
+        resume: args.on("resume"),
+        force: args.on("force"),
+        reads: [
+          model,
+          ...[args.text("base"), args.text("moments")].flatMap((x) => x ?? []),
+          ...args.list("calib") ?? [],
+        ],
+        onWarning: (line) => progress.warn(line),
+      }),
+    );
     const device = stack.use(await openChosen(choice));
     const checkpoint = stack.use(await openCheckpoint(model));
     const base = args.text("base");
     const metric = options.metric ?? "identity";
     let metricOf;
-    let temporary: string | undefined;
     if (metric !== "identity") {
       const calib = args.list("calib");
       const moments = args.text("moments") ??
-        (temporary = `${out.replace(/[\\/]+$/, "")}.moments.safetensors`);
+        joinPath(output.work, "moments.safetensors");
       if (calib) {
         const tokens = args.number("calib-tokens", { least: 1 }) ?? 16384;
         await calibrate(checkpoint, {
@@ -299,20 +315,20 @@ export async function run(argv: readonly string[]): Promise<number> {
         : undefined,
       metricOf,
     };
-    started();
     const report = await init(checkpoint, options, {
       device,
       fallback: async (failure) =>
         stack.use(await openInstead(failure, choice)),
       out,
+      output,
       ...given,
       resume: args.on("resume"),
+      force: args.on("force"),
       safeInterval: interval === undefined ? undefined : interval * 1000,
       signal,
       onWarning: (line) => progress.warn(line),
       onProgress: (done, text) => progress.update(done, text),
     });
-    if (temporary) await remove(temporary);
     progress[Symbol.dispose]();
     print(
       args.on("json") ? JSON.stringify(report, null, 2) : initTable(report),

@@ -8,6 +8,7 @@ import type { InitReport } from "../init/report.ts";
 import type { Checkpoint, TensorInfo } from "../io/checkpoint.ts";
 import { exists, joinPath, kindOf, readTextFile } from "../io/deno.ts";
 import { openAdapter, openCheckpoint } from "../io/open.ts";
+import { settledPath } from "../io/output.ts";
 import type { Adapter } from "../io/peft.ts";
 import { parseJsonObject } from "../io/json.ts";
 import { recoverFolder } from "../io/replace.ts";
@@ -184,7 +185,7 @@ for ${JSON.stringify(report.targetModules)} of ${report.baseModel}`;
 /** Runs the verb. */
 export async function run(argv: readonly string[]): Promise<number> {
   const args = parse(argv, OPTIONS);
-  const path = args.one("inspect", "PATH");
+  const path = await settledPath(args.one("inspect", "PATH"));
   const json = args.on("json");
   const every = args.on("tensors");
   const inside = (name: string) => exists(joinPath(path, name));

@@ -7,15 +7,10 @@
 import { ValueError } from "../errors.ts";
 import type { Device } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
-import {
-  exists,
-  joinPath,
-  readTextFile,
-  remove,
-  writeFileAtomic,
-} from "../io/deno.ts";
-import { replaceFolder } from "../io/replace.ts";
-import { compareModels, type ForwardDifference } from "../merge/compare.ts";
+import { checkSideFiles } from "../io/copy.ts";
+import { joinPath, readTextFile, writeFileAtomic } from "../io/deno.ts";
+import { openOutput } from "../io/output.ts";
+import { type ForwardDifference, hearModel } from "../merge/compare.ts";
 import { mergeDense } from "../merge/dense.ts";
 import { mergeExact, mergesExactly } from "../merge/exact.ts";
 import { familyOf, whyNotRun } from "../models/families.ts";
@@ -172,11 +167,11 @@ export async function run(argv: readonly string[]): Promise<number> {
     if (!adapter) {
       throw new UsageError(`${path} has no adapter; name one by --adapter`);
     }
-    if (await exists(out)) {
-      throw new ValueError(
-        `Cannot write to ${out}: it is there already; wanted a new folder`,
-      );
-    }
+    started();
+    await using output = await openOutput(out, {
+      verb: "merge",
+      kind: "folder",
+    });
     const textFile = args.text("text");
     // Before anything is written: it may not be there.
     const text = textFile === undefined
@@ -187,6 +182,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     }
     await using tuned = await openTuned(place, { default: adapter });
     const { checkpoint } = tuned;
+    checkSideFiles(checkpoint);
     const whyNot = whyNotRun(checkpoint);
     if (text !== undefined && whyNot) {
       throw new UsageError(`--text is for models that loqa runs: ${whyNot}`);
@@ -203,9 +199,13 @@ export async function run(argv: readonly string[]): Promise<number> {
       );
     }
     using device = await openChosen(readDeviceOptions(args, progress));
-    const partial = `${out}.partial`;
-    await remove(partial);
-    started();
+    // Before anything is written: what cannot be run cannot be compared.
+    const heard = whyNot ? undefined : await hearModel(device, {
+      ...{ before: path, adapter, text },
+      ...{ model: chosen.model, checkpoint: chosen.checkpoint },
+    });
+    await output.begin();
+    const partial = output.result;
     const job: Job = {
       place,
       checkpoint,
@@ -216,22 +216,12 @@ export async function run(argv: readonly string[]): Promise<number> {
       signal,
       onProgress: (done, text) => progress.update(done, text),
     };
-    let done: Done;
-    let forward: ForwardDifference | undefined;
-    try {
-      done =
-        await (exact ? mergeGroups(job) : mergeWeights(job, dtype ?? "bf16"));
-      // What cannot be run again is no result, and leaves none.
-      forward = whyNot ? undefined : await compareModels(device, {
-        ...{ before: path, after: partial, adapter, text },
-        ...{ model: chosen.model, checkpoint: chosen.checkpoint },
-      });
-    } catch (error) {
-      await remove(partial);
-      throw error;
-    }
-    await replaceFolder(partial, out);
-    const { told, line } = done;
+    const { told, line } = exact
+      ? await mergeGroups(job)
+      : await mergeWeights(job, dtype ?? "bf16");
+    const forward = await heard?.compareWith(partial);
+    signal.throwIfAborted();
+    await output.settle();
     const report = {
       verb: "merge",
       version: VERSION,

@@ -5,16 +5,10 @@
  */
 
 import { ValueError } from "../errors.ts";
-import {
-  exists,
-  fileSize,
-  joinPath,
-  kindOf,
-  listFolder,
-  remove,
-  rename,
-} from "../io/deno.ts";
+import { checkSideFiles } from "../io/copy.ts";
+import { fileSize, joinPath, kindOf, listFolder } from "../io/deno.ts";
 import { openCheckpoint } from "../io/open.ts";
+import { openOutput } from "../io/output.ts";
 import {
   findModel,
   type ModelPlace,
@@ -113,7 +107,7 @@ export interface ExportResult extends ExportReport {
  */
 export async function exportModel(
   path: string,
-  { to, out: place, original, ...rest }: ExportOptions,
+  { to, out, original, ...rest }: ExportOptions,
 ): Promise<ExportResult> {
   if (!Object.hasOwn(TARGETS, to)) {
     throw new ValueError(
@@ -122,7 +116,6 @@ export async function exportModel(
       }`,
     );
   }
-  const out = place.replace(/[\\/]+$/, "");
   const { adapter: given, own = true, onNote, ...options } = rest;
   const found = await findModel(path, rest);
   for (const line of found.notes ?? []) onNote?.(line);
@@ -140,30 +133,21 @@ export async function exportModel(
       } -o MERGED" first and export that`,
     );
   }
-  if (await exists(out)) {
-    throw new ValueError(
-      `Cannot write to ${out}: it is there already; wanted a new ${
-        TARGETS[to].kind
-      }`,
-    );
-  }
-  const run = await TARGETS[to].load();
+  const { kind, load } = TARGETS[to];
+  await using output = await openOutput(out, { verb: "export", kind });
+  const run = await load();
   await using checkpoint = await openCheckpoint(model);
-  const partial = `${out}.partial`;
-  await remove(partial);
-  try {
-    const done = await run(checkpoint, {
-      ...options,
-      out: partial,
-      original: original ?? await originOf(path, { found, to, onNote }),
-    });
-    const bytes = await sizeOf(partial);
-    await rename(partial, out);
-    return { ...done, ...summary(done), bytes };
-  } catch (error) {
-    await remove(partial);
-    throw error;
-  }
+  checkSideFiles(checkpoint);
+  await output.begin();
+  const done = await run(checkpoint, {
+    ...options,
+    out: output.result,
+    original: original ?? await originOf(path, { found, to, onNote }),
+  });
+  const bytes = await sizeOf(output.result);
+  options.signal?.throwIfAborted();
+  await output.settle();
+  return { ...done, ...summary(done), bytes };
 }
 
 /**

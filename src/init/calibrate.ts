@@ -113,7 +113,13 @@ function checkInputs(
 async function isWhole(path: string, key: string): Promise<boolean> {
   if (!await exists(path)) return false;
   await using source = await fileSource(path);
-  return (await openSafetensors(source)).metadata.get(KEY) === key;
+  const found = (await openSafetensors(source)).metadata.get(KEY);
+  if (found === undefined) {
+    throw new ValueError(
+      `Cannot write moments to ${path}: it is there already and holds something else`,
+    );
+  }
+  return found === key;
 }
 
 /** Writes a file of moments as `run` finds them, in the order of `inputs`. */

@@ -6,8 +6,9 @@
  */
 
 import { FormatError } from "../errors.ts";
-import { exists, readBytes, writeFileAtomic } from "../io/deno.ts";
+import { exists, fileSource, readBytes, writeFileAtomic } from "../io/deno.ts";
 import { quoted } from "../io/errors.ts";
+import { digest } from "../io/fingerprint.ts";
 import {
   isObject,
   type JsonObject,
@@ -25,6 +26,15 @@ export interface JournalLayer {
   readonly late: Readonly<Record<string, string>>;
 }
 
+/** Bytes of a file that were there at a safe point, and what they were. */
+export interface JournalPart {
+  readonly file: "backbone" | "adapter";
+  readonly from: number;
+  readonly to: number;
+  /** SHA-256 of the bytes. */
+  readonly digest: string;
+}
+
 /** State of an unfinished run at its last safe point. */
 export interface JournalState {
   /** Hash of everything that decides the bytes of the result. */
@@ -32,11 +42,16 @@ export interface JournalState {
   /** Bytes of the backbone and adapter files that are whole. */
   readonly backboneBytes: number;
   readonly adapterBytes: number;
+  /** What those bytes are, in order. */
+  readonly parts: readonly JournalPart[];
   readonly layers: readonly JournalLayer[];
 }
 
+/** Bytes of a part at the most, which are read at once. */
+const PART = 2 ** 26;
+
 /**
- * Reads the journal at `path`; undefined where there is none or a crash left it unreadable.
+ * Reads the journal at `path`; undefined where there is none or it is not as it was written.
  *
  * @throws {SyntaxError} If it is JSON but none of a run's: somebody else has changed it.
  */
@@ -59,14 +74,17 @@ export async function readJournal(
       } is no journal of a run; run without --resume to start anew`,
     );
   }
-  return state;
+  const { check, ...written } = state;
+  return check === await digest(JSON.stringify(written))
+    ? written as unknown as JournalState
+    : undefined;
 }
 
-function isState(state: unknown): state is JournalState {
+function isState(state: unknown): boolean {
   const bytes = (n: unknown) => Number.isSafeInteger(n) && Number(n) >= 0;
   return isObject(state) && typeof state.key === "string" &&
     bytes(state.backboneBytes) && bytes(state.adapterBytes) &&
-    Array.isArray(state.layers) &&
+    Array.isArray(state.parts) && Array.isArray(state.layers) &&
     state.layers.every((layer) =>
       isObject(layer) && isObject(layer.report) &&
       typeof layer.report.name === "string" &&
@@ -80,5 +98,35 @@ export async function writeJournal(
   path: string,
   state: JournalState,
 ): Promise<void> {
-  await writeFileAtomic(path, JSON.stringify(state));
+  const check = await digest(JSON.stringify(state));
+  await writeFileAtomic(path, JSON.stringify({ ...state, check }));
+}
+
+/** The parts of the file at `path` from byte `from` up to `to`. */
+export async function partsOf(
+  file: JournalPart["file"],
+  path: string,
+  { from, to }: { from: number; to: number },
+): Promise<JournalPart[]> {
+  const parts: JournalPart[] = [];
+  if (from >= to) return parts;
+  await using source = await fileSource(path);
+  for (let at = from; at < to; at += PART) {
+    const end = Math.min(to, at + PART);
+    const mark = await digest(await source.read(at, end - at));
+    parts.push({ file, from: at, to: end, digest: mark });
+  }
+  return parts;
+}
+
+/** Whether the files at these paths are still what the journal says. */
+export async function areSame(
+  parts: readonly JournalPart[],
+  paths: Readonly<Record<JournalPart["file"], string>>,
+): Promise<boolean> {
+  for (const part of parts) {
+    const [found] = await partsOf(part.file, paths[part.file], part);
+    if (found?.digest !== part.digest) return false;
+  }
+  return true;
 }

@@ -12,6 +12,7 @@ import type { Metric } from "../loftq/metric.ts";
 import type { BaseQuantizer } from "../qalora/quantizer.ts";
 import type { FormatName } from "../quant/formats.ts";
 import type { BackboneKind, PlainDType } from "./backbone.ts";
+import type { Output } from "../io/output.ts";
 
 /** What decides the bytes of the result; all of it goes into loqa.json. */
 export interface InitOptions {
@@ -101,8 +102,12 @@ export interface RunOptions {
   readonly fallback?: (failure: DeviceFailure) => Promise<Device>;
   /** Folder to write. */
   readonly out: string;
-  /** Goes on with an interrupted run. */
+  /** That folder, where it was opened before: it is disposed of with the run. */
+  readonly output?: Output;
+  /** Goes on with an interrupted run; one that is whole already is only told again. */
   readonly resume?: boolean;
+  /** Replaces what loqa wrote at `out` before, whatever it is; without it that is refused. */
+  readonly force?: boolean;
   /** A model quantised elsewhere: its layers are kept as they are, only the factors are found. */
   readonly base?: Checkpoint;
   /** Stops between two layers, leaving what `resume` needs. */
@@ -111,7 +116,7 @@ export interface RunOptions {
   readonly metricOf?: (module: string) => Promise<Metric>;
   /** Milliseconds between two points that `resume` can go on from (5000). */
   readonly safeInterval?: number;
-  /** Told what the result lacks. */
+  /** Told what the result lacks, what it replaces, and that an interrupted run is of no use. */
   readonly onWarning?: (line: string) => void;
   /** Told the share done, from 0 to 1, and what is next. */
   readonly onProgress?: (done: number, text: string) => void;
@@ -122,7 +127,9 @@ export const RUN_OPTIONS: OptionTable<RunOptions> = {
   device: true,
   fallback: false,
   out: true,
+  output: false,
   resume: false,
+  force: false,
   base: false,
   signal: false,
   metricOf: false,

@@ -1,70 +1,155 @@
 /**
- * The folder that a run writes: built beside its place, put there when it is whole.
+ * The folder that an initialisation writes.
  *
  * @module
  */
 
-import { ValueError } from "../errors.ts";
-import type { SideFile } from "../io/checkpoint.ts";
+import type { CheckpointFile, SideFile } from "../io/checkpoint.ts";
 import { writeSideFiles } from "../io/copy.ts";
 import {
   exists,
   joinPath,
   kindOf,
+  lastChanged,
   listFolder,
-  makeFolder,
-  remove,
+  readTextFile,
   writeFileAtomic,
 } from "../io/deno.ts";
-import { recoverFolder, replaceFolder } from "../io/replace.ts";
+import {
+  namesIn,
+  openOutput,
+  type Output,
+  placeOf,
+  taken,
+} from "../io/output.ts";
+import { isObject } from "../io/json.ts";
 import type { InitReport } from "./report.ts";
 
 /** The file that marks a folder as loqa's own. */
 export const REPORT_FILE = "loqa.json";
 
-/** The file that tells how far an unfinished run is safe. */
-export const JOURNAL_FILE = "journal.json";
+/** What `init` itself writes into a folder. */
+const OWN = ["adapter", "backbone", REPORT_FILE];
 
-function placeOf(out: string): string {
-  return out.replace(/[\\/]+$/, "");
+/** Names that an error lists at the most. */
+const SHOWN = 8;
+
+/** How {@linkcode openInitOutput} treats what is there. */
+export interface InitOutputOptions {
+  /** Goes on with an interrupted run. */
+  readonly resume?: boolean;
+  /** Replaces a folder that loqa wrote. */
+  readonly force?: boolean;
+  /** What the run reads. */
+  readonly reads?: readonly string[];
+  /** Told what a person should know, a sentence each: what goes. */
+  readonly onWarning?: (text: string) => void;
 }
 
 /**
- * The folder to write in until `out` is whole, `OUT.partial`; emptied unless `resume`.
+ * Takes the folder `out` for an initialisation; `run.ts` does it where nobody did before.
  *
- * @throws {RangeError} If `out` has no name of its own, or holds something that loqa did not write.
+ * @throws {RangeError} If there is something at `out`, which the message names, and `force` does not ask to replace it; with
+ * `force`, if loqa did not write that. With `resume` what is there may be the whole result of the same run.
+ * @throws {IoError} If another run writes there.
  */
-export async function prepareOutput(
+export async function openInitOutput(
   out: string,
-  resume: boolean,
-): Promise<string> {
-  const place = placeOf(out);
-  if (/(^|[\\/])\.{0,2}$/.test(place)) {
-    throw new ValueError(
-      `Cannot write to ${out}: wanted the name of a folder`,
+  { resume = false, force = false, reads, onWarning }: InitOutputOptions,
+): Promise<Output> {
+  const holds = await describe(await placeOf(out));
+  if (holds && !holds.ours && (force || !resume)) {
+    throw taken(
+      out,
+      `it is there already and no loqa output: it holds ${holds.text}; wanted a new folder`,
     );
   }
-  await recoverFolder(place);
-  const kind = await kindOf(place);
-  if (kind !== undefined) {
-    const ours = kind === "folder" &&
-      ((await listFolder(place)).length === 0 ||
-        await exists(joinPath(place, REPORT_FILE)));
-    if (!ours) {
-      throw new ValueError(
-        `Cannot write to ${out}: it is there already and no loqa output; wanted a new folder or one with ${REPORT_FILE}`,
-      );
-    }
+  if (holds && !force && !resume) throw occupied(out, holds.text);
+  const output = await openOutput(out, {
+    verb: "init",
+    kind: "folder",
+    resumable: true,
+    occupied: force ? "replace" : resume ? "tell" : "refuse",
+    reads,
+  });
+  if (force && holds) {
+    onWarning?.(`replaces ${out} when it is done: ${holds.text} will be gone`);
   }
-  const partial = `${place}.partial`;
-  if (!resume) await remove(partial);
-  await makeFolder(partial);
-  return partial;
+  return output;
+}
+
+function occupied(out: string, text: string): RangeError {
+  return taken(
+    out,
+    `it is there already: it holds ${text}; write to another folder, or say --force to replace it`,
+  );
+}
+
+/**
+ * The report of a run whose result is whole at its place: of the same hash as this one's, and later than all its files.
+ *
+ * @throws {RangeError} If what is there is another one's.
+ */
+export async function wholeResult(
+  { place }: Output,
+  { key, out, files }: {
+    key: string;
+    out: string;
+    files: readonly CheckpointFile[];
+  },
+): Promise<InitReport> {
+  const report = await readReport(place);
+  const written = await lastChanged(joinPath(place, REPORT_FILE)) ?? 0;
+  if (
+    isObject(report) && report.key === key &&
+    files.every(({ modified }) => modified <= written)
+  ) return report as unknown as InitReport;
+  throw occupied(out, (await describe(place))!.text);
+}
+
+async function readReport(folder: string): Promise<unknown> {
+  const path = joinPath(folder, REPORT_FILE);
+  if (!await exists(path)) return undefined;
+  try {
+    return JSON.parse(await readTextFile(path));
+  } catch {
+    return undefined;
+  }
+}
+
+/** What is at `path`, in words, and whether loqa wrote it; undefined where there is nothing, or an empty folder. */
+async function describe(
+  path: string,
+): Promise<{ text: string; ours: boolean } | undefined> {
+  const kind = await kindOf(path);
+  if (kind === undefined) return undefined;
+  if (kind !== "folder") return { text: "a file", ours: false };
+  const names = await namesIn(path);
+  if (names.length === 0) return undefined;
+  const report = await readReport(path);
+  const trained = isObject(report) && report.train !== undefined;
+  const ours = names.includes(REPORT_FILE);
+  const found: string[] = [];
+  if (ours) {
+    found.push(trained ? "a trained model" : "an initialised model");
+  }
+  for (const name of names) {
+    if (ours && OWN.includes(name)) continue;
+    const inside = await kindOf(joinPath(path, name)) === "folder"
+      ? (await listFolder(joinPath(path, name))).length
+      : undefined;
+    found.push(inside === undefined ? name : `${name}/ (${inside} in it)`);
+  }
+  const more = found.length - SHOWN;
+  return {
+    text: found.slice(0, SHOWN).join(", ") +
+      (more > 0 ? ` and ${more} more` : ""),
+    ours,
+  };
 }
 
 /** What {@linkcode finish} writes beside the tensors. */
 export interface Finish {
-  readonly out: string;
   readonly report: InitReport;
   /** The files beside the model's weights. */
   readonly side: readonly SideFile[];
@@ -75,24 +160,18 @@ export interface Finish {
 
 /** Writes the small files and puts the folder in its place. */
 export async function finish(
-  partial: string,
-  { out, report, side, config, adapterConfig }: Finish,
+  output: Output,
+  { report, side, config, adapterConfig }: Finish,
 ): Promise<void> {
+  const { result } = output;
   const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;
-  const backbone = joinPath(partial, "backbone");
   if (config) {
-    await writeSideFiles(side, backbone, config);
+    await writeSideFiles(side, joinPath(result, "backbone"), config);
   }
   await writeFileAtomic(
-    joinPath(partial, "adapter/adapter_config.json"),
+    joinPath(result, "adapter/adapter_config.json"),
     json(adapterConfig),
   );
-  await writeFileAtomic(joinPath(partial, REPORT_FILE), json(report));
-
-  const place = placeOf(out);
-  await replaceFolder(
-    partial,
-    place,
-    () => remove(joinPath(place, JOURNAL_FILE)),
-  );
+  await writeFileAtomic(joinPath(result, REPORT_FILE), json(report));
+  await output.settle();
 }

@@ -46,6 +46,8 @@ export interface InitReport {
   readonly model: string;
   /** Folder that was written. */
   readonly out: string;
+  /** Hash of options and model: where it is the same, a run has nothing left to do. */
+  readonly key?: string;
   /** SHA-256 over the quantised weights: an adapter fits the backbone with the same one. */
   readonly base: string;
   /** Where the codes and scales are from, if they were kept as they are and nothing was quantised. */

@@ -2,7 +2,7 @@
  * `loqa init`: streams a checkpoint through LoftQ or QA-LoRA into a backbone and a PEFT adapter.
  *
  * Tensors go one by one from the source to the files; what is held at any time is one weight and its workspace. All
- * is written into `OUT.partial`, which takes the place of `OUT` when it is whole.
+ * is written into `OUT.partial`, from where it takes its place at `OUT` when it is whole.
  *
  * @module
  */
@@ -10,6 +10,7 @@
 import { checkOptions, describe } from "../arguments.ts";
 import { KindError, ValueError } from "../errors.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
+import { checkSideFiles } from "../io/copy.ts";
 import {
   absolutePath,
   exists,
@@ -19,7 +20,6 @@ import {
   makeFolder,
   partPath,
   peakMemory,
-  remove,
   rename,
 } from "../io/deno.ts";
 import { digest, fingerprint } from "../io/fingerprint.ts";
@@ -35,7 +35,7 @@ import { checkRanks } from "../nn/ranks.ts";
 import { VERSION } from "../version.ts";
 import { asBuilt } from "./architecture.ts";
 import { planBackbone } from "./backbone.ts";
-import { type JournalState, readJournal } from "./journal.ts";
+import { areSame, type JournalState, readJournal } from "./journal.ts";
 import {
   chooseBackbone,
   chooseScaleDType,
@@ -50,7 +50,8 @@ import {
   type RunOptions,
 } from "./options.ts";
 import { adapterGroups, checkQaloraOptions } from "./qalora.ts";
-import { finish, JOURNAL_FILE, prepareOutput } from "./output.ts";
+import { JOURNAL_FILE } from "../io/output.ts";
+import { finish, openInitOutput, wholeResult } from "./output.ts";
 import { type InitReport, mean } from "./report.ts";
 import {
   autoClass,
@@ -104,6 +105,7 @@ export async function init(
   const began = performance.now();
   const { out, device } = run;
   const qalora = options.method === "qalora";
+  if (options.backbone !== "none") checkSideFiles(checkpoint);
   if (qalora) checkQaloraOptions(options);
   if (qalora && options.quantEmbedding) {
     throw new ValueError(
@@ -174,36 +176,48 @@ export async function init(
   // One layer's moments stand for all in the key.
   const first = layers.find(({ embedding }) => !embedding)!;
   const metric = await run.metricOf?.(first.module);
-  const key = await digest(JSON.stringify([
-    VERSION,
-    stated,
-    device.name,
-    device.threads,
-    await fingerprint(checkpoint),
-    base && await fingerprint(base),
-    metric && metric.kind !== "identity" && await digest(metric.moments),
-  ]));
+  const models = base ? [checkpoint, base] : [checkpoint];
+  const [same, key] = await Promise.all([
+    { times: false, on: [] },
+    { times: true, on: [device.name, device.threads] },
+  ].map(async ({ times, on }) =>
+    await digest(JSON.stringify([
+      ...[VERSION, stated, ...on],
+      ...await Promise.all(models.map((m) => fingerprint(m, { times }))),
+      metric && metric.kind !== "identity" && await digest(metric.moments),
+    ]))
+  ));
 
+  await using output = run.output ?? await openInitOutput(out, {
+    resume: run.resume,
+    force: run.force,
+    reads: [checkpoint.name, ...(base ? [base.name] : [])],
+    onWarning: run.onWarning,
+  });
+  const { work: folder, result } = output;
+  if (output.taken && !run.force) {
+    const files = models.flatMap(({ files = [] }) => files);
+    return await wholeResult(output, { key: same, out, files });
+  }
   // Before the work: what the end needs is read, or known not to be there.
   const side = await checkpoint.sideFiles({
     onLeftOut: ({ message }) =>
       run.onWarning?.(`the tokenizer is left out: ${message}`),
   });
-  const partial = await prepareOutput(out, run.resume ?? false);
   const paths = {
-    journal: joinPath(partial, JOURNAL_FILE),
-    backbone: joinPath(partial, "backbone/model.safetensors"),
-    adapter: joinPath(partial, "adapter/adapter_model.safetensors"),
+    journal: joinPath(folder, JOURNAL_FILE),
+    backbone: joinPath(result, "backbone/model.safetensors"),
+    adapter: joinPath(result, "adapter/adapter_model.safetensors"),
   };
   const found = run.resume
-    ? await usableJournal(paths, key, kind !== "none")
+    ? await usableJournal(paths, { key, hasBackbone: kind !== "none", run })
     : undefined;
   const state = found ??
-    { key, backboneBytes: 0, adapterBytes: 0, layers: [] };
+    { key, backboneBytes: 0, adapterBytes: 0, parts: [], layers: [] };
   // What another run left there must not get into this one's result.
-  if (!found) await remove(partial);
-  await makeFolder(joinPath(partial, "adapter"));
-  if (backbone) await makeFolder(joinPath(partial, "backbone"));
+  await output.begin(found !== undefined);
+  await makeFolder(joinPath(result, "adapter"));
+  if (backbone) await makeFolder(joinPath(result, "backbone"));
 
   await using adapterSink = await fileSink(paths.adapter, {
     resumeAt: state.adapterBytes,
@@ -222,6 +236,7 @@ export async function init(
     backbone,
     paths,
     key,
+    parts: state.parts,
     adapterSink,
     backboneSink,
     adapter: await SafetensorsWriter.open(adapterSink, adapterLayout),
@@ -239,6 +254,7 @@ export async function init(
     version: VERSION,
     model: absolutePath(checkpoint.name),
     out,
+    key: same,
     base: mark,
     ...(base && { kept: base.name }),
     taskType: taskType(checkpoint),
@@ -256,8 +272,7 @@ export async function init(
       bitsPerWeight: storedBits(layers),
     },
   };
-  await finish(partial, {
-    out,
+  await finish(output, {
     report,
     side,
     config: backbone?.config,
@@ -287,11 +302,20 @@ export async function init(
 /** The journal of an interrupted run with the same options, if the files hold what it says. */
 async function usableJournal(
   paths: { journal: string; backbone: string; adapter: string },
-  key: string,
-  hasBackbone: boolean,
+  { key, hasBackbone, run }: {
+    key: string;
+    hasBackbone: boolean;
+    run: RunOptions;
+  },
 ): Promise<JournalState | undefined> {
+  const damaged = () => {
+    run.onWarning?.(
+      `starts anew: ${paths.journal} and the files beside it are not as the interrupted run left them`,
+    );
+    return undefined;
+  };
   const state = await readJournal(paths.journal);
-  if (!state) return undefined;
+  if (!state) return await exists(paths.journal) ? damaged() : undefined;
   if (state.key !== key) {
     throw new ValueError(
       `Cannot resume: ${paths.journal} is of a run with other options, another model, device or version; run without --resume to start anew`,
@@ -302,8 +326,11 @@ async function usableJournal(
     if (await exists(path)) await rename(path, partPath(path));
     return await fileSize(partPath(path)) ?? 0;
   };
-  return await held(paths.adapter) >= state.adapterBytes &&
-      (!hasBackbone || await held(paths.backbone) >= state.backboneBytes)
-    ? state
-    : undefined;
+  const holds = await held(paths.adapter) >= state.adapterBytes &&
+    (!hasBackbone || await held(paths.backbone) >= state.backboneBytes) &&
+    await areSame(state.parts, {
+      backbone: partPath(paths.backbone),
+      adapter: partPath(paths.adapter),
+    });
+  return holds ? state : damaged();
 }

@@ -5,6 +5,7 @@
  */
 
 import { copyTensor, writtenName } from "../io/copy.ts";
+import { partPath } from "../io/deno.ts";
 import type { Device, ScaleRule } from "../device/device.ts";
 import { isDeviceFailure } from "../device/errors.ts";
 import type { ByteSink } from "../io/bytes.ts";
@@ -21,7 +22,12 @@ import { fromF32 } from "../tensor/dtype.ts";
 import { type Matrix, matrix, transposed } from "../tensor/matrix.ts";
 import type { BackbonePlan } from "./backbone.ts";
 import { digest } from "../io/fingerprint.ts";
-import { type JournalLayer, writeJournal } from "./journal.ts";
+import {
+  type JournalLayer,
+  type JournalPart,
+  partsOf,
+  writeJournal,
+} from "./journal.ts";
 import type { Layer } from "./layers.ts";
 import type { InitOptions, RunOptions } from "./options.ts";
 import type { LayerReport } from "./report.ts";
@@ -43,8 +49,10 @@ export interface WorkParts {
   /** Type that scales and biases are rounded to. */
   readonly scaleDType: "f16" | "f32";
   readonly backbone: BackbonePlan | undefined;
-  readonly paths: { readonly journal: string };
+  readonly paths: Readonly<Record<"journal" | JournalPart["file"], string>>;
   readonly key: string;
+  /** What an earlier run wrote, by its journal. */
+  readonly parts: readonly JournalPart[];
   readonly adapterSink: ByteSink;
   readonly backboneSink: ByteSink | undefined;
   readonly adapter: SafetensorsWriter;
@@ -56,11 +64,13 @@ export class Work {
   /** The layers finished so far, in file order. */
   readonly layers: JournalLayer[] = [];
   readonly #parts: WorkParts;
+  readonly #written: JournalPart[];
   #device: Device;
   #safeAt = performance.now();
 
   constructor(parts: WorkParts) {
     this.#parts = parts;
+    this.#written = [...parts.parts];
     this.#device = parts.run.device;
   }
 
@@ -239,13 +249,24 @@ export class Work {
     const { adapterSink, backboneSink, key, paths } = this.#parts;
     await backboneSink?.sync();
     await adapterSink.sync();
+    await this.#note("backbone", backboneSink?.size ?? 0);
+    await this.#note("adapter", adapterSink.size);
     await writeJournal(paths.journal, {
       key,
+      parts: this.#written,
       backboneBytes: backboneSink?.size ?? 0,
       adapterBytes: adapterSink.size,
       layers: this.layers,
     });
     this.#safeAt = performance.now();
+  }
+
+  /** Notes what a file holds up to byte `to`, as far as it was not noted before. */
+  async #note(file: JournalPart["file"], to: number): Promise<void> {
+    const last = this.#written.findLast((part) => part.file === file);
+    const path = partPath(this.#parts.paths[file]);
+    const from = last?.to ?? 0;
+    this.#written.push(...await partsOf(file, path, { from, to }));
   }
 }
 

@@ -13,6 +13,8 @@ export interface ByteSource extends AsyncDisposable {
   readonly name: string;
   /** Size in bytes. */
   readonly size: number;
+  /** When it was last changed, in milliseconds since 1970; of a file. */
+  readonly modified?: number;
   /**
    * Exactly `length` bytes from `offset` on, in new memory that the caller owns.
    *

@@ -40,6 +40,16 @@ export interface SideFileOptions {
   readonly onLeftOut?: (reason: Error) => void;
 }
 
+/** A file of a checkpoint's tensors. */
+export interface CheckpointFile {
+  /** Its name, no folder. */
+  readonly name: string;
+  /** Bytes. */
+  readonly size: number;
+  /** When it was last changed, in milliseconds since 1970. */
+  readonly modified: number;
+}
+
 /** A readable checkpoint: tensors by name, streamed, and the small files beside them. */
 export interface Checkpoint extends AsyncDisposable {
   /** What errors call it: the path or id it was opened by. */
@@ -63,6 +73,10 @@ export interface Checkpoint extends AsyncDisposable {
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   /** Contents of config.json (made from the metadata of a GGUF file); empty where there is none. */
   readonly config: Readonly<Record<string, unknown>>;
+  /** The files that its tensors are in, as they were when opened; none where they are no files. */
+  readonly files?: readonly CheckpointFile[];
+  /** Where those side files are that are links out of the model's folder, by name: they are read, not copied. */
+  readonly outside?: ReadonlyMap<string, string>;
   /** config.json, tokenizer files and the like, to be copied along. */
   sideFiles(options?: SideFileOptions): Promise<SideFile[]>;
   /**

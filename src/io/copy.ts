@@ -5,8 +5,11 @@
  */
 
 import { type DType, isFloat, narrow } from "../tensor/dtype.ts";
+import { KindError } from "../errors.ts";
 import type { Checkpoint, SideFile, TensorInfo } from "./checkpoint.ts";
 import { joinPath, writeFileAtomic } from "./deno.ts";
+import { quoted } from "./errors.ts";
+import { isSideFile } from "./files.ts";
 import type { JsonObject } from "./json.ts";
 import { stringifyLike } from "./json.ts";
 import type { SafetensorsWriter } from "./safetensors_writer.ts";
@@ -55,13 +58,38 @@ export async function copyTensor(
   }
 }
 
+/**
+ * Refuses a model with side files that are not in its folder: a link in a stranger's folder would carry any file of this
+ * machine into what is written.
+ *
+ * @throws {TypeError} That names the first.
+ */
+export function checkSideFiles({ name, outside }: Checkpoint): void {
+  for (const [file, place] of outside ?? []) {
+    if (!isSideFile(file)) continue;
+    throw new KindError(
+      `Cannot take ${file} of ${name} along: it is a link to ${
+        quoted(place)
+      }, outside of the model's folder; put the file itself there`,
+    );
+  }
+}
+
+/** The files beside a model's weights, to be written elsewhere. @throws {TypeError} As {@linkcode checkSideFiles}. */
+export async function travellingFiles(
+  checkpoint: Checkpoint,
+): Promise<SideFile[]> {
+  checkSideFiles(checkpoint);
+  return await checkpoint.sideFiles();
+}
+
 /** Writes the files beside a model's weights into a folder, with `config` as its config.json, written as the model's is. */
 export async function copySideFiles(
   checkpoint: Checkpoint,
   folder: string,
   config: JsonObject,
 ): Promise<void> {
-  await writeSideFiles(await checkpoint.sideFiles(), folder, config);
+  await writeSideFiles(await travellingFiles(checkpoint), folder, config);
 }
 
 /** As {@linkcode copySideFiles}, of files that were read before. */

@@ -14,7 +14,7 @@ import { isAbsolute, normalPath } from "./paths.ts";
 import { checkRange } from "./sources.ts";
 
 /** Runs `work`, turning what the system throws into an error that says what was done to which file. */
-async function doing<T>(
+export async function doing<T>(
   action: string,
   path: string,
   work: () => Promise<T>,
@@ -45,6 +45,8 @@ function toIoError(action: string, path: string, cause: unknown): Error {
     reason = "it is a folder";
   } else if (cause instanceof Deno.errors.NotADirectory) {
     reason = "a part of the path is no folder";
+  } else if (code === "EBUSY" || /os error 16\b/.test(text)) {
+    reason = "it is a mount point, or in use";
   }
   return new IoError(
     `Cannot ${action} ${quoted(path)}: ${reason}`,
@@ -55,12 +57,12 @@ function toIoError(action: string, path: string, cause: unknown): Error {
 
 /** Opens the file at `path` for ranged reads. @throws {IoError} If it cannot be opened or is a folder. */
 export async function fileSource(path: string): Promise<ByteSource> {
-  const { file, size } = await doing("open", path, async () => {
+  const { file, size, modified } = await doing("open", path, async () => {
     const file = await Deno.open(path, { read: true });
     try {
       const info = await file.stat();
       if (info.isDirectory) throw new Deno.errors.IsADirectory();
-      return { file, size: info.size };
+      return { file, size: info.size, modified: info.mtime?.getTime() };
     } catch (error) {
       file.close();
       throw error;
@@ -89,6 +91,7 @@ export async function fileSource(path: string): Promise<ByteSource> {
   const source: ByteSource = {
     name: path,
     size,
+    modified,
     read(offset, length) {
       const result = last.then(() =>
         doing("read", path, () => {
@@ -180,6 +183,7 @@ export async function fileSink(
         file.close();
         open = false;
         await Deno.rename(part, path);
+        await syncFolder(parentOf(path));
       }),
     async [Symbol.asyncDispose]() {
       if (!open) return;
@@ -229,6 +233,8 @@ export interface FolderEntry {
   readonly isFile: boolean;
   /** Whether it is a folder. */
   readonly isFolder: boolean;
+  /** Where it is, where it is a link. */
+  readonly linked?: string;
 }
 
 /** Entries of the folder `path`, by name. A link that leads nowhere is left out. */
@@ -244,6 +250,7 @@ export function listFolder(path: string): Promise<FolderEntry[]> {
         if (kind === undefined) continue;
         entries.push({
           name,
+          linked: await Deno.realPath(joinPath(path, name)),
           isFile: kind === "file",
           isFolder: kind === "folder",
         });
@@ -274,6 +281,15 @@ export function kindOf(
 /** Whether there is a file or folder at `path`. */
 export async function exists(path: string): Promise<boolean> {
   return await kindOf(path) !== undefined;
+}
+
+/** When the file at `path` was last changed, in milliseconds since 1970; undefined where that is not known. */
+export function lastChanged(path: string): Promise<number | undefined> {
+  return doing(
+    "look at",
+    path,
+    async () => (await Deno.stat(path)).mtime?.getTime(),
+  );
 }
 
 /** Size of the file at `path` in bytes; undefined where there is none. */
@@ -329,9 +345,84 @@ export function makeFolder(path: string): Promise<void> {
   );
 }
 
-/** Renames a file or folder, replacing a file at `to`. */
+/** Renames a file or folder, replacing a file or an empty folder at `to`, so that a power failure does not undo it. */
 export function rename(from: string, to: string): Promise<void> {
-  return doing("rename", from, () => Deno.rename(from, to));
+  return doing("rename", from, async () => {
+    await Deno.rename(from, to);
+    const [before, after] = [parentOf(from), parentOf(to)];
+    await syncFolder(after);
+    if (before !== after) await syncFolder(before);
+  });
+}
+
+/** Makes the names in the folder `path` survive a power failure, where the system can and the permissions reach. */
+export async function syncFolder(path: string): Promise<void> {
+  try {
+    if (!mayRead(path)) return;
+    using folder = await Deno.open(path, { read: true });
+    await folder.sync();
+  } catch {
+    // Not every system opens a folder; what was renamed is renamed.
+  }
+}
+
+/** The folder that `path` is in. */
+export function parentOf(path: string): string {
+  const bare = path.replace(/(?<=[^\\/])[\\/]+$/, "");
+  const cut = Math.max(bare.lastIndexOf("/"), bare.lastIndexOf("\\"));
+  return cut < 0 ? "." : bare.slice(0, cut) || bare.slice(0, 1);
+}
+
+/** What the link at `path` points to; undefined where there is no link. */
+export function linkTarget(path: string): Promise<string | undefined> {
+  return doing("look at", path, async () => {
+    try {
+      return (await Deno.lstat(path)).isSymlink
+        ? await Deno.readLink(path)
+        : undefined;
+    } catch (error) {
+      if (
+        error instanceof Deno.errors.NotFound ||
+        error instanceof Deno.errors.NotADirectory
+      ) return undefined;
+      throw error;
+    }
+  });
+}
+
+/** Whether `path` may be read without asking. */
+export function mayRead(path: string): boolean {
+  return granted({ name: "read", path });
+}
+
+/** The path of what is at `path`, without links; as it is where that may not be asked for. */
+export function realPath(path: string): Promise<string> {
+  return doing(
+    "look at",
+    path,
+    async () => mayRead(path) ? await Deno.realPath(path) : path,
+  );
+}
+
+/** Removes the folder `path` if it is empty, and tells whether it is gone. */
+export async function removeEmpty(path: string): Promise<boolean> {
+  try {
+    await Deno.remove(path);
+    return true;
+  } catch (error) {
+    return error instanceof Deno.errors.NotFound;
+  }
+}
+
+/** Asks now for the right to write `path`, which would be asked for when the work is done. @throws {IoError} Without it. */
+export function demandWrite(path: string): Promise<void> {
+  return doing("write", path, async () => {
+    const { state } = await Deno.permissions.request({ name: "write", path });
+    if (state === "granted") return;
+    throw new Deno.errors.NotCapable(
+      `Requires write access to ${quoted(path)}`,
+    );
+  });
 }
 
 /** Removes a file or, with all in it, a folder; nothing there is fine. */
@@ -345,154 +436,9 @@ export function remove(path: string): Promise<void> {
   });
 }
 
-/** A file that this process has for itself: see {@linkcode holdFile}. */
-export interface HeldFile {
-  /** Whether this process made it. */
-  readonly isNew: boolean;
-  /** Whether the system keeps others from holding it; some file systems cannot. */
-  readonly locks: boolean;
-  /** The text that it holds. */
-  read(): Promise<string>;
-  /** Replaces what it holds. */
-  write(text: string): Promise<void>;
-  /** Lets others have it; with `remove`, removes it first, unless another file has come in its place. */
-  release(options: { remove: boolean }): Promise<void>;
-}
-
-/**
- * Holds the file at `path`, made where it is not there, by the system's own lock, which ends with the process. Resolves
- * to undefined where another has it.
- */
-export function holdFile(path: string): Promise<HeldFile | undefined> {
-  return doing("lock", path, async () => {
-    for (;;) {
-      const { file, isNew } = await openShared(path);
-      try {
-        const locks = await file.tryLock(true).catch(() => undefined);
-        // Its holder may have removed it between our opening and our locking.
-        const ours = locks !== false && await isAt(file, path);
-        if (ours) return heldFile(file, { path, isNew, locks: locks ?? false });
-        file.close();
-        if (locks === false) return undefined;
-      } catch (error) {
-        file.close();
-        throw error;
-      }
-    }
-  });
-}
-
-/** Opens the file at `path` for reading and writing, and tells whether it was made for that. */
-async function openShared(
-  path: string,
-): Promise<{ file: Deno.FsFile; isNew: boolean }> {
-  const options = { read: true, write: true };
-  for (;;) {
-    try {
-      const file = await Deno.open(path, { ...options, createNew: true });
-      return { file, isNew: true };
-    } catch (error) {
-      if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
-    }
-    try {
-      return { file: await Deno.open(path, options), isNew: false };
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-    }
-  }
-}
-
-function heldFile(
-  file: Deno.FsFile,
-  { path, isNew, locks }: { path: string; isNew: boolean; locks: boolean },
-): HeldFile {
-  let held = true;
-  return {
-    isNew,
-    locks,
-    read: () =>
-      doing("read", path, async () => {
-        await file.seek(0, Deno.SeekMode.Start);
-        const bytes = new Uint8Array(4096);
-        return new TextDecoder().decode(
-          bytes.subarray(0, await file.read(bytes) ?? 0),
-        );
-      }),
-    write: (text) =>
-      doing("write", path, async () => {
-        const bytes = new TextEncoder().encode(text);
-        await file.truncate(0);
-        await file.seek(0, Deno.SeekMode.Start);
-        for (let at = 0; at < bytes.length;) {
-          at += await file.write(bytes.subarray(at));
-        }
-      }),
-    async release({ remove }) {
-      if (!held) return;
-      held = false;
-      try {
-        if (remove && await isAt(file, path)) await Deno.remove(path);
-      } catch {
-        // It stays, and the next one sees that nobody holds it.
-      }
-      file.close();
-    },
-  };
-}
-
-/** Whether the open `file` is the one at `path`; where files have no numbers, whether there is one. */
-async function isAt(file: Deno.FsFile, path: string): Promise<boolean> {
-  try {
-    const [here, there] = [await file.stat(), await Deno.lstat(path)];
-    return here.ino === there.ino && here.dev === there.dev;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
-}
-
 /** Whether a permission is there already: asking for what may not be had would stop a person at a terminal. */
-function granted(descriptor: Deno.PermissionDescriptor): boolean {
+export function granted(descriptor: Deno.PermissionDescriptor): boolean {
   return Deno.permissions.querySync(descriptor).state === "granted";
-}
-
-/** The number of this process. */
-export function processId(): number {
-  return Deno.pid;
-}
-
-/** Name of this host; undefined where it may not be asked for. */
-export function hostName(): string | undefined {
-  try {
-    if (granted({ name: "sys", kind: "hostname" })) return Deno.hostname();
-    const path = "/etc/hostname";
-    if (!granted({ name: "read", path })) return undefined;
-    return Deno.readTextFileSync(path).trim() || undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-/**
- * When the process `pid` began, as the system counts it; empty where there is no such process, undefined where the system
- * does not tell or may not be asked.
- */
-export function processStart(pid: number): string | undefined {
-  // Deno lets nobody read there without all permissions.
-  const names = ["read", "write", "net", "env", "run", "sys", "ffi"] as const;
-  try {
-    if (!names.every((name) => granted({ name }))) return undefined;
-    Deno.statSync("/proc/self/stat");
-  } catch {
-    return undefined;
-  }
-  try {
-    const text = Deno.readTextFileSync(`/proc/${pid}/stat`);
-    // The name of the command, in brackets, may hold anything.
-    return text.slice(text.lastIndexOf(")") + 2).split(" ")[19];
-  } catch (error) {
-    return error instanceof Deno.errors.NotFound ? "" : undefined;
-  }
 }
 
 /** `name` inside the folder `path`. */

@@ -17,6 +17,8 @@ export interface FileSet {
   readonly name: string;
   /** Names, in order. */
   readonly names: readonly string[];
+  /** Where those are that are links out of the folder, by name. */
+  readonly outside?: ReadonlyMap<string, string>;
   /** Opens one; whoever opens it disposes of it. @throws {IoError} If there is none. */
   open(name: string): Promise<ByteSource>;
 }

@@ -7,7 +7,7 @@
 import { isMeant, KindError } from "../errors.ts";
 import type { ByteSource } from "./bytes.ts";
 import { bnbReaders, hasBnb } from "./bnb.ts";
-import type { Checkpoint } from "./checkpoint.ts";
+import type { Checkpoint, CheckpointFile } from "./checkpoint.ts";
 import { quoted } from "./errors.ts";
 import { readFile, readSideFiles, sourceFiles } from "./files.ts";
 import type { FileSet } from "./files.ts";
@@ -87,6 +87,32 @@ async function openAll(
  *   is not decoded.
  */
 export async function openFileSet(
+  files: FileSet,
+  options?: OpenOptions,
+): Promise<Checkpoint> {
+  const opened: CheckpointFile[] = [];
+  const checkpoint = await openWeights({
+    ...files,
+    async open(name) {
+      const source = await files.open(name);
+      const { size, modified } = source;
+      if (modified !== undefined && WEIGHT_FILE.test(name)) {
+        opened.push({ name, size, modified });
+      }
+      return source;
+    },
+  }, options);
+  return {
+    ...checkpoint,
+    ...(opened.length > 0 && { files: opened }),
+    ...(files.outside && { outside: files.outside }),
+  };
+}
+
+/** Names of files that hold tensors. */
+const WEIGHT_FILE = /\.(safetensors|gguf|bin|pt|pth)$/;
+
+async function openWeights(
   files: FileSet,
   { describe = false }: OpenOptions = {},
 ): Promise<Checkpoint> {

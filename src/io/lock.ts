@@ -8,14 +8,8 @@
  * @module
  */
 
-import {
-  holdFile,
-  hostName,
-  joinPath,
-  processId,
-  processStart,
-  readTextFile,
-} from "./deno.ts";
+import { joinPath, readTextFile } from "./deno.ts";
+import { holdFile, hostName, processId, processStart } from "./deno_lock.ts";
 import { IoError, quoted } from "./errors.ts";
 
 /** Name of the file in the folder that is written to. */
@@ -37,6 +31,8 @@ export interface Holder {
 export interface Lock extends AsyncDisposable {
   /** The file. */
   readonly path: string;
+  /** Whether nobody removed or replaced it. */
+  isHeld(): Promise<boolean>;
 }
 
 /** Milliseconds that a holder has to write who it is. */
@@ -45,15 +41,20 @@ const PATIENCE = 200;
 /**
  * Locks the folder `folder`, which is there, for writing by `verb`.
  *
+ * @param place What errors say is written to; the folder itself without it.
  * @throws {IoError} If another process, or another run of this one, writes there; the message names it.
  */
-export async function lockFolder(folder: string, verb: string): Promise<Lock> {
+export async function lockFolder(
+  folder: string,
+  verb: string,
+  place = folder,
+): Promise<Lock> {
   const path = joinPath(folder, LOCK_FILE);
   const file = await holdFile(path);
-  if (!file) throw refusal(folder, path, await holderOf(path));
+  if (!file) throw refusal(place, path, await holderOf(path));
   try {
     const left = file.isNew ? undefined : parse(await file.read());
-    if (left && mayHold(left, file.locks)) throw refusal(folder, path, left);
+    if (left && mayHold(left, file.locks)) throw refusal(place, path, left);
     const holder: Holder = {
       pid: processId(),
       host: hostName(),
@@ -68,6 +69,7 @@ export async function lockFolder(folder: string, verb: string): Promise<Lock> {
   }
   return {
     path,
+    isHeld: () => file.isThere(),
     [Symbol.asyncDispose]: () => file.release({ remove: true }),
   };
 }
@@ -122,7 +124,7 @@ function told(holder: Holder | undefined): string {
 }
 
 function refusal(
-  folder: string,
+  place: string,
   path: string,
   holder: Holder | undefined,
 ): IoError {
@@ -130,13 +132,13 @@ function refusal(
   const elsewhere = holder?.host !== undefined && here !== undefined &&
     holder.host !== here;
   return new IoError(
-    `Cannot write to ${quoted(folder)}: ${told(holder)} writes there; ${
+    `Cannot write to ${quoted(place)}: ${told(holder)} writes there; ${
       elsewhere
         ? `this host, ${here}, cannot see whether it still runs: if it does not, remove ${
           quoted(path)
         }`
         : "wait until it is done, or stop it"
     }`,
-    folder,
+    place,
   );
 }

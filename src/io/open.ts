@@ -6,11 +6,12 @@
 
 import { KindError } from "../errors.ts";
 import type { Checkpoint } from "./checkpoint.ts";
-import { fileSource, joinPath, kindOf, listFolder } from "./deno.ts";
+import { fileSource, joinPath, kindOf, listFolder, realPath } from "./deno.ts";
 import { IoError, quoted } from "./errors.ts";
 import type { FileSet } from "./files.ts";
 import { openFileSet } from "./folder.ts";
 import type { OpenOptions } from "./folder.ts";
+import { settledPath } from "./output.ts";
 import { partNames } from "./split.ts";
 import { openAdapterFrom } from "./peft.ts";
 import type { Adapter } from "./peft.ts";
@@ -22,11 +23,11 @@ export type { Checkpoint, SideFile, TensorInfo } from "./checkpoint.ts";
 export type { FileSet } from "./files.ts";
 
 /**
- * Opens the checkpoint at `path`: a folder in the Hugging Face layout (torch, or safetensors that are plain, packed, or of
+ * Opens the checkpoint at a path: a folder in the Hugging Face layout (torch, or safetensors that are plain, packed, or of
  * bitsandbytes, MLX, HQQ or GPTQ), a `.safetensors`, `.gguf` or `.bin` file (a `config.json` beside it is read too), or
  * `hf:owner/name[@revision]`, which is downloaded first. A file that is one part of a split model stands for all of them.
  *
- * @throws {IoError} If there is nothing at `path` or it cannot be read.
+ * @throws {IoError} If there is nothing there or it cannot be read.
  * @throws {TypeError} If it is no model, or of a kind that loqa does not read.
  * @throws {SyntaxError} If a file is malformed.
  */
@@ -38,13 +39,14 @@ export async function openCheckpoint(
 }
 
 /**
- * The files of the model at `path`: of a folder all, of a file itself, its other parts where it is one of several, and what is
+ * The files of the model at a path: of a folder all, of a file itself, its other parts where it is one of several, and what is
  * no weights.
  *
- * @throws {IoError} If there is nothing at `path`.
+ * @throws {IoError} If there is nothing there.
  * @throws {TypeError} If it is a file of another kind.
  */
-export async function modelFiles(path: string): Promise<FileSet> {
+export async function modelFiles(given: string): Promise<FileSet> {
+  const path = await settledPath(given);
   if (path.startsWith("hf:")) {
     const { fetchModel } = await import("./hub.ts");
     return await modelFiles(await fetchModel(path));
@@ -80,12 +82,26 @@ export async function modelFiles(path: string): Promise<FileSet> {
 
 /** The files of a folder, not of those in it. */
 export async function folderFiles(path: string): Promise<FileSet> {
-  const entries = await listFolder(path);
+  const files = (await listFolder(path)).filter((entry) => entry.isFile);
+  const links = files.filter(({ linked }) => linked !== undefined);
+  const home = links.length > 0 ? await realPath(path) : path;
+  const outside = new Map(
+    links.filter(({ linked }) => !belongs(linked!, home))
+      .map(({ name, linked }) => [name, linked!]),
+  );
   return {
     name: path,
-    names: entries.filter((entry) => entry.isFile).map((entry) => entry.name),
+    names: files.map(({ name }) => name),
+    ...(outside.size > 0 && { outside }),
     open: (name) => fileSource(joinPath(path, name)),
   };
+}
+
+/** Whether the file `path` is in the folder `home`, or in a cache of the hub, whose folders are links to it. */
+function belongs(path: string, home: string): boolean {
+  return path.startsWith(joinPath(home, "")) ||
+    /[\\/](models|datasets|spaces)--[^\\/]+[\\/]blobs[\\/][0-9a-f]{40,64}$/
+      .test(path);
 }
 
 /**
@@ -96,5 +112,5 @@ export async function folderFiles(path: string): Promise<FileSet> {
  * @throws {SyntaxError} If a file is malformed or does not fit the others.
  */
 export async function openAdapter(path: string): Promise<Adapter> {
-  return await openAdapterFrom(await folderFiles(path));
+  return await openAdapterFrom(await folderFiles(await settledPath(path)));
 }

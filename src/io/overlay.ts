@@ -62,7 +62,8 @@ export function overlaid(
     readers.set(name, { ...reader, info: { ...reader.info, name } });
   }
   for (const [name, held] of tensors) readers.set(name, heldReader(name, held));
-  return makeCheckpoint({
+  const { files, outside } = checkpoint;
+  const made = makeCheckpoint({
     name: checkpoint.name,
     format: checkpoint.format,
     readers: readers.values(),
@@ -70,6 +71,7 @@ export function overlaid(
     sideFiles: (options) => checkpoint.sideFiles(options),
     dispose: () => checkpoint[Symbol.asyncDispose](),
   });
+  return { ...made, ...(files && { files }), ...(outside && { outside }) };
 }
 
 function heldReader(

@@ -18,6 +18,7 @@ import { quoted } from "../io/errors.ts";
 import { isObject, type JsonObject, parseJsonObject } from "../io/json.ts";
 import { fileMarks, markDifference, readMarks } from "../io/marks.ts";
 import { type Adapter, openAdapter } from "../io/open.ts";
+import { settledPath } from "../io/output.ts";
 import { isAbsolute, normalPath, splitPath } from "../io/paths.ts";
 import { recoverFolder } from "../io/replace.ts";
 import type { AdapterModuleFactors } from "../nn/adapter.ts";
@@ -58,7 +59,7 @@ export interface PlaceOptions {
 const ADAPTER_CONFIG = "adapter_config.json";
 
 /**
- * Finds the weights and the adapter of `path`. In a folder with `loqa.json` they are `backbone` (or, where none was
+ * Finds the weights and the adapter of a path. In a folder with `loqa.json` they are `backbone` (or, where none was
  * written, the model that the run was made from) and `adapter`. A run in it, a checkpoint of a run, and the folder of an
  * adapter stand for the model with that adapter; anything else is a model without one.
  *
@@ -67,9 +68,10 @@ const ADAPTER_CONFIG = "adapter_config.json";
  * has the name that is wanted.
  */
 export async function findModel(
-  path: string,
+  given: string,
   { model, checkpoint }: PlaceOptions = {},
 ): Promise<ModelPlace> {
+  const path = await settledPath(given);
   if (checkpoint !== undefined) {
     return await findModel(await findCheckpoint(path, checkpoint), { model });
   }

@@ -7,6 +7,7 @@
 import { KindError, ValueError } from "../errors.ts";
 import { ParameterSet } from "../autograd/parameter.ts";
 import type { Device } from "../device/device.ts";
+import { checkSideFiles, travellingFiles } from "../io/copy.ts";
 import { joinPath, makeFolder, writeFileAtomic } from "../io/deno.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import { stringifyLike } from "../io/json.ts";
@@ -286,6 +287,7 @@ type Parts = Pick<
 >;
 
 function fullParts(parameters: ParameterSet, checkpoint: Checkpoint): Parts {
+  checkSideFiles(checkpoint);
   const tensors = [...parameters.parameters.values()].map((
     { name, value },
   ): NamedMat => ({
@@ -295,7 +297,7 @@ function fullParts(parameters: ParameterSet, checkpoint: Checkpoint): Parts {
   }));
   const write = async (folder: string): Promise<void> => {
     await makeFolder(folder);
-    for (const { name, bytes } of await checkpoint.sideFiles()) {
+    for (const { name, bytes } of await travellingFiles(checkpoint)) {
       if (name !== "config.json") {
         await writeFileAtomic(joinPath(folder, name), bytes);
         continue;

@@ -250,7 +250,7 @@ Deno.test("a folder that holds other things is left as it is", () =>
     const before = await readTree(folder);
     await failsWith(
       ["init", `${folder}/model`, "-o", `${folder}/model`, "--quiet"],
-      /^loqa: Cannot write to .*: it is there already and no loqa output; wanted a new folder or one with loqa\.json$/m,
+      /^loqa: Cannot write to .*: it is there already and no loqa output: it holds .*config\.json, model\.safetensors.*; wanted a new folder$/m,
     );
     assert.deepEqual(await readTree(folder), before);
   }));

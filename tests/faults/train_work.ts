@@ -115,7 +115,8 @@ export async function trained(out: string): Promise<Map<string, unknown>> {
     if (path.endsWith("loqa.json")) {
       found.set(path, JSON.parse(text()).train?.loss);
     } else if (path.endsWith("state.json")) {
-      const { seconds: _, ...state } = JSON.parse(text());
+      // The key tells models apart by the time of their files.
+      const { seconds: _, key: __, ...state } = JSON.parse(text());
       found.set(path, state);
     } else if (path.endsWith("adapter_config.json")) {
       found.set(path, text().replaceAll(out, "OUT"));

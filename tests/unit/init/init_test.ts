@@ -443,29 +443,72 @@ Deno.test("init(): options that do not fit are refused before anything is writte
     assert.deepEqual(await readTree(folder), new Map());
   }));
 
-Deno.test("init(): a folder that is not loqa's is left alone, an old result replaced", () =>
+Deno.test("init(): what is there already is left alone, an old result is replaced by force", () =>
   inFolder(async (folder) => {
     const out = `${folder}/out`;
+    const refused = (text: string) => ({
+      name: "RangeError",
+      message: `Cannot write to ${out}: it is there already${text}`,
+    });
     await Deno.mkdir(out);
     await Deno.writeTextFile(`${out}/thesis.txt`, "years of work");
-    const refused = {
-      name: "RangeError",
-      message:
-        `Cannot write to ${out}: it is there already and no loqa output; wanted a new folder or one with loqa.json`,
-    };
-    await assert.rejects(run(out), refused);
+    for (const force of [false, true]) {
+      await assert.rejects(
+        run(out, {}, { force }),
+        refused(
+          " and no loqa output: it holds thesis.txt; wanted a new folder",
+        ),
+      );
+    }
     assert.deepEqual([...(await readTree(folder)).keys()], ["out/thesis.txt"]);
     await Deno.remove(out, { recursive: true });
     await Deno.writeTextFile(out, "a file");
-    await assert.rejects(run(out), refused);
+    await assert.rejects(
+      run(out),
+      refused(" and no loqa output: it holds a file; wanted a new folder"),
+    );
     await Deno.remove(out);
 
     await Deno.mkdir(out);
     await run(out, { format: "int2" });
-    await run(`${out}/`, {});
+    await Deno.mkdir(`${out}/checkpoints/step-000010`, { recursive: true });
+    const before = await readTree(folder);
+    const holds = "an initialised model, checkpoints/ (1 in it)";
+    await assert.rejects(
+      run(out),
+      refused(
+        `: it holds ${holds}; write to another folder, or say --force to replace it`,
+      ),
+    );
+    assert.deepEqual(await readTree(folder), before);
+    const notes: string[] = [];
+    await run(`${out}/`, {}, {
+      force: true,
+      onWarning: (text) => notes.push(text),
+    });
+    assert.deepEqual(notes, [
+      `replaces ${out}/ when it is done: ${holds} will be gone`,
+    ]);
     assert.equal((await json(`${out}/loqa.json`)).options.format, "nf4");
     const left = await Array.fromAsync(Deno.readDir(folder));
     assert.deepEqual(left.map(({ name }) => name), ["out"]);
+  }));
+
+Deno.test("init(): a whole result of the same run is told again by resuming, another one is refused", () =>
+  inFolder(async (folder) => {
+    const out = `${folder}/out`;
+    const first = await run(out);
+    const before = await readTree(folder);
+    assert.deepEqual(
+      JSON.parse(JSON.stringify(await run(out, {}, { resume: true }))),
+      JSON.parse(JSON.stringify(first)),
+    );
+    await assert.rejects(run(out, { rank: 2 }, { resume: true }), {
+      name: "RangeError",
+      message:
+        `Cannot write to ${out}: it is there already: it holds an initialised model; write to another folder, or say --force to replace it`,
+    });
+    assert.deepEqual(await readTree(folder), before);
   }));
 
 Deno.test("init(): device memory is back where it was", () =>

@@ -52,6 +52,7 @@ async function run(
   return await init(checkpoint, { ...PLAIN, ...options }, {
     device,
     out,
+    force: true,
     ...more,
   });
 }
@@ -158,6 +159,7 @@ Deno.test("init, QA-LoRA: a model in affine groups is the base as it is, unless 
       return await init(packed, { ...plain, ...options }, {
         device,
         out: `${folder}/${out}`,
+        force: true,
       });
     };
     const kept = await again("kept", {});

@@ -145,7 +145,7 @@ Deno.test("a run that failed only at the small files resumes from its whole tens
       init(broken, PLAIN, { device, out, safeInterval: 0 }),
       /no\/such\/place/,
     );
-    await Deno.stat(`${out}.partial/backbone/model.safetensors`);
+    await Deno.stat(`${out}.partial/result/backbone/model.safetensors`);
     let layers = 0;
     await init(
       {
@@ -232,9 +232,9 @@ Deno.test("without --resume, or without a journal, a run starts anew and leaves 
     const whole = await comparable(`${folder}/whole`);
     const out = `${folder}/out`;
     for (const resume of [false, true]) {
-      await interrupted(out, {}, { at: 6, how: "abort" });
+      await interrupted(out, {}, { at: 6, how: "abort", force: true });
       if (resume) await Deno.remove(`${out}.partial/journal.json`);
-      await run(out, { backbone: "none" }, { resume });
+      await run(out, { backbone: "none" }, { resume, force: true });
       assert.deepEqual(await comparable(out), whole);
     }
     await Deno.remove(out, { recursive: true });
@@ -246,10 +246,12 @@ Deno.test("a journal that promises more than the files hold is not believed", ()
   inFolder(async (folder) => {
     await run(`${folder}/whole`, {});
     const out = `${folder}/out`;
-    for (const lost of ["journal.json", "backbone/model.safetensors.part"]) {
-      await interrupted(out, {}, { at: 9, how: "abort" });
+    for (
+      const lost of ["journal.json", "result/backbone/model.safetensors.part"]
+    ) {
+      await interrupted(out, {}, { at: 9, how: "abort", force: true });
       await Deno.truncate(`${out}.partial/${lost}`, 40);
-      await run(out, {}, { resume: true });
+      await run(out, {}, { resume: true, force: true });
       assert.deepEqual(
         await comparable(out),
         await comparable(`${folder}/whole`),

@@ -145,7 +145,12 @@ Deno.test("folders can be made, listed, renamed and removed", async () => {
     assert.deepEqual(await listFolder(`${folder}/a`), [
       { name: "b", isFile: false, isFolder: true },
       { name: "f", isFile: true, isFolder: false },
-      { name: "link", isFile: true, isFolder: false },
+      {
+        name: "link",
+        linked: await Deno.realPath(`${folder}/a/f`),
+        isFile: true,
+        isFolder: false,
+      },
     ]);
     assert.equal(await kindOf(`${folder}/a`), "folder");
     assert.equal(await kindOf(`${folder}/a/f/x`), undefined);

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { exists, hostName, processStart } from "../../../src/io/deno.ts";
+import { exists } from "../../../src/io/deno.ts";
+import { hostName, processStart } from "../../../src/io/deno_lock.ts";
 import { IoError } from "../../../src/io/errors.ts";
 import { LOCK_FILE, lockFolder, mayHold } from "../../../src/io/lock.ts";
 import { inFolder } from "./helpers.ts";
