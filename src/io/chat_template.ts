@@ -25,13 +25,45 @@ export interface ChatMessage {
 export interface ChatOptions {
   /** Ends the text with what begins an answer (false). */
   readonly addGenerationPrompt?: boolean;
+  /** Leaves the last message open: nothing stands behind its content (false). */
+  readonly continueFinalMessage?: boolean;
+}
+
+/** A conversation, and what else a template may read. */
+export interface ChatRecord {
+  /** Messages in order, as the file has them: numbers may be `JsonNumber`, objects may be `Map`. */
+  readonly messages: readonly object[];
+  /** Tools, as JSON schemas. */
+  readonly tools?: readonly unknown[] | null;
+  /** Documents with `title` and `text`. */
+  readonly documents?: readonly unknown[] | null;
+  /** Further variables of the template, such as `enable_thinking`. */
+  readonly kwargs?: Readonly<Record<string, unknown>>;
+}
+
+/** A conversation as text. */
+export interface RenderedChat {
+  /** The text; its special tokens are written out. */
+  readonly text: string;
+  /**
+   * Ranges of characters, from and to (exclusive), inside `{% generation %}` and `{% endgeneration %}`; undefined where
+   * the template has no such marks.
+   */
+  readonly marked?: readonly (readonly [number, number])[];
 }
 
 /** A compiled template. */
-export type ChatTemplate = (
-  messages: readonly ChatMessage[],
-  options?: ChatOptions,
-) => string;
+export interface ChatTemplate {
+  /** Whether the template marks answers: `{% generation %}`. */
+  readonly marksAnswers: boolean;
+  /**
+   * A conversation as `apply_chat_template` of transformers writes it.
+   *
+   * @throws {TypeError} If the template refuses it, or does what loqa's Jinja cannot.
+   * @throws {RangeError} If it does too much.
+   */
+  render(record: ChatRecord, options?: ChatOptions): RenderedChat;
+}
 
 /** What a template may cost: some seconds; a long conversation takes a thousandth. */
 const BUDGET = 1_000_000;
@@ -68,14 +100,18 @@ export async function compileChatTemplate(
       { cause },
     );
   }
-  return (messages, { addGenerationPrompt = false } = {}) => {
+  const render: ChatTemplate["render"] = (
+    { messages, tools = null, documents = null, kwargs = {} },
+    { addGenerationPrompt = false } = {},
+  ) => {
     const environment = new Environment();
     const variables = {
       ...globals,
       ...given,
+      ...kwargs,
       messages,
-      tools: null,
-      documents: null,
+      tools,
+      documents,
       "add_generation_prompt": addGenerationPrompt,
     };
     for (const [key, value] of Object.entries(variables)) {
@@ -84,7 +120,7 @@ export async function compileChatTemplate(
     const interpreter = new Interpreter(environment);
     limit(interpreter as unknown as Evaluator);
     try {
-      return String(interpreter.run(program).value);
+      return { text: String(interpreter.run(program).value) };
     } catch (cause) {
       const Kind = cause instanceof RangeError ? ValueError : KindError;
       throw new Kind(
@@ -95,6 +131,7 @@ export async function compileChatTemplate(
       );
     }
   };
+  return { marksAnswers: false, render };
 }
 
 /** What the library's interpreter calls for each node, and for each turn of a loop; the latter it declares private. */

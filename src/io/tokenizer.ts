@@ -26,7 +26,13 @@ import { readTokenizerFiles } from "./tokenizer_files.ts";
 import { buildTokenizer, type LibraryTokenizer } from "./tokenizer_parts.ts";
 import { ROLES, tokenText, vocabulary } from "./tokenizer_special.ts";
 
-export type { ChatMessage, ChatOptions } from "./chat_template.ts";
+export type {
+  ChatMessage,
+  ChatOptions,
+  ChatRecord,
+  ChatTemplate,
+  RenderedChat,
+} from "./chat_template.ts";
 
 /** How text becomes ids. */
 export interface EncodeOptions {
@@ -88,6 +94,8 @@ export interface Tokenizer {
   readonly addsBos: boolean;
   /** Whether it has a chat template. */
   readonly hasChatTemplate: boolean;
+  /** Its chat template, where it has one. */
+  readonly chatTemplate: ChatTemplate | undefined;
   /** Ids of a text. Special tokens that are written out in it are taken for such. */
   encode(text: string, options?: EncodeOptions): Int32Array<ArrayBuffer>;
   /** Ids of two texts as one input, with special tokens. */
@@ -252,6 +260,10 @@ class LoadedTokenizer implements Tokenizer {
     return this.#parts.chat !== undefined;
   }
 
+  get chatTemplate(): ChatTemplate | undefined {
+    return this.#parts.chat;
+  }
+
   encode(
     text: string,
     { addSpecialTokens = true }: EncodeOptions = {},
@@ -329,6 +341,6 @@ class LoadedTokenizer implements Tokenizer {
         `Cannot lay out a conversation: ${quoted(name)} has no chat template`,
       );
     }
-    return chat(messages, options);
+    return chat.render({ messages }, options).text;
   }
 }

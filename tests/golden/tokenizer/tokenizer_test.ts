@@ -129,7 +129,8 @@ for (const [name, source] of Object.entries(chat.templates)) {
     });
     for (const row of chat.rows.filter(({ template }) => template === name)) {
       const { messages, addGenerationPrompt, text, error } = row;
-      const apply = () => template(messages, { addGenerationPrompt });
+      const apply = () =>
+        template.render({ messages }, { addGenerationPrompt }).text;
       if (text !== undefined) assert.equal(apply(), text);
       else {
         assert.throws(

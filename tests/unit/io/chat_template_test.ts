@@ -40,10 +40,10 @@ Deno.test("applyChatTemplate() says that there is no template", async () => {
 
 Deno.test("strftime_now() gives the date as Python does", async () => {
   const now = new Date();
-  const render = await compile("{{ strftime_now('%Y|%-d|%b|%q|%%') }}");
+  const { render } = await compile("{{ strftime_now('%Y|%-d|%b|%q|%%') }}");
   const month = now.toLocaleDateString("en-US", { month: "short" });
   assert.equal(
-    render([]),
+    render({ messages: [] }).text,
     `${now.getFullYear()}|${now.getDate()}|${month}|%q|%`,
   );
 });
@@ -61,8 +61,8 @@ const HOSTILE: Record<string, string> = {
 
 for (const [what, source] of Object.entries(HOSTILE)) {
   Deno.test(`a template with ${what} ends in a RangeError`, async () => {
-    const render = await compile(source);
-    assert.throws(() => render(HELLO), {
+    const { render } = await compile(source);
+    assert.throws(() => render({ messages: HELLO }).text, {
       name: "RangeError",
       message: /chat template of "small"/,
     });
@@ -70,8 +70,8 @@ for (const [what, source] of Object.entries(HOSTILE)) {
 }
 
 Deno.test("a template reaches nothing outside", async () => {
-  const render = await compile(
+  const { render } = await compile(
     "{{ Deno }}{{ globalThis }}{{ messages.constructor }}{{ messages[0].__proto__ }}",
   );
-  assert.equal(render(HELLO), "");
+  assert.equal(render({ messages: HELLO }).text, "");
 });

@@ -1,0 +1,98 @@
+/**
+ * JSON whose numbers and order of keys are kept as they are written: to a chat template, 2 and 2.0 are not the same, and
+ * a tool's arguments are written in their order.
+ *
+ * @module
+ */
+
+/** A number that a double does not hold, or that is written as a float but has no fraction: `2.0`, `1e3`. */
+export class JsonNumber {
+  /** As it is written. */
+  readonly text: string;
+
+  /** Keeps a number as it is written. */
+  constructor(text: string) {
+    this.text = text;
+  }
+
+  /** Whether it is a float to Python: it has a point or an exponent. */
+  get isFloat(): boolean {
+    return /[.eE]/.test(this.text);
+  }
+
+  /** The nearest double. */
+  valueOf(): number {
+    return Number(this.text);
+  }
+
+  /** For `JSON.stringify`: the text where the runtime can write it, else the nearest double. */
+  toJSON(): unknown {
+    const { rawJSON } = JSON as { rawJSON?: (text: string) => unknown };
+    return rawJSON?.(this.text) ?? this.valueOf();
+  }
+}
+
+/** What `JSON.parse` may not keep: long numbers, floats, keys that look like indices (a text's digits look so too). */
+const MAY_DIFFER = /\d{16}|\d[.eE]|"\d+"/;
+
+/** Strings, numbers, words and marks of a valid document. */
+const TOKEN = /"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*|[a-z]+|[[\]{}:,]/gs;
+
+/** How deep values may lie in each other. */
+const MOST_DEPTH = 500;
+
+/**
+ * A JSON text, as `JSON.parse` reads it, but for two things: a number that would not come back as it is written is a
+ * {@linkcode JsonNumber}, and an object with a key like `"10"`, which an object of JavaScript puts first, is a `Map`.
+ * Of equal keys the last counts.
+ *
+ * @throws {SyntaxError} As `JSON.parse`.
+ */
+export function parseJsonExact(text: string): unknown {
+  const plain: unknown = JSON.parse(text);
+  return MAY_DIFFER.test(text) ? read(text.match(TOKEN)!) : plain;
+}
+
+/** The value of the tokens of a valid document. */
+function read(tokens: readonly string[]): unknown {
+  let at = 0;
+  const value = (depth: number): unknown => {
+    if (depth > MOST_DEPTH) {
+      throw new SyntaxError(`values lie more than ${MOST_DEPTH} deep`);
+    }
+    const token = tokens[at++];
+    if (token === "[") {
+      const list: unknown[] = [];
+      while (tokens[at] !== "]") {
+        list.push(value(depth + 1));
+        if (tokens[at] === ",") at++;
+      }
+      at++;
+      return list;
+    }
+    if (token === "{") {
+      const entries = new Map<string, unknown>();
+      while (tokens[at] !== "}") {
+        const key: string = JSON.parse(tokens[at]);
+        at += 2;
+        entries.set(key, value(depth + 1));
+        if (tokens[at] === ",") at++;
+      }
+      at++;
+      for (const key of entries.keys()) {
+        if (/^\d+$/.test(key)) return entries;
+      }
+      return Object.fromEntries(entries);
+    }
+    return /^[-\d]/.test(token) ? number(token) : JSON.parse(token);
+  };
+  return value(0);
+}
+
+function number(text: string): number | JsonNumber {
+  const value = Number(text);
+  const kept = /[.eE]/.test(text)
+    ? Number.isFinite(value) && !Number.isInteger(value)
+    : Number.isSafeInteger(value) && text !== "-0";
+  return kept ? value : new JsonNumber(text);
+}
