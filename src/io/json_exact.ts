@@ -5,6 +5,8 @@
  * @module
  */
 
+import { FormatError } from "../errors.ts";
+
 /** A number that a double does not hold, or that is written as a float but has no fraction: `2.0`, `1e3`. */
 export class JsonNumber {
   /** As it is written. */
@@ -58,7 +60,9 @@ function read(tokens: readonly string[]): unknown {
   let at = 0;
   const value = (depth: number): unknown => {
     if (depth > MOST_DEPTH) {
-      throw new SyntaxError(`values lie more than ${MOST_DEPTH} deep`);
+      throw new FormatError(
+        `Cannot read JSON: its values lie more than ${MOST_DEPTH} deep in each other`,
+      );
     }
     const token = tokens[at++];
     if (token === "[") {
