@@ -4,6 +4,13 @@
  * @module
  */
 
+/** The round number nearest below `most`: 1, 2 or 5 times a power of ten, or 25, 250 …, as steps are counted. */
+function roundStep(most: number): number {
+  const ten = 10 ** Math.floor(Math.log10(Math.max(1, most)));
+  return [5, 2.5, 2, 1].map((x) => x * ten)
+    .find((x) => x <= most && Number.isInteger(x)) ?? 1;
+}
+
 /** A curve: a value a step. */
 export interface Curve {
   readonly name: string;
@@ -12,7 +19,7 @@ export interface Curve {
 
 const WIDTH = 760;
 const HEIGHT = 420;
-const LEFT = 56;
+const LEFT = 64;
 const TOP = 36;
 const BOTTOM = 40;
 const RIGHT = 230;
@@ -28,12 +35,21 @@ const COLOURS = [
 ];
 
 /** Where lines are drawn on the logarithmic axis. */
-const TICKS = [1, 1.5, 2, 2.5, 3, 4, 5, 7, 10, 15, 20, 30];
+const TICKS = [0.01, 0.1, 1, 10].flatMap((ten) =>
+  [1, 1.5, 2, 3, 5, 7].map((x) => Number((x * ten).toPrecision(2)))
+);
 
-/** Draws positive curves over their steps, each smoothed by a running mean over `smooth` of them; the axis is logarithmic. */
+/**
+ * Draws positive curves over their steps, each smoothed by a running mean over `smooth` of them, on a logarithmic axis that
+ * `label` names.
+ */
 export function plot(
   curves: readonly Curve[],
-  { title, smooth = 1 }: { title: string; smooth?: number },
+  { title, label = "training loss", smooth = 1 }: {
+    title: string;
+    label?: string;
+    smooth?: number;
+  },
 ): string {
   const lines = curves.map(({ name, values }) => ({
     name,
@@ -68,10 +84,19 @@ export function plot(
       text([LEFT - 6, y(v) + 4], `${v}`, "end"),
     );
   }
-  for (let i = 0; i <= 4; i++) {
-    const step = Math.round((steps - 1) * i / 4);
-    parts.push(text([x(step), HEIGHT - BOTTOM + 18], `${step + 1}`, "middle"));
+  const every = roundStep(steps / 4);
+  for (let step = every; step <= steps; step += every) {
+    const at = x(step - 1);
+    parts.push(text([at, HEIGHT - BOTTOM + 16], `${step}`, "middle"));
   }
+  const scale = `${label}, logarithmic scale${
+    smooth > 1 ? `, mean of ${smooth} steps` : ""
+  }`;
+  const middle = (HEIGHT + TOP - BOTTOM) / 2;
+  parts.push(
+    text([(LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8], "step", "middle"),
+    `<text transform="translate(14 ${middle}) rotate(-90)" text-anchor="middle">${scale}</text>`,
+  );
   lines.forEach(({ name, values }, n) => {
     const colour = COLOURS[n % COLOURS.length];
     const dash = n >= COLOURS.length ? ` stroke-dasharray="5 3"` : "";

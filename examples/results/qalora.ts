@@ -17,6 +17,7 @@ import { replaceFolder } from "../../src/io/replace.ts";
 import { mergeDense } from "../../src/merge/dense.ts";
 import { mergeExact } from "../../src/merge/exact.ts";
 import { findModel, readAdapterFolder } from "../../src/models/open.ts";
+import { proportionOf } from "../../src/eval/tasks/statistics.ts";
 import { plot } from "./plot.ts";
 import {
   figure,
@@ -232,7 +233,10 @@ async function writePage(): Promise<void> {
       plot(curves, { title: "Training loss by step", smooth: 10 }),
     );
   }
-  const percent = (x: number) => `${(100 * x).toFixed(1)} %`;
+  const percent = (x: number) => {
+    const { stdErr = 0 } = proportionOf(Math.round(x * limit), limit);
+    return `${(100 * x).toFixed(1)} ± ${(100 * stdErr).toFixed(1)} %`;
+  };
   const table = markdown([
     ["way", "before", "after", "last loss", "MMLU", "commonsense"],
     ...done.map((row) => [
@@ -252,9 +256,9 @@ async function writePage(): Promise<void> {
 Perplexity on the first 8 x 512 tokens of WikiText-2's test text, before and
 after ${steps} steps of ${batch} x ${block} random windows of its validation text (AdamW,
 learning rate 3e-4, 10 steps of warm-up, then linear to 0, clipping at 1, all
-210 linear layers, rank and alpha ${RANK}), and accuracy on the first ${limit} questions of
-MMLU and of a commonsense set. What is measured is low-bit: groups of ${BLOCK},
-merged without loss. The last loss is the mean of the last tenth of the steps.
+210 linear layers, rank and alpha ${RANK}), and accuracy on ${limit} questions of MMLU
+and of a commonsense set, with its standard error (guessing MMLU has 25 %).
+What is measured is low-bit: groups of ${BLOCK}, merged without loss. The last loss is the mean of the last tenth of the steps.
 QA-LoRA: min/max base, trained by \`--compute int8\` but for one row. Calibrated:
 weighted MSE scales and group biases from 16384 tokens of other text. QLoRA:
 merged into a dense model, then GPTQ with the same text. The checkpoint is
