@@ -319,21 +319,6 @@ export function numbersByName(
   return entries && Object.fromEntries(entries);
 }
 
-/** The values of option `name`, each `NAME=TEXT`. @throws {UsageError} If one is not. */
-export function textsByName(
-  args: Parsed,
-  name: string,
-): Record<string, string> | undefined {
-  const entries = args.list(name)?.map((text) => {
-    const at = text.indexOf("=");
-    if (at <= 0 || at === text.length - 1) {
-      throw new UsageError(`--${name} must be NAME=TEXT, got "${text}"`);
-    }
-    return [text.slice(0, at), text.slice(at + 1)] as const;
-  });
-  return entries && Object.fromEntries(entries);
-}
-
 /** The help lines of `options`. */
 export function optionHelp(options: Options): string {
   const rows = Object.entries(options).map(([name, option]) => {

@@ -21,7 +21,7 @@ const KINDS = {
       ...["train", out],
       ...trainArgs(
         ...[folder, out, "--dropout", "0.1", "--accumulation", "2"] as const,
-        ...["--steps", "120", ...more],
+        ...["--method", "adapter", "--steps", "120", ...more],
       ).slice(2),
     ],
   },

@@ -186,7 +186,7 @@ Deno.test("a damaged checkpoint: its file is named and nothing is touched", () =
         [
           "state.json",
           text("{"),
-          /Cannot resume from .*step-000040: state\.json is no state/,
+          /Cannot read ".*step-000040\/state\.json": it is not JSON/,
         ],
         ["state.json", null, /state\.json is no state/],
         [

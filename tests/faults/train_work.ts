@@ -63,10 +63,12 @@ export function trainArgs(
   out: string,
   ...more: string[]
 ): string[] {
+  // Only a new adapter has a rank to be chosen.
+  const rank = more.includes("--method") ? [] : ["--rank", "4"];
   return overridden([
     ...["train", `${folder}/model`, "--data", `${folder}/data.txt`],
     ...["-o", out, "--device", "wasm", "--threads", "1"],
-    ...["--block", "16", "--batch", "2", "--rank", "4", "--lr", "1e-3"],
+    ...["--block", "16", "--batch", "2", ...rank, "--lr", "1e-3"],
     ...["--steps", "200", "--save-every", "20", "--quiet"],
   ], more);
 }

@@ -84,8 +84,8 @@ for (
       "--task must be one of ppl, gsm8k, mmlu, commonsense, glue, anli, squad, summarize, g2p",
     ],
     [
-      ["a", "--task", "ppl", "--data", "x", "--adapter", "y"],
-      "--adapter must be NAME=",
+      ["a", "--task", "ppl", "--data", "x", "--adapter", "y", "--no-adapter"],
+      "--no-adapter and --adapter exclude each other",
     ],
   ] as const
 ) {

@@ -103,7 +103,7 @@ Deno.test("loqa train: an adapter in its place, and elsewhere, keeps its model",
     };
     assert.deepEqual(await measure(other), await measure(first));
     const { stdout } = await loqa("inspect", other);
-    assert.match(stdout, /^LoRA adapter: 28 modules, rank 4/);
+    assert.match(stdout, /^LoRA adapter: 28 modules, rank 4/m);
   }));
 
 Deno.test("loqa train --method full: a model with its tokenizer, every weight moved", () =>
