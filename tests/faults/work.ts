@@ -35,7 +35,7 @@ export function initArgs(
   return [
     "init",
     `${folder}/model`,
-    ...["-o", out, "--quiet", "--rank", "8", "--threads", "1"],
+    ...["-o", out, "--quiet", "--rank", "7", "--threads", "1"],
     ...["--safe-interval", "0", ...more],
   ];
 }
