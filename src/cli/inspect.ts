@@ -11,7 +11,7 @@ import { openAdapter, openCheckpoint } from "../io/open.ts";
 import { settledPath } from "../io/output.ts";
 import type { Adapter } from "../io/peft.ts";
 import { parseJsonObject } from "../io/json.ts";
-import { recoverFolder } from "../io/replace.ts";
+import { standingFolder } from "../io/replace.ts";
 import { listRuns } from "../models/runs.ts";
 import { COMMON, optionHelp, type Options, parse } from "./args.ts";
 import { bytes, columns, initTable } from "./tables.ts";
@@ -197,9 +197,6 @@ export async function run(argv: readonly string[]): Promise<number> {
       new TextEncoder().encode(await readTextFile(joinPath(path, "loqa.json"))),
       joinPath(path, "loqa.json"),
     ) as unknown as InitReport;
-    for (const name of ["backbone", "adapter"]) {
-      await recoverFolder(joinPath(path, name));
-    }
     const trainings = await trainingReports(path, { ...report });
     // A folder that only train wrote tells nothing of a quantisation.
     if (Array.isArray(report.layers)) {
@@ -214,15 +211,15 @@ export async function run(argv: readonly string[]): Promise<number> {
       found.trainings = trainings;
       parts.push(trainingsText(trainings));
     }
-    if (await inside("backbone")) {
-      await using model = await openCheckpoint(joinPath(path, "backbone"), {
-        describe: true,
-      });
+    const backbone = await standingFolder(joinPath(path, "backbone"));
+    if (backbone !== undefined) {
+      await using model = await openCheckpoint(backbone, { describe: true });
       found.model = modelReport(model);
       parts.push(modelText(found.model as ModelReport, every));
     }
-    if (await inside("adapter")) {
-      await using adapter = await openAdapter(joinPath(path, "adapter"));
+    const standing = await standingFolder(joinPath(path, "adapter"));
+    if (standing !== undefined) {
+      await using adapter = await openAdapter(standing);
       found.adapter = adapterReport(adapter);
       parts.push(adapterText(found.adapter as AdapterReport));
     }

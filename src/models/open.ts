@@ -20,7 +20,7 @@ import { fileMarks, markDifference, readMarks } from "../io/marks.ts";
 import { type Adapter, openAdapter } from "../io/open.ts";
 import { settledPath } from "../io/output.ts";
 import { isAbsolute, normalPath, splitPath } from "../io/paths.ts";
-import { recoverFolder } from "../io/replace.ts";
+import { standingFolder } from "../io/replace.ts";
 import type { AdapterModuleFactors } from "../nn/adapter.ts";
 import {
   findCheckpoint,
@@ -106,15 +106,12 @@ async function folderPlace(
   report: JsonObject,
   { model, adapter: given }: { model?: string; adapter?: string },
 ): Promise<ModelPlace> {
-  const backbone = joinPath(path, "backbone");
-  const adapter = joinPath(path, "adapter");
-  await recoverFolder(backbone);
-  await recoverFolder(adapter);
-  const own = given ?? (await exists(adapter) ? adapter : undefined);
+  const backbone = await standingFolder(joinPath(path, "backbone"));
+  const own = given ?? await standingFolder(joinPath(path, "adapter"));
   const unfinished = given === undefined
     ? await findUnfinished(path, report)
     : undefined;
-  if (own === undefined && isRun(report) && !await exists(backbone)) {
+  if (own === undefined && isRun(report) && backbone === undefined) {
     throw new ValueError(
       unfinished
         ? `Cannot open ${path}: ${
@@ -123,7 +120,7 @@ async function folderPlace(
         : `Cannot open ${path}: it is a run without a result and without a checkpoint`,
     );
   }
-  const found = model === undefined && await exists(backbone)
+  const found = model === undefined && backbone !== undefined
     ? { model: backbone, notes: [] }
     : await namedModel(path, report, model);
   return {

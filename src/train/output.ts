@@ -22,7 +22,7 @@ import type { JsonObject } from "../io/json.ts";
 import { fileMarks } from "../io/marks.ts";
 import { LOCK_FILE } from "../io/lock.ts";
 import { normalPath, storedPath } from "../io/paths.ts";
-import { replaceFolder } from "../io/replace.ts";
+import { recoverFolder, replaceFolder } from "../io/replace.ts";
 import {
   adapterHome,
   findModel,
@@ -179,6 +179,7 @@ export async function prepareOut(
 
 /** Keeps what a folder shows before its first run, as `runs/0`. */
 export async function keepStart(out: string): Promise<void> {
+  for (const name of RESULTS) await recoverFolder(joinPath(out, name));
   const report = await readReport(out);
   const start = runFolder(out, START_RUN);
   if (!report || shownRun(report) !== undefined || await exists(start)) return;
