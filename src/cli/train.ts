@@ -10,6 +10,7 @@ import { TRAINED_BIASES } from "../io/peft_whole.ts";
 import { LABELLED_SETS, type LabelledSetName } from "../train/data/glue.ts";
 import { TRAIN_TASKS } from "../train/options.ts";
 import { SCHEDULES } from "../train/schedule.ts";
+import { LEARNS } from "../train/data/sft.ts";
 import { TEMPLATES } from "../train/data/templates.ts";
 import {
   COMMON,
@@ -96,11 +97,17 @@ const OPTIONS: Options = {
     default: "file",
     help: "what is a text of a plain file: file, paragraph, line (lm)",
   },
+  learn: {
+    when: { task: ["sft"] },
+    value: "NAME",
+    default: "all",
+    help: "which answers of a conversation: all, last (sft)",
+  },
   overflow: {
     when: { task: ["sft", "classify", "qa", "seq2seq"] },
     value: "NAME",
-    default: "truncate",
-    help: "longer examples: truncate, drop, error (sft)",
+    default: "drop (sft), else truncate",
+    help: "longer examples: truncate, drop, error",
   },
   from: {
     value: "N|PATH",
@@ -284,6 +291,7 @@ function readOptions(
     compute: args.choice("compute", COMPUTES),
     order: args.choice("order", ["shuffle", "random", "sequential"]),
     template: args.choice("template", TEMPLATES),
+    learn: args.choice("learn", LEARNS),
     overflow: args.choice("overflow", ["truncate", "drop", "error"]),
     field: args.text("field"),
     unit: args.choice("unit", ["file", "paragraph", "line"]),

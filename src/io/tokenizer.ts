@@ -22,6 +22,7 @@ import {
   TokenStream,
 } from "./tokenizer_decode.ts";
 import type { Side } from "./tokenizer_chars.ts";
+import { OffsetEncoder, type TokenOffsets } from "./tokenizer_offsets.ts";
 import { readTokenizerFiles } from "./tokenizer_files.ts";
 import { buildTokenizer, type LibraryTokenizer } from "./tokenizer_parts.ts";
 import { ROLES, tokenText, vocabulary } from "./tokenizer_special.ts";
@@ -33,6 +34,8 @@ export type {
   ChatTemplate,
   RenderedChat,
 } from "./chat_template.ts";
+
+export type { TokenOffsets } from "./tokenizer_offsets.ts";
 
 /** How text becomes ids. */
 export interface EncodeOptions {
@@ -98,6 +101,8 @@ export interface Tokenizer {
   readonly chatTemplate: ChatTemplate | undefined;
   /** Ids of a text. Special tokens that are written out in it are taken for such. */
   encode(text: string, options?: EncodeOptions): Int32Array<ArrayBuffer>;
+  /** Ids of a text, as {@linkcode Tokenizer.encode} gives them, and where in the text each token stands. */
+  encodeOffsets(text: string, options?: EncodeOptions): TokenOffsets;
   /** Ids of two texts as one input, with special tokens. */
   encodePair(first: string, second: string): EncodedPair;
   /** Text of ids; an id without a token has none. */
@@ -225,10 +230,12 @@ class LoadedTokenizer implements Tokenizer {
   readonly addsBos: boolean;
   readonly #parts: Parts;
   readonly #tokens: ReadonlyMap<number, string>;
+  readonly #offsets: OffsetEncoder;
 
   constructor(parts: Parts) {
     this.name = parts.name;
     this.#parts = parts;
+    this.#offsets = new OffsetEncoder(parts.library);
     this.#tokens = new Map(Array.from(parts.ids, ([token, id]) => [id, token]));
     let size = 0;
     for (const id of parts.ids.values()) size = Math.max(size, id + 1);
@@ -272,6 +279,14 @@ class LoadedTokenizer implements Tokenizer {
       add_special_tokens: addSpecialTokens,
     });
     return idsOf(ids);
+  }
+
+  encodeOffsets(
+    text: string,
+    { addSpecialTokens = true }: EncodeOptions = {},
+  ): TokenOffsets {
+    const made = this.#offsets.encode(text, { addSpecialTokens });
+    return { ...made, ids: idsOf(made.ids) };
   }
 
   encodePair(first: string, second: string): EncodedPair {

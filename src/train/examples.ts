@@ -43,7 +43,7 @@ export interface OpenedExamples {
   /** SHA-256 of all tokens and labels. */
   readonly digest: string;
   /** What a person should know: examples that were cut or left out. */
-  readonly note?: string;
+  readonly notes?: readonly string[];
 }
 
 /**
@@ -82,6 +82,7 @@ export async function openExamples(
       codec,
       context: block,
       template: options.template,
+      learn: options.learn,
       overflow: options.overflow,
     })
     : await listed(files, sources, { options, ...codecs });
@@ -93,9 +94,12 @@ export async function openExamples(
     set,
     order: { kind, size: set.size, seed },
     digest: await digestExamples(set),
-    note: lost
-      ? `${set.size} examples; ${lost} (the first: ${set.firstLonger})`
-      : undefined,
+    notes: [
+      ...lost
+        ? [`${set.size} examples; ${lost} (the first: ${set.firstLonger})`]
+        : [],
+      ...set.notes ?? [],
+    ],
   };
 }
 

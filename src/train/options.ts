@@ -7,6 +7,7 @@
 import type { OptionTable } from "../arguments.ts";
 import type { Compute } from "../autograd/linear_weight.ts";
 import type { Device } from "../device/device.ts";
+import type { Learn } from "./data/chat_labels.ts";
 import type { TextCodec } from "./data/codec.ts";
 import type { TrainedBiases } from "../io/peft_whole.ts";
 import type { TextUnit } from "../io/records/records.ts";
@@ -83,8 +84,10 @@ export interface TrainOptions {
   readonly order: "shuffle" | "random" | "sequential";
   /** How a record becomes prompt and answer (`sft`); by its fields without it. */
   readonly template?: TemplateName;
-  /** What happens to examples beyond the block. */
-  readonly overflow: Overflow;
+  /** Which answers of a conversation are learnt (`sft`); all without it. */
+  readonly learn?: Learn;
+  /** What happens to examples beyond the block; they are dropped (`sft`) or cut without it. */
+  readonly overflow?: Overflow;
   /** Field of a record that holds the text (`lm`). */
   readonly field: string;
   /** What is a text of a plain file (`lm`). */
@@ -131,7 +134,8 @@ export const TRAIN_OPTIONS: OptionTable<TrainOptions> = {
   compute: true,
   order: true,
   template: false,
-  overflow: true,
+  learn: false,
+  overflow: false,
   field: true,
   unit: true,
   rank: true,
@@ -160,7 +164,6 @@ export const TRAIN_DEFAULTS: Omit<TrainOptions, "method"> = {
   checkpointing: false,
   compute: "f32",
   order: "shuffle",
-  overflow: "truncate",
   field: "text",
   unit: "file",
   biases: "none",

@@ -68,7 +68,12 @@ export type {
 } from "./options.ts";
 export type { LabelledSetName } from "./data/glue.ts";
 export type { TrainedBiases } from "../io/peft_whole.ts";
-export type { ChatMessage, TextCodec } from "./data/codec.ts";
+export { readExamples } from "./data/sft.ts";
+export type { RecordsSource, SftOptions } from "./data/sft.ts";
+export type { Learn } from "./data/chat_labels.ts";
+export type { TextCodec } from "./data/codec.ts";
+export type { ListedSet } from "./data/list.ts";
+export type { DataRecord as FileRecord } from "../io/records/record.ts";
 export type { Overflow } from "./data/list.ts";
 export type { TemplateName } from "./data/templates.ts";
 export type { ScheduleName } from "./schedule.ts";
@@ -145,7 +150,7 @@ export async function train(
     );
   }
   const data = await openExamples(run.data, options, codecs);
-  if (data.note) run.onNote?.(data.note);
+  for (const note of data.notes ?? []) run.onNote?.(note);
   const evaluation = run.evaluation?.length
     ? await openExamples(run.evaluation, options, {
       ...codecs,

@@ -8,6 +8,7 @@ import { FormatError } from "../../errors.ts";
 import type { ByteSource } from "../bytes.ts";
 import { messageOf, quoted } from "../errors.ts";
 import { parseJsonObject } from "../json.ts";
+import { parseJsonExact } from "../json_exact.ts";
 import { ByteJoiner, MAX_TEXT_BYTES, readChunks, readLines } from "./lines.ts";
 import type { LineOptions } from "./lines.ts";
 import type { DataRecord } from "./record.ts";
@@ -20,6 +21,12 @@ function recordOf(
   try {
     return {
       fields: parseJsonObject(text, file, { most: MAX_TEXT_BYTES }),
+      exact() {
+        const fields = parseJsonExact(text);
+        return fields instanceof Map
+          ? Object.fromEntries(fields)
+          : fields as Record<string, unknown>;
+      },
       file,
       row,
       line,

@@ -11,12 +11,24 @@ import { quoted } from "../errors.ts";
 export interface DataRecord {
   /** Values by name: texts from CSV, anything that JSON or Parquet holds otherwise. */
   readonly fields: Readonly<Record<string, unknown>>;
+  /** The fields as the file has them: see {@linkcode exactFields}. */
+  readonly exact?: () => Readonly<Record<string, unknown>>;
   /** File that it came from. */
   readonly file: string;
   /** Its number among the records of the file, from 1. */
   readonly row: number;
   /** Line of the file on which it begins, from 1; undefined in files without lines. */
   readonly line?: number;
+}
+
+/**
+ * The fields of a record as its file has them: of JSON, numbers that would not come back as they are written are
+ * `JsonNumber`, and objects whose keys would change places are `Map`.
+ */
+export function exactFields(
+  record: DataRecord,
+): Readonly<Record<string, unknown>> {
+  return record.exact?.() ?? record.fields;
 }
 
 /** Where a record stands, as errors call it: `"train.jsonl", line 3`, or `"train.parquet", row 3`. */

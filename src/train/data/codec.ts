@@ -4,13 +4,8 @@
  * @module
  */
 
-/** A message of a conversation. */
-export interface ChatMessage {
-  /** `system`, `user`, `assistant` or what else the template knows. */
-  readonly role: string;
-  /** Its text. */
-  readonly content: string;
-}
+import type { ChatTemplate } from "../../io/chat_template.ts";
+import type { TokenOffsets } from "../../io/tokenizer_offsets.ts";
 
 /** A tokenizer, as far as training data needs one. */
 export interface TextCodec {
@@ -27,11 +22,15 @@ export interface TextCodec {
   readonly eosId?: number;
   /** Id that fills short rows, where there is one. */
   readonly padId?: number;
-  /** Text of a conversation, where the model has a chat template. */
-  applyChatTemplate?(
-    messages: readonly ChatMessage[],
-    options?: { addGenerationPrompt?: boolean },
-  ): string;
+  /** Whether a token is a special one. */
+  isSpecial?(id: number): boolean;
+  /** Ids of a text and where each token stands in it; without it, borders are found by encoding what is before them. */
+  encodeOffsets?(
+    text: string,
+    options?: { addSpecialTokens?: boolean },
+  ): TokenOffsets;
+  /** The model's chat template, where it has one. */
+  readonly chatTemplate?: ChatTemplate;
 }
 
 /** How many tokens at the start two sequences have in common. */

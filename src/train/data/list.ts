@@ -20,6 +20,8 @@ export interface ListedSet<E extends AnyExample> extends ExampleSet<E> {
   readonly dropped: number;
   /** The first of either, as a warning can show it: file and line. */
   readonly firstLonger?: string;
+  /** What else a person should know of the records. */
+  readonly notes?: readonly string[];
   /** Tokens of the longest example; of a pair, of its longer side. */
   readonly longest: number;
 }
@@ -72,6 +74,13 @@ export class ExampleList<E extends AnyExample> {
     return true;
   }
 
+  /** Leaves out a record of which nothing would be learnt after it has been cut. */
+  drop(record: DataRecord): void {
+    this.#truncated--;
+    this.#dropped++;
+    this.#firstLonger ??= placeOf(record);
+  }
+
   /** Adds an example. */
   add(example: E): void {
     const length = example.kind === "pair"
@@ -91,7 +100,7 @@ export class ExampleList<E extends AnyExample> {
     if (examples.length === 0) {
       const why = most === undefined
         ? `: ${this.#dropped} were too long`
-        : ` of at most ${most} tokens`;
+        : `: ${this.#dropped} of more than ${most} tokens were left out, the first in ${this.#firstLonger}`;
       throw new ValueError(
         `Cannot read examples: wanted at least one, got none${
           this.#dropped > 0 ? why : ""

@@ -5,74 +5,213 @@
  */
 
 import { ValueError } from "../../errors.ts";
-import { commonPrefix } from "./codec.ts";
-import type { TextCodec } from "./codec.ts";
-import { IGNORED, lossCount } from "./example.ts";
-import type { Example } from "./example.ts";
+import type { ByteSource } from "../../io/bytes.ts";
+import { quoted } from "../../io/errors.ts";
+import { isObject } from "../../io/json.ts";
+import {
+  type DataRecord,
+  kindOf,
+  placeOf,
+  recordError,
+} from "../../io/records/record.ts";
+import { readRecords } from "../../io/records/records.ts";
+import { ChatLabeller, type Learn } from "./chat_labels.ts";
+import { commonPrefix, type TextCodec } from "./codec.ts";
+import { type Example, IGNORED, lossCount } from "./example.ts";
 import { ExampleList, type ListedSet, type Overflow } from "./list.ts";
-import { recordError } from "../../io/records/record.ts";
-import type { DataRecord } from "../../io/records/record.ts";
-import { applyTemplate, detectTemplate } from "./templates.ts";
-import type { Filled, TemplateName } from "./templates.ts";
+import {
+  applyTemplate,
+  detectTemplate,
+  type Filled,
+  type TemplateName,
+  unusedFields,
+} from "./templates.ts";
 
-/** Options of {@linkcode readExamples}. */
-export interface SftOptions {
+/** Which answers are learnt, by name. */
+export const LEARNS: readonly Learn[] = ["all", "last"];
+
+/** How records become texts with answers. */
+export interface RecordOptions {
   /** The tokenizer. */
   readonly codec: TextCodec;
-  /** Tokens of an example at most. */
-  readonly context: number;
   /** How a record becomes a text; by its fields unless told. */
   readonly template?: TemplateName;
-  /** What is done with longer examples ("truncate"). */
+  /** Which answers of a conversation are learnt ("all"). */
+  readonly learn?: Learn;
+}
+
+/** Options of {@linkcode readExamples}. */
+export interface SftOptions extends RecordOptions {
+  /** Tokens of an example at most. */
+  readonly context: number;
+  /** What is done with longer examples ("drop"). */
   readonly overflow?: Overflow;
+}
+
+/** Where records come from: objects or records in memory or one by one, or a data file. */
+export type RecordsSource =
+  | AsyncIterable<DataRecord | object>
+  | Iterable<DataRecord | object>
+  | ByteSource;
+
+/** A text with its tokens. */
+export interface LabelledExample extends Example {
+  /** Its parts. */
+  readonly filled: Filled;
+}
+
+/** Makes examples of records one by one. */
+export class RecordReader {
+  readonly #options: RecordOptions;
+  readonly #unused = new Map<string, string>();
+  #labeller?: ChatLabeller;
+
+  /** Begins with a tokenizer. */
+  constructor(options: RecordOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * The examples of a record: one, or one for each answer.
+   *
+   * @throws {SyntaxError} If it cannot be used; it names file and line.
+   * @throws {TypeError} If it is a conversation and the tokenizer has no chat template.
+   */
+  *examples(record: DataRecord): Generator<LabelledExample> {
+    const { codec, learn } = this.#options;
+    const template = this.#options.template ?? detectTemplate(record);
+    for (const name of unusedFields(record, template)) {
+      if (!this.#unused.has(name)) this.#unused.set(name, placeOf(record));
+    }
+    if (template === "chat") {
+      this.#labeller ??= new ChatLabeller(codec);
+      for (const filled of this.#labeller.label(record, learn)) {
+        yield { filled, ...encodeFilled(filled, codec) };
+      }
+      return;
+    }
+    const filled = applyTemplate(record, { template });
+    if (!filled.segments.some(({ text, learnt }) => learnt && text !== "")) {
+      throw recordError(record, "wanted an answer, got an empty one");
+    }
+    yield { filled, ...encodeFilled(filled, codec) };
+  }
+
+  /** What of the records was passed over. */
+  get notes(): string[] {
+    return Array.from(
+      this.#unused,
+      ([name, place]) =>
+        `field ${quoted(name)} is not used (the first: ${place})`,
+    );
+  }
+}
+
+/** Where the learnt parts of a text begin and end, in characters. */
+function learntRanges({ segments }: Filled): (readonly [number, number])[] {
+  const ranges: (readonly [number, number])[] = [];
+  let at = 0;
+  for (const { text, learnt } of segments) {
+    if (learnt && text !== "") ranges.push([at, at + text.length]);
+    at += text.length;
+  }
+  return ranges;
 }
 
 /**
  * Tokens and labels of a text in parts.
  *
- * The text is encoded as a whole. A part begins where the encoding of all before it departs from that of the
- * whole: where the tokenizer's tokens end with the part, that is the usual "mask the length of the prompt"; where
- * one spans its border, it counts to the part behind.
+ * The text is encoded as a whole. A token is learnt if it stands for a character of a learnt part, so that one across
+ * a border is learnt. Where the tokenizer does not tell which characters a token stands for, a part begins where the
+ * encoding of all before it departs from that of the whole.
  */
-export function encodeFilled(
-  { segments, complete }: Filled,
-  codec: TextCodec,
-): Example {
+export function encodeFilled(filled: Filled, codec: TextCodec): Example {
+  const { segments, complete, addEnd: wantsEnd = !complete } = filled;
   const options = { addSpecialTokens: !complete };
   const text = segments.map((segment) => segment.text).join("");
-  const ids = codec.encode(text, options);
+  const placed = codec.encodeOffsets?.(text, options);
+  const ids = placed?.ids ?? codec.encode(text, options);
   const { eosId } = codec;
-  const addEnd = !complete && eosId !== undefined &&
+  const addEnd = wantsEnd && eosId !== undefined &&
     ids[ids.length - 1] !== eosId;
   const tokens = new Int32Array(ids.length + (addEnd ? 1 : 0));
   tokens.set(ids);
   if (addEnd) tokens[ids.length] = eosId;
   const labels = new Int32Array(tokens.length).fill(IGNORED);
-  let end = 0;
-  let from = 0;
-  for (const [i, segment] of segments.entries()) {
-    end += segment.text.length;
-    const to = i === segments.length - 1
-      ? tokens.length
-      : commonPrefix(codec.encode(text.slice(0, end), options), tokens);
-    if (segment.learnt) labels.set(tokens.subarray(from, to), from);
-    from = to;
+  const ranges = learntRanges(filled);
+  const isBlurred = (at: number) =>
+    placed!.blurred.some(([from, to]) => from < at && at < to);
+  if (placed && !ranges.flat().some(isBlurred)) {
+    const { starts, ends } = placed;
+    let t = 0;
+    for (const [from, to] of ranges) {
+      while (t < ids.length && ends[t] <= from && starts[t] < from) t++;
+      for (; t < ids.length && starts[t] < to; t++) {
+        if (ends[t] > from) labels[t] = ids[t];
+      }
+    }
+  } else {
+    const at = (end: number) =>
+      end === text.length
+        ? ids.length
+        : commonPrefix(codec.encode(text.slice(0, end), options), tokens);
+    for (const [from, to] of ranges) {
+      const first = at(from);
+      labels.set(tokens.subarray(first, at(to)), first);
+    }
+  }
+  // What the tokenizer or the end of the answer puts behind the text is the answer's.
+  if (ranges.at(-1)?.[1] === text.length || wantsEnd) {
+    for (let t = tokens.length - 1; t >= 0; t--) {
+      const behind = t >= ids.length ||
+        (placed && t > 0 && placed.starts[t] >= text.length);
+      if (!behind) break;
+      labels[t] = tokens[t];
+    }
   }
   return { tokens, labels };
 }
 
 /**
- * Reads records into examples. Where there is no chat template, the tokenizer's end-of-text token is added to the
- * answer and learnt.
+ * The records of a source: objects get a number for a place.
  *
- * @throws {SyntaxError} If a record does not fit the template, its answer is empty, or it is longer than the
- * context and either `overflow` is "error" or, with "truncate", nothing of its answer would be left; it names file
- * and line.
+ * @throws {SyntaxError} If one cannot be read, or is no object.
+ */
+export async function* recordsOf(
+  source: RecordsSource,
+): AsyncGenerator<DataRecord> {
+  if ("read" in source && "size" in source) {
+    yield* readRecords(source);
+    return;
+  }
+  let row = 0;
+  for await (const record of source) {
+    row++;
+    if (!isObject(record)) {
+      throw recordError(
+        { file: "data", row },
+        `wanted an object, got ${kindOf(record)}`,
+      );
+    }
+    const { fields, file } = record;
+    yield isObject(fields) && typeof file === "string"
+      ? record as unknown as DataRecord
+      : { fields: record, file: "data", row };
+  }
+}
+
+/**
+ * Reads records into examples: conversations through the tokenizer's chat template, pairs of prompt and answer with the
+ * tokenizer's end-of-text token behind the answer. Records may be objects in memory, come one by one, or be a data
+ * file's (`source`, as `bytesSource` or `fileSource` make one).
+ *
+ * @throws {SyntaxError} If a record fits no layout, its answer is empty, or, with `overflow` "error", it is longer than
+ *   the context; it names file and line.
  * @throws {RangeError} If no record gives an example, or the context is none.
  */
 export async function readExamples(
-  records: AsyncIterable<DataRecord> | Iterable<DataRecord>,
-  { codec, context, template, overflow = "truncate" }: SftOptions,
+  source: RecordsSource,
+  { context, overflow = "drop", ...options }: SftOptions,
 ): Promise<ListedSet<Example>> {
   if (!Number.isInteger(context) || context < 2) {
     throw new ValueError(
@@ -80,28 +219,24 @@ export async function readExamples(
     );
   }
   const list = new ExampleList<Example>(overflow);
-  for await (const record of records) {
-    const filled = applyTemplate(record, {
-      template: template ?? detectTemplate(record),
-      codec,
-    });
-    if (!filled.segments.some(({ text, learnt }) => learnt && text !== "")) {
-      throw recordError(record, "wanted an answer, got an empty one");
+  const reader = new RecordReader(options);
+  for await (const record of recordsOf(source)) {
+    for (const { tokens, labels } of reader.examples(record)) {
+      const { length } = tokens;
+      if (!list.takes(record, { length, most: context })) break;
+      const example = {
+        tokens: tokens.slice(0, context),
+        labels: labels.slice(0, context),
+      };
+      if (lossCount(example.labels) === 0) {
+        if (length <= context) {
+          throw recordError(record, "nothing of its answer gives a token");
+        }
+        list.drop(record);
+        break;
+      }
+      list.add(example);
     }
-    const whole = encodeFilled(filled, codec);
-    const { length } = whole.tokens;
-    if (!list.takes(record, { length, most: context })) continue;
-    const example = {
-      tokens: whole.tokens.slice(0, context),
-      labels: whole.labels.slice(0, context),
-    };
-    if (lossCount(example.labels) === 0) {
-      throw recordError(
-        record,
-        `nothing of its answer is within the ${context} tokens of the context: it has ${length} tokens in all`,
-      );
-    }
-    list.add(example);
   }
-  return list.set(context);
+  return { ...list.set(context), notes: reader.notes };
 }

@@ -4,12 +4,9 @@
  * @module
  */
 
-import { KindError } from "../../errors.ts";
-import { messageOf } from "../../io/errors.ts";
-import { isObject } from "../../io/json.ts";
-import type { ChatMessage, TextCodec } from "./codec.ts";
 import { kindOf, recordError, textField } from "../../io/records/record.ts";
 import type { DataRecord } from "../../io/records/record.ts";
+import { CHAT_FIELDS, isConversation } from "./conversation.ts";
 
 /** How a record becomes a prompt and an answer. */
 export type TemplateName = "prompt" | "alpaca" | "gsm8k" | "chat";
@@ -36,6 +33,8 @@ export interface Filled {
   readonly segments: readonly Segment[];
   /** Whether the text has its special tokens written out, and ends as it should: a chat template's does. */
   readonly complete: boolean;
+  /** Whether the token that ends a text is put behind it and learnt, though it is complete (false). */
+  readonly addEnd?: boolean;
 }
 
 /** The prompt of Stanford Alpaca (tatsu-lab/stanford_alpaca, train.py) for an instruction without an input. */
@@ -64,53 +63,116 @@ export const GSM8K_ANSWER_MARK = "The final answer is: ";
 export function detectTemplate(record: DataRecord): TemplateName {
   const has = (...names: string[]) =>
     names.every((name) => Object.hasOwn(record.fields, name));
-  if (has("messages")) return "chat";
+  if (isConversation(record)) return "chat";
   if (has("prompt", "completion")) return "prompt";
   if (has("instruction", "output")) return "alpaca";
   if (has("question", "answer")) return "gsm8k";
   throw recordError(
     record,
-    `wanted the fields messages, prompt and completion, instruction and output, or question and answer, got ${
+    `wanted the fields messages, conversations, prompt and completion, instruction and output, or question and answer, got ${
       Object.keys(record.fields).slice(0, 20).join(", ") || "none"
     }`,
   );
 }
 
+/** Fields that one layout or another has besides those that it is told by. */
+const KNOWN = [
+  ...CHAT_FIELDS,
+  "system",
+  "history",
+  "input",
+  "chosen",
+  "rejected",
+  "label",
+  "weight",
+  "train",
+  "images",
+  "videos",
+  "audios",
+];
+
+/** Those of them that each layout uses. */
+const USED: Readonly<Record<TemplateName, readonly string[]>> = {
+  chat: CHAT_FIELDS,
+  alpaca: ["input", "system", "history"],
+  prompt: [],
+  gsm8k: [],
+};
+
+/** Fields of a record that other layouts have, and that are not used in its own. */
+export function unusedFields(
+  { fields }: DataRecord,
+  template: TemplateName,
+): string[] {
+  return Object.keys(fields).filter((name) =>
+    KNOWN.includes(name) && !USED[template].includes(name) &&
+    !isEmpty(fields[name]) &&
+    !(name === "system" && Object.hasOwn(fields, "conversations"))
+  );
+}
+
+function isEmpty(value: unknown): boolean {
+  return value === undefined || value === null || value === "" ||
+    (Array.isArray(value) && value.length === 0);
+}
+
 /**
- * Fills a template from a record.
+ * Fills a template from a record that is no conversation.
  *
  * - prompt: `prompt` and `completion` as they are.
- * - alpaca: `instruction`, `input` (may be absent) and `output`, in Alpaca's own words.
+ * - alpaca: `instruction`, `input` and `output`, in Alpaca's own words; `system` takes the place of its first
+ *   paragraph, and `history`, pairs of an instruction and its answer, stands before the instruction and is not learnt.
  * - gsm8k: `question` and `answer`, in LoftQ's words.
- * - chat: `messages` of `{ role, content }`, through the tokenizer's chat template; every turn of the assistant is
- *   learnt, with what the template writes at its end.
  *
  * @throws {SyntaxError} If a field is missing or of the wrong type; it names file and line.
- * @throws {TypeError} If the tokenizer has no chat template and one is wanted.
  */
 export function applyTemplate(
   record: DataRecord,
-  { template, codec }: { template: TemplateName; codec: TextCodec },
+  { template }: { template: Exclude<TemplateName, "chat"> },
 ): Filled {
   switch (template) {
     case "prompt":
       return pair(textField(record, "prompt"), textField(record, "completion"));
-    case "alpaca": {
-      const { input } = record.fields;
-      const prompt = alpacaPrompt(
-        textField(record, "instruction"),
-        input === undefined || input === null ? "" : textField(record, "input"),
-      );
-      return pair(prompt, textField(record, "output"));
-    }
+    case "alpaca":
+      return pair(alpacaText(record), textField(record, "output"));
     case "gsm8k":
       return pair(
         textField(record, "question") + GSM8K_QUESTION_SUFFIX,
         textField(record, "answer").replaceAll("####", GSM8K_ANSWER_MARK),
       );
-    case "chat":
-      return chat(record, codec);
   }
+}
+
+function alpacaText(record: DataRecord): string {
+  const optional = (name: string) =>
+    (record.fields[name] ?? null) === null ? "" : textField(record, name);
+  const prompt = alpacaPrompt(
+    textField(record, "instruction"),
+    optional("input"),
+  );
+  const from = prompt.indexOf("### Instruction:");
+  const system = optional("system");
+  const first = system === "" ? prompt.slice(0, from) : `${system}\n\n`;
+  return first + historyOf(record) + prompt.slice(from);
+}
+
+/** Instructions before, with their answers. */
+function historyOf(record: DataRecord): string {
+  const { history } = record.fields;
+  if (isEmpty(history)) return "";
+  const fail = (got: string) =>
+    recordError(
+      record,
+      `field "history": wanted a list of pairs, an instruction and its answer, got ${got}`,
+    );
+  if (!Array.isArray(history)) throw fail(kindOf(history));
+  return history.map((turn: unknown) => {
+    if (
+      !Array.isArray(turn) || turn.length !== 2 ||
+      turn.some((text) => typeof text !== "string")
+    ) throw fail(`a list with ${kindOf(turn)}`);
+    return `### Instruction:\n${turn[0]}\n\n### Response:${turn[1]}\n\n`;
+  }).join("");
 }
 
 function pair(prompt: string, answer: string): Filled {
@@ -118,71 +180,4 @@ function pair(prompt: string, answer: string): Filled {
     segments: [{ text: prompt, learnt: false }, { text: answer, learnt: true }],
     complete: false,
   };
-}
-
-/** The messages of a record. @throws {SyntaxError} If they are no list of `{ role, content }`. */
-export function messagesOf(record: DataRecord): ChatMessage[] {
-  const { messages } = record.fields;
-  if (!Array.isArray(messages)) {
-    throw recordError(
-      record,
-      `field "messages": wanted a list, got ${kindOf(messages)}`,
-    );
-  }
-  return messages.map((message: unknown, i) => {
-    const { role, content } = isObject(message) ? message : {};
-    if (typeof role !== "string" || typeof content !== "string") {
-      throw recordError(
-        record,
-        `message ${i + 1}: wanted a role and a content as texts`,
-      );
-    }
-    // Other fields (names, tool calls) are the template's affair.
-    return { ...(message as object), role, content };
-  });
-}
-
-function chat(record: DataRecord, codec: TextCodec): Filled {
-  if (!codec.applyChatTemplate) {
-    throw new KindError(
-      "Cannot use messages: wanted a tokenizer with a chat template, got one without",
-    );
-  }
-  const messages = messagesOf(record);
-  const text = (count: number, addGenerationPrompt: boolean): string => {
-    try {
-      return codec.applyChatTemplate!(messages.slice(0, count), {
-        addGenerationPrompt,
-      });
-    } catch (cause) {
-      throw recordError(record, `the chat template: ${messageOf(cause)}`);
-    }
-  };
-  const whole = text(messages.length, false);
-  const segments: Segment[] = [];
-  let at = 0;
-  for (const [i, { role }] of messages.entries()) {
-    if (role !== "assistant") continue;
-    const before = text(i, true);
-    const after = text(i + 1, false);
-    // A template may write earlier turns otherwise than the last; then there is no telling which part is whose.
-    if (!after.startsWith(before) || !whole.startsWith(after)) {
-      throw recordError(
-        record,
-        `the chat template writes message ${
-          i + 1
-        } differently as an answer and as a part of the conversation`,
-      );
-    }
-    segments.push(
-      { text: whole.slice(at, before.length), learnt: false },
-      { text: whole.slice(before.length, after.length), learnt: true },
-    );
-    at = after.length;
-  }
-  if (segments.length === 0) {
-    throw recordError(record, "wanted a message of the assistant, got none");
-  }
-  segments.push({ text: whole.slice(at), learnt: false });
-  return { segments, complete: true };
 }

@@ -83,7 +83,6 @@ Deno.test({
         assert.equal(strictAnswer(answer), problem.text);
         const [, taught] = applyTemplate(record, {
           template: "gsm8k",
-          codec: encoder,
         }).segments;
         assert.equal(loftqAnswer(taught.text), problem.answer);
         count++;

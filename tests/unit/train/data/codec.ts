@@ -5,6 +5,8 @@
  */
 
 import type { ByteSource } from "../../../../src/io/bytes.ts";
+import type { ChatTemplate } from "../../../../src/io/chat_template.ts";
+import type { JsonObject } from "../../../../src/io/json.ts";
 import { bytesSource } from "../../../../src/io/sources.ts";
 import type { TextCodec } from "../../../../src/train/data/codec.ts";
 import type { PairCodec } from "../../../../src/train/data/frame.ts";
@@ -28,6 +30,18 @@ export function idOf(piece: string): number {
   return state % 50000 + 10;
 }
 
+/** A chat template that a function is. */
+export function templateOf(
+  write: (messages: readonly JsonObject[], prompt: boolean) => string,
+): ChatTemplate {
+  return {
+    marksAnswers: false,
+    render: ({ messages }, { addGenerationPrompt = false } = {}) => ({
+      text: write(messages as readonly JsonObject[], addGenerationPrompt),
+    }),
+  };
+}
+
 /** The toy tokenizer, with ChatML's form of conversations. */
 export function toyCodec(overrides: Partial<TextCodec> = {}): TextCodec {
   const pieces = new Map<number, string>();
@@ -45,12 +59,24 @@ export function toyCodec(overrides: Partial<TextCodec> = {}): TextCodec {
     bosId: BOS,
     eosId: EOS,
     padId: PAD,
-    applyChatTemplate(messages, { addGenerationPrompt = false } = {}) {
-      const turns = messages.map(({ role, content }) =>
-        `|${role}|\n${content}~\n`
-      );
-      return turns.join("") + (addGenerationPrompt ? "|assistant|\n" : "");
+    encodeOffsets(text, { addSpecialTokens = true } = {}) {
+      const parts = piecesOf(text);
+      const ids = this.encode!(text, { addSpecialTokens: false });
+      const ends = parts.map(() => 0);
+      parts.reduce((at, part, i) => ends[i] = at + part.length, 0);
+      const starts = [0, ...ends].slice(0, parts.length);
+      const before = addSpecialTokens ? [0] : [];
+      return {
+        ids: Int32Array.from([...before.map(() => BOS), ...Array.from(ids)]),
+        starts: Int32Array.from([...before, ...starts]),
+        ends: Int32Array.from([...before, ...ends]),
+        blurred: [],
+      };
     },
+    chatTemplate: templateOf((messages, prompt) =>
+      messages.map(({ role, content }) => `|${role}|\n${content}~\n`)
+        .join("") + (prompt ? "|assistant|\n" : "")
+    ),
     ...overrides,
   };
 }

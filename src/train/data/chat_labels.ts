@@ -1,0 +1,235 @@
+/**
+ * Conversations as texts of which the answers are to be learnt.
+ *
+ * Which part of a text is an answer is told, first, by the template's own marks (`{% generation %}`); else by where the
+ * answers stand in the text of the whole conversation; and where a template writes an answer, or the end of its turn,
+ * only while it is the last one, by a text for each answer, with the conversation before it as it is written then.
+ *
+ * @module
+ */
+
+import type { ChatTemplate } from "../../io/chat_template.ts";
+import { KindError } from "../../errors.ts";
+import { messageOf } from "../../io/errors.ts";
+import { isObject, type JsonObject } from "../../io/json.ts";
+import { type DataRecord, recordError } from "../../io/records/record.ts";
+import { AnswerFinder, type AnswerRange } from "./chat_shape.ts";
+import type { TextCodec } from "./codec.ts";
+import {
+  type Conversation,
+  conversationOf,
+  REASONING,
+} from "./conversation.ts";
+import type { Filled, Segment } from "./templates.ts";
+
+/** Which answers of a conversation are learnt. */
+export type Learn = "all" | "last";
+
+/** What to do where a template hides its answers. */
+const WAY_OUT =
+  "; {% generation %} marks in the template, or records of prompt and completion, tell what is to be learnt";
+
+/** Lays out conversations, and tells answers from the rest. */
+export class ChatLabeller {
+  readonly #template: ChatTemplate;
+  readonly #finder: AnswerFinder;
+  readonly #ends: boolean;
+
+  /** @throws {TypeError} If the tokenizer has no chat template. */
+  constructor(codec: TextCodec) {
+    const { chatTemplate, eosId } = codec;
+    if (!chatTemplate) {
+      throw new KindError(
+        "Cannot use messages: wanted a tokenizer with a chat template, got one without",
+      );
+    }
+    this.#template = chatTemplate;
+    this.#ends = eosId !== undefined;
+    this.#finder = new AnswerFinder(
+      chatTemplate,
+      eosId === undefined ? undefined : codec.decode([eosId]),
+    );
+  }
+
+  /**
+   * The texts of a conversation: one, or one for each answer.
+   *
+   * @throws {SyntaxError} If it is no conversation, has nothing to be learnt, or the template refuses it, leaves an
+   *   answer out or hides it; it names file and line.
+   */
+  *label(record: DataRecord, learn: Learn = "all"): Generator<Filled> {
+    const chat = conversationOf(record);
+    const wanted = wantedOf(record, chat, learn);
+    const { text, marked } = this.#render(record, chat);
+    if (this.#template.marksAnswers && marked) {
+      const ranges = this.#marked(record, chat, { text, marked, wanted });
+      yield { segments: segmentsOf(text, ranges), complete: true };
+      return;
+    }
+    const found = this.#finder.find(chat, text, wanted);
+    const last = chat.messages.length - 1;
+    const ranges: AnswerRange[] = [];
+    for (const [i, answer] of found.entries()) {
+      if ("reason" in answer) break;
+      if (!answer.ended && wanted[i] !== last) break;
+      ranges.push(answer);
+    }
+    if (ranges.length === wanted.length) {
+      yield this.#filled(record, text, ranges);
+      return;
+    }
+    for (const message of wanted) {
+      const part = { ...chat, messages: chat.messages.slice(0, message + 1) };
+      const { text } = this.#render(record, part);
+      const [answer] = this.#finder.find(part, text, [message]);
+      if ("reason" in answer) {
+        throw recordError(
+          record,
+          `message ${message + 1}: ${answer.reason}${
+            answer.unwritten ? "" : WAY_OUT
+          }`,
+        );
+      }
+      yield this.#filled(record, text, [answer]);
+    }
+  }
+
+  #filled(
+    record: DataRecord,
+    text: string,
+    ranges: readonly AnswerRange[],
+  ): Filled {
+    const addEnd = !ranges.at(-1)!.ended;
+    if (addEnd && !this.#ends) {
+      throw recordError(
+        record,
+        "the chat template writes no end behind its last answer, and the tokenizer has no token that ends a text: the model would never stop",
+      );
+    }
+    const from = ranges.map(({ from, to }) => [from, to] as const);
+    return { segments: segmentsOf(text, from), complete: true, addEnd };
+  }
+
+  #render(record: DataRecord, chat: Conversation) {
+    try {
+      return this.#template.render(chat);
+    } catch (cause) {
+      throw recordError(record, `the chat template: ${messageOf(cause)}`);
+    }
+  }
+
+  /** The template's own marks of the answers that are wanted. */
+  #marked(
+    record: DataRecord,
+    chat: Conversation,
+    { text, marked, wanted }: {
+      text: string;
+      marked: readonly (readonly [number, number])[];
+      wanted: readonly number[];
+    },
+  ): (readonly [number, number])[] {
+    const answers = [...chat.messages.keys()].filter((i) =>
+      chat.messages[i].role === "assistant"
+    );
+    let ranges = marked.map((range, i) => ({ range, message: answers[i] }));
+    if (marked.length !== answers.length && wanted.length < answers.length) {
+      // Which marks are whose is told by how many there are up to a message.
+      const counts = answers.map((message) =>
+        this.#render(record, {
+          ...chat,
+          messages: chat.messages.slice(0, message + 1),
+        }).marked?.length ?? 0
+      );
+      ranges = marked.map((range, i) => ({
+        range,
+        message: answers[counts.findIndex((count) => i < count)],
+      }));
+    } else if (marked.length !== answers.length) {
+      ranges = marked.map((range) => ({ range, message: wanted[0] }));
+    }
+    const own = ranges.filter(({ message, range: [from, to] }) =>
+      wanted.includes(message) && to > from
+    ).map(({ range }) => range);
+    const learnt = own.map(([from, to]) => text.slice(from, to)).join("\n");
+    if (learnt.trim() === "") {
+      throw recordError(
+        record,
+        "the chat template marks nothing of its answers",
+      );
+    }
+    const lost = wanted.find((message) =>
+      callsOf(chat.messages[message]).some((name) => !learnt.includes(name))
+    );
+    if (lost !== undefined) {
+      throw recordError(
+        record,
+        `message ${lost + 1}: the chat template does not write its tool calls`,
+      );
+    }
+    return own;
+  }
+}
+
+/** Numbers of the messages that are to be learnt. */
+function wantedOf(
+  record: DataRecord,
+  { messages, learns }: Conversation,
+  learn: Learn,
+): number[] {
+  const all = [...learns.keys()].filter((i) => learns[i]);
+  const wanted = learn === "last" ? all.slice(-1) : all;
+  if (wanted.length === 0) {
+    const some = messages.some(({ role }) => role === "assistant");
+    throw recordError(
+      record,
+      some
+        ? "wanted a message of the assistant that is to be learnt, got none: weight or train takes them out"
+        : "wanted a message of the assistant, got none",
+    );
+  }
+  for (const i of wanted) {
+    if (saysSomething(messages[i])) continue;
+    throw recordError(
+      record,
+      `message ${i + 1}: wanted an answer, got an empty one`,
+    );
+  }
+  return wanted;
+}
+
+function saysSomething(message: JsonObject): boolean {
+  const { content } = message;
+  const texts = Array.isArray(content)
+    ? content.map((part) => isObject(part) ? part.text : undefined)
+    : [content];
+  return callsOf(message).length > 0 ||
+    [...texts, ...REASONING.map((name) => message[name])].some((text) =>
+      typeof text === "string" && text.trim() !== ""
+    );
+}
+
+/** Names of the functions that a message calls. */
+function callsOf({ tool_calls: calls }: JsonObject): string[] {
+  return !Array.isArray(calls) ? [] : calls.map((call) => {
+    const made = isObject(call) && isObject(call.function)
+      ? call.function
+      : call;
+    return isObject(made) && typeof made.name === "string" ? made.name : "";
+  });
+}
+
+/** A text in parts, of which `ranges` are learnt. */
+function segmentsOf(
+  text: string,
+  ranges: readonly (readonly [number, number])[],
+): Segment[] {
+  const segments: Segment[] = [];
+  let at = 0;
+  for (const [from, to] of ranges) {
+    if (from > at) segments.push({ text: text.slice(at, from), learnt: false });
+    segments.push({ text: text.slice(Math.max(at, from), to), learnt: true });
+    at = to;
+  }
+  if (at < text.length) segments.push({ text: text.slice(at), learnt: false });
+  return segments;
+}
