@@ -69,7 +69,23 @@ export type {
 export type { LabelledSetName } from "./data/glue.ts";
 export type { TrainedBiases } from "../io/peft_whole.ts";
 export { readExamples } from "./data/sft.ts";
-export type { RecordsSource, SftOptions } from "./data/sft.ts";
+export type { RecordOptions, RecordsSource, SftOptions } from "./data/sft.ts";
+export type {
+  AnyExample,
+  ClassExample,
+  Example,
+  ExampleSet,
+  PairExample,
+  SpanExample,
+} from "./data/example.ts";
+export type {
+  ChatOptions,
+  ChatRecord,
+  ChatTemplate,
+  RenderedChat,
+  TokenOffsets,
+} from "../io/tokenizer.ts";
+export type { ByteSource } from "../io/bytes.ts";
 export type { Learn } from "./data/chat_labels.ts";
 export type { TextCodec } from "./data/codec.ts";
 export type { ListedSet } from "./data/list.ts";
