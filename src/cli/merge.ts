@@ -10,7 +10,7 @@ import type { Checkpoint } from "../io/checkpoint.ts";
 import { checkSideFiles } from "../io/copy.ts";
 import { joinPath, readTextFile, writeFileAtomic } from "../io/deno.ts";
 import { openOutput } from "../io/output.ts";
-import { type ForwardDifference, hearModel } from "../merge/compare.ts";
+import { compareModels, type ForwardDifference } from "../merge/compare.ts";
 import { mergeDense } from "../merge/dense.ts";
 import { mergeExact, mergesExactly } from "../merge/exact.ts";
 import { familyOf, whyNotRun } from "../models/families.ts";
@@ -199,11 +199,6 @@ export async function run(argv: readonly string[]): Promise<number> {
       );
     }
     using device = await openChosen(readDeviceOptions(args, progress));
-    // Before anything is written: what cannot be run cannot be compared.
-    const heard = whyNot ? undefined : await hearModel(device, {
-      ...{ before: path, adapter, text },
-      ...{ model: chosen.model, checkpoint: chosen.checkpoint },
-    });
     await output.begin();
     const partial = output.result;
     const job: Job = {
@@ -219,7 +214,11 @@ export async function run(argv: readonly string[]): Promise<number> {
     const { told, line } = exact
       ? await mergeGroups(job)
       : await mergeWeights(job, dtype ?? "bf16");
-    const forward = await heard?.compareWith(partial);
+    // What cannot be run again is no result, and leaves none.
+    const forward = whyNot ? undefined : await compareModels(device, {
+      ...{ before: path, after: partial, adapter, text },
+      ...{ model: chosen.model, checkpoint: chosen.checkpoint },
+    });
     signal.throwIfAborted();
     await output.settle();
     const report = {

@@ -93,68 +93,47 @@ async function scoresOf(model: Model, ids: Int32Array): Promise<Scores> {
   }
 }
 
-/** What a model said of some tokens, to be compared with another one. */
-export interface Heard {
-  /** Runs the model at `after` over the same tokens. */
-  compareWith(after: string): Promise<ForwardDifference>;
-}
-
 /**
- * Runs the model at `before`, with its adapter or the one in the folder `adapter`, over the first tokens of `text`, or what
- * it writes itself. One model is loaded at a time.
+ * Runs the model at `before`, with its adapter or the one in the folder `adapter`, and the one at `after` over the same
+ * tokens: the first of `text`, or what the former writes. One model is loaded at a time.
  *
  * @throws {RangeError} If the text has no tokens.
  */
-export async function hearModel(
+export async function compareModels(
   device: Device,
-  { before, adapter, text, ...place }: PlaceOptions & {
+  { before, after, adapter, text, ...place }: PlaceOptions & {
     before: string;
+    after: string;
     adapter?: string;
     text?: string;
   },
-): Promise<Heard> {
-  const { tokens, of, scores } = await listen(device, before, {
-    ...{ adapter, text },
-    ...place,
-  });
-  return {
-    async compareWith(after) {
-      await using loaded = await loadModel(device, after, { compute: "f32" });
-      const found = await scoresOf(loaded.model, tokens);
-      return { ...difference(scores, found), tokens: tokens.length, of };
-    },
-  };
-}
-
-async function listen(
-  device: Device,
-  path: string,
-  { adapter, text, ...place }: PlaceOptions & {
-    adapter?: string;
-    text?: string;
-  },
-): Promise<
-  Pick<ForwardDifference, "of"> & {
-    tokens: Int32Array<ArrayBuffer>;
-    scores: Scores;
+): Promise<ForwardDifference> {
+  let tokens = new Int32Array();
+  let of: ForwardDifference["of"] = "random";
+  const scores: Scores[] = [];
+  for (const path of [before, after]) {
+    await using loaded = await loadModel(
+      device,
+      path,
+      {
+        compute: "f32",
+        ...(path === before && adapter &&
+          { ...place, own: false, adapters: { adapter } }),
+      },
+    );
+    const { model } = loaded;
+    if (path === before) {
+      if (text !== undefined) {
+        [tokens, of] = [await tokensOf(text, loaded), "text"];
+      } else if (model.kind === "causal") {
+        [tokens, of] = [await written(model), "generated"];
+      } else {
+        tokens = randomTokens(model, UNASKED);
+      }
+    }
+    scores.push(await scoresOf(model, tokens));
   }
-> {
-  await using loaded = await loadModel(device, path, {
-    compute: "f32",
-    ...(adapter && { ...place, own: false, adapters: { adapter } }),
-  });
-  const { model } = loaded;
-  const of = text !== undefined
-    ? "text"
-    : model.kind === "causal"
-    ? "generated"
-    : "random";
-  const tokens = text !== undefined
-    ? await tokensOf(text, loaded)
-    : model.kind === "causal"
-    ? await written(model)
-    : randomTokens(model, UNASKED);
-  return { of, tokens, scores: await scoresOf(model, tokens) };
+  return { ...difference(scores[0], scores[1]), tokens: tokens.length, of };
 }
 
 function randomTokens(
