@@ -40,7 +40,7 @@ export const help =
   `loqa export DIR --to NAME -o PATH: a model in the format of another runtime
 
 DIR is a folder that loqa wrote, with its adapter merged, or a model. Codes of int5 … int2 are kept as they are;
-what rounding their scales and biases cost is printed.
+what rounding their scales and biases cost is printed. PATH must be new; it appears whole or not at all.
 
 ${
     Object.entries(TARGETS).map(([name, { summary }]) =>

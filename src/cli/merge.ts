@@ -61,7 +61,7 @@ over random tokens where it writes none.
 QA-LoRA on a base in affine groups: the adapter goes into the groups' biases. Codes and scales stay as they are, the merge is
 exact, and OUT is a folder as loqa init writes it, with a backbone and no adapter.
 Any other adapter: quantised weights are decoded, and OUT is a dense model in the Hugging Face layout. What rounding it cost
-is printed.
+is printed. OUT must be new or empty; it appears when it is whole and was compared, or not at all.
 
   loqa merge smol-int4 -o smol-merged
   loqa merge smol-nf4 -o smol-dense

@@ -273,3 +273,36 @@ Deno.test("a right to write the place that is not there is asked for before the 
     await Deno.remove(main);
     assert.deepEqual(await Array.fromAsync(Deno.readDir(folder)), []);
   }));
+
+Deno.test("rights to the place and the folder beside it are enough, to the end and to replace", () =>
+  inFolder(async (folder) => {
+    const out = `${folder}/out`;
+    const main = `${folder}/main.ts`;
+    await Deno.writeTextFile(
+      main,
+      `
+      import { openOutput } from ${
+        JSON.stringify(import.meta.resolve("../../../src/io/output.ts"))
+      };
+      for (const text of ["old", "new"]) {
+        await using output = await openOutput(${JSON.stringify(out)}, {
+          verb: "init", kind: "folder", occupied: "replace",
+        });
+        await output.begin();
+        await Deno.mkdir(output.result);
+        await Deno.writeTextFile(output.result + "/f", text);
+        await output.settle();
+      }`,
+    );
+    const { success, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: [
+        ...["run", "--no-prompt", "--no-check"],
+        ...[`-R=${out},${out}.partial`, `-W=${out},${out}.partial`, main],
+      ],
+      stderr: "piped",
+    }).output();
+    assert.ok(success, new TextDecoder().decode(stderr));
+    await Deno.remove(main);
+    assert.deepEqual(await tree(folder), ["out/f"]);
+    assert.equal(await text(`${out}/f`), "new");
+  }));
