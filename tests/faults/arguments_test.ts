@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { loftq, matrix, openDevice, quantize, svd } from "../../mod.ts";
 import { isMeant } from "../../src/errors.ts";
-import { readJournal } from "../../src/init/journal.ts";
+import { readJournal, writeJournal } from "../../src/init/journal.ts";
 import { init } from "../../src/init/run.ts";
 import { readState } from "../../src/train/checkpoint.ts";
 import { train, TRAIN_DEFAULTS } from "../../src/train/run.ts";
@@ -80,7 +80,9 @@ Deno.test("init() and train() say which option lacks", async () => {
   );
 });
 
-const JOURNAL = { key: "k", backboneBytes: 0, adapterBytes: 0, layers: [] };
+const JOURNAL = {
+  ...{ key: "k", backboneBytes: 0, adapterBytes: 0, parts: [], layers: [] },
+};
 const STATE = {
   ...{ key: "k", start: "s", step: 4, order: {}, losses: [1, 2, 3, 4] },
   ...{ evaluations: [], seconds: 1, tokens: 9 },
@@ -91,7 +93,7 @@ Deno.test("a journal and a state changed by hand are refused by name", () =>
     const journal = `${folder}/journal.json`;
     const write = (path: string, value: unknown) =>
       Deno.writeTextFile(path, JSON.stringify(value));
-    await write(journal, JOURNAL);
+    await writeJournal(journal, JOURNAL);
     assert.deepEqual({ ...await readJournal(journal) }, JOURNAL);
     for (
       const wrong of [

@@ -139,12 +139,12 @@ for (
     ],
     [
       "of tensors that are not there",
-      `{"weight_map": {"${Q}x": "model.safetensors"}}`,
-      /weightx" is not in "model\.safetensors"/,
+      `{"weight_map": {"${Q}x": "part.safetensors"}}`,
+      /weightx" is not in "part\.safetensors"/,
     ],
     [
       "that leads out of the folder",
-      `{"weight_map": {"${Q}": "../model/model.safetensors"}}`,
+      `{"weight_map": {"${Q}": "../model/part.safetensors"}}`,
       /index\.json": .* is not the name of a file beside it$/m,
     ],
   ] as const
@@ -152,6 +152,11 @@ for (
   Deno.test(`an index ${name}`, () =>
     refuses(line, async (folder) => {
       await writeModel(`${folder}/model`, tinyLlama());
+      // A whole file of the usual name would go before the index.
+      await Deno.rename(
+        `${folder}/model/model.safetensors`,
+        `${folder}/model/part.safetensors`,
+      );
       await Deno.writeTextFile(
         `${folder}/model/model.safetensors.index.json`,
         index,

@@ -67,7 +67,7 @@ Deno.test("QA-LoRA: an adapter of another base is refused by every verb", () =>
     );
     const named = ["--adapter", `x=${one}/adapter`];
     await failsWith(
-      ["generate", one, "--prompt", "a", "--no-adapter", ...named, ...WASM],
+      ["generate", one, "--prompt", "a", ...named, ...WASM],
       /belongs to the quantised weights with the fingerprint/,
     );
   }));
