@@ -4,22 +4,29 @@
  * @module
  */
 
+import type {
+  ColumnMetaData,
+  FileMetaData,
+  SchemaTree,
+} from "npm:hyparquet@1.31.5";
 import { FormatError, ValueError } from "../../errors.ts";
 import type { ByteSource } from "../bytes.ts";
-import { messageOf, quoted } from "../errors.ts";
+import { IoError, messageOf, quoted } from "../errors.ts";
+import { Budget, checkThrift, Cursor } from "./parquet_check.ts";
+import { type Chunk, columnPages, loadHyparquet } from "./parquet_column.ts";
 import { kindOf } from "./record.ts";
 import type { DataRecord } from "./record.ts";
 import { loadPackage } from "../package.ts";
 
-/** Rows of one group at most: it is decoded as a whole. */
+/** Rows of one group at most: lists and objects in it are decoded as a whole. */
 const MAX_GROUP_ROWS = 2 ** 22;
 
-/** Bytes that a page may unpack to for each that it holds, and what any page may: gzip's best, and zstd's usual. */
-const MOST_RATIO = 1100;
-const FREE_BYTES = 2 ** 26;
+/** Bytes of what the end of a file says about the rest, at most. */
+const MOST_FOOTER = 2 ** 26;
 
 /** Numbers of 64 bits as ordinary ones where they fit, in lists and objects too. */
 function plain(value: unknown): unknown {
+  if (typeof value === "string" || value === null) return value;
   if (typeof value === "bigint") {
     const number = Number(value);
     return Number.isSafeInteger(number) ? number : value.toString();
@@ -31,10 +38,6 @@ function plain(value: unknown): unknown {
   );
 }
 
-function clamp(position: number, size: number): number {
-  return Math.trunc(Math.min(Math.max(position, 0), size)) || 0;
-}
-
 function isPlainObject(value: unknown): boolean {
   return Object.getPrototypeOf(value) === Object.prototype;
 }
@@ -42,60 +45,40 @@ function isPlainObject(value: unknown): boolean {
 /**
  * The rows of a Parquet file, with any of the usual compressions.
  *
+ * Of each column a page is decoded at a time (of a list's or an object's the whole row group).
+ *
  * @throws {SyntaxError} If it is no Parquet file or is damaged.
- * @throws {RangeError} If a row group has more than four million rows, or a page unpacks to far more than it holds.
+ * @throws {RangeError} If a row group has more than four million rows, or what it holds unpacks to far more than its bytes.
  */
 export async function* readParquet(
   source: ByteSource,
 ): AsyncGenerator<DataRecord> {
-  const { parquetMetadataAsync, parquetReadObjects } = await loadPackage(
-    "hyparquet",
-    () => import("npm:hyparquet@1.31.5"),
-  );
-  const { compressors: all } = await loadPackage(
+  const hyparquet = await loadHyparquet();
+  const { compressors } = await loadPackage(
     "hyparquet-compressors",
     () => import("npm:hyparquet-compressors@1.1.2"),
   );
-  const compressors = Object.fromEntries(
-    Object.entries(all).map(([name, unpack]) => [
-      name,
-      (input: Uint8Array, length: number) => {
-        if (length > FREE_BYTES && length > MOST_RATIO * input.length) {
-          throw new ValueError(
-            `a page of ${input.length} bytes claims to unpack to ${length}`,
-          );
-        }
-        return unpack(input, length);
-      },
-    ]),
-  );
   const name = source.name;
-  const file = {
-    byteLength: source.size,
-    // As ArrayBuffer's: a damaged file asks for ranges that it does not have, and nobody waits for some of them.
-    async slice(start: number, end = source.size): Promise<ArrayBuffer> {
-      const from = clamp(start, source.size);
-      const length = Math.max(0, clamp(end, source.size) - from);
-      return (await source.read(from, length)).buffer;
-    },
+  const bad = (cause: unknown, where = ""): Error => {
+    if (cause instanceof IoError) return cause;
+    const Kind = cause instanceof ValueError ? ValueError : FormatError;
+    return new Kind(
+      `Cannot read ${quoted(name)}: it is no sound Parquet file: ${where}${
+        messageOf(cause)
+      }`,
+      { cause },
+    );
   };
-  const reading = async <T>(work: () => Promise<T>): Promise<T> => {
-    try {
-      return await work();
-    } catch (cause) {
-      const Kind = cause instanceof RangeError &&
-          /claims to unpack/.test(cause.message)
-        ? ValueError
-        : FormatError;
-      throw new Kind(
-        `Cannot read ${quoted(name)}: it is no sound Parquet file: ${
-          messageOf(cause)
-        }`,
-        { cause },
-      );
-    }
-  };
-  const metadata = await reading(() => parquetMetadataAsync(file));
+  let metadata: FileMetaData;
+  let tree: SchemaTree;
+  try {
+    metadata = hyparquet.parquetMetadata(await footerOf(source), {
+      geoparquet: false,
+    });
+    tree = hyparquet.parquetSchema(metadata);
+  } catch (cause) {
+    throw bad(cause);
+  }
   let row = 0;
   for (const [index, group] of metadata.row_groups.entries()) {
     const rows = Number(group.num_rows);
@@ -106,25 +89,99 @@ export async function* readParquet(
         }: row group ${index}: wanted at most ${MAX_GROUP_ROWS} rows, got ${rows}`,
       );
     }
-    const objects = await reading(() =>
-      parquetReadObjects({
-        file,
-        metadata,
-        compressors,
-        rowStart: row,
-        rowEnd: row + rows,
-      })
-    );
-    if (objects.length !== rows) {
-      throw new FormatError(
-        `Cannot read ${
-          quoted(name)
-        }: row group ${index}: wanted ${rows} rows, got ${objects.length}`,
-      );
+    const columns: Column[] = [];
+    const budget = new Budget();
+    try {
+      for (const column of tree.children) {
+        if (column.element.logical_type?.type === "VARIANT") {
+          throw new FormatError(
+            `column ${
+              quoted(column.element.name)
+            } is a VARIANT, which is not read`,
+          );
+        }
+        const chunks: Chunk[] = [];
+        for (const { meta_data: meta } of group.columns) {
+          if (meta?.path_in_schema[0] !== column.element.name) continue;
+          chunks.push({ meta, bytes: await chunkOf(meta, source) });
+        }
+        if (chunks.length === 0) continue;
+        const decoding = { hyparquet, compressors, tree, budget };
+        columns.push({
+          name: column.element.name,
+          pages: columnPages(column, chunks, decoding),
+          page: [],
+          at: 0,
+        });
+      }
+    } catch (cause) {
+      throw bad(cause, `row group ${index}: `);
     }
-    for (const object of objects) {
-      const fields = plain(object) as Record<string, unknown>;
-      yield { fields, file: name, row: ++row };
+    for (let i = 0; i < rows; i++) {
+      const fields: [string, unknown][] = [];
+      for (const column of columns) {
+        while (column.at >= column.page.length) {
+          try {
+            const { done, value } = column.pages.next();
+            if (done) throw new FormatError(`wanted ${rows} rows, got ${i}`);
+            column.page = value;
+            column.at = 0;
+          } catch (cause) {
+            throw bad(
+              cause,
+              `row group ${index}, column ${quoted(column.name)}: `,
+            );
+          }
+        }
+        fields.push([column.name, plain(column.page[column.at++])]);
+      }
+      yield { fields: Object.fromEntries(fields), file: name, row: ++row };
     }
   }
+}
+
+/** A column, and where the reader of its rows stands. */
+interface Column {
+  readonly name: string;
+  readonly pages: Iterator<ArrayLike<unknown>>;
+  page: ArrayLike<unknown>;
+  at: number;
+}
+
+/** The end of a file, from its footer on, which is checked. */
+async function footerOf(
+  source: ByteSource,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const { size } = source;
+  if (size < 12) throw new FormatError("it is too short");
+  const end = await source.read(size - 8, 8);
+  if (new TextDecoder().decode(end.subarray(4)) !== "PAR1") {
+    throw new FormatError("it does not end with PAR1");
+  }
+  const length = new DataView(end.buffer, end.byteOffset).getUint32(0, true);
+  if (length > Math.min(size - 12, MOST_FOOTER)) {
+    throw new FormatError(`a footer of ${length} bytes in a file of ${size}`);
+  }
+  const footer = await source.read(size - 8 - length, length + 8);
+  checkThrift(new Cursor(footer));
+  return footer;
+}
+
+/** The bytes of a column chunk. */
+async function chunkOf(
+  meta: ColumnMetaData,
+  source: ByteSource,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const start = Number(meta.data_page_offset);
+  const dictionary = Number(meta.dictionary_page_offset ?? 0);
+  const from = dictionary > 0 ? Math.min(dictionary, start) : start;
+  const length = Number(meta.total_compressed_size);
+  if (!(from >= 0 && length >= 0 && from + length <= source.size)) {
+    throw new FormatError(
+      `column ${
+        quoted(meta.path_in_schema.join("."))
+      }: ${length} bytes from ${from} in a file of ${source.size}`,
+    );
+  }
+  return await source.read(from, length);
 }
