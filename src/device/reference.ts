@@ -321,7 +321,9 @@ export function openReferenceDevice(): Promise<PartialDevice> {
         new Uint8Array(own(buffer).data.slice(at, at + bytes)),
       );
     },
-    [Symbol.dispose](): void {},
+    [Symbol.dispose](): void {
+      memory.end();
+    },
   });
 }
 

@@ -13,6 +13,17 @@ export class Memory {
   bytes = 0;
   /** The most there were. */
   peakBytes = 0;
+  #gone = false;
+
+  /** Whether the device was disposed of. */
+  get gone(): boolean {
+    return this.#gone;
+  }
+
+  /** Notes that the device is disposed of: no buffer of it can be used any more. */
+  end(): void {
+    this.#gone = true;
+  }
 
   /** Counts `bytes` more, or fewer. */
   add(bytes: number): void {
@@ -37,10 +48,13 @@ export class Buffer implements DeviceBuffer {
     memory.add(bytes);
   }
 
-  /** The values. @throws {TypeError} If the buffer was freed. */
+  /** The values. @throws {TypeError} If the buffer or its device was disposed of. */
   get data(): ArrayBuffer {
     if (this.#data === null) {
       throw new KindError("Cannot use a buffer: it was freed");
+    }
+    if (this.#memory.gone) {
+      throw new KindError("Cannot use a buffer: its device was disposed");
     }
     return this.#data;
   }

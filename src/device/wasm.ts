@@ -87,6 +87,7 @@ export async function openWasmDevice(
       return out;
     },
     [Symbol.dispose](): void {
+      memory.disposed = true;
       kernels[Symbol.dispose]();
     },
   };

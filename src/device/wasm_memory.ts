@@ -26,12 +26,15 @@ class WasmBuffer implements DeviceBuffer {
     if (this.#address === null) {
       throw new KindError("Cannot use a buffer: it was freed");
     }
+    if (this.memory.disposed) {
+      throw new KindError("Cannot use a buffer: its device was disposed");
+    }
     return this.#address;
   }
 
   [Symbol.dispose](): void {
     if (this.#address === null) return;
-    this.memory.kernels.free(this.#address);
+    if (!this.memory.disposed) this.memory.kernels.free(this.#address);
     this.memory.count(-this.bytes);
     this.#address = null;
   }
@@ -45,6 +48,8 @@ export class WasmMemory {
   bytes = 0;
   /** The most there were. */
   peakBytes = 0;
+  /** Whether the device is gone, and with it what its buffers held. */
+  disposed = false;
 
   /** Buffers in the memory of `kernels`. */
   constructor(kernels: Kernels) {

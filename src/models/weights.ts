@@ -16,6 +16,9 @@ import { mat } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import { Embedding } from "../nn/embedding.ts";
 import { Linear, ownQuantized } from "../nn/linear.ts";
+import { ValueError } from "../errors.ts";
+import { quoted } from "../io/errors.ts";
+import { nonFiniteAt } from "../tensor/finite.ts";
 import { release } from "../tensor/release.ts";
 import type { WantedTensor } from "./model.ts";
 
@@ -51,7 +54,10 @@ function matrixShape(
   return { rows: first, cols: rest.reduce((a, b) => a * b, 1) };
 }
 
-/** Puts tensors on a device and frees them together. */
+/**
+ * Puts tensors on a device and frees them together. All are finite: a model in which one is not gives numbers that look
+ * right, where NaN is hidden behind a softmax.
+ */
 export class Weights implements Disposable {
   readonly device: Device;
   readonly #checkpoint: Checkpoint;
@@ -71,11 +77,13 @@ export class Weights implements Disposable {
     this.#compute = compute;
   }
 
-  /** A linear layer's weight `[out, in]`; quantised ones stay so. */
+  /** A linear layer's weight `[out, in]`; quantised ones stay so. @throws {RangeError} If a value is not finite. */
   async linear(name: string): Promise<LinearWeight> {
     if (!this.#trained?.parameters.has(name)) {
       const q = await this.#checkpoint.readQuantized?.(name);
       if (q) {
+        this.#checkFinite(`${name} (its scales)`, q.scales);
+        if (q.biases) this.#checkFinite(`${name} (its biases)`, q.biases);
         const own = ownQuantized(this.device, q, this.#compute);
         release(q.codes, q.scales, q.biases);
         return this.#memory.use(own).weight;
@@ -85,7 +93,11 @@ export class Weights implements Disposable {
     return denseWeight(value, parameter);
   }
 
-  /** A matrix in f32; a tensor of more dimensions with all but the first as its rows. */
+  /**
+   * A matrix in f32; a tensor of more dimensions with all but the first as its rows.
+   *
+   * @throws {RangeError} If a value is not finite.
+   */
   async matrix(
     name: string,
   ): Promise<{ value: Mat; parameter?: Parameter }> {
@@ -100,6 +112,7 @@ export class Weights implements Disposable {
         from,
         Math.min(rows, from + most),
       );
+      this.#checkFinite(name, part, from * cols);
       this.device.write(value.buffer, part, (value.offset + from * cols) * 4);
       release(part);
     }
@@ -128,9 +141,10 @@ export class Weights implements Disposable {
     return new Embedding(module, await this.matrix(`${module}.weight`));
   }
 
-  /** A vector: a bias or the weight of a norm. */
+  /** A vector: a bias or the weight of a norm. @throws {RangeError} If a value is not finite. */
   async vector(name: string): Promise<NormWeight> {
     const values = await this.#checkpoint.readF32(name);
+    this.#checkFinite(name, values);
     if (this.#trained?.parameters.has(name)) {
       this.#trained.set(name, values);
       return {
@@ -146,6 +160,18 @@ export class Weights implements Disposable {
   /** Frees what is not the parameters'. */
   [Symbol.dispose](): void {
     this.#memory.dispose();
+  }
+
+  #checkFinite(what: string, values: ArrayLike<number>, first = 0): void {
+    const at = nonFiniteAt(values);
+    if (at < 0) return;
+    throw new ValueError(
+      `Cannot load ${quoted(this.#checkpoint.name)}: ${what} holds ${
+        values[at]
+      } (value ${
+        first + at
+      }), wanted finite values; write it anew in bf16 or f32, or take a copy that is sound`,
+    );
   }
 
   #alloc(bytes: number): DeviceBuffer {

@@ -8,6 +8,7 @@ import { KindError } from "../errors.ts";
 import { ParameterSet } from "../autograd/parameter.ts";
 import type { Device, Mat } from "../device/device.ts";
 import { mat } from "../device/device.ts";
+import { nonFiniteAt } from "../tensor/finite.ts";
 import { matrix, transposed } from "../tensor/matrix.ts";
 import type { Embedding } from "./embedding.ts";
 import type { Linear } from "./linear.ts";
@@ -67,7 +68,7 @@ export function factorName(module: string, factor: "A" | "B"): string {
  * Puts an adapter on the layers that it names; {@linkcode Linear.enable} makes it count.
  *
  * @throws {TypeError} That lists every module that the model has not, that has another shape, or whose weight is quantised
- * in groups that the adapter's are no multiple of: it could not be merged into them.
+ * in groups that the adapter's are no multiple of: it could not be merged into them; and factors that are not finite.
  */
 export function attachAdapter(
   device: Device,
@@ -176,6 +177,11 @@ function checkFit(
     const { module, rank, a, b, group = 1, embedding } = factor;
     const inputs = a.length / rank;
     const outputs = b.length / rank;
+    for (const [which, values] of [["A", a], ["B", b]] as const) {
+      const at = nonFiniteAt(values);
+      if (at < 0) continue;
+      wrong.push(`${factorName(module, which)} holds ${values[at]}`);
+    }
     if (embedding) {
       const table = embeddings?.get(module)?.value;
       if (!table) wrong.push(`the model has no table ${module}`);

@@ -39,3 +39,17 @@ Deno.test("reference: impossible sizes and ranges are refused", async () => {
   assert.throws(() => device.read(buffer, 4, 5), RangeError);
   assert.throws(() => mat(buffer, 1, 3), RangeError);
 });
+
+Deno.test("reference: a buffer of a device that was disposed of is refused, freeing it is not", async () => {
+  const device = await openDevice("reference");
+  const buffer = device.alloc(8);
+  device.write(buffer, Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8));
+  device[Symbol.dispose]();
+  const gone = {
+    name: "TypeError",
+    message: "Cannot use a buffer: its device was disposed",
+  };
+  await assert.rejects(async () => await device.read(buffer), gone);
+  assert.throws(() => device.write(buffer, new Uint8Array(8)), gone);
+  buffer[Symbol.dispose]();
+});

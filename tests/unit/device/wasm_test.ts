@@ -213,3 +213,17 @@ Deno.test("wasm: opening needs no permission, and a process ends after disposal"
   );
   assert.equal(new TextDecoder().decode(stdout).trim(), "2");
 });
+
+Deno.test("wasm: a buffer of a device that was disposed of is refused, freeing it is not", async () => {
+  const device = await openWasmDevice({ threads: 1 });
+  const buffer = device.alloc(8);
+  device.write(buffer, Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8));
+  device[Symbol.dispose]();
+  const gone = {
+    name: "TypeError",
+    message: "Cannot use a buffer: its device was disposed",
+  };
+  await assert.rejects(async () => await device.read(buffer), gone);
+  assert.throws(() => device.write(buffer, new Uint8Array(8)), gone);
+  buffer[Symbol.dispose]();
+});

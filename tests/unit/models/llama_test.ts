@@ -68,6 +68,44 @@ Deno.test("Llama.load(): a head that differs from the table is the head, whateve
   assert.deepEqual(await scores(false, "same"), tied);
 });
 
+Deno.test("a model, or an adapter, that holds NaN or infinity is refused when it is loaded", async () => {
+  using device = await openDevice("reference");
+  const config = smallConfig();
+  for (
+    const [name, at, value] of [
+      ["model.layers.0.self_attn.q_proj.weight", 17, Infinity],
+      ["model.layers.1.mlp.down_proj.weight", 0, NaN],
+      ["model.embed_tokens.weight", 40, -Infinity],
+      ["model.norm.weight", 11, NaN],
+    ] as const
+  ) {
+    const tensors = { ...smallWeights(config) };
+    const { shape } = tensors[name];
+    const values = new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(.1);
+    values[at] = value;
+    tensors[name] = { shape, values };
+    await using checkpoint = await openModel({ config, tensors });
+    const { bytes } = device.memory;
+    await assert.rejects(Llama.load(device, checkpoint), {
+      name: "RangeError",
+      message:
+        `Cannot load "tiny": ${name} holds ${value} (value ${at}), wanted finite values; write it anew in bf16 or f32, or take a copy that is sound`,
+    });
+    assert.equal(device.memory.bytes, bytes);
+  }
+  using model = await smallModel(device, {});
+  const factors = someFactors(model);
+  factors[0].b[3] = NaN;
+  assert.throws(
+    () => attachAdapter(device, model.linears, { factors, name: "mine" }),
+    {
+      name: "TypeError",
+      message:
+        /^Cannot put the adapter "mine" on the model: model\.\S+\.lora_B holds NaN$/,
+    },
+  );
+});
+
 Deno.test("Llama.forward(): what does not fit is refused", async () => {
   using device = await openDevice("reference");
   using model = await smallModel(device, { max_position_embeddings: 6 });
