@@ -7,9 +7,23 @@
  * @module
  */
 
-import { FormatError, KindError, ValueError } from "../errors.ts";
+import { FormatError, isMeant, KindError, ValueError } from "../errors.ts";
+import {
+  Converter,
+  preparedMessage,
+  upToTag,
+  withOpenEnd,
+} from "./chat_record.ts";
 import { messageOf, quoted } from "./errors.ts";
-import { loadPackage } from "./package.ts";
+import { withBudget } from "./jinja/budget.ts";
+import {
+  compile,
+  lineOf,
+  type Output,
+  type Runnable,
+} from "./jinja/compile.ts";
+import { GLOBALS } from "./jinja/globals.ts";
+import type { Value } from "./jinja/values.ts";
 
 /** One turn of a conversation; templates may read more keys than these. */
 export interface ChatMessage {
@@ -65,159 +79,142 @@ export interface ChatTemplate {
   render(record: ChatRecord, options?: ChatOptions): RenderedChat;
 }
 
-/** What a template may cost: some seconds; a long conversation takes a thousandth. */
-const BUDGET = 1_000_000;
+/** Steps that a template may take: for itself, for each message, and for each value or some characters of a record. */
+const STEPS = { own: 1_000_000, message: 5_000, size: 20 };
 
-/** Numbers that one `range` gives at most. */
-const MOST_NUMBERS = 100_000;
+/** Variables that a record's own cannot stand for. */
+const RESERVED = [
+  "messages",
+  "tools",
+  "documents",
+  "add_generation_prompt",
+  "continue_final_message",
+];
+
+/** What a template is compiled with. */
+export interface TemplateOptions {
+  /** Variables besides those of a record: special tokens by role (`bos_token`). */
+  readonly given: Readonly<Record<string, string>>;
+  /** What errors call its file. */
+  readonly name: string;
+  /** The template for records with tools, where it is another. */
+  readonly toolUse?: string;
+}
 
 /**
  * Compiles a chat template.
  *
- * @param source The template.
- * @param given Variables besides the messages: special tokens by role (`bos_token`).
- * @param name What errors call its file.
- * @throws {SyntaxError} If it is no template. What it returns throws an `Error` where the template does
- *   (`raise_exception`), and a `RangeError` when its budget is spent.
+ * @throws {SyntaxError} If it is no template; it names the line.
  */
-export async function compileChatTemplate(
+export function compileChatTemplate(
   source: string,
-  { given, name }: {
-    given: Readonly<Record<string, string>>;
-    name: string;
-  },
-): Promise<ChatTemplate> {
-  const { Environment, Interpreter, Template } = await loadPackage(
-    "@huggingface/jinja",
-    () => import("npm:@huggingface/jinja@0.5.11"),
-  );
-  let program: InstanceType<typeof Template>["parsed"];
-  try {
-    program = new Template(source).parsed;
-  } catch (cause) {
-    throw new FormatError(
-      `Cannot read the chat template of ${quoted(name)}: ${messageOf(cause)}`,
-      { cause },
-    );
-  }
-  const render: ChatTemplate["render"] = (
-    { messages, tools = null, documents = null, kwargs = {} },
-    { addGenerationPrompt = false } = {},
-  ) => {
-    const environment = new Environment();
-    const variables = {
-      ...globals,
-      ...given,
-      ...kwargs,
-      messages,
-      tools,
-      documents,
-      "add_generation_prompt": addGenerationPrompt,
-    };
-    for (const [key, value] of Object.entries(variables)) {
-      environment.set(key, value);
-    }
-    const interpreter = new Interpreter(environment);
-    limit(interpreter as unknown as Evaluator);
+  { given, name, toolUse }: TemplateOptions,
+): ChatTemplate {
+  const read = (template: string): Runnable => {
     try {
-      return { text: String(interpreter.run(program).value) };
+      return compile(template);
     } catch (cause) {
-      const Kind = cause instanceof RangeError ? ValueError : KindError;
-      throw new Kind(
-        `Cannot apply the chat template of ${quoted(name)}: ${
-          messageOf(cause)
-        }`,
+      if (!isMeant(cause) && !(cause instanceof RangeError)) throw cause;
+      throw new FormatError(
+        `Cannot read the chat template of ${quoted(name)}: ${messageOf(cause)}`,
         { cause },
       );
     }
   };
-  return { marksAnswers: false, render };
-}
-
-/** What the library's interpreter calls for each node, and for each turn of a loop; the latter it declares private. */
-interface Evaluator {
-  evaluate(node: { type: string }, ...rest: unknown[]): { value?: unknown };
-  evaluateBlock(...block: unknown[]): unknown;
-}
-
-/** Makes an interpreter throw a `RangeError` once it has done too much: steps, and lengths of what they give. */
-function limit(interpreter: Evaluator): void {
-  const evaluate = interpreter.evaluate.bind(interpreter);
-  const evaluateBlock = interpreter.evaluateBlock.bind(interpreter);
-  let left = BUDGET;
-  const spend = (cost: number) => {
-    left -= cost;
-    if (left < 0) throw new ValueError(`it does more than ${BUDGET} steps`);
-  };
-  interpreter.evaluate = (node, ...rest) => {
-    const made = evaluate(node, ...rest);
-    const { value } = made;
-    // A list is made by every node but a name.
-    spend(
-      1 +
-        (Array.isArray(value)
-          ? value.length / (node.type === "Identifier" ? 64 : 1)
-          : typeof value === "string"
-          ? value.length / 16
-          : 0),
-    );
-    return made;
-  };
-  interpreter.evaluateBlock = (...block) => {
-    spend(1);
-    return evaluateBlock(...block);
+  const plain = read(source);
+  const withTools = toolUse === undefined ? plain : read(toolUse);
+  return {
+    marksAnswers: plain.marks || withTools.marks,
+    render(record, options) {
+      const template = (record.tools ?? null) === null ? plain : withTools;
+      try {
+        if (options?.continueFinalMessage && !source.includes("content")) {
+          throw new KindError("it reads no content that could be continued");
+        }
+        const { text, marks } = render(template, { record, options, given });
+        return template.marks
+          ? { text, marked: ranges(text, marks) }
+          : { text };
+      } catch (cause) {
+        // Else it is a fault of this interpreter, whose trace is wanted.
+        if (!isMeant(cause) && !(cause instanceof RangeError)) throw cause;
+        const Kind = cause instanceof RangeError ? ValueError : KindError;
+        const line = lineOf(cause);
+        throw new Kind(
+          `Cannot apply the chat template of ${quoted(name)}${
+            line === undefined ? "" : `, line ${line}`
+          }: ${messageOf(cause)}`,
+          { cause },
+        );
+      }
+    },
   };
 }
 
-const globals = {
-  false: false,
-  true: true,
-  none: null,
-  False: false,
-  True: true,
-  None: null,
-  "raise_exception": (message: unknown): never => {
-    throw new Error(String(message));
+/** What {@linkcode render} writes. */
+function render(
+  template: Runnable,
+  { record, options = {}, given }: {
+    record: ChatRecord;
+    options?: ChatOptions;
+    given: TemplateOptions["given"];
   },
-  range,
-  "strftime_now": (format: unknown): string =>
-    strftime(String(format), new Date()),
-};
-
-function range(from: number, to?: number, step = 1): number[] {
-  const [start, stop] = to === undefined ? [0, from] : [from, to];
-  const count = Math.max(0, Math.ceil((stop - start) / step));
-  // NaN, from a step of 0 or from no numbers, is refused too.
-  if (!(count <= MOST_NUMBERS)) {
-    throw new ValueError(`range(${start}, ${stop}, ${step}) is too long`);
+): Output {
+  const { messages, tools, documents, kwargs = {} } = record;
+  const { addGenerationPrompt = false, continueFinalMessage = false } = options;
+  if (messages.length === 0) {
+    throw new KindError("wanted a message or more, got none");
   }
-  return Array.from({ length: count }, (_, i) => start + i * step);
+  if (addGenerationPrompt && continueFinalMessage) {
+    throw new ValueError(
+      "a conversation either continues its last message or begins an answer",
+    );
+  }
+  const converter = new Converter();
+  const list = messages.map((message, i) =>
+    preparedMessage(converter.dict(message, `message ${i + 1}`))
+  );
+  const open = continueFinalMessage ? withOpenEnd(list) : undefined;
+  const objects = (
+    items: readonly unknown[] | null | undefined,
+    what: string,
+  ) =>
+    (items ?? null) === null
+      ? null
+      : items!.map((item, i) => converter.dict(item, `${what} ${i + 1}`));
+  const variables = new Map<string, Value>(GLOBALS);
+  for (const [role, token] of Object.entries(given)) variables.set(role, token);
+  for (const [key, value] of Object.entries(kwargs)) {
+    if (RESERVED.includes(key)) {
+      throw new KindError(
+        `a variable of a record cannot be called ${
+          quoted(key)
+        }: that is the record's own`,
+      );
+    }
+    if (value !== undefined) {
+      variables.set(key, converter.value(value, `the variable ${quoted(key)}`));
+    }
+  }
+  variables.set("messages", open?.messages ?? list);
+  variables.set("tools", objects(tools, "tool"));
+  variables.set("documents", objects(documents, "document"));
+  variables.set("add_generation_prompt", addGenerationPrompt);
+  const steps = Math.round(
+    STEPS.own + STEPS.message * messages.length + STEPS.size * converter.size,
+  );
+  const output = withBudget(steps, () => template.run(variables));
+  return open
+    ? { text: upToTag(output.text, open.content), marks: [] }
+    : output;
 }
 
-/** Python's `strftime` in English, for the directives that templates use. */
-function strftime(format: string, date: Date): string {
-  const two = (n: number) => String(n).padStart(2, "0");
-  const name = (options: Intl.DateTimeFormatOptions) =>
-    date.toLocaleDateString("en-US", options);
-  const values: Record<string, () => string> = {
-    Y: () => String(date.getFullYear()),
-    y: () => two(date.getFullYear() % 100),
-    m: () => two(date.getMonth() + 1),
-    d: () => two(date.getDate()),
-    e: () => String(date.getDate()).padStart(2, " "),
-    B: () => name({ month: "long" }),
-    b: () => name({ month: "short" }),
-    A: () => name({ weekday: "long" }),
-    a: () => name({ weekday: "short" }),
-    H: () => two(date.getHours()),
-    I: () => two((date.getHours() + 11) % 12 + 1),
-    M: () => two(date.getMinutes()),
-    S: () => two(date.getSeconds()),
-    p: () => date.getHours() < 12 ? "AM" : "PM",
-    "%": () => "%",
-  };
-  return format.replace(/%(-?)(.)/gs, (whole, minus, letter) => {
-    const text = Object.hasOwn(values, letter) ? values[letter]() : whole;
-    return minus && text !== whole ? text.replace(/^0+(?=.)/, "") : text;
-  });
+/** Where marked texts stand; undefined if one stands elsewhere than where it was written. */
+function ranges(
+  text: string,
+  marks: Output["marks"],
+): [number, number][] | undefined {
+  return marks.every((mark) => text.startsWith(mark.text, mark.at))
+    ? marks.map((mark) => [mark.at, mark.at + mark.text.length])
+    : undefined;
 }

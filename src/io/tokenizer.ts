@@ -176,7 +176,7 @@ export async function openTokenizer(
     roles,
     chat: chatTemplate === undefined
       ? undefined
-      : await compileChatTemplate(chatTemplate, {
+      : compileChatTemplate(chatTemplate, {
         given: Object.fromEntries(roles),
         name,
       }),

@@ -43,7 +43,7 @@ Deno.test("strftime_now() gives the date as Python does", async () => {
   const { render } = await compile("{{ strftime_now('%Y|%-d|%b|%q|%%') }}");
   const month = now.toLocaleDateString("en-US", { month: "short" });
   assert.equal(
-    render({ messages: [] }).text,
+    render({ messages: HELLO }).text,
     `${now.getFullYear()}|${now.getDate()}|${month}|%q|%`,
   );
 });
