@@ -35,6 +35,10 @@ const VERBS: Readonly<Record<string, Entry>> = {
     summary: "fine-tune a model or its adapter",
     load: () => import("./train.ts"),
   },
+  data: {
+    summary: "show what a training would learn from a data file, and count it",
+    load: () => import("./data.ts"),
+  },
   merge: {
     summary: "add an adapter to the weights of a model",
     load: () => import("./merge.ts"),

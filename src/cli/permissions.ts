@@ -23,6 +23,7 @@ export const PERMISSIONS: Readonly<Record<string, readonly string[]>> = {
   eval: READS,
   generate: READS,
   export: ["--allow-read", "--allow-write"],
+  data: ["--allow-read"],
   inspect: ["--allow-read"],
   plan: ["--allow-read"],
   bench: [DRIVERS],

@@ -42,6 +42,23 @@ function recordOf(
   }
 }
 
+/** As {@linkcode recordOf}; nothing where it cannot be read and that is told. */
+function* recordsIn(
+  text: string,
+  place: { file: string; row: number; line: number },
+  { onBad }: LineOptions,
+): Generator<DataRecord> {
+  let record: DataRecord;
+  try {
+    record = recordOf(text, place);
+  } catch (error) {
+    if (!onBad || !(error instanceof SyntaxError)) throw error;
+    onBad(error);
+    return;
+  }
+  yield record;
+}
+
 /**
  * The objects of a file with one a line; empty lines are passed over.
  *
@@ -54,7 +71,8 @@ export async function* readJsonLines(
   let row = 0;
   for await (const { text, line } of readLines(source, options)) {
     if (text.trim() === "") continue;
-    yield recordOf(text, { file: source.name, row: ++row, line });
+    const place = { file: source.name, row: ++row, line };
+    yield* recordsIn(text, place, options);
   }
 }
 
@@ -116,11 +134,8 @@ export async function* readJsonArray(
         else if (c === CLOSE_OBJECT || c === CLOSE) {
           if (--depth > 0) continue;
           element.add(bytes.subarray(from, i + 1), start);
-          yield recordOf(element.take(start), {
-            file,
-            row: ++row,
-            line: start,
-          });
+          const place = { file, row: ++row, line: start };
+          yield* recordsIn(element.take(start), place, options);
           state = "after";
         }
         continue;

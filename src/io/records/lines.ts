@@ -20,6 +20,8 @@ export interface Line {
 export interface LineOptions {
   /** Bytes read at a time (1 MiB). */
   readonly chunk?: number;
+  /** Told what is wrong with each record that cannot be read, which is then passed over; an error without it. */
+  readonly onBad?: (error: SyntaxError) => void;
 }
 
 /** Bytes of one line at most: V8's texts end at half a gigabyte. */

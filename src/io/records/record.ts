@@ -71,6 +71,7 @@ export function textField(record: DataRecord, name: string): string {
 
 /** What a value is, in an error's words. */
 export function kindOf(value: unknown): string {
+  if (value === undefined) return "none";
   if (value === null) return "null";
   if (Array.isArray(value)) return "a list";
   return typeof value === "object" ? "an object" : `a ${typeof value}`;

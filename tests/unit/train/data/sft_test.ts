@@ -173,7 +173,7 @@ Deno.test("records that fit no template are refused with file and line", async (
       /"input": wanted a text, got a list/,
     ],
     [{ messages: "x" }, /"messages": wanted a list of messages, got a string/],
-    [{ messages: [{ role: "user" }] }, /message 1: wanted a content, got a un/],
+    [{ messages: [{ role: "user" }] }, /message 1: wanted a content, got none/],
     [
       { messages: [null] },
       /message 1: wanted an object with a role and a content, got null/,

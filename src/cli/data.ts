@@ -1,0 +1,211 @@
+/**
+ * `loqa data`.
+ *
+ * @module
+ */
+
+import { isMeant } from "../errors.ts";
+import { fileSource } from "../io/deno.ts";
+import { messageOf } from "../io/errors.ts";
+import { openCheckpoint } from "../io/open.ts";
+import { type DataRecord, placeOf } from "../io/records/record.ts";
+import { readRecords } from "../io/records/records.ts";
+import { checkpointTokenizer, type Tokenizer } from "../io/tokenizer.ts";
+import { familyOf } from "../models/families.ts";
+import { IGNORED } from "../train/data/example.ts";
+import type { Overflow } from "../train/data/list.ts";
+import {
+  type LabelledExample,
+  LEARNS,
+  RecordReader,
+} from "../train/data/sft.ts";
+import { TEMPLATES } from "../train/data/templates.ts";
+import { TRAIN_DEFAULTS } from "../train/options.ts";
+import { startPlace } from "../train/output.ts";
+import { VERSION } from "../version.ts";
+import { COMMON, optionHelp, type Options, parse, UsageError } from "./args.ts";
+import { type DataReport, DataTally } from "./data_tally.ts";
+import { print } from "./output.ts";
+import { Progress } from "./progress.ts";
+import { type Run, shown, tallyText } from "./data_text.ts";
+import { terminalWidth } from "./wrap.ts";
+
+const OPTIONS: Options = {
+  model: {
+    value: "DIR",
+    help: "the model that would be trained, for its tokenizer; needed",
+  },
+  template: {
+    value: "NAME",
+    default: "by the fields",
+    help: `how a record becomes prompt and answer: ${TEMPLATES.join(", ")}`,
+  },
+  learn: {
+    value: "NAME",
+    default: "all",
+    help: "which answers of a conversation: all, last",
+  },
+  block: {
+    value: "N",
+    default: "512, or the model's context",
+    help: "tokens of a sequence at the most",
+  },
+  overflow: {
+    value: "NAME",
+    default: "drop",
+    help: "longer examples: truncate, drop, error",
+  },
+  show: { value: "N", default: "3", help: "records whose text is shown" },
+  ids: { help: "their token ids as well" },
+  json: COMMON.json,
+  quiet: COMMON.quiet,
+  help: COMMON.help,
+};
+
+/** The page of `loqa data --help`. */
+export const help =
+  `loqa data FILE… --model DIR: show what a training would learn from a data file
+
+FILE is a file of conversations or of prompts and answers, as train --task sft takes it; DIR a model, or a folder that loqa wrote.
+The first records are shown as the model sees them, what is learnt in colour on a terminal and between ⟦ and ⟧ elsewhere; then
+all are counted: tokens, the share that is learnt, lengths, what would be left out, cut or refused, and why.
+
+  loqa data train.jsonl --model smol-nf4
+  loqa data train.jsonl --model smol-nf4 --learn last --block 1024 --show 1 --ids
+
+Options:
+${optionHelp(OPTIONS)}
+`;
+
+/** Runs the verb. */
+export async function run(argv: readonly string[]): Promise<number> {
+  const args = parse(argv, OPTIONS);
+  const files = args.positionals;
+  const path = args.text("model");
+  if (files.length === 0) throw new UsageError("data needs a FILE");
+  if (path === undefined) throw new UsageError("data needs --model DIR");
+  const template = args.choice("template", TEMPLATES);
+  const learn = args.choice("learn", LEARNS);
+  const overflow = args.choice<Overflow>("overflow", [
+    "truncate",
+    "drop",
+    "error",
+  ]) ?? "drop";
+  const show = args.number("show", { least: 0 }) ?? 3;
+  const given = args.number("block", { least: 2 });
+  await using stack = new AsyncDisposableStack();
+  const sources = [];
+  for (const file of files) sources.push(stack.use(await fileSource(file)));
+  const place = await startPlace(path, { path, model: undefined });
+  await using checkpoint = await openCheckpoint(place.model);
+  const codec = await checkpointTokenizer(checkpoint);
+  const block = given ??
+    Math.min(TRAIN_DEFAULTS.block, contextOf(checkpoint) ?? Infinity);
+  const reader = new RecordReader({ codec, template, learn });
+  const tally = new DataTally({ block, overflow });
+  using progress = new Progress({ quiet: args.on("quiet") });
+  const look = {
+    width: terminalWidth(Deno.stdout),
+    colour: terminalWidth(Deno.stdout) !== undefined && !Deno.noColor,
+    ids: args.on("ids"),
+  };
+  let left = args.on("json") ? 0 : show;
+  for (const source of sources) {
+    const fail = (error: unknown) => {
+      if (!isMeant(error)) throw error;
+      tally.refuse(messageOf(error));
+    };
+    try {
+      const records = readRecords(source, { onBad: fail });
+      for await (const record of records) {
+        const examples: LabelledExample[] = [];
+        try {
+          for (const example of reader.examples(record)) {
+            examples.push(example);
+          }
+        } catch (error) {
+          fail(error);
+          continue;
+        }
+        tally.add(record, examples);
+        if (left > 0) {
+          left--;
+          progress[Symbol.dispose]();
+          print(textOf(record, examples, { codec, ...look }));
+        }
+        if (tally.records % 1000 === 0) {
+          progress.update(0, `${tally.records} records`);
+        }
+      }
+    } catch (error) {
+      // The rest of such a file cannot be read.
+      fail(error);
+    }
+  }
+  progress[Symbol.dispose]();
+  const report: DataReport = tally.report(reader.notes);
+  print(
+    args.on("json")
+      ? JSON.stringify(
+        { verb: "data", version: VERSION, files, model: path, ...report },
+        null,
+        2,
+      )
+      : tallyText(report, look.width),
+  );
+  return 0;
+}
+
+/** Tokens that a model may see together, where it is one that can be trained. */
+function contextOf(
+  checkpoint: Parameters<typeof familyOf>[0],
+): number | undefined {
+  try {
+    return familyOf(checkpoint).config(checkpoint).maxLength;
+  } catch (error) {
+    if (isMeant(error)) return undefined;
+    throw error;
+  }
+}
+
+/** The examples of a record for a person. */
+function textOf(
+  record: DataRecord,
+  examples: readonly LabelledExample[],
+  { codec, width, colour, ids }: {
+    codec: Tokenizer;
+    width: number | undefined;
+    colour: boolean;
+    ids: boolean;
+  },
+): string {
+  return examples.map((example, i) => {
+    const place = placeOf(record);
+    const head = examples.length === 1
+      ? place
+      : `${place}, answer ${i + 1} of ${examples.length}`;
+    const parts: Run[] = example.filled.segments.map(({ text, learnt }) => ({
+      text,
+      learnt,
+    }));
+    const { tokens, labels } = example;
+    const end = tokens.at(-1);
+    const { addEnd, complete } = example.filled;
+    if ((addEnd ?? !complete) && end !== undefined && end === codec.eosId) {
+      parts.push({ text: codec.tokenOf(end) ?? "", learnt: true });
+    }
+    const lines = [head, shown(parts, { width, colour })];
+    if (ids) {
+      const each = Array.from(tokens).flatMap((id, t): Run[] => {
+        const learnt = labels[t] !== IGNORED;
+        const joined = learnt && t > 0 && labels[t - 1] !== IGNORED;
+        return [
+          { text: t === 0 ? "" : " ", learnt: joined },
+          { text: `${id}`, learnt },
+        ];
+      });
+      lines.push(shown(each, { width, colour }));
+    }
+    return lines.join("\n") + "\n";
+  }).join("\n");
+}
