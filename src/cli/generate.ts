@@ -6,6 +6,12 @@
 
 import { promptTokens } from "../io/prompt_tokens.ts";
 import type { Device } from "../device/device.ts";
+import { KindError } from "../errors.ts";
+import type { ChatRecord } from "../io/chat_template.ts";
+import { readTextFile } from "../io/deno.ts";
+import { messageOf, quoted } from "../io/errors.ts";
+import { isObject } from "../io/json.ts";
+import { parseJsonExact } from "../io/json_exact.ts";
 import { checkpointTokenizer, type Tokenizer } from "../io/tokenizer.ts";
 import { checkKind, ofKind } from "../models/families.ts";
 import { checkPrompts, generate } from "../models/generate.ts";
@@ -36,6 +42,22 @@ const OPTIONS: Options = {
     when: { chat: true },
     value: "TEXT",
     help: "what the system says before it (--chat)",
+  },
+  tools: {
+    when: { chat: true },
+    value: "FILE",
+    help: "a JSON list of tools that the model may call (--chat)",
+  },
+  "enable-thinking": {
+    when: { chat: true },
+    value: "true|false",
+    default: "as the template has it",
+    help: "whether the model is to think first (--chat)",
+  },
+  "chat-template-kwargs": {
+    when: { chat: true },
+    value: "JSON",
+    help: "an object of further variables of the template (--chat)",
   },
   "max-new-tokens": { value: "N", default: "128", help: "tokens to add" },
   temperature: {
@@ -107,7 +129,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   checkKind(opened, "causal", `write with ${path}`);
   const chat = args.on("chat");
   const prompt = chat
-    ? chatTokens(tokenizer, { system: args.text("system"), user: text })
+    ? chatTokens(tokenizer, await readChat(args, text))
     : someTokens(promptTokens(tokenizer, text), tokenizer.bosId);
   checkPrompts([prompt], opened.config);
   const stop = await stopTokens(checkpoint, tokenizer);
@@ -225,18 +247,55 @@ const NOT_SEARCHED = [
   "top-p",
 ] as const;
 
-/** A question as the model's chat template puts it. */
-function chatTokens(
-  tokenizer: Tokenizer,
-  { system, user }: { system: string | undefined; user: string },
-): Int32Array {
-  return tokenizer.encode(
-    tokenizer.applyChatTemplate([
+/** The conversation that the options make. @throws {UsageError} If one is malformed. */
+async function readChat(args: Parsed, user: string): Promise<ChatRecord> {
+  const system = args.text("system");
+  const file = args.text("tools");
+  const given = args.text("chat-template-kwargs");
+  const thinking = args.choice("enable-thinking", ["true", "false"]);
+  const kwargs = given === undefined
+    ? {}
+    : jsonOf(given, "--chat-template-kwargs");
+  if (!isObject(kwargs)) {
+    throw new UsageError("--chat-template-kwargs wants a JSON object");
+  }
+  const tools = file === undefined
+    ? null
+    : jsonOf(await readTextFile(file), `--tools ${file}`);
+  if (tools !== null && !Array.isArray(tools)) {
+    throw new UsageError(`--tools ${file} wants a JSON list`);
+  }
+  return {
+    messages: [
       ...(system === undefined ? [] : [{ role: "system", content: system }]),
       { role: "user", content: user },
-    ], { addGenerationPrompt: true }),
-    { addSpecialTokens: false },
-  );
+    ],
+    tools,
+    kwargs: {
+      ...(kwargs instanceof Map ? Object.fromEntries(kwargs) : kwargs),
+      ...(thinking !== undefined && { enable_thinking: thinking === "true" }),
+    },
+  };
+}
+
+function jsonOf(text: string, option: string): unknown {
+  try {
+    return parseJsonExact(text);
+  } catch (error) {
+    throw new UsageError(`${option} is not JSON: ${messageOf(error)}`);
+  }
+}
+
+/** A question as the model's chat template puts it. @throws {TypeError} If there is none, or it refuses the question. */
+function chatTokens(tokenizer: Tokenizer, chat: ChatRecord): Int32Array {
+  const { chatTemplate, name } = tokenizer;
+  if (!chatTemplate) {
+    throw new KindError(
+      `Cannot lay out a conversation: ${quoted(name)} has no chat template`,
+    );
+  }
+  const { text } = chatTemplate.render(chat, { addGenerationPrompt: true });
+  return tokenizer.encode(text, { addSpecialTokens: false });
 }
 
 /** A prompt has at least the token that begins a text. */

@@ -126,7 +126,7 @@ function checkCall(options: TrainOptions, run: TrainRun): void {
  * the end `adapter` (or `backbone`, for a full training), which then stands in `run.out` too. What stood there before the
  * first run is kept as `runs/0`.
  *
- * @throws {RangeError} If the loss is not finite; the message names the step and the last good checkpoint. If the run that
+ * @throws {RangeError} If the loss is not finite, or several steps learn nothing any more; the message names the step and the last good checkpoint. If the run that
  * is to be resumed had other options, data or another model; the message says which.
  * @throws {IoError} If another training writes into the folder.
  * @throws {DOMException} `AbortError` if the signal came; a checkpoint was written, the run can be resumed.
@@ -214,6 +214,7 @@ export async function train(
     ...{ folder, subject, options, run, data, evaluation },
     steps: record.steps,
     key: await recordKey(record),
+    vocabSize,
     // Padding counts for nothing, but must be a token: one that was added to the tokenizer alone is none of the model's.
     padId: [codec.padId, codec.eosId].find((id) =>
       id !== undefined && id < subject.model.config.vocabSize

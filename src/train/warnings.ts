@@ -1,5 +1,5 @@
 /**
- * What is wrong with a training that has come to its end without an error.
+ * What is wrong with a training that gives no error.
  *
  * @module
  */
@@ -8,6 +8,70 @@ import type { StepReport } from "./trainer.ts";
 
 /** Share of the loss of guessing from which a model knows nothing. */
 const GUESSING = 0.99;
+
+/** Share of the loss of guessing below which a model knows something. */
+const KNOWING = 0.9;
+
+/** Steps one after the other that learn nothing before a training is given up. */
+const PATIENCE = 5;
+
+/** Looks for steps from which a training learns nothing any more: it has diverged. */
+export class DivergenceWatch {
+  readonly #guess: number;
+  #best = Infinity;
+  #bad: { since: number; count: number; what: string } | undefined;
+
+  /** @param vocabulary Tokens among which a model guesses; undefined where it does not write. */
+  constructor(vocabulary: number | undefined) {
+    this.#guess = vocabulary === undefined ? Infinity : Math.log(vocabulary);
+  }
+
+  /** The step from which on nothing is learnt; undefined while all is well. */
+  get since(): number | undefined {
+    return this.#bad?.since;
+  }
+
+  /** What is wrong since then, in an error's words, where that has lasted long enough to give up. */
+  get failure(): string | undefined {
+    return this.#bad && this.#bad.count >= PATIENCE
+      ? `from step ${this.#bad.since} on ${this.#bad.what}`
+      : undefined;
+  }
+
+  /** Takes what was before a resumed training. */
+  begin(losses: readonly number[]): void {
+    for (const loss of losses) this.#best = Math.min(this.#best, loss);
+  }
+
+  /** Takes the reports of further steps. Returns what there is to say of them now. */
+  add(reports: readonly StepReport[]): string[] {
+    const warnings: string[] = [];
+    for (const report of reports) {
+      const what = this.#wrong(report);
+      if (what === undefined) this.#bad = undefined;
+      else if (this.#bad) this.#bad.count++;
+      else {
+        this.#bad = { since: report.step, count: 1, what };
+        warnings.push(
+          `step ${report.step}: ${what}: the training may have diverged; a smaller --lr may help`,
+        );
+      }
+      this.#best = Math.min(this.#best, report.loss);
+    }
+    return warnings;
+  }
+
+  #wrong({ loss, gradientNorm: norm }: StepReport): string | undefined {
+    if (norm !== undefined && !Number.isFinite(norm)) {
+      return "the norm of the gradients is no number";
+    }
+    // Where all is learnt there is nothing left to learn.
+    if (norm === 0 && loss > 0) return "the norm of the gradients is 0";
+    return loss >= GUESSING * this.#guess && this.#best < KNOWING * this.#guess
+      ? `the loss, ${loss.toFixed(4)}, is that of guessing`
+      : undefined;
+  }
+}
 
 /** Counts steps whose gradients are nothing, or no numbers. */
 export class GradientWatch {

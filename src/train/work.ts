@@ -32,7 +32,7 @@ import { schedule } from "./schedule.ts";
 import { batchLoss } from "./step.ts";
 import type { Subject } from "./subject.ts";
 import { type StepReport, Trainer } from "./trainer.ts";
-import { GradientWatch } from "./warnings.ts";
+import { DivergenceWatch, GradientWatch } from "./warnings.ts";
 
 /** Share of the steps in which the learning rate rises by default. */
 const WARMUP = 0.03;
@@ -49,6 +49,8 @@ export interface WorkParts {
   readonly steps: number;
   readonly key: string;
   readonly padId: number;
+  /** Tokens of the model's vocabulary. */
+  readonly vocabSize: number;
 }
 
 /** The loop of a training and what it has reached. */
@@ -56,6 +58,7 @@ export class Work implements Disposable {
   state: TrainState;
   /** The gradients of the steps that were taken here. */
   readonly gradients = new GradientWatch();
+  readonly #divergence: DivergenceWatch;
   readonly #parts: WorkParts;
   readonly #trainer: Trainer;
   #order: DataOrder;
@@ -64,6 +67,9 @@ export class Work implements Disposable {
   constructor(parts: WorkParts) {
     const { subject, options, steps, key, data } = parts;
     this.#parts = parts;
+    this.#divergence = new DivergenceWatch(
+      writes(options) ? parts.vocabSize : undefined,
+    );
     this.#order = new DataOrder(data.order);
     this.#trainer = new Trainer({
       model: subject.model,
@@ -115,6 +121,7 @@ export class Work implements Disposable {
       );
     }
     this.state = state;
+    this.#divergence.begin(state.losses);
     this.#trainer.optimizer.steps = this.state.step;
     this.#order = DataOrder.from(this.state.order, data.order);
     this.#saved = last.path;
@@ -145,7 +152,9 @@ export class Work implements Disposable {
         await this.#evaluate();
       }
       const stops = run.signal?.aborted ?? false;
-      if (stops || step === steps || step % run.saveEvery === 0) {
+      // What has diverged does not take the place of the last good checkpoint.
+      const sound = this.#divergence.since === undefined;
+      if (stops || step === steps || (sound && step % run.saveEvery === 0)) {
         await this.#save();
       }
       if (stops && step < steps) throw run.signal!.reason;
@@ -199,6 +208,10 @@ export class Work implements Disposable {
         reports.reduce((sum, r) => sum + r.tokens, 0),
     };
     await this.#log(reports);
+    const warnings = this.#divergence.add(reports);
+    for (const line of warnings) this.#parts.run.onWarning?.(line);
+    const { failure } = this.#divergence;
+    if (failure !== undefined) this.#fail(failure);
   }
 
   async #log(
