@@ -74,6 +74,7 @@ class Placed {
 /** Encodes texts with the place of each token. */
 export class OffsetEncoder {
   readonly #library: Internals;
+  #bytes = true;
   #frame?: { before: readonly string[]; after: readonly string[] };
 
   /** Begins with a tokenizer that `buildTokenizer` made. */
@@ -139,6 +140,21 @@ export class OffsetEncoder {
     }
   }
 
+  /** Ranges of the tokens of a text; which way tells them is the same for all texts, but for odd ones. */
+  #ranges(text: string, tokens: readonly string[]): Ranges | undefined {
+    const { model } = this.#library;
+    const ways = [
+      () => byteRanges(text, tokens),
+      () => pieceRanges(text, tokens, this.#library.model),
+    ];
+    const first = this.#bytes ? 0 : 1;
+    const found = ways[first]();
+    if (found) return found;
+    const other = ways[1 - first]();
+    if (other) this.#bytes = !this.#bytes;
+    return other;
+  }
+
   /** A text cut at added tokens, without the spaces that those take. */
   #split(text: string, splitter: { split(text: string): string[] }): Part[] {
     let at = 0;
@@ -182,8 +198,7 @@ export class OffsetEncoder {
       const tokens = model(
         pre_tokenizer?.(part.text, { section_index: index }) ?? [part.text],
       );
-      const ranges = byteRanges(part.text, tokens) ??
-        pieceRanges(part.text, tokens, model);
+      const ranges = this.#ranges(part.text, tokens);
       if (ranges === undefined) {
         placed.blurred.push([place(part.from, false), place(part.to, true)]);
       }
@@ -242,6 +257,9 @@ function utf8Length(code: number): number {
   return code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
 }
 
+/** A byte that the vocabulary has no character for. */
+const BYTE = /^<0x[\dA-F]{2}>$/;
+
 /** Ranges of SentencePiece's and WordPiece's tokens; undefined if they cannot be told. */
 function pieceRanges(
   text: string,
@@ -255,7 +273,7 @@ function pieceRanges(
   let waiting: [number, number][] = [];
   let bytes = 0;
   for (const token of tokens) {
-    const byte = /^<0x([\dA-F]{2})>$/.exec(token);
+    const byte = token.length === 6 && BYTE.test(token);
     if (byte && !plain.startsWith(token, at)) {
       const code = plain.codePointAt(at);
       if (code === undefined) return undefined;
@@ -274,7 +292,7 @@ function pieceRanges(
       waiting.push(range);
       continue;
     }
-    let piece = token.replaceAll("▁", " ");
+    let piece = token.includes("▁") ? token.replaceAll("▁", " ") : token;
     if (suffix && piece.endsWith(suffix)) {
       piece = piece.slice(0, -suffix.length);
     }
@@ -309,6 +327,31 @@ function pieceRanges(
 /** A letter with its marks, a syllable of Hangul in parts: what normalisers change together. */
 const CLUSTERS = new Intl.Segmenter("en", { granularity: "grapheme" });
 
+/** Clusters that are remembered. */
+const MOST_CLUSTERS = 1 << 14;
+
+/** What a normaliser puts before a text, and makes of clusters of characters. */
+interface Normalised {
+  readonly prefix: string;
+  readonly clusters: Map<string, string>;
+}
+
+const NORMALISED = new WeakMap<(text: string) => string, Normalised>();
+
+function normalisedBy(normalizer: (text: string) => string): Normalised {
+  let known = NORMALISED.get(normalizer);
+  if (!known) {
+    const one = normalizer("a");
+    known = { prefix: one.slice(0, -1), clusters: new Map() };
+    NORMALISED.set(normalizer, known);
+  }
+  return known;
+}
+
+/** Whether each character of a text is a cluster. */
+// deno-lint-ignore no-control-regex
+const SINGLE = /^[\0-\x0c\x0e-\x7f]*$/;
+
 /**
  * For each place in a normalised text, where that stands in the text that it was; undefined if the normaliser does more
  * than change clusters of characters one by one, and put something before the text.
@@ -319,28 +362,34 @@ function placesOf(
   normalizer: (text: string) => string,
 ): ((at: number, end: boolean) => number) | undefined {
   if (made === text) return (at) => at;
-  const one = normalizer("a");
-  const prefix = one.slice(0, -1);
-  if (!one.endsWith("a") || !made.startsWith(prefix)) return undefined;
+  const { prefix, clusters } = normalisedBy(normalizer);
+  if (!made.startsWith(prefix)) return undefined;
   // What is put before a text stands for its first character, as in the Rust library.
   const [initial = ""] = text;
   const froms: number[] = new Array(prefix.length).fill(0);
   const tos: number[] = new Array(prefix.length).fill(initial.length);
   let at = 0;
-  let joined = prefix;
-  for (const { segment } of CLUSTERS.segment(text)) {
-    const whole = normalizer(segment);
-    if (!whole.startsWith(prefix)) return undefined;
-    const own = whole.slice(prefix.length);
+  const parts = SINGLE.test(text)
+    ? text
+    : Array.from(CLUSTERS.segment(text), ({ segment }) => segment);
+  for (const segment of parts) {
+    let own = clusters.get(segment);
+    if (own === undefined) {
+      const whole = normalizer(segment);
+      if (!whole.startsWith(prefix)) return undefined;
+      own = whole.slice(prefix.length);
+      if (clusters.size >= MOST_CLUSTERS) clusters.clear();
+      clusters.set(segment, own);
+    }
+    if (!made.startsWith(own, froms.length)) return undefined;
     const same = own.length === segment.length;
     for (let i = 0; i < own.length; i++) {
       froms.push(same ? at + i : at);
       tos.push(same ? at + i + 1 : at + segment.length);
     }
-    joined += own;
     at += segment.length;
   }
-  if (joined !== made) return undefined;
+  if (froms.length !== made.length) return undefined;
   return (place, end) =>
     end
       ? (place === 0 ? 0 : tos[place - 1])

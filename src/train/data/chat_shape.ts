@@ -299,7 +299,7 @@ class Search {
       (asked === plain || asked === undefined) &&
       ending === (isLast ? write(marked, true) : write(upTo(message + 1), true))
     ) {
-      tail = this.#beforeHeader(upTo(message + 1), tail);
+      tail = this.#beforeHeader(upTo(message + 1), tail, end.marks.at(-1)!);
     }
     const to = this.#end(behind, tail, isLast);
     return {
@@ -333,8 +333,8 @@ class Search {
     return at < 0 ? before.length : at + known.length;
   }
 
-  /** `tail`, what stands behind a last answer, without the header of the next. */
-  #beforeHeader(chat: Marked, tail: string): string {
+  /** `tail`, what stands behind a last answer with this mark, without the header of the next. */
+  #beforeHeader(chat: Marked, tail: string, mark: number): string {
     const { write, said } = this.#parts;
     const next = `${OPEN}${said.length}${CLOSE}`;
     const longer = write({
@@ -342,7 +342,8 @@ class Search {
       messages: [...chat.messages, { role: "user", content: next }],
     });
     if (longer === undefined) return tail;
-    const other = skeletonOf(longer).between.at(-2)!;
+    const { marks, between } = skeletonOf(longer);
+    const other = between[marks.lastIndexOf(mark) + 1];
     const shared = sharedStart(tail, other);
     return shared === tail.length
       ? tail

@@ -1,0 +1,341 @@
+import assert from "node:assert/strict";
+import { compileChatTemplate } from "../../../../src/io/chat_template.ts";
+import type { JsonObject } from "../../../../src/io/json.ts";
+import type { TokenOffsets } from "../../../../src/io/tokenizer.ts";
+import type { TextCodec } from "../../../../src/train/data/codec.ts";
+import { IGNORED } from "../../../../src/train/data/example.ts";
+import type { Learn } from "../../../../src/train/data/chat_labels.ts";
+import { RecordReader } from "../../../../src/train/data/sft.ts";
+
+const END = 0x10ffff;
+
+/** A tokenizer of characters with a chat template; its end is written `</s>`. */
+async function codecOf(
+  source: string,
+  eosId: number | undefined = END,
+): Promise<TextCodec> {
+  const encode = (text: string) => Array.from(text, (c) => c.codePointAt(0)!);
+  return {
+    encode,
+    decode: (ids) =>
+      Array.from(ids, (id) => id === END ? "</s>" : String.fromCodePoint(id))
+        .join(""),
+    eosId,
+    encodeOffsets(text): TokenOffsets {
+      const ends: number[] = [];
+      for (const c of text) ends.push((ends.at(-1) ?? 0) + c.length);
+      return {
+        ids: Int32Array.from(encode(text)),
+        starts: Int32Array.from([0, ...ends.slice(0, -1)]),
+        ends: Int32Array.from(ends),
+        blurred: [],
+      };
+    },
+    chatTemplate: await compileChatTemplate(source, {
+      given: { eos_token: "</s>", bos_token: "<s>" },
+      name: "small",
+    }),
+  };
+}
+
+/** The examples of a record as texts, what is learnt between brackets. */
+function examplesOf(
+  codec: TextCodec,
+  fields: JsonObject,
+  learn?: Learn,
+): string[] {
+  const reader = new RecordReader({ codec, learn });
+  const record = { fields, file: "d.jsonl", row: 1, line: 1 };
+  return Array.from(reader.examples(record), ({ tokens, labels }) => {
+    let out = "";
+    for (let t = 0; t <= tokens.length; t++) {
+      const is = t < tokens.length && labels[t] !== IGNORED;
+      const was = t > 0 && labels[t - 1] !== IGNORED;
+      if (is !== was) out += is ? "[" : "]";
+      if (t < tokens.length) out += codec.decode([tokens[t]]);
+    }
+    return out;
+  });
+}
+
+const user = (content: string) => ({ role: "user", content });
+const answer = (content: string, more: JsonObject = {}) => ({
+  ...{ role: "assistant", content },
+  ...more,
+});
+const ONE = [user("Legs?"), answer("Four.")];
+const TWO = [...ONE, user("Eyes?"), answer("Two.")];
+
+/** A template's name, its text, a record's messages, and the examples. */
+const CASES: readonly (readonly [
+  string,
+  string,
+  readonly JsonObject[],
+  ...string[],
+])[] = [
+  [
+    "an end behind each message",
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>\n{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}",
+    TWO,
+    "<|user|>Legs?<|end|>\n<|assistant|>[Four.<|end|>\n]<|user|>Eyes?<|end|>\n<|assistant|>[Two.<|end|>\n]",
+  ],
+  [
+    "a thought in the last answer only",
+    "{% for m in messages %}<|{{ m.role }}|>{% if m.role == 'assistant' and loop.last %}<think></think>{% endif %}{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}",
+    TWO,
+    "<|user|>Legs?<|end|><|assistant|>[Four.<|end|>]<|user|>Eyes?<|end|><|assistant|>[<think></think>Two.<|end|>]",
+  ],
+  [
+    "an end of text where no prompt is asked for",
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% else %}{{ eos_token }}{% endif %}",
+    TWO,
+    "<|user|>Legs?<|end|><|assistant|>[Four.<|end|>]<|user|>Eyes?<|end|><|assistant|>[Two.<|end|></s>]",
+  ],
+  [
+    "a prompt that begins a thought",
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|><think>\n{% endif %}",
+    TWO,
+    "<|user|>Legs?<|end|><|assistant|>[Four.<|end|>]<|user|>Eyes?<|end|><|assistant|>[Two.<|end|>]",
+  ],
+  [
+    "thoughts cut out of the history",
+    "{% for m in messages %}<|{{ m.role }}|>\n{% if m.role == 'assistant' and not loop.last %}{{ m.content.split('</think>')[-1] }}{% else %}{{ m.content }}{% endif %}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>\n{% endif %}",
+    [
+      user("Legs?"),
+      answer("<think>dogs</think>Four."),
+      user("Eyes?"),
+      answer("<think>all</think>Two."),
+    ],
+    "<|user|>\nLegs?<|end|><|assistant|>\n[Four.<|end|>]<|user|>\nEyes?<|end|><|assistant|>\n[<think>all</think>Two.<|end|>]",
+  ],
+  [
+    "an end before the next user's turn",
+    "{% for m in messages %}{% if m.role == 'user' and not loop.first %}<|end|>{% endif %}<|{{ m.role }}|>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}",
+    TWO,
+    "<|user|>Legs?<|assistant|>[Four.<|end|>]<|user|>Eyes?<|assistant|>[Two.</s>]",
+  ],
+  [
+    "an end behind all but the last message",
+    "{% if messages[0].role != 'system' %}<|start|>system\nHelp.<|end|>\n{% endif %}{% for m in messages %}<|start|>{{ m.role }}\n{{ m.content }}{% if not loop.last %}</s>\n{% endif %}{% endfor %}{% if add_generation_prompt %}</s>\n<|start|>assistant\n{% endif %}",
+    TWO,
+    "<|start|>system\nHelp.<|end|>\n<|start|>user\nLegs?</s>\n<|start|>assistant\n[Four.</s>]\n<|start|>user\nEyes?</s>\n<|start|>assistant\n[Two.</s>]",
+  ],
+  [
+    "no end at all: an example for each answer",
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}",
+    TWO,
+    "<|user|>Legs?<|assistant|>[Four.</s>]",
+    "<|user|>Legs?<|assistant|>Four.<|user|>Eyes?<|assistant|>[Two.</s>]",
+  ],
+  [
+    "empty lines for an end",
+    "{% for m in messages %}### {{ m.role }}:\n{{ m.content }}\n\n{% endfor %}{% if add_generation_prompt %}### assistant:\n{% endif %}",
+    ONE,
+    "### user:\nLegs?\n\n### assistant:\n[Four.\n\n</s>]",
+  ],
+  [
+    "a header behind every conversation",
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}<|assistant|>",
+    TWO,
+    "<|user|>Legs?<|end|><|assistant|>[Four.<|end|>]<|user|>Eyes?<|end|><|assistant|>[Two.<|end|>]<|assistant|>",
+  ],
+  [
+    "an assistant that begins, its prompt inside the loop",
+    "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}<|end|>\n{% if loop.last and add_generation_prompt %}<|assistant|>\n{% endif %}{% endfor %}",
+    [answer("Hello."), ...ONE],
+    "<|assistant|>\n[Hello.<|end|>\n]<|user|>\nLegs?<|end|>\n<|assistant|>\n[Four.<|end|>\n]",
+  ],
+  [
+    "no prompt behind a tool",
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% for c in m.tool_calls or [] %}<call>{{ c.function.name }}</call>{% endfor %}<|end|>{% endfor %}{% if add_generation_prompt and messages[-1].role != 'tool' %}<|assistant|>{% endif %}",
+    [
+      user("Rain?"),
+      answer("", {
+        tool_calls: [{ function: { name: "weather", arguments: {} } }],
+      }),
+      { role: "tool", content: "dry" },
+      answer("No."),
+    ],
+    "<|user|>Rain?<|end|><|assistant|>[<call>weather</call><|end|>]<|tool|>dry<|end|><|assistant|>[No.<|end|>]",
+  ],
+  [
+    "a system message moved to the last question",
+    "{% set s = messages[0].content if messages[0].role == 'system' else '' %}{% for m in messages if m.role != 'system' %}{% if m.role == 'user' %}<q>{% if loop.last or (loop.index0 == (messages | length) - 3) %}{{ s }} {% endif %}{{ m.content }}</q>{% else %}{{ m.content }}</s>{% endif %}{% endfor %}",
+    [{ role: "system", content: "Short." }, ...TWO],
+    "<q>Legs?</q>[Four.</s>]<q>Short. Eyes?</q>[Two.</s>]",
+  ],
+  [
+    "spaces around what is said",
+    "{% for m in messages %}({{ m.role }}) {{ m.content | trim }} </s>{% endfor %}{% if add_generation_prompt %}(assistant){% endif %}",
+    [user("  Legs? \n"), answer("\n Four. ")],
+    "(user) Legs? </s>(assistant)[ Four. </s>]",
+  ],
+  [
+    "what is said looks like the template's own text",
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}",
+    [
+      user("assistant<|end|><|assistant|>user"),
+      answer("x<|end|><|user|>y<|end|><|assistant|>x"),
+      user("x"),
+      answer("x"),
+    ],
+    "<|user|>assistant<|end|><|assistant|>user<|end|><|assistant|>[x<|end|><|user|>y<|end|><|assistant|>x<|end|>]<|user|>x<|end|><|assistant|>[x<|end|>]",
+  ],
+  [
+    "parts of a content",
+    "{% for m in messages %}<|{{ m.role }}|>{% for p in m.content %}{{ p.text }};{% endfor %}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}",
+    [
+      { role: "user", content: [{ type: "text", text: "Legs?" }] },
+      {
+        role: "assistant",
+        content: [{ type: "text", text: "Fo" }, { type: "text", text: "ur" }],
+      },
+    ],
+    "<|user|>Legs?;<|end|><|assistant|>[Fo;ur;<|end|>]",
+  ],
+];
+
+for (const [name, template, messages, ...wanted] of CASES) {
+  Deno.test(`of a conversation the answers and their ends are learnt: ${name}`, async () => {
+    const codec = await codecOf(template);
+    assert.deepEqual(examplesOf(codec, { messages }), wanted);
+    // The form of a conversation is found once; the second one is told by it.
+    assert.deepEqual(examplesOf(codec, { messages }), wanted);
+    // The last answer alone is learnt as it is with the others.
+    const [last] = examplesOf(codec, { messages }, "last");
+    const final = wanted.at(-1)!;
+    assert.equal(
+      last.slice(last.indexOf("[")),
+      final.slice(final.lastIndexOf("[")),
+    );
+  });
+}
+
+const PLAIN = CASES[0][1];
+
+Deno.test("what the data take out is not learnt: weight 0, train false, a prompt of messages", async () => {
+  const codec = await codecOf(PLAIN);
+  const [q, a, r, b] = TWO;
+  const wanted =
+    "<|user|>Legs?<|end|>\n<|assistant|>Four.<|end|>\n<|user|>Eyes?<|end|>\n<|assistant|>[Two.<|end|>\n]";
+  for (
+    const fields of [
+      { messages: [q, { ...a, weight: 0 }, r, b] },
+      { messages: [q, { ...a, train: false }, r, { ...b, weight: 1 }] },
+      { prompt: [q, a, r], completion: [b] },
+      {
+        conversations: [
+          { from: "human", value: "Legs?" },
+          { from: "gpt", value: "Four.", weight: 0 },
+          { from: "human", value: "Eyes?" },
+          { from: "gpt", value: "Two." },
+        ],
+      },
+    ]
+  ) assert.deepEqual(examplesOf(codec, fields), [wanted]);
+});
+
+Deno.test("tools, documents and variables of a record reach the template", async () => {
+  const codec = await codecOf(
+    "{{ tools | length }}{{ documents | length }}{{ enable_thinking }}{{ style }}" +
+      PLAIN,
+  );
+  const fields = { messages: ONE, tools: [{}, {}], documents: [{ text: "x" }] };
+  const [text] = examplesOf(codec, {
+    ...fields,
+    enable_thinking: false,
+    chat_template_kwargs: { style: "terse" },
+  });
+  assert.match(text, /^21[Ff]alseterse<\|user\|>/);
+  const [written] = examplesOf(codec, {
+    ...fields,
+    enable_thinking: null,
+    tools: '[{"a": 1}]',
+    chat_template_kwargs: { style: "", enable_thinking: true },
+  });
+  assert.match(written, /^11[Tt]rue<\|user\|>/);
+});
+
+Deno.test("answers that are empty, left out or without an end are refused", async () => {
+  const call = {
+    "tool_calls": [{ function: { name: "weather", arguments: {} } }],
+  };
+  const refused = async (
+    template: string,
+    message: JsonObject,
+    reason: RegExp,
+    eosId?: number,
+  ) => {
+    const codec = {
+      ...await codecOf(template),
+      ...eosId === 0 && { eosId: undefined },
+    };
+    assert.throws(() => examplesOf(codec, { messages: [user("a"), message] }), {
+      name: "SyntaxError",
+      message: reason,
+    });
+  };
+  await refused(
+    PLAIN,
+    answer(" \n"),
+    /^Cannot use "d.jsonl", line 1: message 2: wanted an answer, got an empty one$/,
+  );
+  await refused(
+    PLAIN,
+    answer("", call),
+    /message 2: the chat template does not write its tool calls$/,
+  );
+  await refused(
+    "{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}",
+    answer("b"),
+    /message 2: the chat template does not write it$/,
+  );
+  await refused(
+    "{% for m in messages %}{{ m.role }}: {{ m.content }}{% endfor %}",
+    answer("b"),
+    /the tokenizer has no token that ends a text: the model would never stop$/,
+    0,
+  );
+  await refused(
+    PLAIN,
+    answer("b", { weight: 0 }),
+    /wanted a message of the assistant that is to be learnt, got none/,
+  );
+  await refused(
+    PLAIN,
+    answer("b", { weight: 0.5 }),
+    /weight: wanted 0 or 1, got 0.5$/,
+  );
+  await refused(
+    PLAIN,
+    answer("b", { train: 1 }),
+    /train: wanted true or false, got 1$/,
+  );
+});
+
+Deno.test("a conversation of 2,000 turns takes time that grows with its length", async () => {
+  const codec = await codecOf(PLAIN);
+  let renders = 0;
+  const template = codec.chatTemplate!;
+  const counting = {
+    ...codec,
+    chatTemplate: {
+      ...template,
+      render: (...args: Parameters<typeof template.render>) => {
+        renders++;
+        return template.render(...args);
+      },
+    },
+  };
+  const messages = Array.from(
+    { length: 2000 },
+    (_, i) => i % 2 === 0 ? user(`Question ${i}?`) : answer(`Answer ${i}.`),
+  );
+  const [text] = examplesOf(counting, { messages });
+  assert.equal(text.split("[").length - 1, 1000);
+  assert.match(
+    text,
+    /\[Answer 1\.<\|end\|>\n\].*\[Answer 1999\.<\|end\|>\n\]$/s,
+  );
+  assert.ok(renders < 20, `${renders} renders`);
+});
