@@ -142,7 +142,6 @@ export class OffsetEncoder {
 
   /** Ranges of the tokens of a text; which way tells them is the same for all texts, but for odd ones. */
   #ranges(text: string, tokens: readonly string[]): Ranges | undefined {
-    const { model } = this.#library;
     const ways = [
       () => byteRanges(text, tokens),
       () => pieceRanges(text, tokens, this.#library.model),

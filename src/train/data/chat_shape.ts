@@ -343,6 +343,7 @@ class Search {
     });
     if (longer === undefined) return tail;
     const { marks, between } = skeletonOf(longer);
+    if (!marks.includes(mark)) return tail;
     const other = between[marks.lastIndexOf(mark) + 1];
     const shared = sharedStart(tail, other);
     return shared === tail.length

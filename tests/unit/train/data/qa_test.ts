@@ -85,7 +85,7 @@ Deno.test("questions that cannot be used are refused with their place", async ()
     [{ ...QUESTION, answers: [] }, /row 2: field "answers": .* got none$/],
     [
       { ...QUESTION, answers: undefined },
-      /row 2: field "answers": .* got a undefined$/,
+      /row 2: field "answers": .* got none$/,
     ],
     [
       { ...QUESTION, answers: [{ text: "x" }] },
@@ -109,7 +109,7 @@ Deno.test("questions that cannot be used are refused with their place", async ()
   }
   await assert.rejects(
     Array.fromAsync(readSquad(file("d.json", '{"data": [{"title": "t"}]}'))),
-    /paragraphs: wanted a list, got a undefined/,
+    /paragraphs: wanted a list, got none/,
   );
   await assert.rejects(
     Array.fromAsync(readSquad(file("d.jsonl", '{"question":"a","text":"b"}'))),
