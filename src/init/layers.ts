@@ -10,6 +10,7 @@ import { bnbHolds } from "../io/bnb_write.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import { exactType, type PackedShape } from "../io/packed.ts";
 import { type LayerPlan, planLayers } from "../loftq/plan.ts";
+import { type DType, DTYPE_BYTES } from "../tensor/dtype.ts";
 import { bitsPerWeight, format, scaleRules } from "../quant/formats.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
 import { bnbProblem, checkExperts } from "./architecture.ts";
@@ -242,13 +243,27 @@ export function withScaleTypes(
   });
 }
 
-/** Mean stored bits of a quantised weight, its scales and biases included. */
-export function storedBits(layers: readonly Layer[]): number {
+/**
+ * Mean stored bits of a quantised weight, its scales and biases included: in a `bnb` backbone those of nf4's codes,
+ * whatever the format, in a `dense` one those of `dtype`.
+ */
+export function storedBits(
+  layers: readonly Layer[],
+  { kind, dtype, doubleQuant }: {
+    kind: BackboneKind;
+    /** Element type of a dense backbone. */
+    dtype?: DType;
+    /** Scales of a `bnb` backbone in 8 bits. */
+    doubleQuant?: boolean;
+  },
+): number {
+  if (kind === "dense" && dtype) return 8 * DTYPE_BYTES[dtype];
   let bits = 0;
   let weights = 0;
   for (const { shape } of layers) {
     const { rows, cols } = shape;
-    bits += bitsPerWeight(format(shape.format), shape) * rows * cols;
+    const codes = format(kind === "bnb" ? "nf4" : shape.format);
+    bits += bitsPerWeight(codes, { ...shape, doubleQuant }) * rows * cols;
     weights += rows * cols;
   }
   return bits / weights;

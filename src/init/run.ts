@@ -269,7 +269,11 @@ export async function init(
       seconds: (performance.now() - began) / 1000,
       layerSeconds: all.reduce((sum, l) => sum + l.seconds, 0),
       peakBytes: peakMemory(),
-      bitsPerWeight: storedBits(layers),
+      bitsPerWeight: storedBits(layers, {
+        kind,
+        dtype: backbone?.dtype,
+        doubleQuant: options.doubleQuant,
+      }),
     },
   };
   await finish(output, {

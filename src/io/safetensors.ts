@@ -100,7 +100,7 @@ export async function openSafetensors(
       readMetadata(value, metadata, problems);
       continue;
     }
-    const tensor = readEntry(key, value, { start, size, problems });
+    const tensor = readEntry(key, value, { start, problems });
     if (tensor) list.push(tensor);
   }
   list.sort((a, b) => a.offset - b.offset || a.bytes - b.bytes);
@@ -148,11 +148,7 @@ function isSize(value: unknown): value is number {
 function readEntry(
   name: string,
   value: unknown,
-  { start, size, problems }: {
-    start: number;
-    size: number;
-    problems: Problems;
-  },
+  { start, problems }: { start: number; problems: Problems },
 ): SafetensorsTensor | undefined {
   const bad = (reason: string): undefined =>
     problems.add(`tensor ${quoted(name)}: ${reason}`) as undefined;
@@ -168,11 +164,7 @@ function readEntry(
     return bad("data_offsets are no two offsets");
   }
   const [from, to] = range as [number, number];
-  if (from > to || to > size - start) {
-    return bad(
-      `its bytes ${from}..${to} leave the file, which holds ${size - start}`,
-    );
-  }
+  if (from > to) return bad(`its bytes ${from}..${to} end before they begin`);
   const bytes = shape.reduce((a: number, b: number) => a * b, WIDTHS[type]);
   if (bytes !== to - from) {
     return bad(
@@ -186,7 +178,7 @@ function readEntry(
   return { name, type, dtype, shape, offset: start + from, bytes };
 }
 
-/** Notes overlaps and gaps of tensors sorted by their offsets. */
+/** Notes overlaps, gaps and a file that ends too early, of tensors sorted by their offsets. */
 function checkTiling(
   list: readonly SafetensorsTensor[],
   { start, size, problems }: {
@@ -210,7 +202,15 @@ function checkTiling(
     end = Math.max(end, tensor.offset + tensor.bytes);
     before = `tensor ${quoted(tensor.name)}`;
   }
-  if (end !== size) {
+  const beyond = list.filter(({ offset, bytes }) => offset + bytes > size);
+  if (beyond.length > 0) {
+    // One fact of a download that broke off, not one for each tensor.
+    const more = beyond.length > 1 ? ` and ${beyond.length - 1} more` : "";
+    problems.add(
+      `tensor ${quoted(beyond[0].name)}${more} leave the file, which holds ` +
+        `${size} of ${end} bytes: it was cut short, get it again`,
+    );
+  } else if (end !== size) {
     problems.add(`${size - end} bytes behind ${before} belong to no tensor`);
   }
 }

@@ -3,6 +3,8 @@ import { openDevice } from "../../../src/device/open.ts";
 import type { InitOptions } from "../../../src/init/options.ts";
 import { init } from "../../../src/init/run.ts";
 import { openCheckpoint } from "../../../src/io/open.ts";
+import { openSafetensors } from "../../../src/io/safetensors.ts";
+import { bytesSource } from "../../../src/io/sources.ts";
 import { loftq } from "../../../src/loftq/loftq.ts";
 import type { FormatName } from "../../../src/quant/formats.ts";
 import { matrix, relativeError } from "../../../src/tensor/matrix.ts";
@@ -48,6 +50,42 @@ for (const [format, block, bits] of BITS) {
           `${error} ${plainError}`,
         );
       }
+    }));
+}
+
+for (
+  const [format, kind, bits] of [
+    ["nf2", "bnb", 4.5],
+    ["int2", "dense", 32],
+  ] as const
+) {
+  Deno.test(`a ${format} weight in a ${kind} backbone takes the ${bits} bits of what is stored`, () =>
+    inFolder(async (folder) => {
+      const model = await openModel(EVEN);
+      const out = `${folder}/out`;
+      const options = {
+        ...PLAIN,
+        format,
+        block: 64,
+        backbone: kind,
+        dtype: "f32" as const,
+        targets: ["up_proj"],
+      };
+      const { summary } = await init(model, options, { device, out });
+      assert.equal(summary.bitsPerWeight, bits);
+      await using source = bytesSource(
+        await Deno.readFile(`${out}/backbone/model.safetensors`),
+        "backbone",
+      );
+      const { tensors } = await openSafetensors(source);
+      let bytes = 0;
+      for (const [name, tensor] of tensors) {
+        // The codes' table and the description of a weight are the same for any size.
+        if (/layers\.0\..*up_proj\.weight(\.absmax)?$/.test(name)) {
+          bytes += tensor.bytes;
+        }
+      }
+      assert.equal(8 * bytes / (96 * 64), bits);
     }));
 }
 

@@ -146,6 +146,15 @@ const MALFORMED: Record<string, [Uint8Array, ...string[]]> = {
     `"a"`,
     "leave the file",
   ],
+  "a file that is cut short": [
+    rawSafetensors({
+      a: entry("F32", [1], [0, 4]),
+      b: entry("F32", [1], [4, 8]),
+      c: entry("F32", [2], [8, 16]),
+    }, 4),
+    `"b" and 1 more leave the file`,
+    "cut short, get it again",
+  ],
   "offsets that end before they begin": [
     rawSafetensors({ a: entry("F32", [1], [4, 0]) }, 4),
     `"a"`,
