@@ -80,7 +80,7 @@ export interface ChatTemplate {
 }
 
 /** Steps that a template may take: for itself, for each message, and for each value or some characters of a record. */
-const STEPS = { own: 1_000_000, message: 5_000, size: 20 };
+const STEPS = { own: 1_000_000, message: 1_500, size: 20 };
 
 /** Variables that a record's own cannot stand for. */
 const RESERVED = [

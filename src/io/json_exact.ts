@@ -37,8 +37,8 @@ export class JsonNumber {
 /** What `JSON.parse` may not keep: long numbers, floats, keys that look like indices (a text's digits look so too). */
 const MAY_DIFFER = /\d{16}|\d[.eE]|"\d+"/;
 
-/** Strings, numbers, words and marks of a valid document. */
-const TOKEN = /"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*|[a-z]+|[[\]{}:,]/gs;
+/** A number, a word, a mark or the start of a string of a valid document. */
+const TOKEN = /-?\d[\d.eE+-]*|[a-z]+|["[\]{}:,]/g;
 
 /** How deep values may lie in each other. */
 const MOST_DEPTH = 500;
@@ -52,37 +52,55 @@ const MOST_DEPTH = 500;
  */
 export function parseJsonExact(text: string): unknown {
   const plain: unknown = JSON.parse(text);
-  return MAY_DIFFER.test(text) ? read(text.match(TOKEN)!) : plain;
+  return MAY_DIFFER.test(text) ? read(text) : plain;
 }
 
-/** The value of the tokens of a valid document. */
-function read(tokens: readonly string[]): unknown {
+/**
+ * Where the string that begins with a quotation mark at `from` ends: behind its other mark, or -1. A regular expression
+ * runs out of stack on long ones.
+ */
+export function stringEnd(text: string, from: number): number {
+  const mark = text[from];
+  let at = from + 1;
+  for (;;) {
+    const end = text.indexOf(mark, at);
+    if (end < 0) return -1;
+    let slashes = 0;
+    while (text[end - 1 - slashes] === "\\") slashes++;
+    at = end + 1;
+    if (slashes % 2 === 0) return at;
+  }
+}
+
+/** The value of a valid document. */
+function read(text: string): unknown {
   let at = 0;
-  const value = (depth: number): unknown => {
+  const next = (): string => {
+    TOKEN.lastIndex = at;
+    const { index, 0: token } = TOKEN.exec(text)!;
+    at = token === '"' ? stringEnd(text, index) : index + token.length;
+    return text.slice(index, at);
+  };
+  const value = (token: string, depth: number): unknown => {
     if (depth > MOST_DEPTH) {
       throw new FormatError(
         `Cannot read JSON: its values lie more than ${MOST_DEPTH} deep in each other`,
       );
     }
-    const token = tokens[at++];
     if (token === "[") {
       const list: unknown[] = [];
-      while (tokens[at] !== "]") {
-        list.push(value(depth + 1));
-        if (tokens[at] === ",") at++;
+      for (let part = next(); part !== "]"; part = next()) {
+        if (part !== ",") list.push(value(part, depth + 1));
       }
-      at++;
       return list;
     }
     if (token === "{") {
       const entries = new Map<string, unknown>();
-      while (tokens[at] !== "}") {
-        const key: string = JSON.parse(tokens[at]);
-        at += 2;
-        entries.set(key, value(depth + 1));
-        if (tokens[at] === ",") at++;
+      for (let part = next(); part !== "}"; part = next()) {
+        if (part === ",") continue;
+        next();
+        entries.set(JSON.parse(part), value(next(), depth + 1));
       }
-      at++;
       for (const key of entries.keys()) {
         if (/^\d+$/.test(key)) return entries;
       }
@@ -90,7 +108,7 @@ function read(tokens: readonly string[]): unknown {
     }
     return /^[-\d]/.test(token) ? number(token) : JSON.parse(token);
   };
-  return value(0);
+  return value(next(), 0);
 }
 
 function number(text: string): number | JsonNumber {

@@ -143,10 +143,8 @@ export async function openTokenizer(
   files: FileSet,
   { side = "source" }: TokenizerOptions = {},
 ): Promise<Tokenizer> {
-  const { name, tokenizer, config, chatTemplate } = await readTokenizerFiles(
-    files,
-    side,
-  );
+  const { name, tokenizer, config, chatTemplate, toolTemplate } =
+    await readTokenizerFiles(files, side);
   const decoder = makeDecoder(tokenizer.decoder, name);
   let library: LibraryTokenizer;
   try {
@@ -179,6 +177,7 @@ export async function openTokenizer(
       : compileChatTemplate(chatTemplate, {
         given: Object.fromEntries(roles),
         name,
+        toolUse: toolTemplate,
       }),
   });
 }

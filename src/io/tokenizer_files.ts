@@ -39,6 +39,8 @@ export interface TokenizerFiles extends TokenizerContents {
   readonly name: string;
   /** The chat template, if there is one. */
   readonly chatTemplate: string | undefined;
+  /** The chat template for conversations with tools, where it is another. */
+  readonly toolTemplate: string | undefined;
 }
 
 /**
@@ -130,9 +132,15 @@ export async function readTokenizerFiles(
     name,
     tokenizer: withSpecialTokens(checked, config),
     config,
-    chatTemplate: has("chat_template.jinja")
-      ? decodeText(...await named(files, "chat_template.jinja"))
-      : chatTemplate(config),
+    ...(has("chat_template.jinja")
+      ? {
+        chatTemplate: decodeText(...await named(files, "chat_template.jinja")),
+        toolTemplate: undefined,
+      }
+      : {
+        chatTemplate: chatTemplate(config, "default"),
+        toolTemplate: chatTemplate(config, "tool_use"),
+      }),
   };
 }
 
@@ -148,11 +156,14 @@ async function namedBytes(files: FileSet, name: string): Promise<NamedBytes> {
   return { bytes, name: full };
 }
 
-/** The template in a configuration; of several, the default one. */
-function chatTemplate(config: JsonObject): string | undefined {
+/** The template in a configuration; of several, the one that is called `kind`. */
+function chatTemplate(
+  config: JsonObject,
+  kind: "default" | "tool_use",
+): string | undefined {
   const { chat_template: value } = config;
-  if (typeof value === "string") return value;
+  if (typeof value === "string") return kind === "default" ? value : undefined;
   if (!Array.isArray(value)) return undefined;
-  const found = value.find((item) => isObject(item) && item.name === "default");
+  const found = value.find((item) => isObject(item) && item.name === kind);
   return typeof found?.template === "string" ? found.template : undefined;
 }

@@ -25,9 +25,6 @@ import {
 
 type Integral = number | bigint | boolean;
 
-/** Characters of a field at most. */
-const MOST_WIDTH = 10_000;
-
 const DIRECTIVE =
   /%(?:\(([^)]*)\))?([-+ 0#]*)(\*|\d+)?(?:\.(\*|\d+))?[hlL]?(.?)/gs;
 
@@ -146,7 +143,6 @@ function pad(
   text: string,
   { width, align, fill }: { width: number; align: string; fill: string },
 ): string {
-  if (width > MOST_WIDTH) throw lack(`a field of ${width} characters`);
   const count = Math.max(0, width - textLength(text));
   spend(count / 16);
   const left = align === "<" ? 0 : align === "^" ? count >> 1 : count;

@@ -5,6 +5,7 @@
  */
 
 import { FormatError } from "../../errors.ts";
+import { stringEnd } from "../json_exact.ts";
 
 /** A piece of a template. */
 export interface Token {
@@ -49,7 +50,6 @@ const PARTS: readonly [Token["type"] | "space", RegExp][] = [
     /0b(?:_?[01])+|0o(?:_?[0-7])+|0x(?:_?[\da-f])+|[1-9](?:_?\d)*|0(?:_?0)*/iy,
   ],
   ["name", /[\p{L}\p{Nl}_][\p{L}\p{Nl}\p{Mn}\p{Mc}\p{Nd}\p{Pc}]*/uy],
-  ["string", /'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"/sy],
   ["mark", /\*\*|\/\/|[=!<>]=|[-+*/%~[\](){}<>=.:|,;]/y],
 ];
 
@@ -122,6 +122,13 @@ export function tokenize(template: string): Token[] {
         advance(at + end[0].length);
         break;
       }
+      if (/^['"]$/.test(source[at] ?? "")) {
+        const to = stringEnd(source, at);
+        if (to < 0) throw malformed("a string without an end", line);
+        push("string", unescaped(source.slice(at + 1, to - 1), line));
+        advance(to);
+        continue;
+      }
       const part = PARTS.find(([, pattern]) => match(pattern));
       if (!part) {
         throw malformed(
@@ -133,16 +140,15 @@ export function tokenize(template: string): Token[] {
           line,
         );
       }
-      const [type] = part;
-      const text = match(part[1])![0];
+      const [type, pattern] = part;
+      const text = match(pattern)![0];
       if (type === "mark") {
         if (CLOSING[text]) open.push(CLOSING[text]);
         else if (/^[)\]}]$/.test(text) && open.pop() !== text) {
           throw malformed(`unexpected '${text}'`, line);
         }
       }
-      if (type === "string") push(type, unescaped(text.slice(1, -1), line));
-      else if (type !== "space") push(type, text);
+      if (type !== "space") push(type, text);
       advance(at + text.length);
     }
   }

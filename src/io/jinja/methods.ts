@@ -208,6 +208,7 @@ export function replaceText(
   by: string,
   count = -1,
 ): string {
+  spend(text.length / 4);
   if (count < 0) {
     if (old !== "" || !isWide(text)) {
       return paid(text.replaceAll(old, () => by));
