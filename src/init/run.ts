@@ -10,7 +10,7 @@
 import { checkOptions, describe } from "../arguments.ts";
 import { KindError, ValueError } from "../errors.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
-import { checkSideFiles } from "../io/copy.ts";
+import { brokenSideFiles, checkSideFiles } from "../io/copy.ts";
 import {
   absolutePath,
   exists,
@@ -204,6 +204,9 @@ export async function init(
     onLeftOut: ({ message }) =>
       run.onWarning?.(`the tokenizer is left out: ${message}`),
   });
+  for (const problem of brokenSideFiles(side, checkpoint.name)) {
+    run.onWarning?.(`goes along as it is, for no tool to read: ${problem}`);
+  }
   const paths = {
     journal: joinPath(folder, JOURNAL_FILE),
     backbone: joinPath(result, "backbone/model.safetensors"),

@@ -5,13 +5,13 @@
  */
 
 import { type DType, isFloat, narrow } from "../tensor/dtype.ts";
-import { KindError } from "../errors.ts";
+import { isMeant, KindError } from "../errors.ts";
 import type { Checkpoint, SideFile, TensorInfo } from "./checkpoint.ts";
 import { joinPath, writeFileAtomic } from "./deno.ts";
 import { quoted } from "./errors.ts";
 import { isSideFile } from "./files.ts";
 import type { JsonObject } from "./json.ts";
-import { stringifyLike } from "./json.ts";
+import { MOST_TABLE, parseJsonObject, stringifyLike } from "./json.ts";
 import type { SafetensorsWriter } from "./safetensors_writer.ts";
 
 /** Values of a tensor that are held at a time. */
@@ -73,6 +73,25 @@ export function checkSideFiles({ name, outside }: Checkpoint): void {
       }, outside of the model's folder; put the file itself there`,
     );
   }
+}
+
+/** What is wrong with those of `files` that every reader takes for a JSON object, one sentence each. */
+export function brokenSideFiles(
+  files: readonly SideFile[],
+  where: string,
+): string[] {
+  const objects = /^(tokenizer|tokenizer_config|generation_config)\.json$/;
+  const found: string[] = [];
+  for (const { name, bytes } of files) {
+    if (!objects.test(name)) continue;
+    try {
+      parseJsonObject(bytes, `${where}/${name}`, { most: MOST_TABLE });
+    } catch (error) {
+      if (!isMeant(error)) throw error;
+      found.push(error.message);
+    }
+  }
+  return found;
 }
 
 /** The files beside a model's weights, to be written elsewhere. @throws {TypeError} As {@linkcode checkSideFiles}. */

@@ -13,6 +13,7 @@ import {
   openModel,
   readTree,
   tinyLlama,
+  writeModel,
 } from "../../helpers/model.ts";
 import { product } from "../linalg/matrices.ts";
 
@@ -200,7 +201,7 @@ Deno.test("init(): the report has the keys that were promised", () =>
       iterations: 3,
       earlyStop: false,
     });
-    assert.deepEqual([verb, model], ["init", "tiny"]);
+    assert.deepEqual([verb, model], ["init", `${Deno.cwd()}/tiny`]);
     const q = layers[0];
     assert.deepEqual(
       [q.name, q.rows, q.cols, q.format, q.rank, q.history.length],
@@ -282,6 +283,27 @@ Deno.test("init(): whole numbers that are floats in config.json stay floats", ()
     assert.match(text, /"llm_int8_threshold": 6\.0/);
   }));
 
+Deno.test("init() says before the work which files beside the weights nobody can read", () =>
+  inFolder(async (folder) => {
+    const from = `${folder}/model`;
+    await writeModel(from, MODEL);
+    await Deno.writeTextFile(`${from}/tokenizer.json`, '{"version"');
+    await using model = await openCheckpoint(from);
+    const told: string[] = [];
+    let begun = false;
+    await init(model, PLAIN, {
+      device,
+      out: `${folder}/out`,
+      onWarning: (text) => told.push(`${begun} ${text}`),
+      onProgress: () => begun = true,
+    });
+    assert.equal(told.length, 1);
+    assert.match(
+      told[0],
+      /^false goes along as it is.*tokenizer\.json": it is not JSON/,
+    );
+  }));
+
 Deno.test("init(): without a backbone only the adapter is written", () =>
   inFolder(async (folder) => {
     const out = `${folder}/out`;
@@ -292,7 +314,7 @@ Deno.test("init(): without a backbone only the adapter is written", () =>
       "loqa.json",
     ]);
     const config = await json(`${out}/adapter/adapter_config.json`);
-    assert.equal(config.base_model_name_or_path, "tiny");
+    assert.equal(config.base_model_name_or_path, `${Deno.cwd()}/tiny`);
   }));
 
 Deno.test("init(): qlora quantises as plain and leaves B zero", () =>
