@@ -14,6 +14,7 @@ import {
   kindOf,
   listFolder,
   makeFolder,
+  partPath,
   remove,
   rename,
   writeFileAtomic,
@@ -214,9 +215,16 @@ export async function keepStart(out: string): Promise<void> {
 export async function nextRun(out: string): Promise<number> {
   const folder = joinPath(out, "runs");
   if (await kindOf(folder) !== "folder") return START_RUN + 1;
-  const numbers = (await listFolder(folder)).map(({ name }) =>
-    /^\d+$/.test(name) ? Number(name) : START_RUN
-  );
+  const numbers: number[] = [];
+  for (const { name } of await listFolder(folder)) {
+    // One that was cut off before it was written down is begun again.
+    if (!/^\d+$/.test(name)) continue;
+    const path = joinPath(folder, name);
+    const isEmpty = await kindOf(path) === "folder" &&
+      (await listFolder(path))
+        .every(({ name }) => name === partPath(REPORT_FILE));
+    if (!isEmpty) numbers.push(Number(name));
+  }
   return Math.max(START_RUN, ...numbers) + 1;
 }
 
