@@ -6,13 +6,12 @@
 
 import type { InitReport } from "../init/report.ts";
 import type { Checkpoint, TensorInfo } from "../io/checkpoint.ts";
-import { exists, joinPath, kindOf, readTextFile } from "../io/deno.ts";
+import { exists, joinPath, kindOf } from "../io/deno.ts";
 import { openAdapter, openCheckpoint } from "../io/open.ts";
 import { settledPath } from "../io/output.ts";
 import type { Adapter } from "../io/peft.ts";
-import { parseJsonObject } from "../io/json.ts";
 import { standingFolder } from "../io/replace.ts";
-import { listRuns } from "../models/runs.ts";
+import { listRuns, readReport } from "../models/runs.ts";
 import { COMMON, optionHelp, type Options, parse } from "./args.ts";
 import { bytes, columns, initTable } from "./tables.ts";
 import { print } from "./output.ts";
@@ -193,13 +192,10 @@ export async function run(argv: readonly string[]): Promise<number> {
   const parts: string[] = [];
   let found: Record<string, unknown>;
   if (folder && await inside("loqa.json")) {
-    const report = parseJsonObject(
-      new TextEncoder().encode(await readTextFile(joinPath(path, "loqa.json"))),
-      joinPath(path, "loqa.json"),
-    ) as unknown as InitReport;
+    const report = await readReport(path) as unknown as InitReport;
     const trainings = await trainingReports(path, { ...report });
     // A folder that only train wrote tells nothing of a quantisation.
-    if (Array.isArray(report.layers)) {
+    if (report.layers && report.summary && report.options) {
       parts.push(
         trainings.some(({ shown }) => shown)
           ? `Before any training, as init left it:\n\n${initTable(report)}`

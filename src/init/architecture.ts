@@ -150,7 +150,9 @@ export function checkExperts(
 
 /** Whether transformers leaves `module` plain for `key` in `llm_int8_skip_modules`. */
 function skips(key: string, module: string): boolean {
-  return module.endsWith(key) ||
+  if (module.endsWith(key)) return true;
+  // Names come from files of strangers, who may call a tensor what is no expression, or one that never ends.
+  return /^\^?[\w.-]+\$?$/.test(key) &&
     new RegExp(`^(?:${key})(?:(?<=\\.)|(?=\\.|$))`).test(module);
 }
 

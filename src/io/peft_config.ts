@@ -7,7 +7,7 @@
 import { FormatError, ValueError } from "../errors.ts";
 import { messageOf, quoted } from "./errors.ts";
 import { isObject } from "./json.ts";
-import { type WholeMatch, wholeMatcher } from "./pattern_match.ts";
+import { pathMatcher } from "../pattern_match.ts";
 import type { JsonObject } from "./json.ts";
 import {
   qaloraFields,
@@ -243,7 +243,7 @@ export function isTarget(config: JsonObject, module: string): boolean {
   if (config.ensure_weight_tying === true) return true;
   if (Array.isArray(parameters) && parameters.length > 0) return true;
   if (typeof targets === "string") {
-    return targets === "all-linear" || matcherOf(targets)(module);
+    return targets === "all-linear" || pathMatcher(targets)(module);
   }
   return !Array.isArray(targets) || targets.length === 0 ||
     targets.some((end) => `.${module}`.endsWith(`.${end}`));
@@ -254,40 +254,7 @@ function lookUp(
   module: string,
 ): number | undefined {
   for (const [key, value] of Object.entries(pattern ?? {})) {
-    if (matcherOf(key, { tail: true })(module)) return value;
+    if (pathMatcher(key, { tail: true })(module)) return value;
   }
   return undefined;
-}
-
-/** Characters of a pattern at most, and patterns that are remembered. */
-const LONGEST_PATTERN = 1000;
-const MOST_KNOWN = 4096;
-
-const known = new Map<string, WholeMatch>();
-
-/**
- * Whether a module's path matches `key` as a whole, or a tail of it does; patterns come from files of strangers, so
- * that it is done in linear time.
- */
-function matcherOf(key: string, { tail = false } = {}): WholeMatch {
-  const source = tail ? `(?:.*\\.)?(?:${key})` : key;
-  let match = known.get(source);
-  if (match) return match;
-  const bad = (reason: string) =>
-    new ValueError(`Cannot use pattern ${quoted(key)}: ${reason}`);
-  if (key.length > LONGEST_PATTERN) {
-    throw bad(`it has more than ${LONGEST_PATTERN} characters`);
-  }
-  try {
-    // Alone first: a bracket too many would close the one around it.
-    if (tail) wholeMatcher(key);
-    match = wholeMatcher(source);
-  } catch (cause) {
-    throw bad(
-      `it is no regular expression that is read here: ${messageOf(cause)}`,
-    );
-  }
-  if (known.size >= MOST_KNOWN) known.clear();
-  known.set(source, match);
-  return match;
 }

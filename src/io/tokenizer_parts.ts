@@ -13,7 +13,7 @@ import { KindError } from "../errors.ts";
 import { messageOf, quoted } from "./errors.ts";
 import { isObject, type JsonObject } from "./json.ts";
 import { loadPackage } from "./package.ts";
-import { parsePattern, type PatternCost, patternCost } from "./pattern.ts";
+import { parsePattern, type PatternCost, patternCost } from "../pattern.ts";
 import { Charsmap } from "./tokenizer_charsmap.ts";
 import { safeCuts } from "./tokenizer_cut.ts";
 import {

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { FormatError, ValueError } from "../errors.ts";
+import { ValueError } from "../errors.ts";
+import { pathMatcher } from "../pattern_match.ts";
 import {
   format,
   FORMAT_NAMES,
@@ -66,7 +67,7 @@ export function matchPattern<T>(
   otherwise: T,
 ): T {
   for (const [key, value] of Object.entries(patterns ?? {})) {
-    if (patternOf(key).test(module)) return value;
+    if (pathMatcher(key, { tail: true })(module)) return value;
   }
   return otherwise;
 }
@@ -77,8 +78,8 @@ export function unmatchedKeys(
   modules: readonly string[],
 ): string[] {
   return [...keys].filter((key) => {
-    const pattern = patternOf(key);
-    return !modules.some((module) => pattern.test(module));
+    const matches = pathMatcher(key, { tail: true });
+    return !modules.some((module) => matches(module));
   });
 }
 
@@ -111,17 +112,6 @@ export function checkPatterns(
       }: no layer matches; they are called ${
         leafNames(modules)
       }, and a pattern is a name or a regular expression of a whole end of their paths`,
-    );
-  }
-}
-
-function patternOf(key: string): RegExp {
-  try {
-    return new RegExp(`^(.*\\.)?(${key})$`);
-  } catch (cause) {
-    throw new FormatError(
-      `Cannot use pattern "${key}": it is no regular expression`,
-      { cause },
     );
   }
 }

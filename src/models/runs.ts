@@ -22,10 +22,47 @@ import {
   readTextFile,
 } from "../io/deno.ts";
 import { isObject, type JsonObject, parseJsonObject } from "../io/json.ts";
+import { checkShape, type JsonShape } from "../io/json_shape.ts";
 import { splitPath } from "../io/paths.ts";
 
 /** The file that marks a folder as loqa's own. */
 export const REPORT_FILE = "loqa.json";
+
+const DATA: JsonShape = {
+  "files": ["text"],
+  "examples": "number",
+  "digest": "text",
+};
+
+/** What is read in a loqa.json, whoever wrote it. */
+const REPORT: JsonShape = {
+  "verb?": "text",
+  "version?": "text",
+  "out?": "text",
+  "base?": "text",
+  "options?": {},
+  "layers?": [{
+    "name": "text",
+    "format": "text",
+    "plainError": "number",
+    "error": "number",
+    "plainOutputError?": "number",
+    "outputError?": "number",
+  }],
+  "summary?": {
+    "bitsPerWeight": "number",
+    "seconds": "number",
+    "peakBytes": "number",
+  },
+  "run?": "number",
+  "steps?": "number",
+  "train?": { "steps?": "number", "run?": "number", "warnings?": ["text"] },
+  "data?": DATA,
+  "evaluation?": DATA,
+};
+
+/** What the loqa.json of a run has besides. */
+const RUN: JsonShape = { "options": {}, "steps": "number", "data": DATA };
 
 /** Number of the run that stands for what a folder held before its first training. */
 export const START_RUN = 0;
@@ -62,7 +99,7 @@ export function checkpointsFolder(run: string): string {
   return joinPath(run, "checkpoints");
 }
 
-/** Reads the loqa.json of a folder; undefined where there is none. @throws {SyntaxError} If it is malformed. */
+/** Reads the loqa.json of a folder; undefined where there is none. @throws {SyntaxError} If it is malformed; it names the file and the place. */
 export async function readReport(
   folder: string,
 ): Promise<JsonObject | undefined> {
@@ -70,7 +107,9 @@ export async function readReport(
   if (await kindOf(folder) !== "folder" || !await exists(file)) {
     return undefined;
   }
-  return parseJsonObject(await readTextFile(file), file);
+  const report = parseJsonObject(await readTextFile(file), file);
+  checkShape(report, REPORT, file);
+  return report;
 }
 
 /** Whole checkpoints of the run in a folder, the oldest first. */
@@ -96,6 +135,7 @@ export async function listRuns(folder: string): Promise<FoundRun[]> {
     const path = joinPath(home, name);
     const report = await readReport(path);
     if (!report) continue;
+    checkShape(report, RUN, joinPath(path, REPORT_FILE));
     const { train, steps } = report;
     runs.push({
       number: Number(name),

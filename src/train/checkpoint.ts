@@ -79,7 +79,8 @@ function fileShape({ shape, value, turned }: NamedMat): readonly number[] {
   return shape ?? (turned ? [cols, rows] : [rows, cols]);
 }
 
-const STATE = "state.json";
+/** The file of a checkpoint that says where its training stands. */
+export const STATE = "state.json";
 const OPTIMIZER = "optimizer.safetensors";
 
 /** Values are to be written that are no numbers: the training has gone astray. */

@@ -20,6 +20,7 @@ import {
   readMoments,
   readState,
   saveCheckpoint,
+  STATE,
   type TrainState,
 } from "./checkpoint.ts";
 import { type AnyBatch, collate } from "./data/example.ts";
@@ -123,7 +124,11 @@ export class Work implements Disposable {
     this.state = state;
     this.#divergence.begin(state.losses);
     this.#trainer.optimizer.steps = this.state.step;
-    this.#order = DataOrder.from(this.state.order, data.order);
+    this.#order = DataOrder.from(
+      this.state.order,
+      data.order,
+      `the order of examples in ${joinPath(last.path, STATE)}`,
+    );
     this.#saved = last.path;
     if (await exists(metrics)) {
       const lines = (await readTextFile(metrics)).split("\n").filter((line) =>

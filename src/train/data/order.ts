@@ -67,17 +67,22 @@ export class DataOrder {
    * The order that stands where `state` was taken.
    *
    * @param options What this run would begin with; a state of other data or another seed is refused.
+   * @param name What errors call it.
    * @throws {RangeError} If the state does not belong to these options, or is none.
    */
-  static from(state: OrderState, options: OrderOptions): DataOrder {
+  static from(
+    state: OrderState,
+    options: OrderOptions,
+    name = "the order of examples",
+  ): DataOrder {
     const order = new DataOrder(options);
     const own = order.state;
     for (const key of ["kind", "size", "seed", "draws"] as const) {
       if (state[key] !== own[key]) {
         throw new ValueError(
-          `Cannot resume the order of examples: ${key}: wanted ${
-            own[key]
-          }, got ${state[key]}`,
+          `Cannot resume ${name}: ${key}: wanted ${own[key]}, got ${
+            state[key]
+          }`,
         );
       }
     }
@@ -87,7 +92,7 @@ export class DataOrder {
       !Number.isInteger(index) || index < 0 || index >= own.draws
     ) {
       throw new ValueError(
-        `Cannot resume the order of examples: wanted an epoch and an index below ${own.draws}, got ${epoch} and ${index}`,
+        `Cannot resume ${name}: wanted an epoch and an index below ${own.draws}, got ${epoch} and ${index}`,
       );
     }
     order.#epoch = epoch;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { parsePattern, patternCost } from "../../../src/io/pattern.ts";
-import { wholeMatcher } from "../../../src/io/pattern_match.ts";
-import { Random } from "../../../src/tensor/random.ts";
+import { parsePattern, patternCost } from "../../src/pattern.ts";
+import { wholeMatcher } from "../../src/pattern_match.ts";
+import { Random } from "../../src/tensor/random.ts";
 
 const PATTERNS = [
   ...["", "a", "ab", "a|b", "a*", "a+b", "a?b?", "(a|b)*b", "(?:ab)+", "a{2}"],

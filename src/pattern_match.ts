@@ -5,6 +5,7 @@
  * @module
  */
 
+import { ValueError } from "./errors.ts";
 import { parsePattern } from "./pattern.ts";
 import type { PatternNode } from "./pattern.ts";
 
@@ -35,6 +36,46 @@ export function wholeMatcher(source: string): WholeMatch {
   compile(parsePattern(source), steps, true);
   steps.push({ op: "end" });
   return (text) => text.length <= MOST_TEXT && run(steps, text, 0, true);
+}
+
+/** Characters of a pattern at most, and patterns that are remembered. */
+const LONGEST_PATTERN = 1000;
+const MOST_KNOWN = 4096;
+
+const known = new Map<string, WholeMatch>();
+
+/**
+ * Whether a module's path matches `key` as a whole, or with `tail` a tail of it does, PEFT's way.
+ *
+ * @throws {RangeError} If the pattern is malformed, or has what cannot be matched in linear time.
+ */
+export function pathMatcher(key: string, { tail = false } = {}): WholeMatch {
+  const source = tail ? `(?:.*\\.)?(?:${key})` : key;
+  let match = known.get(source);
+  if (match) return match;
+  const bad = (reason: string) => {
+    const shown = key.length > 120 ? `${key.slice(0, 117)}...` : key;
+    return new ValueError(
+      `Cannot use pattern ${JSON.stringify(shown)}: ${reason}`,
+    );
+  };
+  if (key.length > LONGEST_PATTERN) {
+    throw bad(`it has more than ${LONGEST_PATTERN} characters`);
+  }
+  try {
+    // Alone first: a bracket too many would close the one around it.
+    if (tail) wholeMatcher(key);
+    match = wholeMatcher(source);
+  } catch (cause) {
+    throw bad(
+      `it is no regular expression that is read here: ${
+        cause instanceof Error ? cause.message : cause
+      }`,
+    );
+  }
+  if (known.size >= MOST_KNOWN) known.clear();
+  known.set(source, match);
+  return match;
 }
 
 function compile(node: PatternNode, out: Step[], looks: boolean): void {
