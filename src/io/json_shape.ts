@@ -18,7 +18,11 @@ export type JsonShape =
   | { readonly [key: string]: JsonShape };
 
 const NAMES = { text: "a text", number: "a number", flag: "true or false" };
-const TYPES = { text: "string", number: "number", flag: "boolean" };
+const HOLDS = {
+  text: (value: unknown) => typeof value === "string",
+  number: (value: unknown) => typeof value === "number",
+  flag: (value: unknown) => typeof value === "boolean",
+};
 
 /**
  * Holds a value against a shape.
@@ -44,7 +48,7 @@ export function checkShape(
   };
   if (shape === "any") return;
   if (typeof shape === "string") {
-    if (typeof value !== TYPES[shape]) fail(NAMES[shape]);
+    if (!HOLDS[shape](value)) fail(NAMES[shape]);
   } else if (isList(shape)) {
     if (!Array.isArray(value)) return fail("a list");
     value.forEach((item, i) => checkShape(item, shape[0], name, `${at}[${i}]`));

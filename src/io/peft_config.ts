@@ -4,8 +4,8 @@
  * @module
  */
 
-import { FormatError, ValueError } from "../errors.ts";
-import { messageOf, quoted } from "./errors.ts";
+import { FormatError } from "../errors.ts";
+import { quoted } from "./errors.ts";
 import { isObject } from "./json.ts";
 import { pathMatcher } from "../pattern_match.ts";
 import type { JsonObject } from "./json.ts";

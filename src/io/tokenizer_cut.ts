@@ -8,6 +8,7 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import type { JsonObject } from "./json.ts";
 
 const SPACE = "▁";
@@ -51,4 +52,95 @@ export function safeCuts(
     parts.push(word.slice(start));
     return parts;
   };
+}
+
+/** Characters of a word that is cut wherever that can be, and of one that is taken at all. */
+const LONG_WORD = 2 ** 12;
+const LONGEST_WORD = 2 ** 20;
+
+/**
+ * Cuts what is left of long words wherever no token has the characters on both sides beside each other; the parts give
+ * the same tokens as the whole. Each character of a word takes hundreds of bytes, so that one of megabytes, which real
+ * text has not, would end the process.
+ *
+ * @param model A checked model.
+ * @throws {RangeError} If a part of a word is longer than can be taken.
+ */
+export function longWordCuts(
+  model: JsonObject,
+): (words: readonly string[]) => string[] {
+  const isWhole = model.ignore_merges || model.end_of_word_suffix ||
+    model.continuing_subword_prefix ||
+    (model.type !== "BPE" && model.type !== "Unigram");
+  let joined: Set<number> | undefined;
+  return (words) => {
+    // Nearly all words are short.
+    if (!words.some((word) => word.length > LONG_WORD)) {
+      return words as string[];
+    }
+    if (!isWhole) joined ??= joinedPairs(model);
+    return words.flatMap((word) => {
+      const parts = joined && word.length > LONG_WORD
+        ? cutBetween(word, joined)
+        : [word];
+      const long = parts.find((part) => part.length > LONGEST_WORD);
+      if (long === undefined || model.type === "WordPiece") return parts;
+      throw new ValueError(
+        `Cannot take a text apart: it has a word of ${long.length} characters, which begins ${
+          JSON.stringify(long.slice(0, 20))
+        }; wanted at most ${LONGEST_WORD} characters without a space`,
+      );
+    });
+  };
+}
+
+/** Two characters as one number. */
+const pairOf = (left: number, right: number) => left * 0x110000 + right;
+
+/** Characters that stand beside each other where two tokens are merged, or in a token. */
+function joinedPairs(model: JsonObject): Set<number> {
+  const pairs = new Set<number>();
+  if (model.type === "BPE") {
+    for (const merge of model.merges as (string | string[])[]) {
+      const [left, right] = typeof merge === "string"
+        ? merge.split(" ")
+        : merge;
+      pairs.add(pairOf(lastOf(left, left.length), right.codePointAt(0)!));
+    }
+    return pairs;
+  }
+  for (const [token] of model.vocab as [string, number][]) {
+    let before: number | undefined;
+    for (const char of token) {
+      const code = char.codePointAt(0)!;
+      if (before !== undefined) pairs.add(pairOf(before, code));
+      before = code;
+    }
+  }
+  return pairs;
+}
+
+/** The character that ends at `end`. */
+function lastOf(text: string, end: number): number {
+  const code = text.charCodeAt(end - 1);
+  return code >= 0xdc00 && code < 0xe000 && end > 1
+    ? text.codePointAt(end - 2)!
+    : code;
+}
+
+function cutBetween(word: string, joined: ReadonlySet<number>): string[] {
+  const parts: string[] = [];
+  let start = 0;
+  let before = word.codePointAt(0)!;
+  for (let at = before > 0xffff ? 2 : 1; at < word.length;) {
+    const code = word.codePointAt(at)!;
+    if (!joined.has(pairOf(before, code))) {
+      parts.push(word.slice(start, at));
+      start = at;
+    }
+    before = code;
+    at += code > 0xffff ? 2 : 1;
+  }
+  parts.push(word.slice(start));
+  return parts;
 }

@@ -15,7 +15,7 @@ import { isObject, type JsonObject } from "./json.ts";
 import { loadPackage } from "./package.ts";
 import { parsePattern, type PatternCost, patternCost } from "../pattern.ts";
 import { Charsmap } from "./tokenizer_charsmap.ts";
-import { safeCuts } from "./tokenizer_cut.ts";
+import { longWordCuts, safeCuts } from "./tokenizer_cut.ts";
 import {
   type Behavior,
   bertNormalize,
@@ -282,18 +282,21 @@ function metaspace(
 }
 
 function repairModel(model: Model, config: JsonObject): void {
-  const cut = safeCuts(config) ?? ((word: string) => [word]);
+  const cutSpaces = safeCuts(config);
+  const cutLong = longWordCuts(config);
+  const cut = (words: string[]) =>
+    cutLong(cutSpaces ? words.flatMap(cutSpaces) : words);
   if (config.type === "BPE") {
     const encode = model.encode.bind(model);
     // The library's own cache moves a word to its end each time, which takes most of the time of all.
     model.cache = new WordCache();
-    model.encode = (words) => encode(words.flatMap(cut));
+    model.encode = (words) => encode(cut(words));
   } else if (config.type === "Unigram") {
     const pieces = unigramPieces(model, config.byte_fallback === true);
     const known = new WordCache<string[]>();
     model.encode = (words) => {
       const out: string[] = [];
-      for (const word of words.flatMap(cut)) {
+      for (const word of cut(words)) {
         let made = known.get(word);
         if (made === undefined) known.put(word, made = pieces(word));
         for (const piece of made) out.push(piece);
