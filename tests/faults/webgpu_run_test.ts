@@ -199,7 +199,7 @@ gpuTest(
         },
       });
       await assert.rejects(
-        init(checkpoint, OPTIONS, {
+        init(checkpoint, { ...OPTIONS, rank: 2 }, {
           device,
           out: `${folder}/out`,
           fallback: () => assert.fail("asked for another device"),

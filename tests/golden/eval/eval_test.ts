@@ -81,9 +81,20 @@ Deno.test("GSM8K's answers by LoftQ's rule and the data's", () => {
   }
 });
 
+/** The items of lists of these lengths, which stand one after the other, in rounds of one of each list. */
+function inRounds<T>(items: readonly T[], lengths: readonly number[]): T[] {
+  const begins = lengths.map((_, i) =>
+    lengths.slice(0, i).reduce((a, b) => a + b, 0)
+  );
+  const rounds = Array.from({ length: Math.max(...lengths) }, (_, n) => n);
+  return rounds.flatMap((n) =>
+    lengths.flatMap((length, i) => n < length ? [items[begins[i] + n]] : [])
+  );
+}
+
 for (const layout of ["plain", "header"] as const) {
   Deno.test(`MMLU's prompts, shots and averages, ${layout} CSV`, async () => {
-    const { subjects, files, prompts, contextLength } = data.mmlu;
+    const { subjects, files, contextLength } = data.mmlu;
     const read = (name: string) =>
       mmluQuestions(
         readCsv(
@@ -91,14 +102,14 @@ for (const layout of ["plain", "header"] as const) {
           { header: false },
         ),
       );
-    const task = mmluTask(
-      await Promise.all(subjects.map(async (name) => ({
-        name,
-        dev: await read(`${name}_dev`),
-        test: await read(`${name}_test`),
-      }))),
-      { encoder, contextLength },
-    );
+    const sets = await Promise.all(subjects.map(async (name) => ({
+      name,
+      dev: await read(`${name}_dev`),
+      test: await read(`${name}_test`),
+    })));
+    const task = mmluTask(sets, { encoder, contextLength });
+    // The harness goes subject by subject, the task in rounds of one question of each.
+    const prompts = inRounds(data.mmlu.prompts, sets.map((s) => s.test.length));
     assert.equal(task.count, prompts.length);
     for (const [i, { prompt }] of prompts.entries()) {
       const { rows } = task.request(i);
