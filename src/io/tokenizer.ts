@@ -23,6 +23,7 @@ import {
 } from "./tokenizer_decode.ts";
 import type { Side } from "./tokenizer_chars.ts";
 import { OffsetEncoder, type TokenOffsets } from "./tokenizer_offsets.ts";
+import { type Encode, encodeLong, LONG_TEXT } from "./tokenizer_long.ts";
 import { readTokenizerFiles } from "./tokenizer_files.ts";
 import { buildTokenizer, type LibraryTokenizer } from "./tokenizer_parts.ts";
 import { ROLES, tokenText, vocabulary } from "./tokenizer_special.ts";
@@ -274,11 +275,17 @@ class LoadedTokenizer implements Tokenizer {
     text: string,
     { addSpecialTokens = true }: EncodeOptions = {},
   ): Int32Array<ArrayBuffer> {
-    const { ids } = this.#parts.library.encode(text, {
-      add_special_tokens: addSpecialTokens,
-    });
-    return idsOf(ids);
+    return text.length > 2 * LONG_TEXT
+      ? encodeLong(text, this.#encode, { addSpecialTokens })
+      : this.#encode(text, { addSpecialTokens });
   }
+
+  readonly #encode: Encode = (text, { addSpecialTokens }) =>
+    idsOf(
+      this.#parts.library.encode(text, {
+        add_special_tokens: addSpecialTokens,
+      }).ids,
+    );
 
   encodeOffsets(
     text: string,
