@@ -262,7 +262,11 @@ const round: Filter = (value, args) => {
       : lack(`a rounding to ${digits} digits`);
   }
   if (method === "common") {
-    return isFloat(value) ? float(roundEven(number, digits)) : value;
+    return isFloat(value)
+      ? float(roundEven(number, digits))
+      : typeof value === "boolean"
+      ? number
+      : value;
   }
   if (method !== "ceil" && method !== "floor") {
     throw fault("method must be common, ceil or floor");
@@ -461,10 +465,14 @@ const FILTERS: Readonly<Record<string, Filter>> = {
       "case_sensitive",
       "attribute",
     );
-    if (typeof path === "string" && path.includes(",")) {
-      throw lack("a sort by several attributes");
-    }
-    return sorted(listOf(value), sortKey(path, sensitive), truth(reversed));
+    const paths = typeof path === "string" ? path.split(",") : [path];
+    const keys = paths.map((part) => sortKey(part, sensitive));
+    // Lists of keys, which are compared only where they are not equal.
+    return sorted(
+      listOf(value),
+      (of) => keys.map((key) => key(of)),
+      truth(reversed),
+    );
   },
   min: extreme((order) => order < 0),
   max: extreme((order) => order > 0),

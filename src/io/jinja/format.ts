@@ -12,6 +12,7 @@ import {
   fault,
   isFloat,
   isInt,
+  isList,
   isWide,
   lack,
   real,
@@ -20,6 +21,7 @@ import {
   textOf,
   Tuple,
   typeName,
+  Undefined,
   type Value,
 } from "./values.ts";
 
@@ -60,7 +62,10 @@ export function percentFormat(format: string, values: Value): string {
       });
     },
   );
-  if (at < list.length && !(values instanceof Dict)) {
+  // What could be a mapping to Python may stay unused.
+  const mapping = values instanceof Dict || values instanceof Undefined ||
+    isList(values);
+  if (at < list.length && !mapping) {
     throw fault("not all arguments converted during string formatting");
   }
   return paid(text);

@@ -47,6 +47,7 @@ export function binary(op: string, a: Value, b: Value): Value {
       ? float(floats(op, x, y))
       : ints(op, a as Integral, b as Integral);
   }
+  if (op === "%" && typeof a === "string") return percentFormat(a, b);
   refuseUndefined(a, b);
   if (op === "+") {
     const sum = add(a, b);
@@ -60,7 +61,6 @@ export function binary(op: string, a: Value, b: Value): Value {
       : undefined;
     if (made !== undefined) return made;
   }
-  if (op === "%" && typeof a === "string") return percentFormat(a, b);
   if (a instanceof Markup || b instanceof Markup) {
     throw lack(`${op} of text that is marked as safe`);
   }

@@ -133,7 +133,9 @@ function hashOf(key: Value): Value | string {
     const hashes = key.items.map(hashOf).map((h) => `${typeof h} ${String(h)}`);
     return `\0(${hashes.join("\0,")}\0)`;
   }
-  if (key instanceof Undefined || key instanceof Fn) return key;
+  if (typeof key === "object" && !isList(key) && !(key instanceof Dict)) {
+    return key;
+  }
   throw fault(`unhashable type: '${typeName(key)}'`);
 }
 

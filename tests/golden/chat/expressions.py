@@ -177,4 +177,7 @@ bos_token, eos_token, pad_token is defined, add_generation_prompt, tools is none
 ['1', 'x'] | map('int', default=5) | list, ['a'] | map('replace', 'a', 'b') | list
 [1, 2, 3, 4] | select('odd') | list, [1, 0, none, 'a'] | select | list, [1, 2] | reject('equalto', 1) | list, ['a', 1] | select('string') | list
 [{'a': {'b': 1}}] | map(attribute='a.b') | list, [[5, 6]] | map(attribute=1) | list, [{'a': [7]}] | map(attribute='a.0') | list
+false | round, true | round, [{'a': none}, {}] | sort(attribute='b') | length, [{'a': 1, 'b': 2}, {'a': 1, 'b': 1}] | sort(attribute='a,b') | map(attribute='b') | list
+'abc' % [1], 'a%s' % missing, 'abc' % {'a': 1}
+(messages | map('length')) in {'a': 1}, {(1, 'a'): 2}[(1, 'a')]
 """.strip().split("\n")
