@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { loqa } from "../helpers/cli.ts";
 import { readTree, safetensorsBytes } from "../helpers/model.ts";
 import { CAN_MOUNT, enlarged, mounted, needingMount } from "./disk.ts";
 import {
@@ -165,6 +166,29 @@ Deno.test("a loss that is no number: the step, and the last good checkpoint", ()
       line:
         /^loqa: Cannot go on training: after step 1 tensor .*lora_.* holds -?(NaN|Infinity); no checkpoint was written before$/m,
     }, ...[...steady, "--lr", "1e39", "--save-every", "1"]);
+  }));
+
+Deno.test("a training that has diverged: the step, and the last good checkpoint", () =>
+  withTrainable(async (folder) => {
+    const out = `${folder}/out`;
+    const { code, stderr } = await loqa(
+      ...trainArgs(folder, out, "--steps", "20"),
+      ...["--schedule", "constant", "--warmup", "0", "--lr", "1e4"],
+      ...["--save-every", "1"],
+    );
+    assert.equal(code, 1);
+    const [, step] = /^warning: step (\d+): .*: the training may have diverged/m
+      .exec(stderr)!;
+    assert.match(
+      stderr,
+      new RegExp(
+        `^loqa: Cannot go on training: from step ${step} on .*; the last good checkpoint is .*/out/runs/1/checkpoints/step-00000${
+          Number(step) - 1
+        }$`,
+        "m",
+      ),
+    );
+    assert.equal((await savedSteps(out)).at(-1), Number(step) - 1);
   }));
 
 Deno.test("a damaged checkpoint: its file is named and nothing is touched", () =>

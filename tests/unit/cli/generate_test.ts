@@ -132,6 +132,58 @@ for (
   });
 }
 
+Deno.test("loqa generate: tools, thinking and variables of the chat template", () =>
+  inFolder(async (folder) => {
+    for await (const { name } of Deno.readDir(EXAMPLE)) {
+      await Deno.copyFile(`${EXAMPLE}/${name}`, `${folder}/${name}`);
+    }
+    await Deno.writeTextFile(
+      `${folder}/chat_template.jinja`,
+      "{{ raise_exception((tools | tojson) ~ ' ' ~ (enable_thinking | tojson) ~ ' ' ~ style ~ ' ' ~ messages[0].content) }}",
+    );
+    await Deno.writeTextFile(`${folder}/tools.json`, '[{"days": 2.0}]');
+    const run = (...args: string[]) =>
+      loqa("generate", folder, "--prompt", "Hi", ...args);
+    const chat = ["--chat", "--system", "Short.", "--tools"];
+    const more = ["--enable-thinking", "false", "--chat-template-kwargs"];
+    const { code, stderr } = await run(
+      ...[...chat, `${folder}/tools.json`, ...more, '{"style": "terse"}'],
+    );
+    assert.equal(code, 1);
+    assert.match(
+      stderr,
+      /^loqa: .*: \[\{"days": 2\.0\}\] false terse Short\.\n$/,
+    );
+    for (
+      const [args, line] of [
+        [["--tools", "x"], "--tools has no effect without --chat"],
+        [
+          ["--chat", "--chat-template-kwargs", "[1]"],
+          "--chat-template-kwargs wants a JSON object",
+        ],
+        [
+          ["--chat", "--chat-template-kwargs", "{"],
+          "--chat-template-kwargs is not JSON: ",
+        ],
+        [
+          ["--chat", "--enable-thinking", "maybe"],
+          "--enable-thinking must be one of true, false",
+        ],
+        [
+          ["--chat", "--tools", `${folder}/config.json`],
+          `--tools ${folder}/config.json wants a JSON list`,
+        ],
+      ] as const
+    ) {
+      const { code, stderr } = await run(...args);
+      assert.deepEqual(
+        [code, stderr.startsWith(`loqa: ${line}`)],
+        [2, true],
+        stderr,
+      );
+    }
+  }));
+
 Deno.test("loqa generate: no chat template, and a prompt that fills the context", async () => {
   for (
     const [args, line] of [
