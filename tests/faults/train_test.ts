@@ -172,9 +172,12 @@ Deno.test("a training that has diverged: the step, and the last good checkpoint"
   withTrainable(async (folder) => {
     const out = `${folder}/out`;
     const { code, stderr } = await loqa(
-      ...trainArgs(folder, out, "--steps", "20"),
-      ...["--schedule", "constant", "--warmup", "0", "--lr", "1e4"],
-      ...["--save-every", "1"],
+      ...trainArgs(
+        folder,
+        out,
+        ...["--steps", "20", "--schedule", "constant", "--warmup", "0"],
+        ...["--lr", "1e4", "--save-every", "1"],
+      ),
     );
     assert.equal(code, 1);
     const [, step] = /^warning: step (\d+): .*: the training may have diverged/m

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { compileChatTemplate } from "../../../../src/io/chat_template.ts";
 import type { TextCodec } from "../../../../src/train/data/codec.ts";
 import {
   collate,
@@ -267,4 +268,87 @@ Deno.test({
       assert.equal(rest.length, 0);
     }
   },
+});
+
+Deno.test("records come from a list, one by one, or from a file: the same examples", async () => {
+  const fields = [
+    { prompt: "a", completion: " b" },
+    {
+      messages: [{ role: "user", content: "a" }, {
+        role: "assistant",
+        content: "b",
+      }],
+    },
+  ];
+  const text = fields.map((record) => JSON.stringify(record)).join("\n");
+  const bytes = new TextEncoder().encode(text);
+  async function* oneByOne() {
+    yield* fields;
+  }
+  const sources = [
+    fields,
+    oneByOne(),
+    fields.map((each, i) => record(each, i + 1)),
+    bytesSource(bytes, "d.jsonl"),
+  ];
+  const made = [];
+  for (const source of sources) {
+    const set = await readExamples(source, { codec, context: 100 });
+    made.push([0, 1].map((i) => set.example(i)));
+  }
+  for (const each of made) assert.deepEqual(each, made[0]);
+  assert.deepEqual(made[0].map(learnt), [[` b<${EOS}>`], ["b~\n"]]);
+  await assert.rejects(
+    readExamples([[]], { codec, context: 100 }),
+    {
+      name: "SyntaxError",
+      message: 'Cannot use "data", row 1: wanted an object, got a list',
+    },
+  );
+});
+
+Deno.test("numbers and the order of keys reach a chat template as the file has them", async () => {
+  const line =
+    '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f", "arguments": {"b": 2.0, "10": 12345678901234567890, "2": 1}}}]}]}';
+  const chatTemplate = await compileChatTemplate(
+    "{% for m in messages %}{{ m.content }}{% for c in m.tool_calls or [] %}<{{ c.function.name }} {{ c.function.arguments | tojson }}|end>{% endfor %};{% endfor %}",
+    { given: {}, name: "small" },
+  );
+  const own = toyCodec({ chatTemplate });
+  const set = await readExamples(
+    bytesSource(new TextEncoder().encode(line), "d.jsonl"),
+    { codec: own, context: 100 },
+  );
+  const { tokens } = set.example(0);
+  assert.equal(
+    own.decode(tokens.slice(0, -1)),
+    'a;<f {"b": 2.0, "10": 12345678901234567890, "2": 1}|end>;',
+  );
+});
+
+Deno.test("Alpaca's system and history stand before the instruction; fields that nothing uses are named once", async () => {
+  const history = [["One?", "1"], ["Two?", "2"]];
+  const example = await one({
+    ...{ instruction: "Three?", output: "3" },
+    ...{ system: "Count.", history },
+  });
+  assert.deepEqual(learnt(example), [`3<${EOS}>`]);
+  assert.equal(
+    codec.decode(example.tokens.slice(1, -2)),
+    "Count.\n\n### Instruction:\nOne?\n\n### Response:1\n\n### Instruction:\nTwo?\n\n### Response:2\n\n### Instruction:\nThree?\n\n### Response:",
+  );
+  const pair = { prompt: "a", completion: " b", system: "x", tools: null };
+  const { notes } = await readExamples(
+    [record(pair, 1), record(pair, 2)],
+    { codec, context: 100 },
+  );
+  assert.deepEqual(notes, [
+    'field "system" is not used (the first: "d.jsonl", line 1)',
+  ]);
+  await assert.rejects(
+    () => one({ instruction: "a", output: "b", history: [["c"]] }),
+    {
+      message: /"history": wanted a list of pairs, .* got a list with a list$/,
+    },
+  );
 });
