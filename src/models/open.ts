@@ -5,7 +5,7 @@
  * @module
  */
 
-import { FormatError, ValueError } from "../errors.ts";
+import { FormatError, isMeant, ValueError } from "../errors.ts";
 import {
   absolutePath,
   exists,
@@ -286,22 +286,41 @@ export async function readAdapterFolder(
   place?: ModelPlace,
 ): Promise<AdapterModuleFactors[]> {
   await using adapter = await openAdapter(path);
-  if (place) checkBase(adapter, place);
+  if (place) await checkBase(adapter, place, path);
   return await readAdapterFactors(adapter);
 }
 
+/** The fingerprint of the quantised weights at `path`, if that is the backbone of a folder that `init` wrote. */
+async function markOf(path: string): Promise<string | undefined> {
+  const { folder, name } = splitPath(path);
+  if (name !== "backbone" || !isAbsolute(path)) return undefined;
+  try {
+    const report = await readReport(folder);
+    return typeof report?.base === "string" ? report.base : undefined;
+  } catch (error) {
+    // What was there may be gone, or be something else now: then nothing is known.
+    if (isMeant(error)) return undefined;
+    throw error;
+  }
+}
+
 /**
- * Checks that an adapter which says what base it belongs to is put on that one, as far as `place` tells its own.
+ * Checks that an adapter is put on the base that it belongs to, as far as `place` tells its own: the one whose fingerprint
+ * it has, or, if it is not the adapter that stands beside that base, the one in the folder which it names.
  *
  * @throws {RangeError} If it belongs to another one.
  */
-export function checkBase(
+export async function checkBase(
   { name, settings }: Adapter,
-  { model, report }: ModelPlace,
-): void {
-  const { base } = settings;
+  { model, report, adapter }: ModelPlace,
+  folder: string | undefined = adapter,
+): Promise<void> {
   const here = report?.base;
-  if (base === undefined || here === undefined || base === here) return;
+  if (here === undefined) return;
+  // A copied folder's adapter names the original, which may have been made anew since.
+  const named = folder === adapter ? "" : settings.baseModel ?? "";
+  const { base = await markOf(named) } = settings;
+  if (base === undefined || base === here) return;
   throw new ValueError(
     `Cannot use the adapter ${name}: it belongs to the quantised weights with the fingerprint ${base}, those of ${model} have ${here}`,
   );

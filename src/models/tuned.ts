@@ -107,7 +107,7 @@ export async function openTuned(
   const read = new Map<string, readonly AdapterModuleFactors[]>();
   for (const [name, folder] of Object.entries(folders)) {
     await using adapter = await openAdapter(folder);
-    checkBase(adapter, place);
+    await checkBase(adapter, place, folder);
     const fit = namesOf(base);
     if (!wanted) refuseTables(adapter, base);
     const brought = fittedWhole(base, await heldTensors(adapter), {

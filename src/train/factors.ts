@@ -57,7 +57,7 @@ export async function storedFactors(
   { dropout }: TrainOptions,
 ): Promise<Start> {
   await using adapter = await openAdapter(place.adapter!);
-  checkBase(adapter, place);
+  await checkBase(adapter, place);
   const { config, settings } = adapter;
   const { qalora, base } = settings;
   return {
