@@ -8,9 +8,12 @@ import { pairsIn } from "../eval/open_task.ts";
 import type { ModelInputs } from "../init/calibrate_model.ts";
 import { calibrationSequences } from "../init/calibrate.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
-import { checkpointTokenizer } from "../io/tokenizer.ts";
+import type { DataRecord } from "../io/records/record.ts";
+import { checkpointTokenizer, type Tokenizer } from "../io/tokenizer.ts";
 import { familyOf } from "../models/families.ts";
 import { Framer } from "../train/data/frame.ts";
+import { RecordReader } from "../train/data/sft.ts";
+import { layoutOf } from "../train/data/templates.ts";
 import { readPairExamples } from "../train/data/seq2seq.ts";
 
 /** How much of the files is taken. */
@@ -38,6 +41,7 @@ export async function calibrationInputs(
       sequences: await calibrationSequences(checkpoint, files, {
         tokens,
         block,
+        examples: exampleTokens(),
       }),
     };
   }
@@ -58,6 +62,16 @@ export async function calibrationInputs(
     pairs.push(pair);
   }
   return { pairs };
+}
+
+/** Tokens of conversations, and of prompts with their answers, as training has them. */
+function exampleTokens() {
+  let reader: RecordReader | undefined;
+  return (record: DataRecord, codec: Tokenizer) => {
+    if (layoutOf(record) === undefined) return undefined;
+    reader ??= new RecordReader({ codec });
+    return Array.from(reader.examples(record), ({ tokens }) => tokens);
+  };
 }
 
 /** The first pairs of files: no more than there could be room for. */

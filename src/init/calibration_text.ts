@@ -7,9 +7,9 @@
 import { KindError, ValueError } from "../errors.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import { fileSource } from "../io/deno.ts";
-import { textField } from "../io/records/record.ts";
+import { type DataRecord, textField } from "../io/records/record.ts";
 import { readRecords } from "../io/records/records.ts";
-import { checkpointTokenizer } from "../io/tokenizer.ts";
+import { checkpointTokenizer, type Tokenizer } from "../io/tokenizer.ts";
 import { familyOf } from "../models/families.ts";
 
 /** Characters of a token on average, at the very most. */
@@ -25,7 +25,15 @@ const LONGEST_TOKEN = 16;
 export async function calibrationSequences(
   checkpoint: Checkpoint,
   files: readonly string[],
-  { tokens, block }: { tokens: number; block?: number },
+  { tokens, block, examples }: {
+    tokens: number;
+    block?: number;
+    /** Tokens of a record that has no text, a conversation's, where it is one that is known. */
+    examples?: (
+      record: DataRecord,
+      tokenizer: Tokenizer,
+    ) => Iterable<ArrayLike<number>> | undefined;
+  },
 ): Promise<Int32Array[]> {
   const family = familyOf(checkpoint);
   if (family.kind === "seq2seq") {
@@ -45,6 +53,14 @@ export async function calibrationSequences(
   for (const file of files) {
     await using source = await fileSource(file);
     for await (const record of readRecords(source, { unit: "file" })) {
+      const known = Object.hasOwn(record.fields, "text")
+        ? undefined
+        : examples?.(record, tokenizer);
+      if (known) {
+        for (const ids of known) found.push(...Array.from(ids));
+        if (found.length >= tokens) break;
+        continue;
+      }
       const text = textField(record, "text").slice(0, tokens * LONGEST_TOKEN);
       for (const id of tokenizer.encode(text, options)) found.push(id);
       if (found.length >= tokens) break;

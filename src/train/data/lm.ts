@@ -8,6 +8,8 @@ import { ValueError } from "../../errors.ts";
 import { TokenBuffer } from "./codec.ts";
 import type { TextCodec } from "./codec.ts";
 import type { Example, ExampleSet } from "./example.ts";
+import { RecordReader } from "./sft.ts";
+import { layoutOf } from "./templates.ts";
 import { textField } from "../../io/records/record.ts";
 import type { DataRecord } from "../../io/records/record.ts";
 
@@ -30,7 +32,8 @@ export interface TokenStream {
 }
 
 /**
- * Turns texts into one stream of tokens. Between two texts stands the tokenizer's end-of-text token, once, whether
+ * Turns texts into one stream of tokens. A record without the field that is a conversation, or a prompt and its answer,
+ * gives the text that it is in supervised fine-tuning. Between two texts stands the tokenizer's end-of-text token, once, whether
  * or not the tokenizer has put it there itself.
  *
  * @throws {SyntaxError} If a record has no text in `field`; it names file and line.
@@ -41,15 +44,22 @@ export async function tokenizeTexts(
 ): Promise<TokenStream> {
   const buffer = new TokenBuffer();
   const { eosId } = codec;
+  const reader = new RecordReader({ codec });
   let texts = 0;
   for await (const record of records) {
-    const ids = codec.encode(textField(record, field), { addSpecialTokens });
-    if (ids.length === 0) continue;
-    if (texts > 0 && eosId !== undefined && buffer.last !== eosId) {
-      buffer.push([eosId]);
+    const isText = Object.hasOwn(record.fields, field) ||
+      layoutOf(record) === undefined;
+    const all = isText
+      ? [codec.encode(textField(record, field), { addSpecialTokens })]
+      : Array.from(reader.examples(record), ({ tokens }) => tokens);
+    for (const ids of all) {
+      if (ids.length === 0) continue;
+      if (texts > 0 && eosId !== undefined && buffer.last !== eosId) {
+        buffer.push([eosId]);
+      }
+      buffer.push(ids);
+      texts++;
     }
-    buffer.push(ids);
-    texts++;
   }
   return { tokens: buffer.tokens(), texts };
 }

@@ -55,18 +55,24 @@ export const GSM8K_QUESTION_SUFFIX =
 /** What LoftQ puts in the place of GSM8K's `####`; the space of the answer follows its own. */
 export const GSM8K_ANSWER_MARK = "The final answer is: ";
 
+/** The template that the fields of a record call for; undefined if they fit none. */
+export function layoutOf(record: DataRecord): TemplateName | undefined {
+  const has = (...names: string[]) =>
+    names.every((name) => Object.hasOwn(record.fields, name));
+  if (isConversation(record)) return "chat";
+  if (has("prompt", "completion")) return "prompt";
+  if (has("instruction", "output")) return "alpaca";
+  return has("question", "answer") ? "gsm8k" : undefined;
+}
+
 /**
  * The template that the fields of a record call for.
  *
  * @throws {SyntaxError} If they fit none; it names file and line.
  */
 export function detectTemplate(record: DataRecord): TemplateName {
-  const has = (...names: string[]) =>
-    names.every((name) => Object.hasOwn(record.fields, name));
-  if (isConversation(record)) return "chat";
-  if (has("prompt", "completion")) return "prompt";
-  if (has("instruction", "output")) return "alpaca";
-  if (has("question", "answer")) return "gsm8k";
+  const layout = layoutOf(record);
+  if (layout !== undefined) return layout;
   throw recordError(
     record,
     `wanted the fields messages, conversations, prompt and completion, instruction and output, or question and answer, got ${

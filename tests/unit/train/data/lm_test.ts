@@ -84,3 +84,23 @@ Deno.test("too few tokens and odd blocks are refused", () => {
     assert.throws(() => cut(TOKENS, 2.5), /got 2.5/);
   }
 });
+
+Deno.test("conversations and answers are text to a language model too", async () => {
+  const codec = toyCodec();
+  const messages = [
+    { role: "user", content: "a" },
+    { role: "assistant", content: "b" },
+  ];
+  const fields = [{ messages }, { prompt: "a", completion: " b" }, {
+    text: "c",
+  }];
+  const { tokens, texts } = await tokenizeTexts(
+    fields.map((fields, i) => ({ fields, file: "d.jsonl", row: i + 1 })),
+    { codec },
+  );
+  assert.equal(texts, 3);
+  assert.equal(
+    codec.decode(tokens),
+    `|user|\na~\n|assistant|\nb~\n<${EOS}><${BOS}>a b<${EOS}><${BOS}>c`,
+  );
+});
