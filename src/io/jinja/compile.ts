@@ -22,6 +22,7 @@ import {
 import { malformed } from "./lexer.ts";
 import { parse } from "./parser.ts";
 import { END, type Output, type Run, Scope } from "./scope.ts";
+import { symbolsOf, targetNames } from "./symbols.ts";
 import { isTest, runTest } from "./tests.ts";
 import { str } from "./text.ts";
 import {
@@ -61,7 +62,7 @@ export type { Output } from "./scope.ts";
 /** Compiles a template. @throws {SyntaxError} If it is none; it names the line. */
 export function compile(template: string): Runnable {
   const { body, marks } = parse(template);
-  const exec = new Compiler().block(body);
+  const exec = new Compiler().inner(body);
   return {
     marks,
     run(variables) {
@@ -96,6 +97,8 @@ class Compiler {
   #size = 0;
   /** How many branches lie around: in one, an unknown filter is an error only when it is reached. */
   #branches = 0;
+  /** Names that the blocks around have. */
+  #names: ReadonlySet<string> = new Set();
 
   block(body: readonly Stmt[]): Exec {
     const steps = body.map((statement) => this.#statement(statement));
@@ -105,6 +108,27 @@ class Compiler {
         const signal = step(scope);
         if (signal !== undefined) return signal;
       }
+    };
+  }
+
+  /** A body with variables of its own. */
+  inner(
+    body: readonly Stmt[],
+    params: readonly string[] = [],
+    defaults: readonly (Expr | undefined)[] = [],
+  ): Exec {
+    const { names, setFirst } = symbolsOf(body, params, defaults);
+    const around = this.#names;
+    const unset = setFirst.filter((name) => !around.has(name));
+    this.#names = new Set([...around, ...names]);
+    const exec = this.block(body);
+    this.#names = around;
+    if (unset.length === 0) return exec;
+    return (scope) => {
+      for (const name of unset) {
+        scope.set(name, new Undefined(`'${name}' is undefined`));
+      }
+      return exec(scope);
     };
   }
 
@@ -174,7 +198,7 @@ class Compiler {
       case "capture": {
         const set = this.#setter(node.target);
         const filter = node.filter && this.#expr(node.filter);
-        const body = this.block(node.body);
+        const body = this.inner(node.body);
         return (scope) => {
           const inner = new Scope(scope.run, scope);
           const { text, signal } = capture(inner, body);
@@ -184,7 +208,7 @@ class Compiler {
       }
       case "filter": {
         const filter = this.#expr(node.filter);
-        const body = this.block(node.body);
+        const body = this.inner(node.body);
         return (scope) => {
           const inner = new Scope(scope.run, scope);
           const { text, signal } = capture(inner, body);
@@ -214,7 +238,7 @@ class Compiler {
       case "with": {
         const values = node.values.map((value) => this.#expr(value));
         const targets = node.targets.map((target) => this.#setter(target));
-        const body = this.block(node.body);
+        const body = this.inner(node.body, node.targets.flatMap(targetNames));
         return (scope) => {
           const inner = new Scope(scope.run, scope);
           const made = values.map((value) => value(scope));
@@ -223,7 +247,7 @@ class Compiler {
         };
       }
       case "generation": {
-        const body = this.block(node.body);
+        const body = this.inner(node.body);
         return (scope) => {
           const { run } = scope;
           const { text } = capture(new Scope(run, scope), body);
@@ -241,8 +265,8 @@ class Compiler {
     const over = this.#expr(node.over);
     const only = node.only && this.#expr(node.only);
     const set = this.#setter(node.target);
-    const body = this.block(node.body);
-    const otherwise = this.block(node.otherwise);
+    const body = this.inner(node.body, [...targetNames(node.target), "loop"]);
+    const otherwise = this.inner(node.otherwise);
     const { line } = node;
     const go = (scope: Scope, values: Value, depth: number): Signal => {
       const { run } = scope;
@@ -286,7 +310,11 @@ class Compiler {
   /** What makes a macro in a scope, which it sees from then on. */
   #macro(name: string, { params, body, reads }: Signature) {
     const defaults = params.map(({ or }) => or && this.#expr(or));
-    const exec = this.block(body);
+    const exec = this.inner(
+      body,
+      [...params.map(({ name }) => name), "caller", "kwargs", "varargs"],
+      params.map(({ or }) => or),
+    );
     const rest = reads.has("varargs");
     const more = reads.has("kwargs");
     const asks = reads.has("caller") &&

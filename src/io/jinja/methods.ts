@@ -22,6 +22,7 @@ import {
   iterate,
   lack,
   Markup,
+  Range,
   refuseUndefined,
   textLength,
   textOf,
@@ -46,6 +47,8 @@ export function methodOf(value: Value, name: string): Value | undefined {
     ? TUPLE
     : value instanceof Markup
     ? STR
+    : value instanceof Range
+    ? RANGE
     : isInt(value) || typeof value === "boolean"
     ? INT
     : value instanceof Float || typeof value === "number"
@@ -451,6 +454,11 @@ const DICT: Kind = {
   } satisfies Record<string, Method<Dict>>,
   changing: words("clear pop popitem setdefault update"),
   others: words("fromkeys"),
+};
+
+const RANGE: Kind = {
+  methods: {},
+  others: words("count index start stop step"),
 };
 
 const INT: Kind = {

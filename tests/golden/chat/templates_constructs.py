@@ -110,3 +110,6 @@ add("an unclosed block", """
 
 add("special tokens", """
 {{ bos_token }}{{ eos_token }}{{ pad_token }}{{ unk_token }}{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}""")
+
+add("names that are set before they are read", """
+{% for m in messages %}{{ m.role }}{{ eos_token }}{% set bos_token = bos_token ~ '!' %}{{ bos_token }}{% endfor %}{% macro f() %}[{{ eos_token }}{{ x }}]{% endmacro %}{{ f() }}{% set eos_token = 'end' %}{{ f() }}{% if true %}{% set x = 1 %}{% endif %}{{ f() }}{% set pad %}{{ pad }}{{ bos_token }}{% endset %}{{ pad }}{% for i in range(3) %}{% if i %}{{ y }}{% endif %}{% set y = i %}{% else %}{% set z = 1 %}{% endfor %}{{ y }}{{ z }}{{ bos_token }}""")
