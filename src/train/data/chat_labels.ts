@@ -157,6 +157,18 @@ export class ChatLabeller {
         "the chat template marks nothing of its answers",
       );
     }
+    const unsaid = wanted.find((message) =>
+      textsOf(chat.messages[message]).some((text) => {
+        const word = /[\p{L}\p{N}]+/u.exec(text.split("</think>").at(-1)!);
+        return word !== null && !learnt.includes(word[0]);
+      })
+    );
+    if (unsaid !== undefined) {
+      throw recordError(
+        record,
+        `message ${unsaid + 1}: the chat template does not write it`,
+      );
+    }
     const lost = wanted.find((message) =>
       callsOf(chat.messages[message]).some((name) => !learnt.includes(name))
     );
@@ -198,14 +210,18 @@ function wantedOf(
 }
 
 function saysSomething(message: JsonObject): boolean {
-  const { content } = message;
+  return callsOf(message).length > 0 ||
+    [...textsOf(message), ...REASONING.map((name) => message[name])].some(
+      (text) => typeof text === "string" && text.trim() !== "",
+    );
+}
+
+/** The texts of a content. */
+function textsOf({ content }: JsonObject): string[] {
   const texts = Array.isArray(content)
     ? content.map((part) => isObject(part) ? part.text : undefined)
     : [content];
-  return callsOf(message).length > 0 ||
-    [...texts, ...REASONING.map((name) => message[name])].some((text) =>
-      typeof text === "string" && text.trim() !== ""
-    );
+  return texts.filter((text) => typeof text === "string");
 }
 
 /** Names of the functions that a message calls. */

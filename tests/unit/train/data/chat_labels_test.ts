@@ -313,6 +313,31 @@ Deno.test("answers that are empty, left out or without an end are refused", asyn
   );
 });
 
+Deno.test("a template's own marks are taken as they are, each for its message", async () => {
+  const marked =
+    "{% for m in messages %}<|{{ m.role }}|>{% if m.role == 'assistant' %}{% generation %}{% if loop.last %}<think></think>{% endif %}{{ m.content }}<|end|>{% endgeneration %}{% else %}{{ m.content }}<|end|>{% endif %}{% endfor %}";
+  const codec = await codecOf(marked);
+  const [q, a, r, b] = TWO;
+  const before = "<|user|>Legs?<|end|><|assistant|>";
+  const second =
+    "<|user|>Eyes?<|end|><|assistant|>[<think></think>Two.<|end|>]";
+  assert.deepEqual(examplesOf(codec, { messages: TWO }), [
+    `${before}[Four.<|end|>]${second}`,
+  ]);
+  for (
+    const examples of [
+      examplesOf(codec, { messages: TWO }, "last"),
+      examplesOf(codec, { messages: [q, { ...a, weight: 0 }, r, b] }),
+    ]
+  ) assert.deepEqual(examples, [`${before}Four.<|end|>${second}`]);
+  const silent = await codecOf(
+    "{% for m in messages %}{% generation %}{{ m.text }}<|end|>{% endgeneration %}{% endfor %}",
+  );
+  assert.throws(() => examplesOf(silent, { messages: ONE }), {
+    message: /message 2: the chat template does not write it$/,
+  });
+});
+
 Deno.test("a conversation of 2,000 turns takes time that grows with its length", async () => {
   const codec = await codecOf(PLAIN);
   let renders = 0;
