@@ -124,10 +124,11 @@ export async function init(
   });
   const widths = ({ cols }: { cols: number }) =>
     groups ? Math.ceil(cols / groups.group) : cols;
-  const beyond = checkRanks(layers.map(({ module, plan: { rank }, shape }) => ({
+  const ranked = layers.map(({ module, plan: { rank }, shape }) => ({
     ...{ module, rank, rows: shape.rows },
     cols: widths(shape),
-  })));
+  }));
+  const beyond = checkRanks(ranked, { surplus: qalora });
   if (beyond) run.onWarning?.(beyond);
   if (options.doubleQuant && kind !== "bnb") {
     throw new ValueError(

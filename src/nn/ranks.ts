@@ -18,14 +18,19 @@ export interface RankedLayer {
  * Refuses a rank that is more than any layer has; returns what is to be said where some have less, undefined where none
  * has. A product of factors has at most the rank of its smaller side: what is beyond takes space and adds nothing.
  *
+ * @param options.surplus Whether a rank beyond every layer's is only told of: QA-LoRA's A has a column a group, of which
+ * small layers have few, and the same rank is wanted for models of all sizes.
  * @throws {RangeError} If the rank of every layer is beyond it.
  */
-export function checkRanks(layers: readonly RankedLayer[]): string | undefined {
+export function checkRanks(
+  layers: readonly RankedLayer[],
+  { surplus = false }: { surplus?: boolean } = {},
+): string | undefined {
   const most = ({ rows, cols }: RankedLayer) => Math.min(rows, cols);
   const beyond = layers.filter((layer) => layer.rank > most(layer));
   if (beyond.length === 0) return undefined;
   const [{ rank }] = beyond;
-  if (beyond.length === layers.length) {
+  if (beyond.length === layers.length && !surplus) {
     throw new ValueError(
       `Cannot use rank ${rank}: no layer has more than ${
         Math.max(...layers.map(most))

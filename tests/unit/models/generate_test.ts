@@ -139,7 +139,7 @@ networkTest(
     );
     await assert.rejects(
       generate(model, [[31]], { maxNewTokens: 1 }),
-      /^RangeError: Cannot run the model: token 31 is not in its vocabulary of 31$/,
+      /^RangeError: Cannot generate: the prompt's token 31 is not in the model's vocabulary of 31; /,
     );
   },
   CPU,
