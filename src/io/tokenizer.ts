@@ -144,8 +144,8 @@ export async function openTokenizer(
   files: FileSet,
   { side = "source" }: TokenizerOptions = {},
 ): Promise<Tokenizer> {
-  const { name, tokenizer, config, chatTemplate, toolTemplate } =
-    await readTokenizerFiles(files, side);
+  const read = await readTokenizerFiles(files, side);
+  const { name, tokenizer, config, chatTemplate } = read;
   const decoder = makeDecoder(tokenizer.decoder, name);
   let library: LibraryTokenizer;
   try {
@@ -177,8 +177,8 @@ export async function openTokenizer(
       ? undefined
       : compileChatTemplate(chatTemplate, {
         given: Object.fromEntries(roles),
-        name,
-        toolUse: toolTemplate,
+        name: read.templateName,
+        toolUse: read.toolTemplate,
       }),
   });
 }

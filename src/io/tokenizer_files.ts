@@ -41,6 +41,8 @@ export interface TokenizerFiles extends TokenizerContents {
   readonly chatTemplate: string | undefined;
   /** The chat template for conversations with tools, where it is another. */
   readonly toolTemplate: string | undefined;
+  /** The file that they are in, as errors call it. */
+  readonly templateName: string;
 }
 
 /**
@@ -136,10 +138,14 @@ export async function readTokenizerFiles(
       ? {
         chatTemplate: decodeText(...await named(files, "chat_template.jinja")),
         toolTemplate: undefined,
+        templateName: `${files.name}/chat_template.jinja`,
       }
       : {
         chatTemplate: chatTemplate(config, "default"),
         toolTemplate: chatTemplate(config, "tool_use"),
+        templateName: given.chat_template === undefined
+          ? name
+          : `${files.name}/tokenizer_config.json`,
       }),
   };
 }

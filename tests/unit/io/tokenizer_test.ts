@@ -357,7 +357,7 @@ const REFUSED: Record<string, [Record<string, string>, string]> = {
       "tokenizer.json": JSON.stringify(small()),
       "chat_template.jinja": "{% for %}",
     },
-    "chat template",
+    'chat template of "model/chat_template.jinja": line 1: ',
   ],
 };
 
