@@ -71,6 +71,7 @@ export {
   FORMAT_NAMES,
   type FormatName,
   FORMATS,
+  type ScaleDType,
   type StorageOptions,
 } from "./src/quant/formats.ts";
 export {
@@ -90,6 +91,7 @@ export {
   type LoftqOptions,
   type LoftqResult,
   loraScaling,
+  type StoredForm,
 } from "./src/loftq/loftq.ts";
 export type { Metric } from "./src/loftq/metric.ts";
 export {
@@ -108,7 +110,13 @@ export {
   memorySink,
 } from "./src/io/sources.ts";
 export { type HttpOptions, httpSource } from "./src/io/http.ts";
-export type { Checkpoint, SideFile, TensorInfo } from "./src/io/checkpoint.ts";
+export type {
+  Checkpoint,
+  CheckpointFile,
+  SideFile,
+  SideFileOptions,
+  TensorInfo,
+} from "./src/io/checkpoint.ts";
 export type { FileSet } from "./src/io/files.ts";
 export { openCheckpointFrom } from "./src/io/folder.ts";
 export type { JsonObject } from "./src/io/json.ts";

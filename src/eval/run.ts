@@ -6,7 +6,7 @@
 
 import { checkKind, ofKind } from "../models/families.ts";
 import { generate } from "../models/generate.ts";
-import type { Model } from "../models/model.ts";
+import type { BaseConfig, Model } from "../models/model.ts";
 import { write, WRITE_DEFAULTS, type WriteOptions } from "../models/write.ts";
 import { answerClasses, answerSpans } from "./answer.ts";
 import { scoreRequests } from "./score.ts";
@@ -76,7 +76,7 @@ export const TASK_MODELS: {
  * @throws {TypeError} If it is not.
  */
 export function checkTask(
-  model: Parameters<typeof checkKind>[0],
+  model: { readonly kind: Model["kind"]; readonly config: BaseConfig },
   { kind, name }: Pick<Task, "kind" | "name">,
 ): void {
   checkKind(model, TASK_MODELS[kind], `run the task "${name}"`);

@@ -63,6 +63,7 @@ import {
 import { Work } from "./work.ts";
 
 export type { InitOptions, RunOptions } from "./options.ts";
+export type { Output } from "../io/output.ts";
 export type { InitReport, LayerReport } from "./report.ts";
 export type { BackboneKind, PlainDType } from "./backbone.ts";
 export type { Metric } from "../loftq/metric.ts";

@@ -19,7 +19,13 @@ import type { Adapter } from "./peft.ts";
 export { openCheckpointFrom } from "./folder.ts";
 export type { OpenOptions } from "./folder.ts";
 export type { Adapter } from "./peft.ts";
-export type { Checkpoint, SideFile, TensorInfo } from "./checkpoint.ts";
+export type {
+  Checkpoint,
+  CheckpointFile,
+  SideFile,
+  SideFileOptions,
+  TensorInfo,
+} from "./checkpoint.ts";
 export type { FileSet } from "./files.ts";
 
 /**

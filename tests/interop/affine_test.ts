@@ -33,8 +33,19 @@ for (
   await peerTests({ label }, "read_mlx.py", async () => {
     const plain = ["--method", "qlora", "--iters", "0", "--rank", "2"];
     const form = ["--format", `int${bits}`, "--block", block];
+    // Scales in f32, so that f16 has something to round.
     const layout = ["--backbone", "packed", "--dtype", "f32"];
-    await loqaJson("init", own.path, "-o", made, ...plain, ...form, ...layout);
+    const scales = ["--scale-dtype", "f32"];
+    await loqaJson(
+      "init",
+      own.path,
+      "-o",
+      made,
+      ...plain,
+      ...form,
+      ...layout,
+      ...scales,
+    );
     return [own.path, packed, await to("mlx", "f32"), await to("mlx", "f16")];
   });
   await peerTests(
