@@ -77,11 +77,19 @@ async function failsPlainly(...args: string[]): Promise<void> {
   assert.doesNotMatch(stderr, /Uncaught|\bat \S+:\d+:\d+|undefined|\[object/);
 }
 
+/** Asserts that `inspect` says what is wrong, instead of a description or under one of the file's tensors. */
+async function inspectsPlainly(model: string): Promise<void> {
+  const { code, stdout, stderr } = await loqa("inspect", model);
+  if (code === 1) return await failsPlainly("inspect", model);
+  assert.deepEqual([code, stderr], [0, ""]);
+  assert.match(stdout, /^not a model to use: Cannot read .{20}/m);
+}
+
 function bothFail(name: string, path: () => Promise<string>): void {
   Deno.test(`malformed: ${name}`, async () => {
     const model = await path();
     const out = `${model}-out`;
-    await failsPlainly("inspect", model);
+    await inspectsPlainly(model);
     await failsPlainly("init", model, "-o", out, "--rank", "2", "--iters", "1");
     await assert.rejects(Deno.stat(out), Deno.errors.NotFound);
   });

@@ -225,7 +225,15 @@ class Search {
     const { said, shape, marked } = this.#parts;
     const own = this.#own.get(message) ?? [];
     const lacks = this.#unwritten(message, own);
-    if (lacks) return { unwritten: true, reason: lacks };
+    if (lacks) {
+      if (own.length > 0 || !this.#writesCalls(message)) {
+        return { unwritten: true, reason: lacks };
+      }
+      return {
+        unwritten: false,
+        reason: "the chat template writes its calls without their names",
+      };
+    }
     const [first] = own;
     const roles = [-1, 0, 1].map((d) => marked.messages[message + d]?.role);
     // Marks that follow on each other are the answer's; a later one may be quoted by a tool's message.
@@ -255,13 +263,24 @@ class Search {
     const wanted = [...said.entries()].filter(([, each]) =>
       each.message === message && each.kind !== "thought"
     );
-    const lost = wanted.find(([mark]) => !written.has(mark));
+    const lost = wanted.find(([mark, { kind }]) =>
+      !written.has(mark) && !(kind === "call" && this.#writesCalls(message))
+    );
     if (lost) {
       return lost[1].kind === "call"
         ? "the chat template does not write its tool calls"
         : "the chat template does not write it";
     }
     return own.length === 0 ? "the chat template does not write it" : undefined;
+  }
+
+  /** Whether a message's calls change the text: a template may write what they are called with, and no names. */
+  #writesCalls(message: number): boolean {
+    const { marked, text, write } = this.#parts;
+    const messages = marked.messages.map((each, i) =>
+      i === message ? { ...each, tool_calls: undefined } : each
+    );
+    return write({ ...marked, messages }) !== text;
   }
 
   #find(message: number, first: number, own: readonly number[]) {
