@@ -62,8 +62,8 @@ function floatsOf(text: string): Map<string, Set<number>> {
       if (part === isFloat) note(key, -1);
       else if (Array.isArray(part)) {
         part.forEach((item, i) => item === isFloat && note(key, i));
-      }
-      walk(part);
+        part.forEach(walk);
+      } else walk(part);
     }
   };
   if (text) walk(JSON.parse(text, revive));

@@ -41,7 +41,7 @@ Deno.test("gsm8kTask() asks with LoftQ's prompt and scores by both rules", () =>
   assert.equal(count, 2);
   assert.deepEqual(metrics, {
     accuracy: 1,
-    accuracyStdErr: 0,
+    accuracyStdErr: 1 / 3,
     strictAccuracy: 0.5,
     strictAccuracyStdErr: 0.5,
   });
