@@ -21,7 +21,7 @@ const { summary, layers } = await init(checkpoint, {
   alpha: 16,
   iterations: 5,
   seed: 0,
-}, { device, out });
+}, { device, out, force: true });
 
 const worst = layers.toSorted((a, b) => b.error - a.error)[0];
 console.log(

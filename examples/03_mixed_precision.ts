@@ -34,7 +34,11 @@ for (
     backbone: "packed",
     rankPattern: { "down_proj": 32 },
     seed: 0,
-  }, { device, out: `${folder}/${mixed.replace(/\W/g, "-")}` });
+  }, {
+    device,
+    out: `${folder}/${mixed.replace(/\W/g, "-")}`,
+    force: true,
+  });
   console.log(
     `${mixed}: ${summary.bitsPerWeight.toFixed(2)} bits a weight, error ${
       summary.meanPlainError.toFixed(4)

@@ -39,7 +39,7 @@ for (const { format, bits: _, ...plan } of plans) {
       alpha: 16,
       iterations: 5,
       seed: 0,
-    }, { device, out: `${folder}/${format}` }),
+    }, { device, out: `${folder}/${format}`, force: true }),
   );
 }
 
@@ -83,7 +83,7 @@ await Deno.writeTextFile(`${folder}/test.txt`, held.slice(half));
   await init(checkpoint, {
     ...{ method: "qlora", format: "nf2", rank: 16, alpha: 16 },
     ...{ iterations: 0, seed: 0 },
-  }, { device, out: `${folder}/nf2-qlora` });
+  }, { device, out: `${folder}/nf2-qlora`, force: true });
 }
 
 /** Perplexity before and after a training at one learning rate, on the stories that `part` holds. */

@@ -171,7 +171,7 @@ async function runWay(way: Way): Promise<Row> {
       ...(start === "qlora"
         ? { method: "qlora" as const, iterations: 0 }
         : { method: "loftq" as const, iterations: SETTINGS.iterations }),
-    }, { device, out });
+    }, { device, out, force: true });
   }
   const path = format ? out : model;
   const before = task === "words" ? await ask(way, path) : undefined;

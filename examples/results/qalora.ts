@@ -158,7 +158,7 @@ async function quantizeBase(
     ...(kind === "calibrated" &&
       { metric: "full", scale: "mse", biases: true }),
     ...(kind === "anew" && { metric: "full", scale: "gptq" }),
-  }, { device, out, metricOf: found?.metricOf });
+  }, { device, out, metricOf: found?.metricOf, force: true });
 }
 
 async function qalora(
@@ -192,6 +192,7 @@ async function quantizeAnew({ name, format, kind }: Way): Promise<Made> {
     await using checkpoint = await openCheckpoint(model);
     await init(checkpoint, { ...options, method: "qlora", format: "nf4" }, {
       device,
+      force: true,
       out: qlora,
     });
     const losses = await fineTune(device, {

@@ -138,7 +138,7 @@ async function prepare(start: Start): Promise<string> {
     alpha: rank,
     iterations: method === "qlora" ? 0 : 5,
     seed: 0,
-  }, { device, out, metricOf: found?.metricOf });
+  }, { device, out, metricOf: found?.metricOf, force: true });
   return out;
 }
 
