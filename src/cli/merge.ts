@@ -12,8 +12,7 @@ import { joinPath, readTextFile, writeFileAtomic } from "../io/deno.ts";
 import { openOutput } from "../io/output.ts";
 import { compareModels, type ForwardDifference } from "../merge/compare.ts";
 import { mergeDense } from "../merge/dense.ts";
-import type { PackedShape } from "../io/packed.ts";
-import { checkExactMerge, mergeExact, mergesExactly } from "../merge/exact.ts";
+import { mergeExact, mergesExactly } from "../merge/exact.ts";
 import { familyOf, whyNotRun } from "../models/families.ts";
 import { findModel, type ModelPlace } from "../models/open.ts";
 import { checkTensors } from "../models/tensor_check.ts";
@@ -77,8 +76,6 @@ interface Job {
   readonly place: ModelPlace;
   readonly checkpoint: Checkpoint;
   readonly factors: readonly AdapterModuleFactors[];
-  /** Shapes of the quantised weights, for an exact merge. */
-  readonly weights?: ReadonlyMap<string, PackedShape>;
   readonly device: Device;
   /** Folder to build the result in. */
   readonly partial: string;
@@ -201,9 +198,6 @@ export async function run(argv: readonly string[]): Promise<number> {
         `--dtype rounds, and ${path} is merged exactly; leave it out`,
       );
     }
-    const weights = exact
-      ? await checkExactMerge(checkpoint, factors)
-      : undefined;
     using device = await openChosen(readDeviceOptions(args, progress));
     await output.begin();
     const partial = output.result;
@@ -211,7 +205,6 @@ export async function run(argv: readonly string[]): Promise<number> {
       place,
       checkpoint,
       factors,
-      weights,
       device,
       partial,
       out,

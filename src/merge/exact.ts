@@ -39,8 +39,6 @@ export interface ExactMergeOptions {
   /** Folder to write; a finished one is a model in the packed layout. */
   readonly out: string;
   readonly factors: readonly AdapterModuleFactors[];
-  /** What {@linkcode checkExactMerge} found, where it was asked before. */
-  readonly weights?: ReadonlyMap<string, PackedShape>;
   readonly signal?: AbortSignal;
   readonly onProgress?: (done: number, text: string) => void;
 }
@@ -92,10 +90,10 @@ export async function mergesExactly(
  */
 export async function mergeExact(
   checkpoint: Checkpoint,
-  { out, factors, weights: found, signal, onProgress }: ExactMergeOptions,
+  { out, factors, signal, onProgress }: ExactMergeOptions,
 ): Promise<ExactMerge> {
-  const byTensor = byTensorOf(factors);
-  const weights = found ?? await checkFit(checkpoint, byTensor);
+  const byTensor = new Map(factors.map((f) => [`${f.module}.weight`, f]));
+  const weights = await checkFit(checkpoint, byTensor);
   const tensors = [...checkpoint.tensors.values()];
   const layout = safetensorsHeader(
     tensors.flatMap((tensor): SafetensorsEntry[] => {
@@ -166,26 +164,6 @@ function layerOf(
     maxChange = Math.max(maxChange, Math.abs(bias - before.biases![i]));
   });
   return { name, group: before.block || before.cols, maxChange };
-}
-
-function byTensorOf(
-  factors: readonly AdapterModuleFactors[],
-): Map<string, AdapterModuleFactors> {
-  return new Map(factors.map((f) => [`${f.module}.weight`, f]));
-}
-
-/**
- * Looks whether {@linkcode mergeExact} can be done, before anything is run or written; resolves to the shapes of all
- * quantised weights.
- *
- * @throws {TypeError} As that says.
- * @throws {RangeError} Likewise.
- */
-export async function checkExactMerge(
-  checkpoint: Checkpoint,
-  factors: readonly AdapterModuleFactors[],
-): Promise<ReadonlyMap<string, PackedShape>> {
-  return await checkFit(checkpoint, byTensorOf(factors));
 }
 
 /** Shapes of all quantised weights, after a look at those that get factors. */
