@@ -24,6 +24,13 @@ import {
 } from "./jinja/compile.ts";
 import { GLOBALS } from "./jinja/globals.ts";
 import type { Value } from "./jinja/values.ts";
+import {
+  DEFAULT,
+  type NamedTemplate,
+  type NamedTemplates,
+  TEMPLATE_FILE,
+  templateFor,
+} from "./named_templates.ts";
 
 /** One turn of a conversation; templates may read more keys than these. */
 export interface ChatMessage {
@@ -97,8 +104,6 @@ export interface TemplateOptions {
   readonly given: Readonly<Record<string, string>>;
   /** What errors call its file. */
   readonly name: string;
-  /** The template for records with tools, where it is another. */
-  readonly toolUse?: string;
 }
 
 /**
@@ -108,27 +113,56 @@ export interface TemplateOptions {
  */
 export function compileChatTemplate(
   source: string,
-  { given, name, toolUse }: TemplateOptions,
+  { given, name }: TemplateOptions,
 ): ChatTemplate {
-  const read = (template: string): Runnable => {
+  const template = { text: source, file: name };
+  return compileChatTemplates(new Map([[DEFAULT, template]]), given);
+}
+
+/**
+ * Compiles those of a model's templates that are taken by themselves: `tool_use` for records with tools, else `default`.
+ *
+ * @throws {SyntaxError} If one is no template; it names file and line.
+ */
+export function compileChatTemplates(
+  templates: NamedTemplates,
+  given: TemplateOptions["given"],
+): ChatTemplate {
+  const read = ({ text, file }: NamedTemplate): Runnable => {
     try {
-      return compile(template);
+      return compile(text);
     } catch (cause) {
       if (!isMeant(cause) && !(cause instanceof RangeError)) throw cause;
       throw new FormatError(
-        `Cannot read the chat template of ${quoted(name)}: ${messageOf(cause)}`,
+        `Cannot read the chat template of ${quoted(file)}: ${messageOf(cause)}`,
         { cause },
       );
     }
   };
-  const plain = read(source);
-  const withTools = toolUse === undefined ? plain : read(toolUse);
+  const taken = [false, true].map((tools) => templateFor(templates, tools));
+  const compiled = new Map(
+    taken.filter((found) => found !== undefined)
+      .map((found) => [found, read(found)]),
+  );
   return {
-    marksAnswers: plain.marks || withTools.marks,
+    marksAnswers: [...compiled.values()].some(({ marks }) => marks),
     render(record, options) {
-      const template = (record.tools ?? null) === null ? plain : withTools;
+      const found = taken[Number((record.tools ?? null) !== null)];
+      if (!found) {
+        const [{ file }] = templates.values();
+        throw new KindError(
+          `Cannot choose among the chat templates of ${
+            quoted(file)
+          }: wanted one called ${DEFAULT} (${TEMPLATE_FILE}), got ${
+            [...templates.keys()].sort().map(quoted).join(", ")
+          }`,
+        );
+      }
+      const template = compiled.get(found)!;
       try {
-        if (options?.continueFinalMessage && !source.includes("content")) {
+        if (
+          options?.continueFinalMessage && !found.text.includes("content")
+        ) {
           throw new KindError("it reads no content that could be continued");
         }
         const { text, marks } = render(template, { record, options, given });
@@ -141,7 +175,7 @@ export function compileChatTemplate(
         const Kind = cause instanceof RangeError ? ValueError : KindError;
         const line = lineOf(cause);
         throw new Kind(
-          `Cannot apply the chat template of ${quoted(name)}${
+          `Cannot apply the chat template of ${quoted(found.file)}${
             line === undefined ? "" : `, line ${line}`
           }: ${messageOf(cause)}`,
           { cause },

@@ -7,7 +7,7 @@
 import { type DType, isFloat, narrow } from "../tensor/dtype.ts";
 import { isMeant, KindError } from "../errors.ts";
 import type { Checkpoint, SideFile, TensorInfo } from "./checkpoint.ts";
-import { joinPath, writeFileAtomic } from "./deno.ts";
+import { joinPath, makeFolder, writeFileAtomic } from "./deno.ts";
 import { quoted } from "./errors.ts";
 import { isSideFile } from "./files.ts";
 import type { JsonObject } from "./json.ts";
@@ -120,7 +120,11 @@ export async function writeSideFiles(
   let original = "";
   for (const { name, bytes } of files) {
     if (name === "config.json") original = new TextDecoder().decode(bytes);
-    else await writeFileAtomic(joinPath(folder, name), bytes);
+    else {
+      const inner = name.slice(0, Math.max(0, name.lastIndexOf("/")));
+      if (inner !== "") await makeFolder(joinPath(folder, inner));
+      await writeFileAtomic(joinPath(folder, name), bytes);
+    }
   }
   await writeFileAtomic(
     joinPath(folder, "config.json"),

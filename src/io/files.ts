@@ -9,6 +9,7 @@ import type { SideFile } from "./checkpoint.ts";
 import { FormatError } from "../errors.ts";
 import { IoError, quoted } from "./errors.ts";
 import { decodeText, parseJsonObject } from "./json.ts";
+import { templateOfFile } from "./named_templates.ts";
 import { modelConfigText } from "./packed_config.ts";
 
 /** Files by name. */
@@ -69,11 +70,12 @@ export async function readFile(
 
 /** Names of the small files that travel with a model. */
 const SIDE_FILES =
-  /^(config\.json|generation_config\.json|tokenizer.*|vocab.*|merges\.txt|special_tokens_map\.json|added_tokens\.json|chat_template.*|[^/\\]*\.model|preprocessor_config\.json)$/;
+  /^(config\.json|generation_config\.json|tokenizer[^/]*|vocab[^/]*|merges\.txt|special_tokens_map\.json|added_tokens\.json|chat_template[^/]*|[^/\\]*\.model|preprocessor_config\.json)$/;
 
 /** Whether `name` is a config, tokenizer or similar file that is copied along with a model. */
 export function isSideFile(name: string): boolean {
-  return SIDE_FILES.test(name) && !name.endsWith(".part");
+  return (SIDE_FILES.test(name) || templateOfFile(name) !== undefined) &&
+    !name.endsWith(".part");
 }
 
 /** Contents of the side files of a set; of a packed model's config.json, the model's own config. */

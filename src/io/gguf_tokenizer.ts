@@ -14,6 +14,7 @@ import type { GgufFile } from "./gguf.ts";
 import { Metadata } from "./gguf_config.ts";
 import { scoredMerges } from "./gguf_merges.ts";
 import type { JsonObject } from "./json.ts";
+import { DEFAULT } from "./named_templates.ts";
 
 /** Types of tokens that are matched whole in text: unknown, control (3), user-defined. */
 const UNKNOWN = 2;
@@ -145,7 +146,7 @@ export function ggufTokenizer(file: GgufFile): Record<string, JsonObject> {
   }
   addBos = meta.flag("tokenizer.ggml.add_bos_token") ?? addBos;
   const addEos = meta.flag("tokenizer.ggml.add_eos_token") ?? false;
-  const template = meta.text("tokenizer.chat_template");
+  const templates = chatTemplates(file, meta);
   return {
     "tokenizer.json": {
       version: "1.0",
@@ -171,9 +172,31 @@ export function ggufTokenizer(file: GgufFile): Record<string, JsonObject> {
       model_max_length: meta.whole(
         `${meta.text("general.architecture")}.context_length`,
       ) ?? null,
-      ...(template === undefined ? {} : { chat_template: template }),
+      ...(templates === undefined ? {} : { chat_template: templates }),
     },
   };
+}
+
+/** The key of the default chat template, and with a point and a name behind it of another. */
+export const TEMPLATE_KEY = "tokenizer.chat_template";
+
+/** The chat templates as tokenizer_config.json holds them: one, or several with names. */
+function chatTemplates(
+  { metadata }: GgufFile,
+  meta: Metadata,
+): string | JsonObject[] | undefined {
+  const keys = [...metadata.keys()].filter((key) =>
+    key.startsWith(`${TEMPLATE_KEY}.`)
+  );
+  const plain = meta.text(TEMPLATE_KEY);
+  if (keys.length === 0) return plain;
+  return [
+    ...(plain === undefined ? [] : [{ name: DEFAULT, template: plain }]),
+    ...keys.map((key) => ({
+      name: key.slice(TEMPLATE_KEY.length + 1),
+      template: meta.text(key)!,
+    })),
+  ];
 }
 
 function addedTokens({ tokens, types }: Vocabulary): JsonObject[] {

@@ -11,9 +11,10 @@
 
 import { KindError, ValueError } from "../errors.ts";
 import { quoted } from "./errors.ts";
-import { RULES } from "./gguf_tokenizer.ts";
+import { RULES, TEMPLATE_KEY } from "./gguf_tokenizer.ts";
 import { ggufPair } from "./gguf_write.ts";
 import { isObject, type JsonObject } from "./json.ts";
+import { DEFAULT, type NamedTemplates } from "./named_templates.ts";
 import type { TokenizerFiles } from "./tokenizer_files.ts";
 import { tokenText, vocabulary } from "./tokenizer_special.ts";
 
@@ -48,7 +49,7 @@ export function ggufTokenizerPairs(
   files: TokenizerFiles,
   size: number,
 ): Uint8Array<ArrayBuffer>[] {
-  const { name, tokenizer, config, chatTemplate } = files;
+  const { name, tokenizer, config, chatTemplates } = files;
   const model = tokenizer.model as JsonObject;
   if (model.type !== "BPE") {
     throw new KindError(
@@ -93,9 +94,27 @@ export function ggufTokenizerPairs(
     ggufPair("tokenizer.ggml.add_bos_token", "bool", around.before),
     ggufPair("tokenizer.ggml.add_eos_token", "bool", around.after),
   );
-  if (chatTemplate !== undefined) {
-    pairs.push(ggufPair("tokenizer.chat_template", "string", chatTemplate));
+  pairs.push(...templatePairs(chatTemplates));
+  return pairs;
+}
+
+/** Chat templates, as llama.cpp's converter writes those that have names. */
+function templatePairs(templates: NamedTemplates): Uint8Array<ArrayBuffer>[] {
+  const others = new Map(
+    [...templates].filter(([name]) => name !== DEFAULT)
+      .map(([name, { text }]) => [name.replace(/[^A-Za-z0-9]/gu, "_"), text]),
+  );
+  const pairs = Array.from(
+    others,
+    ([name, text]) => ggufPair(`${TEMPLATE_KEY}.${name}`, "string", text),
+  );
+  if (others.size > 0) {
+    pairs.push(
+      ggufPair("tokenizer.chat_templates", "string", [...others.keys()]),
+    );
   }
+  const plain = templates.get(DEFAULT);
+  if (plain) pairs.push(ggufPair(TEMPLATE_KEY, "string", plain.text));
   return pairs;
 }
 

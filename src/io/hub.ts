@@ -26,6 +26,7 @@ import {
 import { download } from "./download.ts";
 import { IoError, messageOf, quoted } from "./errors.ts";
 import { isSideFile } from "./files.ts";
+import { TEMPLATE_FOLDER, templateOfFile } from "./named_templates.ts";
 import { patiently, piecesOf, SILENCE, SilentError } from "./http.ts";
 import { partNames } from "./split.ts";
 import { parseJsonObject } from "./json.ts";
@@ -138,7 +139,10 @@ export async function fetchModel(
     ) return;
     const url = `${hub.endpoint}/${repo}/resolve/${
       encodeURIComponent(revision)
-    }/${encodeURIComponent(entry.path)}`;
+    }/${entry.path.split("/").map(encodeURIComponent).join("/")}`;
+    if (entry.path.includes("/")) {
+      await makeFolder(joinPath(folder, TEMPLATE_FOLDER));
+    }
     await download(url, path, {
       size: entry.size,
       // Without a hash of its contents a part of an older version could not be told from one of this.
@@ -251,27 +255,37 @@ function listFetch(hub: Hub): typeof fetch {
   };
 }
 
-/** The files at the top of a repository whose names can be trusted to stay in one folder. */
+/** The files at the top of a repository whose names can be trusted to stay in one folder, and the chat templates in another. */
 async function list(hub: Hub): Promise<Listed[]> {
   const { listFiles } = await loadPackage(
     "@huggingface/hub",
     () => import("npm:@huggingface/hub@2.17.5"),
   );
   const found: Listed[] = [];
-  try {
+  const add = async (folder?: string): Promise<void> => {
     const files = listFiles({
       repo: hub.repo,
       revision: encodeURIComponent(hub.revision),
+      path: folder,
       hubUrl: hub.endpoint,
       fetch: listFetch(hub),
     });
     for await (const { type, path, size, oid, lfs } of files) {
-      if (type !== "file" || !/^[^./\\:\0][^/\\:\0]*$/.test(path)) continue;
+      if (
+        type === "directory" && path === TEMPLATE_FOLDER && folder === undefined
+      ) await add(path);
+      const isOwn = folder === undefined
+        ? /^[^./\\:\0][^/\\:\0]*$/.test(path)
+        : templateOfFile(path) !== undefined;
+      if (type !== "file" || !isOwn) continue;
       const hash = lfs?.oid
         ? `sha256:${lfs.oid.replace(/^sha256:/, "")}`
         : oid && `git:${oid}`;
       found.push({ path, size: lfs?.size ?? size, hash });
     }
+  };
+  try {
+    await add();
   } catch (cause) {
     const status = (cause as { statusCode?: number }).statusCode;
     const reason = status === 404

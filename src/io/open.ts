@@ -11,6 +11,7 @@ import { IoError, quoted } from "./errors.ts";
 import type { FileSet } from "./files.ts";
 import { openFileSet } from "./folder.ts";
 import type { OpenOptions } from "./folder.ts";
+import { TEMPLATE_FOLDER, templateOfFile } from "./named_templates.ts";
 import { settledPath } from "./output.ts";
 import { partNames } from "./split.ts";
 import { openAdapterFrom } from "./peft.ts";
@@ -86,9 +87,22 @@ export async function modelFiles(given: string): Promise<FileSet> {
   return { ...files, name: path, names };
 }
 
-/** The files of a folder, not of those in it. */
+/** The files of a folder, and of those in it the chat templates. */
 export async function folderFiles(path: string): Promise<FileSet> {
-  const files = (await listFolder(path)).filter((entry) => entry.isFile);
+  const entries = await listFolder(path);
+  const files = entries.filter((entry) => entry.isFile);
+  const inner = entries.find(({ name, isFolder }) =>
+    isFolder && name === TEMPLATE_FOLDER
+  );
+  if (inner) {
+    for (const entry of await listFolder(joinPath(path, TEMPLATE_FOLDER))) {
+      const name = `${TEMPLATE_FOLDER}/${entry.name}`;
+      if (!entry.isFile || templateOfFile(name) === undefined) continue;
+      const linked = entry.linked ??
+        (inner.linked && joinPath(inner.linked, entry.name));
+      files.push({ ...entry, name, linked });
+    }
+  }
   const links = files.filter(({ linked }) => linked !== undefined);
   const home = links.length > 0 ? await realPath(path) : path;
   const outside = new Map(

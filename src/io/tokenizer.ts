@@ -9,7 +9,7 @@ import {
   type ChatMessage,
   type ChatOptions,
   type ChatTemplate,
-  compileChatTemplate,
+  compileChatTemplates,
 } from "./chat_template.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { IoError, messageOf, quoted } from "./errors.ts";
@@ -145,7 +145,7 @@ export async function openTokenizer(
   { side = "source" }: TokenizerOptions = {},
 ): Promise<Tokenizer> {
   const read = await readTokenizerFiles(files, side);
-  const { name, tokenizer, config, chatTemplate } = read;
+  const { name, tokenizer, config } = read;
   const decoder = makeDecoder(tokenizer.decoder, name);
   let library: LibraryTokenizer;
   try {
@@ -173,13 +173,9 @@ export async function openTokenizer(
         .filter((token) => token.special).map(({ id }) => id),
     ),
     roles,
-    chat: chatTemplate === undefined
+    chat: read.chatTemplates.size === 0
       ? undefined
-      : compileChatTemplate(chatTemplate, {
-        given: Object.fromEntries(roles),
-        name: read.templateName,
-        toolUse: read.toolTemplate,
-      }),
+      : compileChatTemplates(read.chatTemplates, Object.fromEntries(roles)),
   });
 }
 

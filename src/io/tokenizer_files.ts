@@ -10,7 +10,6 @@ import { openGguf } from "./gguf.ts";
 import { ggufTokenizer } from "./gguf_tokenizer.ts";
 import {
   decodeText,
-  isObject,
   type JsonObject,
   MOST_TABLE,
   parseJsonObject,
@@ -20,6 +19,12 @@ import {
   hasCharacters,
   type Side,
 } from "./tokenizer_chars.ts";
+import {
+  type NamedTemplate,
+  type NamedTemplates,
+  templateOfFile,
+  templatesOfConfig,
+} from "./named_templates.ts";
 import { checkTokenizer } from "./tokenizer_check.ts";
 import {
   sentencePieceTokenizer,
@@ -37,12 +42,8 @@ import {
 export interface TokenizerFiles extends TokenizerContents {
   /** What errors call it: the set, and the file in it. */
   readonly name: string;
-  /** The chat template, if there is one. */
-  readonly chatTemplate: string | undefined;
-  /** The chat template for conversations with tools, where it is another. */
-  readonly toolTemplate: string | undefined;
-  /** The file that they are in, as errors call it. */
-  readonly templateName: string;
+  /** The chat templates by name; none where there is none. */
+  readonly chatTemplates: NamedTemplates;
 }
 
 /**
@@ -134,20 +135,30 @@ export async function readTokenizerFiles(
     name,
     tokenizer: withSpecialTokens(checked, config),
     config,
-    ...(has("chat_template.jinja")
-      ? {
-        chatTemplate: decodeText(...await named(files, "chat_template.jinja")),
-        toolTemplate: undefined,
-        templateName: `${files.name}/chat_template.jinja`,
-      }
-      : {
-        chatTemplate: chatTemplate(config, "default"),
-        toolTemplate: chatTemplate(config, "tool_use"),
-        templateName: given.chat_template === undefined
-          ? name
-          : `${files.name}/tokenizer_config.json`,
-      }),
+    chatTemplates: await chatTemplates(
+      files,
+      config,
+      given.chat_template === undefined
+        ? name
+        : `${files.name}/tokenizer_config.json`,
+    ),
   };
+}
+
+/** The templates among `files`; where there are none, those of the configuration, which errors call `name`. */
+async function chatTemplates(
+  files: FileSet,
+  config: JsonObject,
+  name: string,
+): Promise<NamedTemplates> {
+  const found = new Map<string, NamedTemplate>();
+  for (const file of files.names) {
+    const template = templateOfFile(file);
+    if (template === undefined) continue;
+    const [bytes, full] = await named(files, file);
+    found.set(template, { text: decodeText(bytes, full), file: full });
+  }
+  return found.size > 0 ? found : templatesOfConfig(config.chat_template, name);
 }
 
 async function named(
@@ -160,16 +171,4 @@ async function named(
 async function namedBytes(files: FileSet, name: string): Promise<NamedBytes> {
   const [bytes, full] = await named(files, name);
   return { bytes, name: full };
-}
-
-/** The template in a configuration; of several, the one that is called `kind`. */
-function chatTemplate(
-  config: JsonObject,
-  kind: "default" | "tool_use",
-): string | undefined {
-  const { chat_template: value } = config;
-  if (typeof value === "string") return kind === "default" ? value : undefined;
-  if (!Array.isArray(value)) return undefined;
-  const found = value.find((item) => isObject(item) && item.name === kind);
-  return typeof found?.template === "string" ? found.template : undefined;
 }

@@ -78,22 +78,24 @@ async function hub(
 }
 
 function list(contents: Record<string, Uint8Array>): Response {
-  return Response.json(
-    Object.entries(contents).map(([path, data]) => {
-      const git = createHash("sha1").update(`blob ${data.length}\0`)
-        .update(data).digest("hex");
-      const sha = createHash("sha256").update(data).digest("hex");
-      return {
-        type: "file",
-        path,
-        size: data.length,
-        oid: git,
-        ...(path.endsWith(".safetensors")
-          ? { lfs: { oid: sha, size: data.length, pointerSize: 130 } }
-          : {}),
-      };
-    }),
-  );
+  return Response.json(entries(contents));
+}
+
+function entries(contents: Record<string, Uint8Array>): unknown[] {
+  return (Object.entries(contents).map(([path, data]) => {
+    const git = createHash("sha1").update(`blob ${data.length}\0`)
+      .update(data).digest("hex");
+    const sha = createHash("sha256").update(data).digest("hex");
+    return {
+      type: "file",
+      path,
+      size: data.length,
+      oid: git,
+      ...(path.endsWith(".safetensors")
+        ? { lfs: { oid: sha, size: data.length, pointerSize: 130 } }
+        : {}),
+    };
+  }));
 }
 
 const REPO = {
@@ -129,6 +131,29 @@ Deno.test("fetchModel() downloads what a model needs, once", async () => {
     assert.equal(await fetchModel("hf:o/n", options), folder);
     assert.deepEqual(seen.map(({ path }) => path), [
       "/api/models/o/n/tree/main",
+    ]);
+  });
+});
+
+Deno.test("fetchModel() downloads the chat templates in a folder of their own", async () => {
+  const name = "additional_chat_templates/tool use.jinja";
+  const contents = { ...REPO, [name]: text("tools") };
+  await hub(contents, async ({ options, set }) => {
+    const top = { type: "directory", path: "additional_chat_templates" };
+    set((_, path) =>
+      path === "/api/models/o/n/tree/main"
+        ? Response.json([top, ...entries(REPO)])
+        : path === `/api/models/o/n/tree/main/${top.path}`
+        ? Response.json([
+          top,
+          ...entries({ [name]: text("tools"), [`${top.path}/x.py`]: text("") }),
+        ])
+        : undefined
+    );
+    const folder = await fetchModel("hf:o/n", options);
+    assert.equal(await Deno.readTextFile(`${folder}/${name}`), "tools");
+    assert.deepEqual(await namesIn(`${folder}/${top.path}`), [
+      "tool use.jinja",
     ]);
   });
 });
