@@ -27,6 +27,7 @@ import {
 import { calibrationInputs } from "./calibration.ts";
 import { openChosen, readDeviceOptions } from "./device.ts";
 import { interruptible } from "./interrupt.ts";
+import { tellNotes } from "./place.ts";
 import { Progress } from "./progress.ts";
 import { initTable } from "./tables.ts";
 import { print } from "./output.ts";
@@ -148,7 +149,10 @@ const OPTIONS: Options = {
   "double-quant": { help: "scales of a bnb backbone in 8 bits" },
   seed: { value: "N", default: "0", help: "seed of what is random" },
   resume: { help: "go on with an interrupted run; a whole one is told again" },
-  force: { help: "replace what loqa wrote at DIR before, training included" },
+  force: {
+    help:
+      "replace what loqa wrote at DIR before, training included, or an interrupted run",
+  },
   "safe-interval": {
     value: "SECONDS",
     default: "5",
@@ -165,7 +169,7 @@ MODEL is a folder in the Hugging Face layout, a .safetensors or .gguf file, or h
 Writes DIR/backbone (the quantised model), DIR/adapter (for PEFT) and DIR/loqa.json (options and errors by layer).
 The last line printed says which tools load the result, and how.
 What is at DIR already is refused; --force names what loqa wrote there before and replaces it once the new is whole. The
-work is done in DIR.partial, which an interruption leaves for --resume.
+work is done in DIR.partial, which an interruption leaves: --resume goes on with it, --force starts anew, else it is refused.
 
   loqa init SmolLM2-135M.gguf --format nf4 --rank 16 -o smol-nf4
   loqa init ./llama --format int2 --scale mse --rank 64 -o llama-2bit
@@ -309,10 +313,10 @@ export async function run(argv: readonly string[]): Promise<number> {
       }
       metricOf = stack.use(await openMoments(moments, metric)).metricOf;
     }
+    const place = base ? await findModel(base) : undefined;
+    if (place) tellNotes({ ...place, notes: [] }, progress);
     const given = {
-      base: base
-        ? stack.use(await openCheckpoint((await findModel(base)).model))
-        : undefined,
+      base: place ? stack.use(await openCheckpoint(place.model)) : undefined,
       metricOf,
     };
     const report = await init(checkpoint, options, {

@@ -24,7 +24,8 @@ export const MODEL: Option = {
 export const PLACE: Options = {
   checkpoint: {
     value: "STEP|last|PATH",
-    help: "a checkpoint of the training in DIR, in the place of its result",
+    help:
+      "a checkpoint of the trainings in DIR, in the place of their result; last: of the run that --resume goes on with",
   },
   adapter: {
     value: "[NAME=]DIR",
@@ -79,10 +80,14 @@ export async function readPlace(args: Parsed): Promise<ChosenPlace> {
   };
 }
 
-/** Tells what a person should know of the model that is taken: a training that has not ended, weights that changed. */
+/**
+ * Tells what a person should know of the model that is taken: a training that has not ended, weights that changed; and,
+ * unless that is not wanted, which checkpoint it is, and which weights outside of the folder.
+ */
 export function tellNotes(
-  { notes = [] }: ModelPlace,
+  { notes = [], taken = [] }: ModelPlace,
   progress: Progress,
 ): void {
+  for (const line of taken) progress.note(`loqa: ${line}`);
   for (const line of notes) progress.warn(`loqa: ${line}`);
 }

@@ -4,11 +4,18 @@
  * @module
  */
 
-import { ValueError } from "../errors.ts";
-import { exists, joinPath, kindOf, readTextFile } from "../io/deno.ts";
+import { isMeant, ValueError } from "../errors.ts";
+import {
+  exists,
+  joinPath,
+  kindOf,
+  listFolder,
+  readTextFile,
+} from "../io/deno.ts";
 import { parseJsonObject } from "../io/json.ts";
 import { openCheckpoint } from "../io/open.ts";
 import { findModel } from "../models/open.ts";
+import { checkWhole } from "../models/whole.ts";
 import { modelConfig } from "../io/packed_config.ts";
 import { type Method, type MethodCost, methodCosts } from "../plan/cost.ts";
 import { KNOWN_MODELS } from "../plan/known.ts";
@@ -107,23 +114,45 @@ async function findConfig(name: string): Promise<Config> {
     return KNOWN_MODELS[name.toLowerCase()];
   }
   const kind = name.startsWith("hf:") ? undefined : await kindOf(name);
-  // A folder with a config alone has no weights to open; anything else is a model as everywhere.
+  // A folder with a config alone has no weights to open; anything else is a model as everywhere, and whole.
   const file = kind === "folder" ? joinPath(name, "config.json") : name;
-  if (file.endsWith(".json") && await exists(file)) {
+  const alone = file.endsWith(".json") && await exists(file);
+  if (alone && !(kind === "folder" && await hasWeights(name))) {
     return modelConfig(parseJsonObject(await readTextFile(file), file));
   }
   if (kind !== undefined || name.startsWith("hf:")) {
-    await using model = await openCheckpoint((await findModel(name)).model, {
-      describe: true,
-    });
-    for (const note of model.notes ?? []) console.error(`note: ${note}`);
-    return model.config;
+    try {
+      return await modelConfigOf(name);
+    } catch (error) {
+      if (!alone || !isMeant(error)) throw error;
+      throw new ValueError(
+        `${error.message} (loqa plan ${file} plans from the config alone)`,
+      );
+    }
   }
   throw new ValueError(
     `Cannot plan for "${name}": wanted a config.json, a model, a folder that loqa wrote, or one of ${
       Object.keys(KNOWN_MODELS).join(", ")
     }; there is no such file`,
   );
+}
+
+/** Whether there are files of weights in a folder. */
+async function hasWeights(folder: string): Promise<boolean> {
+  return (await listFolder(folder)).some(({ name }) =>
+    /\.(safetensors|gguf|bin|pt|pth)(\.index\.json)?$/.test(name)
+  );
+}
+
+/** The config of a model, which is to be there with all its parts and tensors; its weights may be of any kind. */
+async function modelConfigOf(name: string): Promise<Config> {
+  const place = await findModel(name);
+  for (const line of place.taken ?? []) console.error(`note: ${line}`);
+  await using model = await openCheckpoint(place.model, { describe: "whole" });
+  for (const note of model.notes ?? []) console.error(`note: ${note}`);
+  // What is only described cannot be compared.
+  if (!model.notes?.length) checkWhole(model);
+  return model.config;
 }
 
 function planText(

@@ -23,7 +23,7 @@ import {
   UsageError,
 } from "./args.ts";
 import { openChosen, readDeviceOptions } from "./device.ts";
-import { MODEL } from "./place.ts";
+import { MODEL, tellNotes } from "./place.ts";
 import { interruptible } from "./interrupt.ts";
 import { Progress } from "./progress.ts";
 import { print } from "./output.ts";
@@ -339,6 +339,8 @@ export async function run(argv: readonly string[]): Promise<number> {
   const home = homeOf(path);
   const start = from === undefined ? path : await findRun(path, from);
   const place = await startPlace(start, { path, model });
+  using progress = new Progress({ quiet: args.on("quiet") });
+  tellNotes({ ...place, notes: [] }, progress);
   let context: number;
   {
     await using checkpoint = await openCheckpoint(place.model);
@@ -354,7 +356,6 @@ export async function run(argv: readonly string[]): Promise<number> {
   const out = args.text("out") ??
     (options.method === "adapter" ? home ?? path : undefined);
   if (!out) throw new UsageError(`train --method ${options.method} needs -o`);
-  using progress = new Progress({ quiet: args.on("quiet") });
   return await interruptible(async (signal, started) => {
     using device = await openChosen(
       readDeviceOptions(args, progress, { network: true }),

@@ -133,6 +133,7 @@ export async function exportModel(
       } -o MERGED" first and export that`,
     );
   }
+  for (const line of found.taken ?? []) onNote?.(line);
   const { kind, load } = TARGETS[to];
   await using output = await openOutput(out, { verb: "export", kind });
   const run = await load();

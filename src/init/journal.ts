@@ -71,7 +71,7 @@ export async function readJournal(
     throw new FormatError(
       `Cannot resume: ${
         quoted(path)
-      } is no journal of a run; run without --resume to start anew`,
+      } is no journal of a run; run with --force, without --resume, to start anew`,
     );
   }
   const { check, ...written } = state;

@@ -50,7 +50,8 @@ export interface InitOutputOptions {
  * Takes the folder `out` for an initialisation; `run.ts` does it where nobody did before.
  *
  * @throws {RangeError} If there is something at `out`, which the message names, and `force` does not ask to replace it; with
- * `force`, if loqa did not write that. With `resume` what is there may be the whole result of the same run.
+ * `force`, if loqa did not write that. With `resume` what is there may be the whole result of the same run. If an interrupted
+ * run left work beside it, and neither is asked for.
  * @throws {IoError} If another run writes there.
  */
 export async function openInitOutput(
@@ -70,10 +71,16 @@ export async function openInitOutput(
     kind: "folder",
     resumable: true,
     occupied: force ? "replace" : resume ? "tell" : "refuse",
+    unfinished: force || resume ? "take" : "refuse",
     reads,
   });
   if (force && holds) {
     onWarning?.(`replaces ${out} when it is done: ${holds.text} will be gone`);
+  }
+  if (output.unfinished && !resume) {
+    onWarning?.(
+      `starts anew: ${output.work}, of an interrupted run, will be gone`,
+    );
   }
   return output;
 }

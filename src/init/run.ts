@@ -327,7 +327,7 @@ async function usableJournal(
   if (!state) return await exists(paths.journal) ? damaged() : undefined;
   if (state.key !== key) {
     throw new ValueError(
-      `Cannot resume: ${paths.journal} is of a run with other options, another model, device or version; run without --resume to start anew`,
+      `Cannot resume: ${paths.journal} is of a run with other options, another model, device or version; run with --force, without --resume, to start anew`,
     );
   }
   const held = async (path: string) => {

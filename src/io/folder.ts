@@ -61,9 +61,9 @@ const WEIGHTS = [
 export interface OpenOptions {
   /**
    * Whether to open what cannot be used as a model too, to say what it is: a part of a split model, weights quantised by a
-   * method that is not decoded. `notes` of the checkpoint then say why.
+   * method that is not decoded. `notes` of the checkpoint then say why. `whole`: a part without the others is refused.
    */
-  readonly describe?: boolean;
+  readonly describe?: boolean | "whole";
 }
 
 /** Opens files of a set; if one fails, those before it are closed. */
@@ -121,13 +121,17 @@ async function openWeights(
     if (!describe) throw error;
     notes.push(error.message);
   };
+  const refusePart = (error: Error): void => {
+    if (describe === "whole") throw error;
+    refuse(error);
+  };
   const weights = WEIGHTS.find((name) => files.names.includes(name)) ??
     onlyFile(files);
   const names = partNames(weights);
   const parts = names.filter((name) => files.names.includes(name));
   if (parts.length < names.length) {
     const missing = names.find((name) => !files.names.includes(name))!;
-    refuse(
+    refusePart(
       partError(files.name, {
         of: names.length,
         present: parts.map((name) => partOf(name)!.number),
@@ -180,7 +184,7 @@ async function openWeights(
     where,
     config,
   });
-  if (layers && notes.length === 0) refuse(layers);
+  if (layers && notes.length === 0) refusePart(layers);
   const owned = stack.move();
   const checkpoint = makeCheckpoint({
     name: where,

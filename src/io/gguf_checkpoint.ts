@@ -34,7 +34,7 @@ const ROPE_FACTORS = "rope_freqs.weight";
 /** Options of {@linkcode openGgufCheckpoint}. */
 export interface GgufOptions {
   /** As in opening any checkpoint: notes are taken of what cannot be used. */
-  readonly describe?: boolean;
+  readonly describe?: boolean | "whole";
   /** Notes so far. */
   readonly notes?: readonly string[];
 }
@@ -61,9 +61,12 @@ export async function openGgufCheckpoint(
   let parts: Pick<CheckpointParts, "config" | "notes"> & {
     readonly readers: TensorReader[];
   };
+  // A part of a model, which is described only where that is asked for.
+  let isPart = false;
   try {
     const part = ggufPart(file);
-    if (part && sources.length === 1) {
+    isPart = part !== undefined && sources.length === 1;
+    if (part && isPart) {
       throw partError(
         file.name,
         { of: part.of, present: [part.number] },
@@ -85,9 +88,12 @@ export async function openGgufCheckpoint(
       parts.readers.map(({ info }) => info.name),
       { where: file.name, config: model.config },
     );
+    isPart = layers !== undefined;
     if (layers) throw layers;
   } catch (error) {
-    if (!described || !isMeant(error)) throw error;
+    if (
+      !described || !isMeant(error) || (isPart && describe === "whole")
+    ) throw error;
     parts = described(error);
   }
   const owned = opened.move();

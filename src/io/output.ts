@@ -55,6 +55,8 @@ export interface OutputOptions {
    * or that it will be replaced (`replace`), which is then tried, and which another run there prevents.
    */
   readonly occupied?: "refuse" | "tell" | "replace";
+  /** What work means that an interrupted run of the same verb left to go on with: an error (the default), or the caller's. */
+  readonly unfinished?: "refuse" | "take";
   /** What the run reads: a folder that holds any of it is not replaced. */
   readonly reads?: readonly string[];
 }
@@ -69,6 +71,8 @@ export interface Output extends AsyncDisposable {
   readonly result: string;
   /** Whether something is at the place already, an empty folder apart. */
   readonly taken: boolean;
+  /** Whether an interrupted run left work there that can be gone on with. */
+  readonly unfinished: boolean;
   /** Begins: removes what another run left of its result, unless it is gone on with. */
   begin(resume?: boolean): Promise<void>;
   /** Puts the result in its place. */
@@ -106,8 +110,14 @@ export async function settledPath(path: string): Promise<string> {
  */
 export async function openOutput(
   out: string,
-  { verb, kind, resumable = false, occupied = "refuse", reads = [] }:
-    OutputOptions,
+  {
+    verb,
+    kind,
+    resumable = false,
+    occupied = "refuse",
+    unfinished: left = "refuse",
+    reads = [],
+  }: OutputOptions,
 ): Promise<Output> {
   const place = await placeOf(out);
   const work = workOf(place);
@@ -118,6 +128,13 @@ export async function openOutput(
   // What another run left may still be gone on with, until this one begins.
   stack.defer(() => leave(work, lock, !settled && (resumable || !begun)));
   await refuseOther(out, work, verb);
+  const unfinished = await goesOn(work);
+  if (unfinished && left === "refuse") {
+    throw taken(
+      out,
+      `${work} is what an interrupted ${verb} left; the same command with --resume goes on, with --force it starts anew`,
+    );
+  }
   if (await markedBy(work) !== verb) {
     await writeFileAtomic(
       joinPath(work, MARKER),
@@ -149,6 +166,7 @@ export async function openOutput(
     work,
     result,
     taken: full,
+    unfinished,
     async begin(resume = false) {
       begun = true;
       if (resume) return;
@@ -341,15 +359,20 @@ async function tryReplacing(
   if (full) await rename(probe, place);
 }
 
+/** Whether a folder holds work that can be gone on with. */
+async function goesOn(work: string): Promise<boolean> {
+  return await exists(joinPath(work, JOURNAL_FILE)) &&
+    await exists(joinPath(work, "result"));
+}
+
 /** Lets the folder go that was worked in: what can be gone on with stays, all else is removed. */
 async function leave(
   work: string,
   lock: Lock,
   keeps: boolean,
 ): Promise<void> {
-  const goesOn = keeps && await exists(joinPath(work, JOURNAL_FILE)) &&
-    await exists(joinPath(work, "result"));
-  if (!goesOn) {
+  const stays = keeps && await goesOn(work);
+  if (!stays) {
     for (const { name } of await listFolder(work)) {
       if (name !== LOCK_FILE && name !== MARKER) {
         await remove(joinPath(work, name));
@@ -359,7 +382,7 @@ async function leave(
   }
   await lock[Symbol.asyncDispose]();
   // Another run may have it by now.
-  if (!goesOn) await removeEmpty(work);
+  if (!stays) await removeEmpty(work);
 }
 
 /** Makes the names in a folder, and in those in it, survive a power failure; the files were written so. */

@@ -19,14 +19,17 @@ import { isObject, type JsonObject, parseJsonObject } from "../io/json.ts";
 import { fileMarks, markDifference, readMarks } from "../io/marks.ts";
 import { type Adapter, openAdapter } from "../io/open.ts";
 import { settledPath } from "../io/output.ts";
-import { isAbsolute, normalPath, splitPath } from "../io/paths.ts";
+import { isAbsolute, isInside, normalPath, splitPath } from "../io/paths.ts";
 import { standingFolder } from "../io/replace.ts";
 import type { AdapterModuleFactors } from "../nn/adapter.ts";
 import {
+  checkpointLine,
   findCheckpoint,
   findUnfinished,
+  homeOf,
   isRun,
   readReport,
+  REPORT_FILE,
   shownRun,
   type Unfinished,
   unfinishedLine,
@@ -46,6 +49,8 @@ export interface ModelPlace {
   readonly unfinished?: Unfinished;
   /** What a person should know of it. */
   readonly notes?: readonly string[];
+  /** What was taken that a person did not name: the checkpoint, the weights outside of the folder. */
+  readonly taken?: readonly string[];
 }
 
 /** What is to be taken of what a folder holds. */
@@ -57,6 +62,10 @@ export interface PlaceOptions {
 }
 
 const ADAPTER_CONFIG = "adapter_config.json";
+
+/** Names of files of which at least one is in the folder of a model, or is one. */
+const MODEL_FILE =
+  /(^|[\\/])config\.json$|\.(safetensors|gguf|bin|pt|pth)(\.index\.json)?$/;
 
 /**
  * Finds the weights and the adapter of a path. In a folder with `loqa.json` they are `backbone` (or, where none was
@@ -73,7 +82,10 @@ export async function findModel(
 ): Promise<ModelPlace> {
   const path = await settledPath(given);
   if (checkpoint !== undefined) {
-    return await findModel(await findCheckpoint(path, checkpoint), { model });
+    const step = await findCheckpoint(path, checkpoint);
+    const place = await findModel(step, { model });
+    const line = await checkpointLine(step);
+    return { ...place, taken: [...line, ...place.taken ?? []] };
   }
   const only = (why: string): ModelPlace => {
     if (model === undefined) return { model: path };
@@ -120,7 +132,7 @@ async function folderPlace(
         : `Cannot open ${path}: it is a run without a result and without a checkpoint`,
     );
   }
-  const found = model === undefined && backbone !== undefined
+  const found: NamedModel = model === undefined && backbone !== undefined
     ? { model: backbone, notes: [] }
     : await namedModel(path, report, model);
   return {
@@ -128,6 +140,7 @@ async function folderPlace(
     ...(own !== undefined && { adapter: own }),
     report,
     ...(unfinished && { unfinished }),
+    ...(found.taken && { taken: found.taken }),
     notes: [
       ...found.notes,
       ...unfinished
@@ -149,12 +162,17 @@ function shownLine(report: JsonObject, adapter: string | undefined): string {
     : "taken is the adapter that init left";
 }
 
+/** Weights that a file names, and what is to be told of them. */
+type NamedModel =
+  & { readonly model: string; readonly notes: readonly string[] }
+  & Pick<ModelPlace, "taken">;
+
 /** The weights that a `loqa.json` names, unless others are given. */
 async function namedModel(
   path: string,
   report: JsonObject,
   given: string | undefined,
-): Promise<{ model: string; notes: string[] }> {
+): Promise<NamedModel> {
   const named = report.model;
   if (given === undefined && typeof named !== "string") {
     throw new FormatError(
@@ -166,14 +184,17 @@ async function namedModel(
     throw new ValueError(
       `Cannot open ${path}: the model ${
         quoted(named as string)
-      } that it belongs to is not there; say where it is by --model PATH`,
+      } that its loqa.json names is not there; say where it is by --model PATH`,
     );
   }
+  const taken = given === undefined
+    ? await takenModel(model, { from: path, by: joinPath(path, REPORT_FILE) })
+    : [];
   const marks = readMarks(report.weights);
   const changed = marks.length === 0 || model.startsWith("hf:")
     ? undefined
     : markDifference(marks, await fileMarks(model));
-  if (changed === undefined) return { model, notes: [] };
+  if (changed === undefined) return { model, notes: [], taken };
   const what = `the model ${
     quoted(model)
   } is not what ${path} was made with (${changed})`;
@@ -181,6 +202,33 @@ async function namedModel(
   throw new ValueError(
     `Cannot open ${path}: ${what}; say where that one is by --model PATH, or take this one in spite of it by --model ${model}`,
   );
+}
+
+/**
+ * What is told of weights that a file in the folder `from` names: where they are, if that is outside of what the person
+ * named. Whoever made the folder chose them.
+ *
+ * @throws {RangeError} If they are no model.
+ */
+async function takenModel(
+  model: string,
+  { from, by }: { from: string; by: string },
+): Promise<string[]> {
+  if (!model.startsWith("hf:")) {
+    const names = await kindOf(model) === "folder"
+      ? (await listFolder(model)).map(({ name }) => name)
+      : [model];
+    if (!names.some((name) => MODEL_FILE.test(name))) {
+      throw new ValueError(
+        `Cannot open ${from}: ${
+          quoted(model)
+        }, which ${by} names, is no model; say where the model is by --model PATH`,
+      );
+    }
+    const home = absolutePath(homeOf(from) ?? from);
+    if (isInside(absolutePath(model), home)) return [];
+  }
+  return [`base model: ${model} (named by ${by})`];
 }
 
 /**
@@ -233,14 +281,15 @@ async function adapterPlace(
   const found = typeof named === "string" && named !== ""
     ? await resolveStored(path, named)
     : undefined;
-  if (found === undefined) {
-    throw new ValueError(
-      `Cannot open ${path}: it is an adapter of ${
-        typeof named === "string" ? `the model ${quoted(named)}` : "some model"
-      }, which is not there; say where it is by --model PATH`,
-    );
+  if (found !== undefined) {
+    const taken = await takenModel(found, { from: path, by: file });
+    return { model: found, adapter: path, taken };
   }
-  return { model: found, adapter: path };
+  throw new ValueError(
+    `Cannot open ${path}: it is an adapter of ${
+      typeof named === "string" ? `the model ${quoted(named)}` : "some model"
+    }, which is not there; say where it is by --model PATH`,
+  );
 }
 
 /** The folder of an adapter by what a person writes: itself, or a run or another folder that has one. */

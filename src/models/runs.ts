@@ -154,6 +154,15 @@ export function isUnfinished({ steps, ended }: FoundRun): boolean {
   return ended === undefined || ended < steps;
 }
 
+/** Runs in the order in which they are gone on with and `last` looks through them: what has not ended first, then the newest. */
+export function goingOnOrder(runs: readonly FoundRun[]): FoundRun[] {
+  const newest = runs.toReversed();
+  return [
+    ...newest.filter(isUnfinished),
+    ...newest.filter((run) => !isUnfinished(run)),
+  ];
+}
+
 /** Whether a loqa.json is that of a run in the folder of its trainings. */
 export function isRun(report: JsonObject): boolean {
   return Number.isInteger(report.run) && report.run !== START_RUN;
@@ -224,7 +233,8 @@ export function unfinishedLine(
 }
 
 /**
- * The checkpoint that `wanted` names in `path`, a folder or a run: `last`, a number of steps, or a path.
+ * The checkpoint that `wanted` names in `path`, a folder or a run: `last`, a number of steps, or a path. `last` is that of
+ * the run that `--resume` would go on with, of whatever options; a step is looked for in the newest run first.
  *
  * @throws {RangeError} If there is none of that name; the error lists those that are there.
  */
@@ -240,22 +250,33 @@ export async function findCheckpoint(
   }
   const runs = await listRuns(path);
   // A run itself, or a folder of before runs had numbers.
-  const lists = [await listCheckpoints(path)];
-  for (const { checkpoints } of runs) lists.push([...checkpoints]);
-  const found = lists.toReversed().flatMap((list) =>
-    step === undefined
-      ? wanted === "last" ? list.slice(-1) : []
-      : list.filter((saved) => saved.step === step)
-  );
+  const own = await listCheckpoints(path);
+  const ordered = wanted === "last" ? goingOnOrder(runs) : runs.toReversed();
+  const found = [...ordered.map(({ checkpoints }) => checkpoints), own]
+    .flatMap((list) =>
+      step === undefined
+        ? wanted === "last" ? list.slice(-1) : []
+        : list.filter((saved) => saved.step === step)
+    );
   if (found.length > 0) return found[0].path;
-  const all = lists.flat().map(({ path: place }) =>
-    place.slice(path.length).replace(/^[\\/]+/, "")
-  );
+  const all = [own, ...runs.map(({ checkpoints }) => checkpoints)].flat()
+    .map(({ path: place }) => place.slice(path.length).replace(/^[\\/]+/, ""));
   throw new ValueError(
     `Cannot take the checkpoint "${wanted}" of ${path}: wanted last, a step or a path, there ${
       all.length === 0 ? "is none" : `are ${all.slice(-20).join(", ")}`
     }`,
   );
+}
+
+/** A line that tells of which run a checkpoint is, and whether that has ended; none for a checkpoint of no run. */
+export async function checkpointLine(path: string): Promise<string[]> {
+  const match = /^(.*)[\\/]runs[\\/](\d+)[\\/]checkpoints[\\/]step-0*(\d+)$/
+    .exec(absolutePath(path));
+  if (!match) return [];
+  const [, home, number, step] = match;
+  const run = (await listRuns(home)).find((run) => run.number === +number);
+  const going = run && isUnfinished(run) ? ", which has not ended" : "";
+  return [`taken is step ${step} of run ${number} of ${home}${going}`];
 }
 
 /** The folder of the run that `wanted` names: its number in `folder`, or a path. */

@@ -9,7 +9,7 @@ import { ValueError } from "../errors.ts";
 import type { JsonObject } from "../io/json.ts";
 import { type FileMark, markDifference, readMarks } from "../io/marks.ts";
 import { digest } from "../io/fingerprint.ts";
-import { type FoundRun, isUnfinished, listRuns } from "../models/runs.ts";
+import { type FoundRun, goingOnOrder, listRuns } from "../models/runs.ts";
 import type { TrainOptions } from "./options.ts";
 
 /** Files of examples as they were read. */
@@ -146,11 +146,7 @@ export async function chooseRun(
   folder: string,
   options: TrainOptions,
 ): Promise<FoundRun | undefined> {
-  const runs = (await listRuns(folder)).toReversed();
-  const ordered = [
-    ...runs.filter(isUnfinished),
-    ...runs.filter((run) => !isUnfinished(run)),
-  ];
+  const ordered = goingOnOrder(await listRuns(folder));
   const differ = ({ report }: FoundRun) =>
     optionDifferences(report.options as JsonObject, { ...options });
   const found = ordered.find((run) => differ(run).length === 0);

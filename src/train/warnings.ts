@@ -12,13 +12,17 @@ const GUESSING = 0.99;
 /** Share of the loss of guessing below which a model knows something. */
 const KNOWING = 0.9;
 
-/** Steps one after the other that learn nothing before a training is given up. */
-const PATIENCE = 5;
+/** Steps one after the other that learn nothing before a training is given up; batches of which a ruined model knows nothing. */
+export const PATIENCE = 5;
+
+/** How many times the highest loss of all steps that of a ruined model is. */
+const BEYOND = 10;
 
 /** Looks for steps from which a training learns nothing any more: it has diverged. */
 export class DivergenceWatch {
   readonly #guess: number;
   #best = Infinity;
+  #highest = 0;
   #bad: { since: number; count: number; what: string } | undefined;
 
   /** @param vocabulary Tokens among which a model guesses; undefined where it does not write. */
@@ -40,7 +44,7 @@ export class DivergenceWatch {
 
   /** Takes what was before a resumed training. */
   begin(losses: readonly number[]): void {
-    for (const loss of losses) this.#best = Math.min(this.#best, loss);
+    for (const loss of losses) this.#note(loss);
   }
 
   /** Takes the reports of further steps. Returns what there is to say of them now. */
@@ -56,9 +60,39 @@ export class DivergenceWatch {
           `step ${report.step}: ${what}: the training may have diverged; a smaller --lr may help`,
         );
       }
-      this.#best = Math.min(this.#best, report.loss);
+      this.#note(report.loss);
     }
     return warnings;
+  }
+
+  /**
+   * What is wrong with a model after its last update, in an error's words, by its mean losses on batches that it has just
+   * learnt from; undefined if it may do for one of them.
+   */
+  ruin(losses: readonly number[]): string | undefined {
+    const told = losses.map((loss) =>
+      !Number.isFinite(loss)
+        ? `the loss is ${loss}`
+        : this.#knowsNothing(loss)
+        ? `the loss, ${loss.toFixed(4)}, is that of guessing`
+        : this.#highest > 0 && loss > BEYOND * this.#highest
+        ? `the loss, ${
+          loss.toPrecision(5)
+        }, is more than ${BEYOND} times the highest before, ${
+          this.#highest.toFixed(4)
+        }`
+        : undefined
+    );
+    return told.includes(undefined) ? undefined : told[0];
+  }
+
+  #note(loss: number): void {
+    this.#best = Math.min(this.#best, loss);
+    this.#highest = Math.max(this.#highest, loss);
+  }
+
+  #knowsNothing(loss: number): boolean {
+    return loss >= GUESSING * this.#guess && this.#best < KNOWING * this.#guess;
   }
 
   #wrong({ loss, gradientNorm: norm }: StepReport): string | undefined {
@@ -67,7 +101,7 @@ export class DivergenceWatch {
     }
     // Where all is learnt there is nothing left to learn.
     if (norm === 0 && loss > 0) return "the norm of the gradients is 0";
-    return loss >= GUESSING * this.#guess && this.#best < KNOWING * this.#guess
+    return this.#knowsNothing(loss)
       ? `the loss, ${loss.toFixed(4)}, is that of guessing`
       : undefined;
   }

@@ -13,6 +13,7 @@ import {
   remove,
   writeFileAtomic,
 } from "../io/deno.ts";
+import { readF32 } from "../device/device.ts";
 import { listCheckpoints } from "../models/runs.ts";
 import {
   NotFiniteError,
@@ -33,7 +34,7 @@ import { schedule } from "./schedule.ts";
 import { batchLoss } from "./step.ts";
 import type { Subject } from "./subject.ts";
 import { type StepReport, Trainer } from "./trainer.ts";
-import { DivergenceWatch, GradientWatch } from "./warnings.ts";
+import { DivergenceWatch, GradientWatch, PATIENCE } from "./warnings.ts";
 
 /** Share of the steps in which the learning rate rises by default. */
 const WARMUP = 0.03;
@@ -64,6 +65,8 @@ export class Work implements Disposable {
   readonly #trainer: Trainer;
   #order: DataOrder;
   #saved: string | undefined;
+  /** Numbers of the examples of the last batches. */
+  #recent: (readonly number[])[] = [];
 
   constructor(parts: WorkParts) {
     const { subject, options, steps, key, data } = parts;
@@ -153,15 +156,20 @@ export class Work implements Disposable {
       const { step } = this.state;
       this.#show();
       const every = run.evaluateEvery;
+      const stops = run.signal?.aborted ?? false;
+      // What has diverged does not take the place of the last good checkpoint.
+      const saves = stops || step === steps ||
+        (this.#divergence.since === undefined && step % run.saveEvery === 0);
+      // The losses of the steps are those before their updates: the last one's work is not in them.
+      const ruin = saves ? await this.#ruin() : undefined;
+      if (ruin && (step === steps || !ruin.isFinite)) {
+        const tensor = await this.#badTensor();
+        this.#fail(`after step ${step} ${tensor ?? ruin.what}`);
+      }
       if (step === steps || (every && step % every === 0)) {
         await this.#evaluate();
       }
-      const stops = run.signal?.aborted ?? false;
-      // What has diverged does not take the place of the last good checkpoint.
-      const sound = this.#divergence.since === undefined;
-      if (stops || step === steps || (sound && step % run.saveEvery === 0)) {
-        await this.#save();
-      }
+      if (saves && !ruin) await this.#save();
       if (stops && step < steps) throw run.signal!.reason;
     }
     return this.#saved ?? "";
@@ -188,8 +196,9 @@ export class Work implements Disposable {
   async #stepsUntil(until: number): Promise<void> {
     const { options, data, run } = this.#parts;
     for (let step = this.state.step; step < until; step++) {
-      const batches = this.#order.nextStep(options.batch, options.accumulation)
-        .map((numbers) => this.#batch(data, numbers));
+      const next = this.#order.nextStep(options.batch, options.accumulation);
+      this.#recent = [...this.#recent, ...next].slice(-PATIENCE);
+      const batches = next.map((numbers) => this.#batch(data, numbers));
       if (this.#trainer.full(batches.length)) await this.#read();
       this.#trainer.step(batches);
       if (run.signal?.aborted) break;
@@ -217,6 +226,40 @@ export class Work implements Disposable {
     for (const line of warnings) this.#parts.run.onWarning?.(line);
     const { failure } = this.#divergence;
     if (failure !== undefined) this.#fail(failure);
+  }
+
+  /** What is wrong with the model as it is now, if it is of no use for any of the batches that it learnt from last. */
+  async #ruin(): Promise<{ what: string; isFinite: boolean } | undefined> {
+    const { data, subject } = this.#parts;
+    const losses: number[] = [];
+    let told: string | undefined;
+    for (const numbers of this.#recent.toReversed()) {
+      const batch = taskBatch(this.#batch(data, numbers));
+      const { sum, count } = await batchLoss(subject.model, batch);
+      if (count === 0) continue;
+      losses.push(sum / count);
+      told = this.#divergence.ruin(losses);
+      if (told === undefined) return undefined;
+    }
+    const isFinite = losses.every(Number.isFinite);
+    return told === undefined ? undefined : { what: told, isFinite };
+  }
+
+  /** A trained tensor that holds what is no number, in an error's words. */
+  async #badTensor(): Promise<string | undefined> {
+    const { parameters } = this.#parts.subject;
+    for (const { name, value } of parameters.parameters.values()) {
+      const { buffer, offset, rows, cols } = value;
+      const data = await readF32(
+        parameters.device,
+        buffer,
+        offset,
+        rows * cols,
+      );
+      const bad = data.find((x) => !Number.isFinite(x));
+      if (bad !== undefined) return `tensor ${name} holds ${bad}`;
+    }
+    return undefined;
   }
 
   async #log(

@@ -136,7 +136,7 @@ Deno.test("--resume with a model that was changed beyond the first rows is refus
     await Deno.writeFile(weights, bytes);
     await failsWith(
       initArgs(folder, out, "--resume"),
-      /^loqa: Cannot resume: .*journal\.json is of a run with other options, another model, device or version; run without --resume to start anew$/m,
+      /^loqa: Cannot resume: .*journal\.json is of a run with other options, another model, device or version; run with --force, without --resume, to start anew$/m,
     );
     const after = await readTree(`${out}.partial`);
     // What is left of a killed run's lock.
@@ -174,6 +174,30 @@ Deno.test("--resume from files in which a bit has turned starts anew, says so, a
       await assertSame(out, whole);
       await Deno.remove(out, { recursive: true });
     }
+  }));
+
+Deno.test("init over an interrupted run is refused with both ways on: --resume, and --force, which says what goes", () =>
+  withModel(async (folder) => {
+    const out = `${folder}/out`;
+    await interrupt(folder, out);
+    const before = await readTree(out + ".partial");
+    await failsWith(
+      initArgs(folder, out),
+      /^loqa: Cannot write to .*\/out: .*\/out\.partial is what an interrupted init left; the same command with --resume goes on, with --force it starts anew$/m,
+    );
+    const after = await readTree(out + ".partial");
+    // What is left of a killed run's lock.
+    for (const tree of [before, after]) tree.delete("loqa.lock");
+    assert.deepEqual(after, before);
+    const { stderr } = await succeeds(
+      initArgs(folder, out, "--force", "--seed", "1"),
+    );
+    assert.match(
+      stderr,
+      /^starts anew: .*\/out\.partial, of an interrupted run, will be gone$/m,
+    );
+    await succeeds(initArgs(folder, `${folder}/whole`, "--seed", "1"));
+    await assertSame(out, await comparable(`${folder}/whole`));
   }));
 
 Deno.test("moments are not written over a file that holds something else", () =>

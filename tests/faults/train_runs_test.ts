@@ -131,7 +131,6 @@ Deno.test("a training that was interrupted: every verb says so and which it take
     assert.match(now.stderr, line);
     assert.equal(now.perplexity, start.perplexity);
     const step = await measure(folder, out, "--checkpoint", "last");
-    assert.equal(step.stderr, "");
     assert.notEqual(step.perplexity, start.perplexity);
     for (
       const more of [
@@ -175,6 +174,114 @@ Deno.test("a training that was interrupted: every verb says so and which it take
       ["eval", `${out}/runs/1`, "--task", "ppl", "--data", "x"],
       /Cannot open .*\/runs\/1: the training of .* is unfinished: .* it has no result yet; --checkpoint last/,
     );
+  }));
+
+Deno.test("--checkpoint last is that of the run that --resume goes on with, and says which it is", () =>
+  withTrainable(async (folder) => {
+    const out = `${folder}/out`;
+    await initInto(folder, out);
+    const last = await interrupted(folder, out, 1);
+    await succeeds(args(folder, out, "--steps", "3", "--save-every", "1"));
+    const told = async (...more: string[]) => {
+      const { stderr } = await succeeds([
+        ...["generate", out, "--prompt", "a", "--max-new-tokens", "1"],
+        ...[...DEVICE, ...more],
+      ]);
+      return /^loqa: taken is (.*)$/m.exec(stderr)?.[1];
+    };
+    // Run 2 is the newest, but has ended.
+    assert.equal(
+      await told("--checkpoint", "last"),
+      `step ${last} of run 1 of ${out}, which has not ended`,
+    );
+    assert.equal(await told("--checkpoint", "2"), `step 2 of run 2 of ${out}`);
+    assert.equal(await told(), undefined);
+    await Deno.remove(`${out}/runs/1`, { recursive: true });
+    assert.equal(
+      await told("--checkpoint", "last"),
+      `step 3 of run 2 of ${out}`,
+    );
+  }));
+
+Deno.test("a training whose last update ruins the model is an error that names the last good checkpoint, and publishes nothing", () =>
+  withTrainable(async (folder) => {
+    const out = `${folder}/out`;
+    const example = new URL("../../examples/model", import.meta.url).pathname;
+    // A model that knows something: the first update of a warm-up is of nothing, the second of 1e4.
+    const ruin = (steps: string, ...more: string[]) =>
+      overridden([
+        ...["train", example, "--method", "lora", "--rank", "2", "-o", out],
+        ...["--data", `${folder}/data.txt`, "--block", "16", "--batch", "2"],
+        ...["--lr", "1e4", "--warmup", "1", "--save-every", "1", "--quiet"],
+        ...["--steps", steps, ...DEVICE],
+      ], more);
+    const line =
+      /^loqa: Cannot go on training: after step 2 the loss, [\d.]+, is that of guessing; the last good checkpoint is .*\/runs\/1\/checkpoints\/step-000001$/m;
+    await failsWith(ruin("2"), line);
+    assert.deepEqual(await savedSteps(out), [1]);
+    assert.equal(await there(`${out}/adapter`), false);
+    assert.equal(await there(`${out}/runs/1/adapter`), false);
+    // The same again, from the last good one.
+    await failsWith(ruin("2", "--resume"), line);
+    // One in the middle takes no good one's place either.
+    const { code, stderr } = await loqa(
+      ...ruin("20", "-o", `${folder}/long`),
+    );
+    assert.equal(code, 1);
+    assert.match(
+      stderr,
+      /from step 3 on .*; the last good checkpoint is .*step-000001$/m,
+    );
+    // Where the result of a run before it stands, that stays.
+    await succeeds(ruin("1", "--lr", "1e-3", "-o", `${folder}/kept`));
+    const kept = await readTree(`${folder}/kept/adapter`);
+    await failsWith(ruin("2", "-o", `${folder}/kept`), /step-000001$/m);
+    assert.deepEqual(await readTree(`${folder}/kept/adapter`), kept);
+  }));
+
+Deno.test("weights that a folder's file names outside of it are told before they are read, and refused where they are no model", () =>
+  withTrainable(async (folder) => {
+    const out = `${folder}/out`;
+    await succeeds(fresh(folder, out, "--steps", "1"));
+    const generate = (path: string, ...more: string[]) => [
+      ...["generate", path, "--prompt", "a", "--max-new-tokens", "1"],
+      ...[...DEVICE, ...more],
+    ];
+    const line = (by: string) =>
+      new RegExp(`^loqa: base model: \\S+/model \\(named by ${by}\\)$`, "m");
+    const report = `${out}/loqa.json`;
+    assert.match((await succeeds(generate(out))).stderr, line(report));
+    const model = `${folder}/model`;
+    const named = await succeeds(generate(out, "--model", model));
+    assert.doesNotMatch(named.stderr, /base model/);
+    // An adapter by itself, of PEFT's.
+    await Deno.rename(`${out}/adapter`, `${folder}/alone`);
+    assert.match(
+      (await succeeds(generate(`${folder}/alone`))).stderr,
+      line(`${folder}/alone/adapter_config.json`),
+    );
+    await Deno.rename(`${folder}/alone`, `${out}/adapter`);
+    // What stands in the folder is its own.
+    await initInto(folder, `${folder}/own`);
+    await succeeds(args(folder, `${folder}/own`, "--steps", "1"));
+    for (const path of ["own", "own/runs/1"]) {
+      const { stderr } = await succeeds(generate(`${folder}/${path}`));
+      assert.doesNotMatch(stderr, /base model/);
+    }
+    for (const secret of [`${folder}/data.txt`, `${folder}/own/runs`]) {
+      const { weights: _, ...rest } = await json(report);
+      await Deno.writeTextFile(
+        report,
+        JSON.stringify({ ...rest, model: secret }),
+      );
+      await failsWith(
+        generate(out),
+        new RegExp(
+          `^loqa: Cannot open .*/out: "${secret}", which ${report} names, is no model; say where the model is by --model PATH$`,
+          "m",
+        ),
+      );
+    }
   }));
 
 Deno.test("--resume with more steps makes a run longer, and says what differs where it refuses", () =>
@@ -295,7 +402,7 @@ Deno.test("an adapter finds its model from any folder; one that was moved or cha
     const generate = ["generate", `${folder}/out`, ...text, ...DEVICE];
     await failsWith(
       generate,
-      /Cannot open .*\/out: the model ".*\/model" that it belongs to is not there; say where it is by --model PATH$/m,
+      /Cannot open .*\/out: the model ".*\/model" that its loqa.json names is not there; say where it is by --model PATH$/m,
     );
     const { stderr } = await succeeds([
       ...[...generate, "--model", `${folder}/moved`],

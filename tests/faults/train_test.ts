@@ -157,9 +157,14 @@ Deno.test("a loss that is no number: the step, and the last good checkpoint", ()
         out,
         ...[...steady, "--lr", "1e30", "--save-every", "1"],
       ),
-      /^loqa: Cannot go on training: the loss of step 2 is NaN; the last good checkpoint is .*\/out\/runs\/1\/checkpoints\/step-000001$/m,
+      /^loqa: Cannot go on training: after step 1 the loss is NaN; no checkpoint was written before$/m,
     );
-    assert.deepEqual(await savedSteps(out), [1]);
+    assert.deepEqual(await savedSteps(out), []);
+    // Where nothing is saved in between, the next step tells.
+    await refuses(folder, {
+      line:
+        /^loqa: Cannot go on training: the loss of step 2 is NaN; no checkpoint was written before$/m,
+    }, ...[...steady, "--lr", "1e30"]);
     assert.equal(await there(`${out}/adapter`), false);
     // The weights may go first, while the loss before them was good.
     await refuses(folder, {

@@ -69,6 +69,65 @@ Deno.test("plan takes a model, and the folder that init wrote", async () => {
   });
 });
 
+Deno.test("plan refuses a model of which a part or a tensor is missing, as init does", async () => {
+  await inFolder(async (folder) => {
+    const example = new URL("../../../examples/model/", import.meta.url);
+    const refused = async (path: string, ...words: RegExp[]) => {
+      for (const verb of ["plan", "init"]) {
+        const more = verb === "init" ? ["-o", `${folder}/out`, "-q"] : [];
+        const { code, stdout, stderr } = await loqa(verb, path, ...more);
+        assert.equal(code, 1);
+        assert.equal(stdout, "");
+        for (const word of words) assert.match(stderr, word);
+      }
+    };
+    const golden = new URL("../../golden/io/llama.gguf", import.meta.url);
+    const part = `${folder}/m-00002-of-00003.gguf`;
+    await Deno.copyFile(golden, part);
+    await refused(part, /it is part 2 of 3 of a split model, and "m-00001-of/);
+
+    const model = `${folder}/model`;
+    await Deno.mkdir(model);
+    const shard = "model-00001-of-00002.safetensors";
+    await Deno.copyFile(
+      new URL("model.safetensors", example),
+      `${model}/${shard}`,
+    );
+    await Deno.copyFile(
+      new URL("config.json", example),
+      `${model}/config.json`,
+    );
+    await refused(`${model}/${shard}`, /it is part 1 of 2 of a split model/);
+    await Deno.writeTextFile(
+      `${model}/model.safetensors.index.json`,
+      JSON.stringify({
+        weight_map: {
+          "model.norm.weight": shard,
+          "lm_head.weight": "model-00002-of-00002.safetensors",
+        },
+      }),
+    );
+    await refused(model, /"model-00002-of-00002\.safetensors" is missing/);
+    const { code, stderr } = await loqa("plan", model);
+    assert.equal(code, 1);
+    // The sizes of what is not there are known all the same.
+    const [, config] = /\(loqa plan (\S+) plans from the config alone\)/
+      .exec(stderr)!;
+    assert.equal((await loqa("plan", config)).code, 0);
+
+    await Deno.remove(`${model}/model.safetensors.index.json`);
+    await Deno.rename(`${model}/${shard}`, `${model}/model.safetensors`);
+    assert.equal((await loqa("plan", model)).code, 0);
+    const path = `${model}/config.json`;
+    const text = JSON.parse(await Deno.readTextFile(path));
+    await Deno.writeTextFile(
+      path,
+      JSON.stringify({ ...text, intermediate_size: 100 }),
+    );
+    await refused(model, /whose tensors are not those of its config/);
+  });
+});
+
 Deno.test("plan refuses what is no model, and widths that there are not", async () => {
   const none = await loqa("plan", "no-such-model");
   assert.equal(none.code, 1);

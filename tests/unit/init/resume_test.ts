@@ -173,7 +173,7 @@ Deno.test("resuming with anything else that decides the bytes is refused", () =>
     const refused = {
       name: "RangeError",
       message:
-        `Cannot resume: ${out}.partial/journal.json is of a run with other options, another model, device or version; run without --resume to start anew`,
+        `Cannot resume: ${out}.partial/journal.json is of a run with other options, another model, device or version; run with --force, without --resume, to start anew`,
     };
     const others: Partial<InitOptions>[] = [
       { rank: 4 },
@@ -226,7 +226,7 @@ Deno.test("resuming with other moments is refused", () =>
     await run(out, options, { resume: true, metricOf: metricOf(2) });
   }));
 
-Deno.test("without --resume, or without a journal, a run starts anew and leaves nothing of the old", () =>
+Deno.test("with force and without resume, or without a journal, a run starts anew and leaves nothing of the old", () =>
   inFolder(async (folder) => {
     await run(`${folder}/whole`, { backbone: "none" });
     const whole = await comparable(`${folder}/whole`);
@@ -234,6 +234,12 @@ Deno.test("without --resume, or without a journal, a run starts anew and leaves 
     for (const resume of [false, true]) {
       await interrupted(out, {}, { at: 6, how: "abort", force: true });
       if (resume) await Deno.remove(`${out}.partial/journal.json`);
+      else {
+        await assert.rejects(run(out, { backbone: "none" }), {
+          name: "RangeError",
+          message: /\.partial is what an interrupted init left; /,
+        });
+      }
       await run(out, { backbone: "none" }, { resume, force: true });
       assert.deepEqual(await comparable(out), whole);
     }

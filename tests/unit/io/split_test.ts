@@ -114,7 +114,14 @@ Deno.test("a part of a GGUF model by itself is refused, and described as a part"
       const path = `${folder}/${NAMES[i]}`;
       await Deno.writeFile(path, bytes);
       const said = `it is part ${i + 1} of 3 of a split model, and "`;
-      await rejects(() => openCheckpoint(path), TypeError, path, said);
+      for (const options of [{}, { describe: "whole" as const }]) {
+        await rejects(
+          () => openCheckpoint(path, options),
+          TypeError,
+          path,
+          said,
+        );
+      }
       await using model = await openCheckpoint(path, { describe: true });
       assert.ok(model.notes![0].includes(said), model.notes![0]);
       assert.ok(model.tensors.size > 0);

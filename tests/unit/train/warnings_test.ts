@@ -50,6 +50,32 @@ Deno.test("a training that begins with guessing, recovers, or has nothing left t
   assert.deepEqual(classes.add(reports([1], [100], [100])), []);
 });
 
+Deno.test("a model is ruined that is of no use for all of its last batches, by what the losses were before", () => {
+  const watch = new DivergenceWatch(768);
+  watch.begin([4, 3]);
+  for (
+    const [losses, told] of [
+      [[], undefined],
+      [[3.5], undefined],
+      [[GUESS], "the loss, 6.6438, is that of guessing"],
+      [[GUESS, 6, GUESS], undefined],
+      [[NaN, GUESS], "the loss is NaN"],
+      [[Infinity], "the loss is Infinity"],
+    ] as const
+  ) assert.equal(watch.ruin(losses), told);
+  // Of classes, and of a text of which nothing was known, far above all that was.
+  for (
+    const classes of [new DivergenceWatch(undefined), new DivergenceWatch(3)]
+  ) {
+    classes.add(reports([2, 1], [1.2, 1]));
+    assert.equal(classes.ruin([19]), undefined);
+    assert.equal(
+      classes.ruin([21]),
+      "the loss, 21.000, is more than 10 times the highest before, 2.0000",
+    );
+  }
+});
+
 Deno.test("a resumed training knows how good it was", () => {
   const watch = new DivergenceWatch(768);
   watch.begin([4, 3]);
