@@ -12,7 +12,7 @@ import {
   kindOf,
   listFolder,
 } from "../io/deno.ts";
-import { IoError } from "../io/errors.ts";
+import { IoError, quoted } from "../io/errors.ts";
 import type { Tokenizer } from "../io/tokenizer.ts";
 import { tokenizeTexts } from "../train/data/lm.ts";
 import { readRecords } from "../io/records/records.ts";
@@ -97,8 +97,10 @@ export async function openTasks(
 ): Promise<Task[]> {
   const { tokenizer: encoder, context: contextLength } = options;
   switch (name) {
-    case "ppl":
-      return [perplexityTask(await readTokens(path, options), options)];
+    case "ppl": {
+      const tokens = await readTokens(path, options);
+      return [perplexityTask(tokens, { ...options, name: quoted(path) })];
+    }
     case "gsm8k": {
       const file = await fileIn(path, "test.jsonl");
       const problems: Gsm8kProblem[] = [];

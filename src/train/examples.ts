@@ -4,7 +4,9 @@
  * @module
  */
 
+import { ValueError } from "../errors.ts";
 import { fileSource } from "../io/deno.ts";
+import { quoted } from "../io/errors.ts";
 import { digest } from "../io/fingerprint.ts";
 import type { ListedSet } from "./data/list.ts";
 import { labelledTexts } from "./head.ts";
@@ -69,6 +71,13 @@ export async function openExamples(
       readAll(sources, { unit: options.unit }),
       { codec, field: options.field },
     );
+    if (tokens.length < block) {
+      throw new ValueError(
+        `Cannot learn from ${
+          files.map(quoted).join(", ")
+        }: ${tokens.length} tokens in all do not fill one block of ${block}; wanted more text or a smaller block`,
+      );
+    }
     const windows = kind === "random" ? windowsOf(tokens, block) : undefined;
     const set = windows ?? blocksOf(tokens, block);
     return {

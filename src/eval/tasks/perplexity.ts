@@ -17,6 +17,8 @@ export interface PerplexityOptions {
   readonly stride?: number;
   /** Windows at most. */
   readonly limit?: number;
+  /** What errors call the text. */
+  readonly name?: string;
 }
 
 /** A window of a text: the tokens `start` to `end`, of which those from `from` on are scored. */
@@ -41,14 +43,14 @@ export interface Window {
  */
 export function windowsOver(
   count: number,
-  { block, stride, limit = Infinity }: PerplexityOptions,
+  { block, stride, limit = Infinity, name = "a text" }: PerplexityOptions,
 ): Window[] {
   const wants = (what: string, n: number, least: number, most: number) => {
     if ((Number.isInteger(n) || n === Infinity) && n >= least && n <= most) {
       return;
     }
     throw new ValueError(
-      `Cannot cut a text into windows: wanted ${what} ${
+      `Cannot cut ${name} into windows: wanted ${what} ${
         most === Infinity ? `>= ${least}` : `from ${least} to ${most}`
       }, got ${n}`,
     );
@@ -59,7 +61,7 @@ export function windowsOver(
   const needed = stride === undefined ? block : 2;
   if (count < needed) {
     throw new ValueError(
-      `Cannot cut a text into windows: it has ${
+      `Cannot cut ${name} into windows: it has ${
         count === 1 ? "1 token, which does" : `${count} tokens, which do`
       } not fill ${
         stride === undefined ? `one block of ${block}` : "a window"

@@ -69,6 +69,29 @@ export function textField(record: DataRecord, name: string): string {
   );
 }
 
+/**
+ * `items`, made of the records of a file, as they come; a file without any is a mistake, not a small one.
+ *
+ * @throws {SyntaxError} If there is none; it names the file.
+ */
+export async function* someOf<T>(
+  items: AsyncIterable<T> | Iterable<T>,
+  file: string,
+  /** Whether there were others, which are told of elsewhere. */
+  others: () => boolean = () => false,
+): AsyncGenerator<T> {
+  let some = false;
+  for await (const item of items) {
+    some = true;
+    yield item;
+  }
+  if (!some && !others()) {
+    throw new FormatError(
+      `Cannot use ${quoted(file)}: it is empty; wanted a record at the least`,
+    );
+  }
+}
+
 /** What a value is, in an error's words. */
 export function kindOf(value: unknown): string {
   if (value === undefined) return "none";

@@ -13,7 +13,7 @@ import { readJsonArray, readJsonLines } from "./json.ts";
 import { MAX_TEXT_BYTES, readLines } from "./lines.ts";
 import type { LineOptions } from "./lines.ts";
 import { readParquet } from "./parquet.ts";
-import type { DataRecord } from "./record.ts";
+import { type DataRecord, someOf } from "./record.ts";
 
 /** A format of data files. */
 export type DataFormat = "jsonl" | "json" | "csv" | "tsv" | "text" | "parquet";
@@ -60,13 +60,31 @@ export function formatOfFile(name: string): DataFormat {
 /**
  * The records of a data file, streamed. A plain text's are `{ text }`.
  *
- * @throws {SyntaxError} At the first record that cannot be read; it names file and line.
+ * @throws {SyntaxError} At the first record that cannot be read; it names file and line. If there is none in the file.
  * @throws {RangeError} If the format is not known, or a line is beyond all measure.
  */
 export function readRecords(
   source: ByteSource,
+  options: ReadOptions = {},
+): AsyncGenerator<DataRecord> {
+  let bad = false;
+  const { onBad } = options;
+  const records = recordsOf(source, {
+    ...options,
+    ...(onBad && {
+      onBad: (error: SyntaxError) => {
+        bad = true;
+        onBad(error);
+      },
+    }),
+  });
+  return someOf(records, source.name, () => bad);
+}
+
+function recordsOf(
+  source: ByteSource,
   { format = formatOfFile(source.name), unit = "line", ...options }:
-    ReadOptions = {},
+    ReadOptions,
 ): AsyncGenerator<DataRecord> {
   switch (format) {
     case "jsonl":
@@ -102,9 +120,9 @@ async function* readWhole(source: ByteSource): AsyncGenerator<DataRecord> {
       } as one text: wanted at most ${MAX_TEXT_BYTES} bytes, got ${source.size}; read it by paragraph or by line`,
     );
   }
-  if (source.size === 0) return;
   const bytes = await source.read(0, source.size);
   const text = decodeText(bytes, source.name);
+  if (text.trim() === "") return;
   yield { fields: { text }, file: source.name, row: 1, line: 1 };
 }
 

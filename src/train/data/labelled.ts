@@ -6,7 +6,7 @@
 
 import type { ByteSource } from "../../io/bytes.ts";
 import { quoted } from "../../io/errors.ts";
-import { recordError, textField } from "../../io/records/record.ts";
+import { recordError, someOf, textField } from "../../io/records/record.ts";
 import type { DataRecord } from "../../io/records/record.ts";
 import { formatOfFile, readRecords } from "../../io/records/records.ts";
 import type { DataFormat } from "../../io/records/records.ts";
@@ -103,9 +103,16 @@ function columnsOf(
  * @throws {SyntaxError} If its columns are not known, or a record lacks a text; it names file and line.
  * @throws {RangeError} If its format is not known.
  */
-export async function* readLabelled(
+export function readLabelled(
   source: ByteSource,
   options: LabelledOptions = {},
+): AsyncGenerator<LabelledText> {
+  return someOf(textsOf(source, options), source.name);
+}
+
+async function* textsOf(
+  source: ByteSource,
+  options: LabelledOptions,
 ): AsyncGenerator<LabelledText> {
   const named = options.format ?? formatOfFile(source.name);
   const format = named === "text" ? "tsv" : named;

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { ValueError } from "../../errors.ts";
+import { FormatError, ValueError } from "../../errors.ts";
+import { quoted } from "../../io/errors.ts";
 import { TokenBuffer } from "./codec.ts";
 import type { TextCodec } from "./codec.ts";
 import type { Example, ExampleSet } from "./example.ts";
@@ -36,7 +37,7 @@ export interface TokenStream {
  * gives the text that it is in supervised fine-tuning. Between two texts stands the tokenizer's end-of-text token, once, whether
  * or not the tokenizer has put it there itself.
  *
- * @throws {SyntaxError} If a record has no text in `field`; it names file and line.
+ * @throws {SyntaxError} If a record has no text in `field`; it names file and line. If the texts of a file are empty.
  */
 export async function tokenizeTexts(
   records: AsyncIterable<DataRecord> | Iterable<DataRecord>,
@@ -46,12 +47,15 @@ export async function tokenizeTexts(
   const { eosId } = codec;
   const reader = new RecordReader({ codec });
   let texts = 0;
+  const counts = new Map<string, number>();
   for await (const record of records) {
     const isText = Object.hasOwn(record.fields, field) ||
       layoutOf(record) === undefined;
     const all = isText
       ? [codec.encode(textField(record, field), { addSpecialTokens })]
       : Array.from(reader.examples(record), ({ tokens }) => tokens);
+    const found = all.reduce((sum, ids) => sum + ids.length, 0);
+    counts.set(record.file, (counts.get(record.file) ?? 0) + found);
     for (const ids of all) {
       if (ids.length === 0) continue;
       if (texts > 0 && eosId !== undefined && buffer.last !== eosId) {
@@ -60,6 +64,15 @@ export async function tokenizeTexts(
       buffer.push(ids);
       texts++;
     }
+  }
+  const empty = counts.keys().filter((file) => counts.get(file) === 0)
+    .map(quoted).toArray();
+  if (empty.length > 0) {
+    throw new FormatError(
+      `Cannot use ${empty.join(", ")}: no text ${
+        empty.length > 1 ? "in them" : "in it"
+      } has a token`,
+    );
   }
   return { tokens: buffer.tokens(), texts };
 }

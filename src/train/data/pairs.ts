@@ -9,7 +9,12 @@ import { quoted } from "../../io/errors.ts";
 import { isObject } from "../../io/json.ts";
 import { readLines } from "../../io/records/lines.ts";
 import { wholeObject } from "../../io/records/object.ts";
-import { kindOf, recordError, textField } from "../../io/records/record.ts";
+import {
+  kindOf,
+  recordError,
+  someOf,
+  textField,
+} from "../../io/records/record.ts";
 import type { DataRecord } from "../../io/records/record.ts";
 import { formatOfFile, readRecords } from "../../io/records/records.ts";
 
@@ -62,7 +67,7 @@ export async function* readPairs(
     : undefined;
   // A dictionary has the words "source" and "target" too, and more words than a record has columns.
   if (whole && !(among(whole) && Object.keys(whole).length <= MOST_COLUMNS)) {
-    yield* readDictionary(whole, source.name);
+    yield* someOf(readDictionary(whole, source.name), source.name);
     return;
   }
   let found: PairColumns | undefined;
@@ -121,7 +126,14 @@ function* readDictionary(
  *
  * @throws {SyntaxError} If one has more lines than the other, or a line is empty; it names file and line.
  */
-export async function* readParallel(
+export function readParallel(
+  source: ByteSource,
+  target: ByteSource,
+): AsyncGenerator<TextPair> {
+  return someOf(parallelPairs(source, target), source.name);
+}
+
+async function* parallelPairs(
   source: ByteSource,
   target: ByteSource,
 ): AsyncGenerator<TextPair> {

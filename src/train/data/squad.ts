@@ -7,7 +7,12 @@
 import type { ByteSource } from "../../io/bytes.ts";
 import { isObject } from "../../io/json.ts";
 import { wholeObject } from "../../io/records/object.ts";
-import { kindOf, recordError, textField } from "../../io/records/record.ts";
+import {
+  kindOf,
+  recordError,
+  someOf,
+  textField,
+} from "../../io/records/record.ts";
 import type { DataRecord } from "../../io/records/record.ts";
 import { formatOfFile, readRecords } from "../../io/records/records.ts";
 
@@ -44,7 +49,8 @@ export async function* readSquad(source: ByteSource): AsyncGenerator<QaRecord> {
     ? await wholeObject(source)
     : undefined;
   if (nested && Array.isArray(nested.data)) {
-    for (const record of flatten(nested.data, source.name)) {
+    const records = flatten(nested.data, source.name);
+    for await (const record of someOf(records, source.name)) {
       yield questionOf(record);
     }
     return;

@@ -126,7 +126,7 @@ Deno.test("one clear error each: labels, columns, tokenizer, length", async () =
   );
   await assert.rejects(
     task("mnli", ""),
-    /Cannot ask mnli: wanted records, got none/,
+    /Cannot use "dev\.jsonl": it is empty; wanted a record/,
   );
   const foreign = await task("mnli", first, { vocabSize: 9 });
   assert.throws(

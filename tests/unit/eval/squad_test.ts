@@ -129,7 +129,7 @@ Deno.test("one clear error each: columns, answers, tokenizer", async () => {
   await assert.rejects(squad({ vocabSize: 7 }), /wanted ids below 7/);
   await assert.rejects(
     squadTask({ sources: [file("d.json", '{"data": []}')], encoder }),
-    /Cannot ask squad: wanted questions, got none/,
+    /Cannot use "d\.json": it is empty; wanted a record/,
   );
   assert.equal(SQUAD_FILES[0], "dev-v1.1.json");
 });

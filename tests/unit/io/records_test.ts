@@ -42,6 +42,10 @@ async function refuses(
   }
 }
 
+/** What is said of a file without a record. */
+const EMPTY =
+  /^(SyntaxError: )?Cannot use "d\.\w+": it is empty; wanted a record at the least$/;
+
 Deno.test("readLines() with every size of chunk", async () => {
   const text = "\ufeffGrüße\r\n\nlast 😀 line\n\ufeffx";
   for (let chunk = 1; chunk < 40; chunk++) {
@@ -132,7 +136,7 @@ Deno.test("an array of JSON objects, streamed, with the lines they begin on", as
       assert.deepEqual(found.map(({ line }) => line), lines);
     }
   }
-  assert.deepEqual(await read("d.json", " [ ] \n"), []);
+  await refuses("d.json", " [ ] \n", EMPTY);
 });
 
 Deno.test("a .json file with one object a line", async () => {
@@ -179,7 +183,7 @@ Deno.test("CSV: quotes, line breaks in fields, lines of records", async () => {
     { 0: "1", 1: "2" },
     { 0: "3", 1: "4" },
   ]);
-  assert.deepEqual(await read("d.csv", "a,b\n"), []);
+  await refuses("d.csv", "a,b\n", EMPTY);
 });
 
 Deno.test("CSV of more lines than are handed on at a time", async () => {
@@ -228,7 +232,10 @@ Deno.test("plain text by line, by paragraph and as a whole", async () => {
     ["three", 6, 2],
   ]);
   assert.deepEqual(await by("file"), [[text, 1, 1]]);
-  assert.deepEqual(await read("d.txt", "", { unit: "file" }), []);
+  for (const empty of ["", " \n\n"]) {
+    await refuses("d.txt", empty, EMPTY);
+    await assert.rejects(read("d.txt", empty, { unit: "file" }), EMPTY);
+  }
 });
 
 Deno.test("Parquet in every compression, lists of objects and all", async () => {
