@@ -132,7 +132,8 @@ ${resultText("o", chunks)}
   let own${r} = i0 + 4u * ty + ${r}u;
   var all${r} = 0.0;
   for (var x = 0u; x < 8u; x += 1u) { all${r} += parts[(4u * ty + ${r}u) * 8u + x]; }
-  let by${r} = select(0.0, 1.0 / max(all${r}, 1e-30), all${r} > 0.0);
+  // Without a key 0, of scores that are all -infinity what is no number.
+  let by${r} = select(0.0, 1.0 / all${r}, see${r}.x < see${r}.y);
   ${times(chunks, (c) => `o${r}_${c} *= by${r};`)}
   if (tx == 0u && slice == 0u && own${r} < p.queryTo) {
     logs[p.rows + (z * p.heads + group.y) * p.time + own${r}] = logOf(high${r}, all${r});
@@ -220,7 +221,7 @@ fn main(
     workgroupBarrier();
   }
   sum = parts[0];
-  let by = select(0.0, 1.0 / max(sum, 1e-30), sum > 0.0);
+  let by = select(0.0, 1.0 / sum, low < high);
   let row = z * p.time + i - p.queryFrom;
   let at = p.out + group.x * p.step + row * p.outStride + h * p.headDim;
   for (var f = thread; f < p.headDim; f += 64u) {
@@ -291,19 +292,26 @@ fn main(
   }
   var sum = 0.0;
   var value = 0.0;
+  var some = false;
+  // Of parts without weight: 0 where there is no key, no number where all scores are -infinity.
+  var rest = 0.0;
   for (var r = 0u; r < p.parts; r += 1u) {
     let bits = partLogs[r * p.logsStep + place];
+    let part = parts[r * p.step + e];
     if (bits != NOTHING) {
       let weight = exp(bitcast<f32>(bits) - most);
+      some = true;
       sum += weight;
-      value += weight * parts[r * p.step + e];
+      value += weight * part;
+    } else {
+      rest += part;
     }
   }
-  out[p.out + row * p.outStride + col] = select(0.0, value / max(sum, 1e-30), sum > 0.0);
+  out[p.out + row * p.outStride + col] = select(rest, value / sum, some);
   ${
       logged
         ? `if (col % p.headDim == 0u) {
-    logs[p.logs + place] = select(bitcast<u32>(most + log(max(sum, 1e-30))), NOTHING, sum == 0.0);
+    logs[p.logs + place] = select(NOTHING, bitcast<u32>(most + log(sum)), some);
   }`
         : ""
     }

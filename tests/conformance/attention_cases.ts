@@ -4,10 +4,12 @@
  * @module
  */
 
+import assert from "node:assert/strict";
 import { assertAllClose } from "../helpers/assert.ts";
 import {
   plainAttention,
   plainAttentionBackward,
+  sees,
 } from "../helpers/attention.ts";
 import type { PlainAttention } from "../helpers/attention.ts";
 import { normalMatrix } from "../helpers/inputs.ts";
@@ -154,6 +156,91 @@ function attentionCase(input: Input): Case {
   };
 }
 
+/** A value in one row of the queries or of the keys, from which no finite result may come. */
+interface Poison {
+  readonly of: "q" | "k";
+  readonly row: number;
+  readonly value: number;
+  /** Features that have it. */
+  readonly features: readonly number[];
+}
+
+/** Whether softmax over the keys that query `i` of head `h` sees is no number. */
+function isRuined(
+  s: PlainAttention,
+  { q, k }: { q: Matrix; k: Matrix },
+  { h, i }: { h: number; i: number },
+): boolean {
+  const kv = Math.floor(h * s.kvHeads / s.heads);
+  const scores = Array.from({ length: s.keys }, (_, j) => j)
+    .filter((j) => sees(s, { b: 0, i, j }))
+    .map((j) => {
+      let sum = 0;
+      for (let c = 0; c < s.headDim; c++) {
+        sum += q.data[i * q.cols + h * s.headDim + c] *
+          k.data[j * k.cols + kv * s.headDim + c];
+      }
+      return sum;
+    });
+  return !Number.isFinite(Math.max(...scores));
+}
+
+/** Nothing that is no number is hidden by the softmax, and it gets into no query that does not see it. */
+function poisonedCase(input: Input, poison: Poison): Case {
+  const { of, row, value, features } = poison;
+  return {
+    op: "attention",
+    name: `${nameOf(input)}, ${value} in row ${row} of ${of}`,
+    why: "whether a result is a number has no tolerance",
+    async run({ w, device }) {
+      const s = plain(input);
+      const { q, k, v } = inputs(input, s);
+      // Of one sign, so that the scores of an infinity are all of one sign too.
+      for (const x of [q, k]) x.data.forEach((y, i) => x.data[i] = Math.abs(y));
+      const x = of === "q" ? q : k;
+      for (const f of features) x.data[row * x.cols + f] = value;
+      const out = w.room(q.rows, q.cols);
+      const count = s.heads * s.time;
+      const logSumExp = w.guarded(new Float32Array(count));
+      device.ops.attention({
+        ...{ q: w.put(q), k: w.put(k), v: w.put(v), out, logSumExp },
+        shape: onDevice(w, s),
+      });
+      const { data } = await w.get(out);
+      let ruined = 0;
+      for (let h = 0; h < s.heads; h++) {
+        for (let i = 0; i < s.time; i++) {
+          const wanted = isRuined(s, { q, k }, { h, i });
+          if (wanted) ruined++;
+          const at = i * q.cols + h * s.headDim;
+          const got = data.subarray(at, at + s.headDim);
+          assert.ok(
+            got.every((y) => wanted ? Number.isNaN(y) : Number.isFinite(y)),
+            `query ${i}, head ${h}: wanted ${
+              wanted ? "no number" : "numbers"
+            }, got ${got.join(", ")}`,
+          );
+        }
+      }
+      assert.ok(ruined > 0);
+    },
+  };
+}
+
+/** Values that are no number or become one, in tiles of queries, in one query, in all ranges of its keys and in one. */
+function poisonedCases(): Case[] {
+  const tiles = { time: 40, headDim: 6, heads: 2, kvHeads: 1 };
+  const one = { time: 1, past: 299, headDim: 8, heads: 2, kvHeads: 1 };
+  return [NaN, Infinity, -Infinity].flatMap((value) => [
+    poisonedCase(tiles, { of: "q", row: 7, value, features: [2] }),
+    poisonedCase(tiles, { of: "k", row: 0, value, features: [1, 3] }),
+    poisonedCase(one, { of: "q", row: 0, value, features: [2] }),
+    ...value === -Infinity
+      ? []
+      : [poisonedCase(one, { of: "k", row: 280, value, features: [5] })],
+  ]);
+}
+
 function attentionBackwardCase(input: Input): Case {
   const { view } = input;
   return {
@@ -289,6 +376,7 @@ export function attentionTable(): Case[] {
     attentionCase({ time: 5, headDim: 6, heads: 2, bare: true }),
     // Scores in the thousands: only the largest key counts, and nothing overflows.
     attentionCase({ time: 5, headDim: 8, size: 100 }),
+    ...poisonedCases(),
     ...TRAINING.map(attentionBackwardCase),
   ];
 }

@@ -64,10 +64,14 @@ export function softmaxRow(
   mask(x, c0, c1, from, to);
   const at = x + (<usize> c0 << 2);
   const before = load<f32>(state, 8);
-  const most = max(before, rowMax(at, c1 - c0));
+  let most = max(before, rowMax(at, c1 - c0));
   if (most == -Infinity) {
-    clear(x, c0, c1);
-    return;
+    // Scores that are no numbers are passed over by the maximum. Their weights are not.
+    if (!holdsNaN(at, c1 - c0)) {
+      clear(x, c0, c1);
+      return;
+    }
+    most = 0;
   }
   let sum = load<f32>(state, 12);
   if (most > before) {
@@ -79,6 +83,15 @@ export function softmaxRow(
     }
   }
   store<f32>(state, sum + expSum(at, c1 - c0, most), 12);
+}
+
+/** Whether one of `n` values, a multiple of four, is no number. */
+function holdsNaN(x: usize, n: i32): bool {
+  for (const end = x + (<usize> n << 2); x < end; x += 16) {
+    const v = v128.load(x);
+    if (v128.any_true(f32x4.ne(v, v))) return true;
+  }
+  return false;
 }
 
 /** Unit `u` of the work: a block of queries of one sequence and key head. */
@@ -217,19 +230,23 @@ function attend(args: usize, u: u32, kPanels: usize): void {
   for (let r = 0; r < rows; r++) {
     const i = i0 + <u32> r / group;
     const head = h * group + <u32> r % group;
-    const sum = load<f32>(state + (<usize> r << 4), 12);
+    const own = state + (<usize> r << 4);
     finishRow(
       args,
       sums + <usize> r * line,
       headAt(args, 21, b * time + i, head),
       logSumExpAt(args, b, head, i),
-      load<f32>(state + (<usize> r << 4), 8),
-      sum,
+      load<f32>(own, 8),
+      load<f32>(own, 12),
+      load<i32>(own) < load<i32>(own, 4),
     );
   }
 }
 
-/** Writes a query's output and log-sum-exp from its sum of values, maximum and sum of weights. */
+/**
+ * Writes a query's output and log-sum-exp from its sum of values, maximum and sum of weights: of one that has seen no key 0
+ * and -infinity, of one whose every score is -infinity what is no number, as softmax has it.
+ */
 export function finishRow(
   args: usize,
   x: usize,
@@ -237,12 +254,14 @@ export function finishRow(
   logSumExp: usize,
   most: f32,
   sum: f32,
+  seen: bool,
 ): void {
-  scaleRow(x, out, <usize> word(args, 6) << 2, sum == 0 ? 0 : 1 / sum);
+  if (seen && sum == 0) sum = NaN;
+  scaleRow(x, out, <usize> word(args, 6) << 2, seen ? 1 / sum : 0);
   if (!logSumExp) return;
   store<f32>(
     logSumExp,
-    sum == 0 ? -Infinity : <f32> (<f64> most + logarithm(sum)),
+    seen ? <f32> (<f64> most + logarithm(sum)) : -Infinity,
   );
 }
 

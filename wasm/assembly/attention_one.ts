@@ -221,6 +221,8 @@ export function attentionMerge(args: usize, part: u32, parts: u32): void {
       logSumExpAt(args, u / heads, u % heads, 0),
       most,
       sum,
+      // A range without a key has -infinity for its maximum, no other has.
+      most != -Infinity,
     );
   }
 }
