@@ -64,5 +64,8 @@ export function intArg(value: Value | undefined, or?: number): number {
       `'${typeName(value)}' object cannot be interpreted as an integer`,
     );
   }
+  if (Math.abs(Number(value)) >= 2 ** 63) {
+    throw fault("Python int too large to convert to C ssize_t");
+  }
   return Number(value);
 }

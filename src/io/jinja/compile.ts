@@ -33,6 +33,7 @@ import {
   iterate,
   listOf,
   Namespace,
+  textOf,
   truth,
   Tuple,
   typeName,
@@ -118,11 +119,13 @@ class Compiler {
     defaults: readonly (Expr | undefined)[] = [],
   ): Exec {
     const { names, setFirst } = symbolsOf(body, params, defaults);
-    const around = this.#names;
+    const [around, branches] = [this.#names, this.#branches];
     const unset = setFirst.filter((name) => !around.has(name));
     this.#names = new Set([...around, ...names]);
+    // Jinja2 forgets at the border of a block that a branch is around it.
+    this.#branches = 0;
     const exec = this.block(body);
-    this.#names = around;
+    [this.#names, this.#branches] = [around, branches];
     if (unset.length === 0) return exec;
     return (scope) => {
       for (const name of unset) {
@@ -213,7 +216,11 @@ class Compiler {
           const inner = new Scope(scope.run, scope);
           const { text, signal } = capture(inner, body);
           if (signal !== undefined) return signal;
-          scope.run.out.text += str(filtered(scope, filter, text));
+          const made = textOf(filtered(scope, filter, text));
+          if (made === undefined) {
+            throw fault("the filters of a block make no str of its text");
+          }
+          scope.run.out.text += made;
         };
       }
       case "macro": {
@@ -250,7 +257,11 @@ class Compiler {
         const body = this.inner(node.body);
         return (scope) => {
           const { run } = scope;
-          const { text } = capture(new Scope(run, scope), body);
+          const inner = new Scope(run, scope);
+          // To Jinja2 it is the body of a call.
+          inner.set("varargs", new Tuple([]));
+          inner.set("kwargs", new Dict());
+          const { text } = capture(inner, body);
           // Inside a macro or a block that is set, this is not where the text will stand: see Output.
           run.marks.push({ at: run.out.text.length, text });
           run.out.text += text;
@@ -334,17 +345,18 @@ class Compiler {
           left.delete(name);
           return value;
         });
+        // A default sees every parameter, also those behind it, and none of its names outside.
         params.forEach(({ name }, i) => {
-          const or = defaults[i];
           inner.set(
             name,
-            given[i] ??
-              (given[i] === null
-                ? null
-                : or
-                ? or(inner)
-                : new Undefined(`parameter '${name}' was not provided`)),
+            given[i] === undefined
+              ? new Undefined(`parameter '${name}' was not provided`)
+              : given[i],
           );
+        });
+        params.forEach(({ name }, i) => {
+          const or = defaults[i];
+          if (given[i] === undefined && or) inner.set(name, or(inner));
         });
         if (asks) {
           inner.set(

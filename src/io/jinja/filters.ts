@@ -26,6 +26,7 @@ import {
   equals,
   fault,
   float,
+  int,
   isFloat,
   Iter,
   iterate,
@@ -217,10 +218,12 @@ const orElse: Filter = (value, args) => {
     : value;
 };
 
+/** A filter of texts; one that is marked as safe stays so. */
 function texts(make: (text: string) => string): Filter {
   return (value, args) => {
     bind(args);
-    return paid(make(str(value)));
+    const made = paid(make(str(value)));
+    return value instanceof Markup ? new Markup(made) : made;
   };
 }
 
@@ -255,35 +258,62 @@ const round: Filter = (value, args) => {
   const [precision, method = "common"] = bind(args, "precision", "method");
   const digits = intArg(precision, 0);
   const number = real(value);
-  if (number === undefined || digits < 0 || digits > 20) {
+  if (number === undefined || Math.abs(digits) > 20) {
     refuseUndefined(value);
     throw number === undefined
       ? fault(`type ${typeName(value)} doesn't define __round__ method`)
       : lack(`a rounding to ${digits} digits`);
   }
   if (method === "common") {
-    return isFloat(value)
-      ? float(roundEven(number, digits))
-      : typeof value === "boolean"
-      ? number
-      : value;
+    if (isFloat(value)) return float(roundEven(number, digits));
+    const whole = BigInt(value as number | bigint | boolean);
+    return int(digits < 0 ? roundTens(whole, -digits, false) : whole);
   }
   if (method !== "ceil" && method !== "floor") {
     throw fault("method must be common, ceil or floor");
   }
-  return float(Math[method](number * 10 ** digits) / 10 ** digits);
+  const scaled = digits < 0
+    ? number * 10 ** digits
+    : number * Number(`1e${digits}`);
+  if (!Number.isFinite(scaled)) {
+    throw fault("cannot convert float infinity or NaN to integer");
+  }
+  // An int has no -0.
+  return float((Math[method](scaled) + 0) / 10 ** digits);
 };
+
+/** The nearest multiple of 10 to the power `tens`; of two that are as near, the even one, unless there is `more` behind the point. */
+function roundTens(whole: bigint, tens: number, more: boolean): bigint {
+  const unit = 10n ** BigInt(tens);
+  const size = whole < 0n ? -whole : whole;
+  const [below, twice] = [size / unit, size % unit * 2n];
+  const up = twice > unit || (twice === unit && (more || below % 2n === 1n));
+  return (whole < 0n ? -1n : 1n) * (below + (up ? 1n : 0n)) * unit;
+}
 
 /** The nearest number of so many digits; of two that are as near, the even one. */
 function roundEven(number: number, digits: number): number {
-  if (!Number.isFinite(number) || Math.abs(number) >= 1e21) return number;
+  if (!Number.isFinite(number)) return number;
+  const signed = (n: number) =>
+    n === 0 && (number < 0 || Object.is(number, -0)) ? -0 : n;
+  if (digits < 0) {
+    const whole = Math.trunc(number);
+    return signed(
+      Number(roundTens(BigInt(whole), -digits, whole !== number)),
+    );
+  }
+  if (Math.abs(number) >= 1e21) return number;
   const text = number.toFixed(Math.min(100, digits + 60));
   const cut = text.indexOf(".") + 1 + digits;
-  if (!/^50*$/.test(text.slice(cut))) return Number(number.toFixed(digits));
+  if (!/^50*$/.test(text.slice(cut))) {
+    return signed(Number(number.toFixed(digits)));
+  }
   const down = text.slice(0, cut);
   const odd = /[13579]\.?$/.test(down);
   const step = 10 ** -digits * Math.sign(number);
-  return odd ? Number((Number(down) + step).toFixed(digits)) : Number(down);
+  return signed(
+    odd ? Number((Number(down) + step).toFixed(digits)) : Number(down),
+  );
 }
 
 const indent: Filter = (value, args) => {
@@ -299,7 +329,10 @@ const indent: Filter = (value, args) => {
   const rest = lines.slice(1).map((line) =>
     line !== "" || truth(blank) ? by + line : line
   );
-  return paid((truth(firstToo) ? by : "") + [lines[0], ...rest].join("\n"));
+  const made = paid(
+    (truth(firstToo) ? by : "") + [lines[0], ...rest].join("\n"),
+  );
+  return value instanceof Markup ? new Markup(made) : made;
 };
 
 const groupby: Filter = (value, args) => {
@@ -413,14 +446,26 @@ const FILTERS: Readonly<Record<string, Filter>> = {
   lower: texts((text) => text.toLowerCase()),
   upper: texts((text) => text.toUpperCase()),
   capitalize: texts(capitalize),
-  title: texts((text) =>
-    text.split(new RegExp(`([-${SPACE}({[<]+)`)).map(capitalize).join("")
-  ),
+  title: (value, args) => {
+    bind(args);
+    const parts = str(value).split(new RegExp(`([-${SPACE}({[<]+)`));
+    return paid(
+      parts.map((part) => {
+        const [first = ""] = part;
+        return first.toUpperCase() + part.slice(first.length).toLowerCase();
+      }).join(""),
+    );
+  },
   trim: (value, args) => {
     const [chars] = bind(args, "chars");
     const text = str(value);
     spend(text.length / 64);
-    return strip(text, "both", isGiven(chars) ? textArg(chars) : undefined);
+    const made = strip(
+      text,
+      "both",
+      isGiven(chars) ? textArg(chars) : undefined,
+    );
+    return value instanceof Markup ? new Markup(made) : made;
   },
   replace: (value, args) => {
     const [old, by, count] = bind(args, "old", "new", "count");
@@ -484,9 +529,8 @@ const FILTERS: Readonly<Record<string, Filter>> = {
   abs: (value, args) => {
     bind(args);
     const number = real(value);
-    return number !== undefined && number >= 0 && typeof value !== "boolean"
-      ? value
-      : sign(value, number !== undefined && number < 0);
+    const minus = number !== undefined && (number < 0 || Object.is(number, -0));
+    return sign(value, minus);
   },
   int: (value, args) => {
     const [or = 0, base] = bind(args, "default", "base");

@@ -52,10 +52,10 @@ export function percentFormat(format: string, values: Value): string {
         width: Number(width),
         align: flags.includes("-")
           ? "<"
-          : flags.includes("0") && !/[sra]/.test(kind)
+          : flags.includes("0") && !/[srac]/.test(kind)
           ? "="
           : ">",
-        fill: flags.includes("0") && !/[sra]/.test(kind) &&
+        fill: flags.includes("0") && !/[srac]/.test(kind) &&
             !flags.includes("-")
           ? "0"
           : " ",
@@ -77,8 +77,12 @@ function convert(
   digits: number | undefined,
   flags: string,
 ): string {
-  if (/[sr]/.test(kind)) {
-    const text = kind === "s" ? str(value) : repr(value);
+  if (/[sra]/.test(kind)) {
+    const text = kind === "s"
+      ? str(value)
+      : kind === "r"
+      ? repr(value)
+      : ascii(repr(value));
     return digits === undefined ? text : cut(text, digits);
   }
   const number = real(value);
@@ -94,6 +98,34 @@ function convert(
       : numberText(value, number, kind, digits),
     flags.includes("+") ? "+" : flags.includes(" ") ? " " : "",
   );
+}
+
+/** A text whose other characters are written by number. */
+function ascii(text: string): string {
+  return text.replace(/[^\0-\x7f]/gu, (c) => {
+    const code = c.codePointAt(0)!;
+    const [mark, digits] = code < 0x100
+      ? ["x", 2]
+      : code < 0x10000
+      ? ["u", 4]
+      : ["U", 8];
+    return `\\${mark}${code.toString(16).padStart(digits as number, "0")}`;
+  });
+}
+
+/** `number` to so many digits, without zeros at the end: with an exponent where it is long. */
+function general(number: number, digits: number, point: boolean): string {
+  const most = Math.max(1, digits);
+  const [head, tail] = number.toExponential(most - 1).split("e");
+  const exponent = Number(tail);
+  const trimmed = (text: string) =>
+    text.includes(".") ? text.replace(/\.?0+$/, "") : text;
+  if (exponent < -4 || exponent >= most - (point ? 1 : 0)) {
+    const size = String(Math.abs(exponent)).padStart(2, "0");
+    return `${trimmed(head)}e${exponent < 0 ? "-" : "+"}${size}`;
+  }
+  const text = trimmed(number.toFixed(Math.max(0, most - 1 - exponent)));
+  return point && !text.includes(".") ? `${text}.0` : text;
 }
 
 function whole(number: number): string {
@@ -112,6 +144,7 @@ function numberText(
   digits = 6,
 ): string {
   if (digits > 100) throw lack(`${digits} digits in a format`);
+  if (Object.is(number, -0)) return `-${numberText(value, 0, kind, digits)}`;
   switch (kind) {
     case "f":
     case "F":
@@ -134,6 +167,14 @@ function numberText(
     }
     case "%":
       return `${(number * 100).toFixed(digits)}%`;
+    case "":
+    case "g":
+    case "G":
+    case "n": {
+      if (!Number.isFinite(number)) break;
+      const text = general(number, digits, kind === "" && isFloat(value));
+      return kind === "G" ? text.toUpperCase() : text;
+    }
   }
   throw lack(`the format ${kind || "without a type"} of ${number}`);
 }
@@ -182,6 +223,9 @@ function formatValue(value: Value, spec: string): string {
     text = digits === undefined ? str(value) : cut(str(value), Number(digits));
   } else {
     const plain = kind === "" && digits === undefined;
+    if (digits !== undefined && isInt(value) && /^[bcdoxXn]?$/.test(kind)) {
+      throw fault("Precision not allowed in integer format specifier");
+    }
     text = kind === "d" || (plain && isInt(value))
       ? (isInt(value) ? String(value) : refuse(kind))
       : plain

@@ -115,9 +115,10 @@ const functions: Fn[] = [
 ];
 
 /** Every one by its name. */
-export const GLOBALS: ReadonlyMap<string, Value> = new Map(
-  functions.map((fn) => [fn.name, fn]),
-);
+export const GLOBALS: ReadonlyMap<string, Value> = new Map<string, Value>([
+  ...functions.map((fn) => [fn.name, fn] as const),
+  ["self", new Namespace(new Map(), "TemplateReference", () => undefined)],
+]);
 
 /** Python's `strftime` in English, for the directives that templates use. */
 export function strftime(format: string, date: Date): string {

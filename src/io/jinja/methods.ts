@@ -16,6 +16,7 @@ import {
   Float,
   float,
   Fn,
+  int,
   isInt,
   isList,
   isWide,
@@ -237,10 +238,21 @@ export function replaceText(
   return paid(made + rest);
 }
 
+/** Letters that are two in one: the second stays small at the head of a word (Dž). */
+const DIGRAPHS = [
+  "\u01c4\u01c5\u01c6",
+  "\u01c7\u01c8\u01c9",
+  "\u01ca\u01cb\u01cc",
+  "\u01f1\u01f2\u01f3",
+];
+
 /** `text.capitalize()`. */
 export function capitalize(text: string): string {
   const [first = ""] = text;
-  return first.toUpperCase() + text.slice(first.length).toLowerCase();
+  const [head = "", ...more] = first.toUpperCase();
+  const pair = DIGRAPHS.find((forms) => first !== "" && forms.includes(first));
+  const rest = text.toLowerCase().slice(first.toLowerCase().length);
+  return (pair?.[1] ?? head + more.join("").toLowerCase()) + rest;
 }
 
 /** `text.center(width, fill)`, and its like. */
@@ -296,15 +308,16 @@ const STR: Kind = {
   methods: {
     upper: plain((self) => self.toUpperCase()),
     lower: plain((self) => self.toLowerCase()),
+    // Letter by letter through the other case, which ß, ligatures and ς do not survive.
     casefold: plain((self) =>
-      self.toLowerCase().replaceAll("ß", "ss").replaceAll("ς", "σ")
+      Array.from(
+        self,
+        (c) => c === "ı" ? c : c.toLowerCase().toUpperCase().toLowerCase(),
+      ).join("")
     ),
     capitalize: plain(capitalize),
     title: plain((self) =>
-      self.replace(
-        /[\p{L}\p{M}]+/gu,
-        (word) => capitalize(word),
-      )
+      self.replace(/\p{Cased}+/gu, (word) => capitalize(word))
     ),
     swapcase: plain((self) =>
       Array.from(
@@ -475,7 +488,7 @@ const FLOAT: Kind = {
   others: words("as_integer_ratio conjugate fromhex hex imag real"),
 };
 
-/** `int(value, base)`; undefined where Python refuses. */
+/** `int(value, base)`; undefined where Python refuses, as it does most bases. */
 export function toInt(value: Value, base = 10): Value | undefined {
   const text = textOf(value);
   if (text === undefined) {
@@ -497,7 +510,25 @@ export function toInt(value: Value, base = 10): Value | undefined {
       ? number === 0 ? 0 : number
       : BigInt(digits.replace("+", ""));
   }
-  throw lack(`an int of base ${base}`);
+  const parts = /^([+-]?)(?:0([box])_?(?=[\da-z]))?([\da-z]+)$/i.exec(digits);
+  if (!parts) return undefined;
+  const [, sign, mark = ""] = parts;
+  const own = { b: 2, o: 8, x: 16 }[mark.toLowerCase()];
+  // A mark of another base is made of digits, as b is in 16.
+  const isMark = own !== undefined && (base === 0 || base === own);
+  const number = mark === "" || isMark ? parts[3] : `0${mark}${parts[3]}`;
+  const radix = base !== 0 ? base : own ?? 10;
+  if (base === 0 && own === undefined && /^0+[^0]/.test(number)) {
+    return undefined;
+  }
+  spend(number.length);
+  let made = 0n;
+  for (const c of number) {
+    const digit = parseInt(c, 36);
+    if (!(digit < radix)) return undefined;
+    made = made * BigInt(radix) + BigInt(digit);
+  }
+  return int(sign === "-" ? -made : made);
 }
 
 /** `float(value)`; undefined where Python refuses. */

@@ -34,6 +34,7 @@ import {
   Tuple,
   typeName,
   type Value,
+  View,
 } from "./values.ts";
 
 /** `a op b`. @throws {TypeError} If Python has no such operation. */
@@ -43,8 +44,12 @@ export function binary(op: string, a: Value, b: Value): Value {
   }
   const [x, y] = [real(a), real(b)];
   if (x !== undefined && y !== undefined) {
-    return isFloat(a) || isFloat(b) || op === "/"
+    return op === "**"
+      ? power(a as Real, b as Real)
+      : isFloat(a) || isFloat(b)
       ? float(floats(op, x, y))
+      : op === "/"
+      ? float(quotient(a as Integral, b as Integral))
       : ints(op, a as Integral, b as Integral);
   }
   if (op === "%" && typeof a === "string") return percentFormat(a, b);
@@ -130,17 +135,72 @@ function floats(op: string, x: number, y: number): number {
       return x * y;
     case "/":
       return x / y;
-    case "//":
-      return Math.floor(x / y);
-    case "%": {
-      const rest = x % y;
-      return rest !== 0 && rest < 0 !== y < 0 ? rest + y : rest;
-    }
+    case "%":
+      return remainder(x, y);
   }
-  return x ** y;
+  // Of the parts without a rest, as x / y may be rounded up to the next whole number.
+  const whole = (x - remainder(x, y)) / y;
+  if (whole === 0) return x / y < 0 || Object.is(x / y, -0) ? -0 : 0;
+  return Math.round(whole);
+}
+
+/** What is left of `x`, with the sign of `y`. */
+function remainder(x: number, y: number): number {
+  const rest = x % y;
+  if (rest === 0) return y < 0 ? -0 : 0;
+  return rest < 0 !== y < 0 ? rest + y : rest;
+}
+
+/** `a / b`, the nearest double. */
+function quotient(a: Integral, b: Integral): number {
+  const [x, y] = [Number(a), Number(b)];
+  if (y === 0) throw fault("division by zero");
+  if (Number.isSafeInteger(x) && Number.isSafeInteger(y)) return x / y;
+  const [p, q] = [BigInt(a), BigInt(b)];
+  if (p === 0n) return q < 0n ? -0 : 0;
+  const bits = (n: bigint) => (n < 0n ? -n : n).toString(2).length;
+  // So many bits that a last one, which tells that there is a rest, cannot move the rounding.
+  const shift = 66 - bits(p) + bits(q);
+  spend((bits(p) + bits(q)) / 64);
+  const [top, low] = shift > 0
+    ? [p << BigInt(shift), q]
+    : [p, q << BigInt(-shift)];
+  const whole = top / low;
+  const sticky = top % low === 0n ? 0n : 1n;
+  const half = Math.trunc(shift / 2);
+  const near = Number(
+    (whole < 0n ? -1n : 1n) * ((whole < 0n ? -whole : whole) | sticky),
+  );
+  const made = near * 2 ** -half * 2 ** (half - shift);
+  if (!Number.isFinite(made)) {
+    throw fault("integer division result too large for a float");
+  }
+  return made;
+}
+
+/** `a ** b`. */
+function power(a: Real, b: Real): Value {
+  if (!isFloat(a) && !isFloat(b) && Number(b) >= 0) return ints("**", a, b);
+  const [x, y] = [Number(real(a)), Number(real(b))];
+  if (x === 0 && y < 0) {
+    throw fault("0.0 cannot be raised to a negative power");
+  }
+  if (
+    x < 0 && Number.isFinite(x) && Number.isFinite(y) && !Number.isInteger(y)
+  ) {
+    throw lack("complex numbers");
+  }
+  // To Python 1 to any power is 1, and so is -1 to an infinite one.
+  if (x === 1 || (x === -1 && Math.abs(y) === Infinity)) return float(1);
+  const made = x ** y;
+  if (Math.abs(made) === Infinity && Number.isFinite(x) && Number.isFinite(y)) {
+    throw fault("Numerical result out of range");
+  }
+  return float(made);
 }
 
 type Integral = number | bigint | boolean;
+type Real = Integral | Float;
 
 function ints(op: string, a: Integral, b: Integral): Value {
   const fast = op === "+"
@@ -161,8 +221,9 @@ function ints(op: string, a: Integral, b: Integral): Value {
       spend((String(p).length + String(q).length) / 4);
       return int(p * q);
     case "**":
-      if (q < 0n) return float(Number(p) ** Number(q));
-      spend(p.toString(2).length * Number(q));
+      if (p * p > 1n) spend(p.toString(2).length * Number(q));
+      else if (p !== -1n) return q === 0n ? 1 : Number(p);
+      else return q % 2n === 0n ? 1 : -1;
       return int(p ** q);
   }
   if (q === 0n) throw fault("integer division or modulo by zero");
@@ -220,6 +281,9 @@ export function contains(whole: Value, item: Value): boolean {
     return text.includes(part);
   }
   if (whole instanceof Dict) return whole.has(item);
+  if (whole instanceof View && whole.kind === "keys") {
+    return whole.dict.has(item);
+  }
   if (
     whole === null || real(whole) !== undefined || whole instanceof Namespace ||
     whole instanceof Fn
@@ -230,6 +294,15 @@ export function contains(whole: Value, item: Value): boolean {
   }
   return false;
 }
+
+/** What else a macro tells of itself. */
+const MACRO = new Set([
+  "arguments",
+  "caller",
+  "catch_kwargs",
+  "catch_varargs",
+  "explicit_caller",
+]);
 
 /** `value.name`. @throws {TypeError} If there is no value. */
 export function attribute(value: Value, name: string): Value {
@@ -245,6 +318,9 @@ export function attribute(value: Value, name: string): Value {
     : value instanceof Fn && name === "name"
     ? value.name
     : undefined;
+  if (value instanceof Fn && MACRO.has(name)) {
+    throw lack(`the attribute "${name}" of a macro`);
+  }
   return kept === undefined ? missing(value, name) : kept;
 }
 

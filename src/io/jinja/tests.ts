@@ -56,6 +56,12 @@ function against(test: (value: Value, other: Value) => boolean): Test {
   };
 }
 
+/** The name that a value is, or none. @throws {TypeError} If it can be no key. */
+function nameOf(value: Value): string {
+  new Dict().has(value);
+  return textOf(value) ?? "";
+}
+
 const order = (op: string): Test => against((a, b) => compares(op, a, b));
 const remainder = (value: Value, by: Value) => binary("%", value, by);
 const [eq, ne, gt, ge, lt, le] = ["==", "!=", ">", ">=", "<", "<="].map(order);
@@ -90,8 +96,8 @@ const TESTS: Readonly<Record<string, Test>> = {
   divisibleby: against((value, by) => equals(remainder(value, by), 0)),
   in: against((value, whole) => compares("in", value, whole)),
   sameas: against((a, b) => a === b),
-  filter: alone((value) => isFilter(str(value))),
-  test: alone((value) => isTest(str(value))),
+  filter: alone((value) => isFilter(nameOf(value))),
+  test: alone((value) => isTest(nameOf(value))),
   eq,
   equalto: eq,
   "==": eq,

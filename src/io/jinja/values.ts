@@ -129,11 +129,16 @@ function hashOf(key: Value): Value | string {
   if (typeof key === "bigint") return key;
   if (key instanceof Float) return key.value;
   if (key instanceof Markup) return key.text;
+  // What is not there is all one.
+  if (key instanceof Undefined) return "\0undefined";
   if (key instanceof Tuple) {
     const hashes = key.items.map(hashOf).map((h) => `${typeof h} ${String(h)}`);
     return `\0(${hashes.join("\0,")}\0)`;
   }
-  if (typeof key === "object" && !isList(key) && !(key instanceof Dict)) {
+  if (
+    typeof key === "object" && !isList(key) && !(key instanceof Dict) &&
+    !(key instanceof View && key.kind !== "values")
+  ) {
     return key;
   }
   throw fault(`unhashable type: '${typeName(key)}'`);
