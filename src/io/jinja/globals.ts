@@ -16,6 +16,7 @@ import {
   listOf,
   Namespace,
   Range,
+  refuseUndefined,
   textOf,
   typeName,
   type Value,
@@ -31,6 +32,7 @@ function dict(from: Value | undefined, named: Iterable<[string, Value]>): Dict {
   if (from instanceof Dict) {
     for (const [key, value] of from.entries()) made.set(key, value);
   } else if (from !== undefined) {
+    refuseUndefined(from);
     for (const pair of iterate(from)) {
       const [key, value, ...rest] = listOf(pair);
       if (value === undefined || rest.length > 0) {

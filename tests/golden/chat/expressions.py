@@ -180,4 +180,26 @@ bos_token, eos_token, pad_token is defined, add_generation_prompt, tools is none
 false | round, true | round, [{'a': none}, {}] | sort(attribute='b') | length, [{'a': 1, 'b': 2}, {'a': 1, 'b': 1}] | sort(attribute='a,b') | map(attribute='b') | list
 'abc' % [1], 'a%s' % missing, 'abc' % {'a': 1}
 (messages | map('length')) in {'a': 1}, {(1, 'a'): 2}[(1, 'a')]
+-0.0 % 3.5, 3 % -0.5, -7.5 // 2, 4 // 0.1, (0.0 * -1) | abs, [-0.04] | map('round', 1) | list, (-0.4) | round, (-0.5) | round(0, 'ceil')
+0 ** -1
+2.5 ** 1e300
+messages | length ** 2, (0 - 2) ** 3, 1 ** 100000000000000000000, (1 - 2) ** 100000000000000000001
+123456789012345678901 / 3, 5 / 123456789012345678901, (1 - 123456789012345678901) / 7, 10000000000000000000000000 / 5000000000000000000
+1234 | round(-2), 1250 | round(-2), 1350 | round(-2), 1250.5 | round(-2), -1250 | round(-2), 12 | round(-2), 1299 | round(-2, 'floor')
+'%g %g %g %.3g %G %g' % (1.0, 0.0001, 1e-5, 1234.5, 1e20, 123456789), '%a' % 'é😀', '%05.1f' % (0.0 * -1)
+'{:g} {:.3} {:.3} {:n} {:G}'.format(0.5, 3.0, 1234.5, 7, 1e-10)
+'{:.3}'.format(7)
+'ff' | int(0, 16), '0x1F' | int(0, 16), '0b11' | int(0, 0), 'zz' | int(5, 16), '0b1' | int(0, 16), '-12' | int(0, 8)
+'ﬁne ßa ǆ 中a z̈b'.title(), 'ﬁne'.capitalize(), 'ﬁ ẞ ſ ς ı'.casefold(), 'ßx' | title, 'ßx' | capitalize
+[[1], [2]] | unique(attribute='n') | list, [{'n': 1}, {}, {'n': 1}, {}] | unique(attribute='n') | list
+[1] is filter
+{} is test
+'upper' is filter, 'odd' is test, 3 is filter, missing is filter, none is test
+[1] in {'a': 1}.keys()
+'a' in {'a': 1}.keys(), (1, 2) in {(1, 2): 3}.keys(), 5 in {'a': 5}.values()
+('<' | escape | upper) ~ '', [('<' | escape | upper), ('<' | e | trim), ('<' | e | indent)]
+dict(missing)
+namespace(missing)
+'a'.replace('a', 'b', 99999999999999999999)
+{'__proto__': 1}.__proto__, {'constructor': 2}['constructor'], {}.constructor is defined, ''.constructor is defined, {'toString': 3} | tojson
 """.strip().split("\n")

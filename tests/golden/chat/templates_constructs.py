@@ -113,3 +113,15 @@ add("special tokens", """
 
 add("names that are set before they are read", """
 {% for m in messages %}{{ m.role }}{{ eos_token }}{% set bos_token = bos_token ~ '!' %}{{ bos_token }}{% endfor %}{% macro f() %}[{{ eos_token }}{{ x }}]{% endmacro %}{{ f() }}{% set eos_token = 'end' %}{{ f() }}{% if true %}{% set x = 1 %}{% endif %}{{ f() }}{% set pad %}{{ pad }}{{ bos_token }}{% endset %}{{ pad }}{% for i in range(3) %}{% if i %}{{ y }}{% endif %}{% set y = i %}{% else %}{% set z = 1 %}{% endfor %}{{ y }}{{ z }}{{ bos_token }}""")
+
+add("defaults of a macro", """
+{% set x = 'outside' %}{% macro f(a, x=x) %}[{{ a }},{{ x }}]{% endmacro %}{{ f(1) }}{{ f(1, 2) }}{% macro g(a=b, b=a) %}[{{ a }},{{ b }}]{% endmacro %}{{ g() }}{{ g(1) }}{{ g(b=2) }}{% macro h(a, b=a ~ '!') %}[{{ a }},{{ b }}]{% endmacro %}{{ h('x') }}{{ h() }}{{ h(none) }}""")
+
+add("a block whose filter makes no text", """
+{% filter length %}abc{% endfilter %}""")
+
+add("a block through filters", """
+{% filter upper | trim %}  {{ messages[0].role }} {% endfilter %}{% set n | length %}abc{% endset %}{{ n }}{% generation %}{{ varargs }}{{ kwargs }}{% endgeneration %}""")
+
+add("an unknown filter in a block of a branch", """
+{% if false %}{% for m in messages %}{{ m | unheard_of }}{% endfor %}{% endif %}""")
