@@ -19,6 +19,7 @@ import {
   sign,
   slice,
 } from "./operators.ts";
+import { capture, type Exec, invoke, type Signal } from "./calls.ts";
 import { malformed } from "./lexer.ts";
 import { parse } from "./parser.ts";
 import { END, type Output, type Run, Scope } from "./scope.ts";
@@ -41,14 +42,7 @@ import {
   type Value,
 } from "./values.ts";
 
-/** Calls that may lie in each other. */
-const MOST_CALLS = 100;
-
 type Ev = (scope: Scope) => Value;
-/** How a statement ends: as usual, or leaving (or going on with) the loop around it. */
-type Signal = void | "break" | "continue";
-type Exec = (scope: Scope) => Signal;
-
 /** A template that can be run. */
 export interface Runnable {
   /** Whether it marks answers. */
@@ -577,28 +571,4 @@ function filtered(scope: Scope, filter: Ev, text: string): Value {
   const inner = new Scope(scope.run, scope);
   inner.set(CAPTURED, text);
   return filter(inner);
-}
-
-/** Runs a body whose text is not written, but kept. */
-function capture(
-  scope: Scope,
-  body: Exec,
-): { text: string; signal: Signal } {
-  const { run } = scope;
-  const out = run.out;
-  run.out = { text: "" };
-  try {
-    const signal = body(scope);
-    return { text: run.out.text, signal };
-  } finally {
-    run.out = out;
-  }
-}
-
-function invoke({ run }: Scope, fn: Fn, args: Args): Value {
-  spend(1);
-  if (++run.calls > MOST_CALLS) throw fault("too many calls in each other");
-  const value = fn.call(args);
-  run.calls--;
-  return value;
 }
