@@ -14,8 +14,9 @@ import {
 } from "../bench/measure.ts";
 import { COMMON, optionHelp, type Options, parse, UsageError } from "./args.ts";
 import { openChosen, readDeviceOptions } from "./device.ts";
-import { columns } from "./tables.ts";
-import { print } from "./output.ts";
+import { columnsWithin } from "./tables.ts";
+import { print, printFitted } from "./output.ts";
+import { terminalWidth } from "./wrap.ts";
 
 const OPTIONS: Options = {
   device: COMMON.device,
@@ -108,18 +109,22 @@ export async function run(argv: readonly string[]): Promise<number> {
     ));
     return 0;
   }
-  print(`${device.description}
+  printFitted(`${device.description}
 
 ${
-    columns([
-      ["", "value", "", "of the limit"],
-      ...figures.map(({ figure, value, unit, limit }) => [
-        figure,
-        value.toFixed(value < 10 ? 2 : 1),
-        unit,
-        limit ? `${Math.round((100 * value) / limit)} %` : "",
-      ]),
-    ], [1, 3])
+    columnsWithin(
+      [
+        ["", "value", "", "of the limit"],
+        ...figures.map(({ figure, value, unit, limit }) => [
+          figure,
+          value.toFixed(value < 10 ? 2 : 1),
+          unit,
+          limit ? `${Math.round((100 * value) / limit)} %` : "",
+        ]),
+      ],
+      [1, 3],
+      terminalWidth(Deno.stdout),
+    )
   }`);
   return 0;
 }

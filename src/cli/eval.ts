@@ -27,8 +27,9 @@ import { computeHasEffect, openChosen, readDeviceOptions } from "./device.ts";
 import { readWriting, refuseWriting, WRITING } from "./writing.ts";
 import { PLACE, readPlace, tellNotes } from "./place.ts";
 import { Progress } from "./progress.ts";
-import { columns } from "./tables.ts";
-import { print } from "./output.ts";
+import { columnsWithin } from "./tables.ts";
+import { print, printFitted } from "./output.ts";
+import { terminalWidth } from "./wrap.ts";
 
 const OPTIONS: Options = {
   task: { value: "NAME", help: `${TASKS.join(", ")}; needed` },
@@ -208,9 +209,8 @@ export async function run(argv: readonly string[]): Promise<number> {
     }),
     seconds: (performance.now() - began) / 1000,
   };
-  print(
-    args.on("json") ? JSON.stringify(report, null, 2) : table(report),
-  );
+  if (args.on("json")) print(JSON.stringify(report, null, 2));
+  else printFitted(table(report, terminalWidth(Deno.stdout)));
   return 0;
 }
 
@@ -229,6 +229,7 @@ function meanAccuracy(parts: readonly TaskResult[]): Record<string, number> {
 
 function table(
   { metrics, groups, count, compute, seconds }: EvalReport,
+  width?: number,
 ): string {
   const line = (name: string, of: Readonly<Record<string, number>>) =>
     Object.entries(of).filter(([key]) => !/StdErr$|^count$/.test(key)).map(
@@ -245,7 +246,10 @@ function table(
     ),
     ...line("", metrics),
   ];
-  return `${columns(rows, [2])}\n${count} counted, ${seconds.toFixed(1)} s, ${
-    compute === "int8" ? "integer arithmetic (int8)" : "f32 arithmetic"
-  }`;
+  // Of one task alone there is no name to tell.
+  const named = rows.some(([name]) => name !== "");
+  const shown = named ? rows : rows.map((row) => row.slice(1));
+  return `${columnsWithin(shown, [named ? 2 : 1], width)}\n${count} counted, ${
+    seconds.toFixed(1)
+  } s, ${compute === "int8" ? "integer arithmetic (int8)" : "f32 arithmetic"}`;
 }

@@ -11,7 +11,7 @@ import { interruptible } from "./interrupt.ts";
 import { PLACE, readPlace } from "./place.ts";
 import { Progress } from "./progress.ts";
 import { bytes } from "./tables.ts";
-import { print } from "./output.ts";
+import { print, printFitted } from "./output.ts";
 
 const OPTIONS: Options = {
   to: { value: "NAME", help: `${Object.keys(TARGETS).join(", ")}; needed` },
@@ -89,22 +89,22 @@ export async function run(argv: readonly string[]): Promise<number> {
       onProgress: (done, text) => progress.update(done, text),
     });
     progress[Symbol.dispose]();
-    print(
-      args.on("json")
-        ? JSON.stringify(
-          {
-            verb: "export",
-            version: VERSION,
-            to,
-            out,
-            ...result,
-            seconds: (performance.now() - began) / 1000,
-          },
-          null,
-          2,
-        )
-        : exportText(result, out),
-    );
+    if (!args.on("json")) {
+      printFitted(exportText(result, out));
+      return;
+    }
+    print(JSON.stringify(
+      {
+        verb: "export",
+        version: VERSION,
+        to,
+        out,
+        ...result,
+        seconds: (performance.now() - began) / 1000,
+      },
+      null,
+      2,
+    ));
   }, { resumes: false });
 }
 

@@ -30,7 +30,8 @@ import { interruptible } from "./interrupt.ts";
 import { tellNotes } from "./place.ts";
 import { Progress } from "./progress.ts";
 import { initTable } from "./tables.ts";
-import { print } from "./output.ts";
+import { print, printFitted } from "./output.ts";
+import { terminalWidth } from "./wrap.ts";
 
 const OPTIONS: Options = {
   out: { short: "o", value: "DIR", help: "folder to write; needed" },
@@ -334,8 +335,7 @@ export async function run(argv: readonly string[]): Promise<number> {
       onProgress: (done, text) => progress.update(done, text),
     });
     progress[Symbol.dispose]();
-    print(
-      args.on("json") ? JSON.stringify(report, null, 2) : initTable(report),
-    );
+    if (args.on("json")) print(JSON.stringify(report, null, 2));
+    else printFitted(initTable(report, terminalWidth(Deno.stdout)));
   }, { resumes: true });
 }

@@ -13,8 +13,9 @@ import type { Adapter } from "../io/peft.ts";
 import { standingFolder } from "../io/replace.ts";
 import { listRuns, readReport } from "../models/runs.ts";
 import { COMMON, optionHelp, type Options, parse } from "./args.ts";
-import { bytes, columns, initTable } from "./tables.ts";
-import { print } from "./output.ts";
+import { bytes, columnsWithin, initTable } from "./tables.ts";
+import { print, printFitted } from "./output.ts";
+import { terminalWidth } from "./wrap.ts";
 import { trainingReports, trainingsText } from "./trainings.ts";
 
 const OPTIONS: Options = {
@@ -134,7 +135,11 @@ function adapterReport(
   };
 }
 
-function modelText(report: ModelReport, every: boolean): string {
+function modelText(
+  report: ModelReport,
+  every: boolean,
+  width: number | undefined,
+): string {
   const { format, modelType, parameters, encodings, tensors } = report;
   const rows = every
     ? [
@@ -166,10 +171,11 @@ function modelText(report: ModelReport, every: boolean): string {
     report.bitsPerWeight.toFixed(2)
   } bits a parameter
 
-${columns(rows, every ? [3, 4] : [1, 2, 3, 4])}`;
+${columnsWithin(rows, every ? [3, 4] : [1, 2, 3, 4], width)}`;
 }
 
 function adapterText(report: AdapterReport): string {
+  const targets = report.targetModules;
   const kind = report.group === undefined
     ? "LoRA adapter"
     : `QA-LoRA adapter on sums of ${report.group} inputs`;
@@ -178,7 +184,9 @@ function adapterText(report: AdapterReport): string {
   }, scaling ${report.scalings.map((s) => +s.toPrecision(6)).join(", ")}, ${
     report.parameters.toLocaleString("en")
   } parameters
-for ${JSON.stringify(report.targetModules)} of ${report.baseModel}`;
+for ${
+    Array.isArray(targets) ? targets.join(", ") : JSON.stringify(targets)
+  } of ${report.baseModel}`;
 }
 
 /** Runs the verb. */
@@ -187,6 +195,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   const path = await settledPath(args.one("inspect", "PATH"));
   const json = args.on("json");
   const every = args.on("tensors");
+  const width = terminalWidth(Deno.stdout);
   const inside = (name: string) => exists(joinPath(path, name));
   const folder = !path.startsWith("hf:") && await kindOf(path) === "folder";
   const parts: string[] = [];
@@ -198,20 +207,22 @@ export async function run(argv: readonly string[]): Promise<number> {
     if (report.layers && report.summary && report.options) {
       parts.push(
         trainings.some(({ shown }) => shown)
-          ? `Before any training, as init left it:\n\n${initTable(report)}`
-          : initTable(report),
+          ? `Before any training, as init left it:\n\n${
+            initTable(report, width)
+          }`
+          : initTable(report, width),
       );
     }
     found = { kind: "loqa", init: report };
     if (trainings.length > 0) {
       found.trainings = trainings;
-      parts.push(trainingsText(trainings));
+      parts.push(trainingsText(trainings, width));
     }
     const backbone = await standingFolder(joinPath(path, "backbone"));
     if (backbone !== undefined) {
       await using model = await openCheckpoint(backbone, { describe: true });
       found.model = modelReport(model);
-      parts.push(modelText(found.model as ModelReport, every));
+      parts.push(modelText(found.model as ModelReport, every, width));
     }
     const standing = await standingFolder(joinPath(path, "adapter"));
     if (standing !== undefined) {
@@ -223,7 +234,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     // Nothing has ended here yet.
     const trainings = await trainingReports(path, {});
     found = { kind: "loqa", trainings };
-    parts.push(trainingsText(trainings));
+    parts.push(trainingsText(trainings, width));
   } else if (folder && await inside("adapter_config.json")) {
     await using adapter = await openAdapter(path);
     const report = adapterReport(adapter);
@@ -233,12 +244,9 @@ export async function run(argv: readonly string[]): Promise<number> {
     await using model = await openCheckpoint(path, { describe: true });
     const report = modelReport(model);
     found = { kind: "model", model: report };
-    parts.push(modelText(report, every));
+    parts.push(modelText(report, every, width));
   }
-  print(
-    json
-      ? JSON.stringify({ verb: "inspect", path, ...found }, null, 2)
-      : parts.join("\n\n"),
-  );
+  if (json) print(JSON.stringify({ verb: "inspect", path, ...found }, null, 2));
+  else printFitted(parts.join("\n\n"));
   return 0;
 }

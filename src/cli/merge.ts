@@ -24,7 +24,7 @@ import { openChosen, readDeviceOptions } from "./device.ts";
 import { interruptible } from "./interrupt.ts";
 import { PLACE, readPlace, tellNotes } from "./place.ts";
 import { Progress } from "./progress.ts";
-import { print } from "./output.ts";
+import { print, printFitted } from "./output.ts";
 
 const OPTIONS: Options = {
   out: { short: "o", value: "DIR", help: "folder to write; needed" },
@@ -231,13 +231,13 @@ export async function run(argv: readonly string[]): Promise<number> {
       seconds: (performance.now() - began) / 1000,
     };
     progress[Symbol.dispose]();
-    print(
-      args.on("json") ? JSON.stringify(report, null, 2) : [
+    if (args.on("json")) print(JSON.stringify(report, null, 2));
+    else {
+      printFitted([
         line,
         forward ? forwardLine(forward) : `not compared: ${whyNot}`,
         `written: ${out}`,
-      ]
-        .join("\n"),
-    );
+      ].join("\n"));
+    }
   }, { resumes: false });
 }

@@ -5,6 +5,7 @@
  */
 
 import { IoError, messageOf } from "../io/errors.ts";
+import { fitted, terminalWidth } from "./wrap.ts";
 
 /** Whoever read stdout has gone (`loqa … | head`): no reason for a word, and none to go on. */
 export class ReaderGone extends Error {
@@ -33,6 +34,11 @@ export function printPart(text: string): void {
       cause,
     );
   }
+}
+
+/** Writes what a person reads, in the width of the terminal. @throws What {@linkcode printPart} does. */
+export function printFitted(text: string): void {
+  print(fitted(text, terminalWidth(Deno.stdout)));
 }
 
 /** Writes `text` and the end of a line to stdout. @throws What {@linkcode printPart} does. */

@@ -23,7 +23,7 @@ import { type Config, type ModelShape, modelShape } from "../plan/shape.ts";
 import { COMMON, optionHelp, type Options, parse } from "./args.ts";
 import { bytes, columnsWithin } from "./tables.ts";
 import { print } from "./output.ts";
-import { terminalWidth, wrapped } from "./wrap.ts";
+import { fitted, terminalWidth, wrapped } from "./wrap.ts";
 
 const OPTIONS: Options = {
   rank: { value: "R", default: "64", help: "rank of the adapters" },
@@ -198,7 +198,12 @@ function planText(
 
 ${columnsWithin([heads, ...rows], heads.keys().drop(1).toArray(), width)}
 
-Computed, not measured. bits: of a weight of the linear layers, scales and biases included; memory: in a training
-step, everything that is not quantised in f32; deployed: merged, 16-bit or (qalora) still quantised.`;
-  return wrapped(text, width);
+${
+    wrapped(
+      `Computed, not measured. bits: of a weight of the linear layers, scales and biases included; memory: in a training
+step, everything that is not quantised in f32; deployed: merged, 16-bit or (qalora) still quantised.`,
+      width,
+    )
+  }`;
+  return fitted(text, width);
 }

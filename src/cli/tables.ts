@@ -73,8 +73,8 @@ export function bytes(n: number): string {
   }`;
 }
 
-/** The result of `loqa init`: a row for each kind of layer, and what was written. */
-export function initTable(report: InitReport): string {
+/** The result of `loqa init`: a row for each kind of layer, in so many columns of the screen, and what was written. */
+export function initTable(report: InitReport, width?: number): string {
   const { layers, summary, out } = report;
   const groups = Map.groupBy(
     layers,
@@ -118,7 +118,7 @@ export function initTable(report: InitReport): string {
     : "";
   return `Relative error of the weights, quantised alone and with the adapter:
 
-${columns(rows, [2, 3, 4, 5])}
+${columnsWithin(rows, [2, 3, 4, 5], width)}
 ${output}
 ${
     report.kept === undefined

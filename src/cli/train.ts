@@ -26,7 +26,7 @@ import { openChosen, readDeviceOptions } from "./device.ts";
 import { MODEL, tellNotes } from "./place.ts";
 import { interruptible } from "./interrupt.ts";
 import { Progress } from "./progress.ts";
-import { print } from "./output.ts";
+import { print, printFitted } from "./output.ts";
 import { counted } from "./tables.ts";
 
 const OPTIONS: Options = {
@@ -380,9 +380,8 @@ export async function run(argv: readonly string[]): Promise<number> {
       onWarning: (line) => progress.warn(`warning: ${line}`),
     });
     progress[Symbol.dispose]();
-    print(
-      args.on("json") ? JSON.stringify(report, null, 2) : summary(report),
-    );
+    if (args.on("json")) print(JSON.stringify(report, null, 2));
+    else printFitted(summary(report));
   }, { resumes: true });
 }
 

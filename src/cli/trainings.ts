@@ -16,7 +16,7 @@ import {
   shownRun,
 } from "../models/runs.ts";
 import { METRICS_FILE } from "../train/output.ts";
-import { columns } from "./tables.ts";
+import { columnsWithin } from "./tables.ts";
 
 /** A training as `inspect` tells it. */
 export interface TrainingReport {
@@ -135,8 +135,11 @@ export async function trainingReports(
   }];
 }
 
-/** Them as a table, and what was wrong with them. */
-export function trainingsText(reports: readonly TrainingReport[]): string {
+/** Them as a table, in so many columns of the screen, and what was wrong with them. */
+export function trainingsText(
+  reports: readonly TrainingReport[],
+  width?: number,
+): string {
   const arrow = (values: { before?: unknown; after?: unknown } | undefined) =>
     values
       ? `${Number(values.before).toFixed(4)} -> ${
@@ -163,7 +166,7 @@ export function trainingsText(reports: readonly TrainingReport[]): string {
   const used = head.map((_, i) => rows.some((row) => row[i] !== ""));
   const lines = [head, ...rows].map((row) => row.filter((_, i) => used[i]));
   return [
-    columns(lines),
+    columnsWithin(lines, [], width),
     ...reports.flatMap(({ run, warnings }) =>
       warnings.map((line) => `run ${run}: ${line}`)
     ),

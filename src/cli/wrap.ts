@@ -39,6 +39,16 @@ function cut(
   return lines;
 }
 
+/** `text` in lines of at most `width` characters: each line for itself, cut at spaces, goes on two columns further in. */
+export function fitted(text: string, width: number | undefined): string {
+  if (width === undefined) return text;
+  return text.split("\n").flatMap((line) =>
+    line.length <= width
+      ? [line]
+      : cut(line, { width, indent: /^ */.exec(line)![0].length + 2 })
+  ).join("\n");
+}
+
 /** Lines of one kind that follow each other: the text of a paragraph, or a line that stands for itself. */
 function paragraphs(text: string): string[] {
   const out: string[] = [];

@@ -69,7 +69,7 @@ Deno.test("loqa eval: a table for people", async () => {
     ...["--block", "32", "--limit", "2", "--quiet"],
   );
   assert.equal(code, 0);
-  assert.match(stdout, /^ +perplexity +\d\.\d+ +± [\d.]+\n/);
+  assert.match(stdout, /^perplexity +\d\.\d+ +± [\d.]+\n/);
   assert.match(stdout, /\n62 counted, [\d.]+ s, f32 arithmetic\n$/);
 });
 
