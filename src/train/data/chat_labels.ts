@@ -13,6 +13,7 @@ import { KindError } from "../../errors.ts";
 import { messageOf } from "../../io/errors.ts";
 import { isObject, type JsonObject } from "../../io/json.ts";
 import { type DataRecord, recordError } from "../../io/records/record.ts";
+import { markedOf, marksIn } from "./chat_marks.ts";
 import { AnswerFinder, type AnswerRange } from "./chat_shape.ts";
 import type { TextCodec } from "./codec.ts";
 import {
@@ -62,8 +63,7 @@ export class ChatLabeller {
     const wanted = wantedOf(record, chat, learn);
     const { text, marked } = this.#render(record, chat);
     if (this.#template.marksAnswers && marked) {
-      const ranges = this.#marked(record, chat, { text, marked, wanted });
-      yield { segments: segmentsOf(text, ranges), complete: true };
+      yield* this.#marked(record, chat, { text, marked, wanted });
       return;
     }
     const found = this.#finder.find(chat, text, wanted);
@@ -107,7 +107,12 @@ export class ChatLabeller {
       );
     }
     const from = ranges.map(({ from, to }) => [from, to] as const);
-    return { segments: segmentsOf(text, from), complete: true, addEnd };
+    // Behind a last answer without an end may stand the header of the next, which that end would else follow.
+    const { to } = ranges.at(-1)!;
+    const whole = addEnd && text.slice(to).trim() !== ""
+      ? text.slice(0, to)
+      : text;
+    return { segments: segmentsOf(whole, from), complete: true, addEnd };
   }
 
   #render(record: DataRecord, chat: Conversation) {
@@ -118,44 +123,54 @@ export class ChatLabeller {
     }
   }
 
-  /** The template's own marks of the answers that are wanted. */
-  #marked(
+  /**
+   * By the template's own marks: the whole text, or a text for each answer where the whole lacks one.
+   *
+   * @throws {SyntaxError} If an answer is not marked.
+   */
+  *#marked(
     record: DataRecord,
     chat: Conversation,
-    { text, marked, wanted }: {
-      text: string;
-      marked: readonly (readonly [number, number])[];
-      wanted: readonly number[];
-    },
-  ): (readonly [number, number])[] {
-    const answers = [...chat.messages.keys()].filter((i) =>
-      chat.messages[i].role === "assistant"
-    );
-    let ranges = marked.map((range, i) => ({ range, message: answers[i] }));
-    if (marked.length !== answers.length && wanted.length < answers.length) {
-      // Which marks are whose is told by how many there are up to a message.
-      const counts = answers.map((message) =>
-        this.#render(record, {
-          ...chat,
-          messages: chat.messages.slice(0, message + 1),
-        }).marked?.length ?? 0
-      );
-      ranges = marked.map((range, i) => ({
-        range,
-        message: answers[counts.findIndex((count) => i < count)],
-      }));
-    } else if (marked.length !== answers.length) {
-      ranges = marked.map((range) => ({ range, message: wanted[0] }));
+    { text, marked, wanted }: MarkedText & { wanted: readonly number[] },
+  ): Generator<Filled> {
+    const whole = this.#ownMarks(chat, { text, marked }, wanted);
+    if (typeof whole !== "string") {
+      yield { segments: segmentsOf(text, whole), complete: true };
+      return;
     }
-    const own = ranges.filter(({ message, range: [from, to] }) =>
-      wanted.includes(message) && to > from
-    ).map(({ range }) => range);
+    if (wanted.length === 1 && wanted[0] === chat.messages.length - 1) {
+      throw recordError(record, whole);
+    }
+    for (const message of wanted) {
+      const part = { ...chat, messages: chat.messages.slice(0, message + 1) };
+      const { text, marked = [] } = this.#render(record, part);
+      const own = this.#ownMarks(part, { text, marked }, [message]);
+      if (typeof own === "string") throw recordError(record, own);
+      yield { segments: segmentsOf(text, own), complete: true };
+    }
+  }
+
+  /** The marks of the answers that are wanted; or what is wrong. */
+  #ownMarks(
+    chat: Conversation,
+    { text, marked }: MarkedText,
+    wanted: readonly number[],
+  ): (readonly [number, number])[] | string {
+    const count = chat.messages.filter(({ role }) => role === "assistant");
+    const owners = wanted.length === count.length
+      ? undefined
+      : this.#owners(chat, marked.length);
+    if (wanted.length < count.length && !owners) {
+      return `message ${
+        wanted[0] + 1
+      }: which of the chat template's marks are its own cannot be told`;
+    }
+    const own = marked.filter(([from, to], i) =>
+      to > from && (!owners || wanted.includes(owners[i]))
+    );
     const learnt = own.map(([from, to]) => text.slice(from, to)).join("\n");
     if (learnt.trim() === "") {
-      throw recordError(
-        record,
-        "the chat template marks nothing of its answers",
-      );
+      return "the chat template marks nothing of its answers";
     }
     const unsaid = wanted.find((message) =>
       textsOf(chat.messages[message]).some((text) => {
@@ -164,22 +179,48 @@ export class ChatLabeller {
       })
     );
     if (unsaid !== undefined) {
-      throw recordError(
-        record,
-        `message ${unsaid + 1}: the chat template does not write it`,
-      );
+      return `message ${unsaid + 1}: the chat template does not write it`;
     }
     const lost = wanted.find((message) =>
       callsOf(chat.messages[message]).some((name) => !learnt.includes(name))
     );
-    if (lost !== undefined) {
-      throw recordError(
-        record,
-        `message ${lost + 1}: the chat template does not write its tool calls`,
-      );
-    }
-    return own;
+    return lost === undefined
+      ? own
+      : `message ${lost + 1}: the chat template does not write its tool calls`;
   }
+
+  /** The message of each of the template's marks, told by what is said inside them, or before. */
+  #owners(chat: Conversation, count: number): number[] | undefined {
+    for (const level of ["all", "own"] as const) {
+      const { marked: record, said } = markedOf(chat, level);
+      let made;
+      try {
+        made = this.#template.render(record);
+      } catch {
+        continue;
+      }
+      const { text, marked } = made;
+      if (marked?.length !== count) continue;
+      const places = marksIn(text).map(({ number, at }) => ({
+        ...{ at, message: said[number].message },
+      }));
+      const isAnswer = (message: number | undefined) =>
+        message !== undefined && chat.messages[message].role === "assistant";
+      return marked.map(([from, to]) => {
+        const inside = places.find(({ at }) => at >= from && at < to);
+        const before = places.findLast(({ at }) => at < from)?.message;
+        const after = places.find(({ at }) => at >= to)?.message;
+        return inside?.message ?? (isAnswer(before) ? before! : after ?? -1);
+      });
+    }
+    return undefined;
+  }
+}
+
+/** A text with the template's own marks. */
+interface MarkedText {
+  readonly text: string;
+  readonly marked: readonly (readonly [number, number])[];
 }
 
 /** Numbers of the messages that are to be learnt. */

@@ -9,45 +9,22 @@
  * @module
  */
 
-import type { ChatRecord, ChatTemplate } from "../../io/chat_template.ts";
-import { isObject, type JsonObject } from "../../io/json.ts";
-import { REASONING } from "./conversation.ts";
-
-/** What encloses the number of a mark: characters of no text. */
-const OPEN = "\uf8f0";
-const CLOSE = "\uf8f1";
-const MARK = /\uf8f0(\d+)\uf8f1/g;
-
-/** Thoughts that are written out in a content, and what is said behind them. */
-const THOUGHTS = /^(\s*(?:<think>)?\s*)([^]*?)(\s*<\/think>\s*)([^]*)$/;
-
-/** What a template may look for in what a user, a tool or the system says. */
-const LOOKED_FOR = /[<>[\]{}`]|\/(?:no_)?think/;
+import type { ChatTemplate } from "../../io/chat_template.ts";
+import { isObject } from "../../io/json.ts";
+import {
+  align,
+  type Marked,
+  type MarkedChat,
+  markedOf,
+  type MarkLevel,
+  markOf,
+  type Skeleton,
+  skeletonOf,
+  visible,
+} from "./chat_marks.ts";
 
 /** Forms of conversations that are remembered. */
 const MOST_SHAPES = 512;
-
-/** Something that is said. */
-interface Said {
-  /** Number of its message. */
-  readonly message: number;
-  /** `thought` may be left out by a template. */
-  readonly kind: "content" | "thought" | "call";
-  /** What is said. */
-  readonly text: string;
-}
-
-/** A conversation with marks. */
-interface Marked extends ChatRecord {
-  readonly messages: readonly JsonObject[];
-}
-
-/** A text of marks and what stands between them: one more of the latter. */
-interface Skeleton {
-  readonly between: readonly string[];
-  /** Number of what is said at each mark. */
-  readonly marks: readonly number[];
-}
 
 /** An answer among the marks of a text. */
 export interface AnswerShape {
@@ -66,6 +43,8 @@ export interface Untold {
   /** Whether the template does not write it. */
   readonly unwritten: boolean;
   readonly reason: string;
+  /** Whether what its calls are called with may tell it: their names are not written. */
+  readonly nameless?: boolean;
 }
 
 /** A range of characters that is an answer with its end. */
@@ -106,32 +85,41 @@ export class AnswerFinder {
     text: string,
     wanted: readonly number[],
   ): (AnswerRange | Untold)[] {
-    for (const all of [true, false]) {
-      const { marked, said } = markedOf(chat, all);
-      const shape = this.#shape(marked, said, wanted);
-      const places = shape && align(shape, text, said);
-      if (!places) continue;
-      return wanted.map((message) => {
-        const answer = shape.answers.get(message)!;
-        return isUntold(answer) ? answer : {
-          from: places[answer.first] + answer.from,
-          to: places[answer.last + 1] + answer.to,
-          ended: answer.ended,
-        };
-      });
+    const found = this.#found(chat, text, wanted, "all") ??
+      this.#found(chat, text, wanted, "own");
+    if (found?.some((answer) => isUntold(answer) && answer.nameless)) {
+      return this.#found(chat, text, wanted, "arguments") ?? found;
     }
-    return wanted.map(() => ({
+    return found ?? wanted.map(() => ({
       unwritten: false,
-      reason:
-        "the chat template writes more than what is said and its own text",
+      reason: isListed(chat, text)
+        ? "the chat template writes a content in parts as a list, not its text"
+        : "the chat template writes more than what is said and its own text",
     }));
   }
 
-  #shape(
-    marked: Marked,
-    said: readonly Said[],
+  /** Undefined where the parts between the marks do not stand in the text. */
+  #found(
+    chat: Marked,
+    text: string,
     wanted: readonly number[],
-  ): Shape | undefined {
+    level: MarkLevel,
+  ): (AnswerRange | Untold)[] | undefined {
+    const made = markedOf(chat, level);
+    const shape = this.#shape(made, wanted);
+    const places = shape && align(shape, text, made.said);
+    return places && wanted.map((message) => {
+      const answer = shape.answers.get(message)!;
+      return isUntold(answer) ? answer : {
+        from: places[answer.first] + answer.from,
+        to: places[answer.last + 1] + answer.to,
+        ended: answer.ended,
+      };
+    });
+  }
+
+  #shape(made: MarkedChat, wanted: readonly number[]): Shape | undefined {
+    const { marked } = made;
     const key = JSON.stringify(
       [marked, wanted],
       (_, value) => value instanceof Map ? [...value] : value,
@@ -142,7 +130,7 @@ export class AnswerFinder {
     if (text === undefined) return undefined;
     const shape: Shape = { ...skeletonOf(text), answers: new Map() };
     const search = new Search({
-      ...{ marked, said, shape, text, eos: this.#eos },
+      ...{ ...made, shape, text, eos: this.#eos },
       write: (record, prompt) => this.#text(record, prompt),
       probe: () => this.#probe(marked),
     });
@@ -168,7 +156,7 @@ export class AnswerFinder {
     const key = JSON.stringify(kwargs ?? {});
     let known = this.#probes.get(key);
     if (!known) {
-      const messages = [{ role: "user", content: `${OPEN}0${CLOSE}` }];
+      const messages = [{ role: "user", content: markOf(0) }];
       const plain = this.#text({ messages, kwargs });
       const asked = this.#text({ messages, kwargs }, true);
       known = {
@@ -189,9 +177,7 @@ interface Probe {
   readonly prompt: string;
 }
 
-interface SearchParts {
-  readonly marked: Marked;
-  readonly said: readonly Said[];
+interface SearchParts extends MarkedChat {
   readonly shape: Shape;
   /** The text with marks. */
   readonly text: string;
@@ -225,15 +211,7 @@ class Search {
     const { said, shape, marked } = this.#parts;
     const own = this.#own.get(message) ?? [];
     const lacks = this.#unwritten(message, own);
-    if (lacks) {
-      if (own.length > 0 || !this.#writesCalls(message)) {
-        return { unwritten: true, reason: lacks };
-      }
-      return {
-        unwritten: false,
-        reason: "the chat template writes its calls without their names",
-      };
-    }
+    if (lacks) return lacks;
     const [first] = own;
     const roles = [-1, 0, 1].map((d) => marked.messages[message + d]?.role);
     // Marks that follow on each other are the answer's; a later one may be quoted by a tool's message.
@@ -243,12 +221,13 @@ class Search {
       roles,
       first === 0,
       message === marked.messages.length - 1,
+      this.#parts.leads.get(message + 1),
       shape.between.slice(first, first + run + 1),
       shape.marks.slice(first, first + run).map((mark) => said[mark].kind),
     ]);
     let known = this.#known.get(key);
     if (!known) {
-      const found = this.#find(message, first, own);
+      const found = this.#find(message, { first, run, own });
       if (isUntold(found)) return found;
       this.#known.set(key, known = found);
     }
@@ -257,21 +236,30 @@ class Search {
   }
 
   /** Why an answer is not there, if it is not. */
-  #unwritten(message: number, own: readonly number[]): string | undefined {
+  #unwritten(message: number, own: readonly number[]): Untold | undefined {
     const { said, shape } = this.#parts;
     const written = new Set(own.map((at) => shape.marks[at]));
-    const wanted = [...said.entries()].filter(([, each]) =>
+    const mine = [...said.entries()].filter(([, each]) =>
       each.message === message && each.kind !== "thought"
     );
-    const lost = wanted.find(([mark, { kind }]) =>
-      !written.has(mark) && !(kind === "call" && this.#writesCalls(message))
+    const calls = new Set(
+      mine.filter(([mark]) => written.has(mark)).map(([, { call }]) => call),
     );
-    if (lost) {
-      return lost[1].kind === "call"
-        ? "the chat template does not write its tool calls"
-        : "the chat template does not write it";
+    const lost = mine.find(([mark, { call }]) =>
+      call === undefined ? !written.has(mark) : !calls.has(call)
+    );
+    if (lost?.[1].call !== undefined) {
+      const nameless = calls.size === 0 && this.#writesCalls(message);
+      return {
+        ...{ unwritten: !nameless, nameless },
+        reason: nameless
+          ? "the chat template writes its calls without their names"
+          : "the chat template does not write its tool calls",
+      };
     }
-    return own.length === 0 ? "the chat template does not write it" : undefined;
+    return lost || own.length === 0
+      ? { unwritten: true, reason: "the chat template does not write it" }
+      : undefined;
   }
 
   /** Whether a message's calls change the text: a template may write what they are called with, and no names. */
@@ -283,7 +271,10 @@ class Search {
     return write({ ...marked, messages }) !== text;
   }
 
-  #find(message: number, first: number, own: readonly number[]) {
+  #find(
+    message: number,
+    { first, run, own }: { first: number; run: number; own: readonly number[] },
+  ) {
     const { marked, shape, text, write } = this.#parts;
     const { messages } = marked;
     const upTo = (count: number): Marked => ({
@@ -292,13 +283,14 @@ class Search {
     });
     const asked = write(upTo(message), true);
     const plain = write(upTo(message));
-    const from = this.#start(first, asked, asked === plain);
+    const usual = this.#usual(message);
+    const from = this.#start(first, { asked, plain, usual });
     const isLast = message === messages.length - 1;
     const ending = isLast ? text : write(upTo(message + 1));
-    if (ending === undefined) {
-      return untold("the chat template does not end a conversation with it");
-    }
-    const end = skeletonOf(ending);
+    // A template may refuse to end there; then what follows tells alone.
+    const end = ending === undefined
+      ? { between: [""], marks: shape.marks.slice(0, first + run) }
+      : skeletonOf(ending);
     const mine =
       end.marks.filter((mark) => this.#parts.said[mark].message === message)
         .length;
@@ -315,27 +307,57 @@ class Search {
     let tail = end.between.at(-1)!;
     // A template that begins an answer without being told to does so behind every conversation.
     if (
-      (asked === plain || asked === undefined) &&
+      (asked === plain || asked === undefined) && ending !== undefined &&
       ending === (isLast ? write(marked, true) : write(upTo(message + 1), true))
     ) {
       tail = this.#beforeHeader(upTo(message + 1), tail, end.marks.at(-1)!);
     }
-    const to = this.#end(behind, tail, isLast);
+    const to = isLast ? tail.length : this.#end(behind, tail, message);
+    const inner = shape.between.slice(first, own[count - 1] + 1).join("")
+      .slice(from);
     return {
       ...{ count, from, to },
-      ended: this.#ended(behind.slice(0, to), message),
+      ended: this.#ended(behind.slice(0, to), message, { inner, usual }),
+    };
+  }
+
+  /** What stands around a plain answer in the place of a message. */
+  #usual(message: number): Around | undefined {
+    const { marked, said, write } = this.#parts;
+    const mark = markOf(said.length);
+    const { content } = marked.messages[message];
+    const text = write({
+      ...marked,
+      messages: [...marked.messages.slice(0, message), {
+        role: "assistant",
+        content: Array.isArray(content) ? [{ type: "text", text: mark }] : mark,
+      }],
+    });
+    const { marks, between } = skeletonOf(text ?? "");
+    const at = marks.lastIndexOf(said.length);
+    return at < 0 ? undefined : {
+      mark: marks[at - 1],
+      before: between[at],
+      behind: between[at + 1],
     };
   }
 
   /** Where behind the text before its first mark an answer begins: behind its header. */
   #start(
     first: number,
-    asked: string | undefined,
-    unchanged: boolean,
+    { asked, plain, usual }: {
+      asked: string | undefined;
+      plain: string | undefined;
+      usual: Around | undefined;
+    },
   ): number {
+    const unchanged = asked === plain;
     const { shape, probe } = this.#parts;
     const before = shape.between[first];
-    const prompt = asked === undefined ? undefined : skeletonOf(asked);
+    // A template may take it for a request to leave the last answer open.
+    const opens = asked !== undefined && plain !== asked &&
+      plain?.startsWith(asked);
+    const prompt = asked === undefined || opens ? undefined : skeletonOf(asked);
     const same = prompt !== undefined &&
       prompt.marks.at(-1) === shape.marks[first - 1];
     const header = same ? prompt.between.at(-1)! : probe().prompt;
@@ -343,19 +365,34 @@ class Search {
     if (same && !unchanged) {
       if (shared === header.length) return shared;
       const at = boundary(before, shared);
+      // What they have in common may be the end of the turn before.
+      const own = plain !== undefined && asked!.startsWith(plain)
+        ? asked!.slice(plain.length).trim()
+        : "";
+      const again = own === "" ? -1 : before.indexOf(own, at);
+      if (again >= 0) {
+        return again + own.length + sharedStart(
+          before.slice(again + own.length),
+          asked!.slice(asked!.trimEnd().length),
+        );
+      }
       // Nothing in common: the history is written otherwise there.
       if (visible(header.slice(0, at)) || header === "") return at;
     }
     // No header is written where one is asked for: it stands behind what is, or there is none.
     const known = same && !unchanged ? header : probe().prompt;
     const at = known === "" ? -1 : before.lastIndexOf(known);
-    return at < 0 ? before.length : at + known.length;
+    if (at >= 0) return at + known.length;
+    // What a plain answer has before it is none of this one: it may begin with a call.
+    if (!usual || usual.mark !== shape.marks[first - 1]) return before.length;
+    const least = sharedStart(before, usual.before);
+    return least === usual.before.length ? least : boundary(before, least);
   }
 
   /** `tail`, what stands behind a last answer with this mark, without the header of the next. */
   #beforeHeader(chat: Marked, tail: string, mark: number): string {
     const { write, said } = this.#parts;
-    const next = `${OPEN}${said.length}${CLOSE}`;
+    const next = markOf(said.length);
     const longer = write({
       ...chat,
       messages: [...chat.messages, { role: "user", content: next }],
@@ -365,15 +402,16 @@ class Search {
     if (!marks.includes(mark)) return tail;
     const other = between[marks.lastIndexOf(mark) + 1];
     const shared = sharedStart(tail, other);
-    return shared === tail.length
-      ? tail
-      : tail.slice(0, boundary(tail, shared));
+    if (shared === tail.length) return tail;
+    const end = this.#eosEnd(tail);
+    if (end > 0) return tail.slice(0, end);
+    const at = boundary(tail, shared);
+    const before = this.#beforeTurn(other, "user");
+    return tail.slice(0, before > 0 && before < at ? before : at);
   }
 
-  /** How much of what stands behind an answer is its end. */
-  #end(behind: string, tail: string, isLast: boolean): number {
-    if (isLast) return tail.length;
-    const { eos, probe } = this.#parts;
+  /** How much of what stands behind an answer, and before another message, is its end. */
+  #end(behind: string, tail: string, message: number): number {
     if (visible(tail)) {
       const shared = sharedStart(behind, tail);
       if (shared === tail.length) return shared;
@@ -381,36 +419,81 @@ class Search {
       if (visible(behind.slice(0, at))) return at;
     }
     // The end is written before the next turn only.
-    const at = eos === undefined ? -1 : behind.indexOf(eos);
-    if (at >= 0) return at + eos!.length;
-    const { before } = probe();
-    let shared = 0;
-    while (
-      shared < before.length && shared < behind.length &&
-      before.at(-1 - shared) === behind.at(-1 - shared)
-    ) shared++;
-    return startBoundary(behind, behind.length - shared);
+    const { marked, leads } = this.#parts;
+    const lead = leads.get(message + 1)?.trim() ?? "";
+    const until = lead === "" ? -1 : behind.indexOf(lead);
+    const own = until < 0 ? behind : behind.slice(0, until);
+    const end = this.#eosEnd(own);
+    return end > 0
+      ? end
+      : this.#beforeTurn(own, marked.messages[message + 1].role);
   }
 
-  #ended(tail: string, message: number): boolean {
+  /** Where the first token that ends a text ends; 0 without one. */
+  #eosEnd(text: string): number {
+    const { eos } = this.#parts;
+    const at = eos ? text.indexOf(eos) : -1;
+    return at < 0 ? 0 : at + eos!.length;
+  }
+
+  /** Where in the text before a message its header begins; 0 where that is not known. */
+  #beforeTurn(text: string, role: unknown): number {
+    const { before, prompt } = this.#parts.probe();
+    const header = role === "user"
+      ? before
+      : role === "assistant"
+      ? prompt
+      : "";
+    let shared = 0;
+    while (
+      shared < header.length && shared < text.length &&
+      header.at(-1 - shared) === text.at(-1 - shared)
+    ) shared++;
+    const at = outsideJoint(text, text.length - shared);
+    const cuts = /[\p{L}\p{N}]{2}/u.test(
+      text.slice(Math.max(0, at - 1), at + 1),
+    );
+    return visible(text.slice(at)) && !cuts ? at : 0;
+  }
+
+  #ended(
+    tail: string,
+    message: number,
+    { inner, usual }: { inner: string; usual: Around | undefined },
+  ): boolean {
     const { tool_calls: calls } = this.#parts.marked.messages[message];
     if (!Array.isArray(calls) || calls.length === 0) return visible(tail);
+    const end = usual?.behind.trim();
+    const { eos } = this.#parts;
+    if ([end, eos].some((end) => end && tail.trimEnd().endsWith(end))) {
+      return true;
+    }
     // What stands behind a call is the rest of it.
-    return TOKENS_AT_END.test(tail) && !CALL_AT_END.test(tail);
+    const token = TOKEN_AT_END.exec(tail)?.[0].trim();
+    if (token === undefined || CALL_AT_END.test(tail)) return false;
+    return !["begin", "start"].some((word) =>
+      [word, word.toUpperCase()].some((as) => {
+        const opening = token.replace(/end/i, as);
+        return opening !== token && (inner + tail).includes(opening);
+      })
+    );
   }
 }
 
+/** What stands around an answer: up to the mark before it, and behind it. */
+interface Around {
+  readonly mark: number | undefined;
+  readonly before: string;
+  readonly behind: string;
+}
+
 /** A token of its own at the end, by its look; and one that ends a call, but no turn. */
-const TOKENS_AT_END =
+const TOKEN_AT_END =
   /(?:<\|[^<>|]+\|>|<[^<>\s]+>|\[[A-Z_/]+\]|<｜[^<>]+｜>)\s*$/;
 const CALL_AT_END = /<\/[\w-]+>\s*$(?<!<\/s>\s*)/;
 
 function untold(reason: string): Untold {
   return { unwritten: false, reason };
-}
-
-function visible(text: string): boolean {
-  return text.trim() !== "";
 }
 
 function sharedStart(a: string, b: string): number {
@@ -432,128 +515,18 @@ function boundary(text: string, at: number): number {
   return best;
 }
 
-/** The first joint of `text` from `at` on. */
-function startBoundary(text: string, at: number): number {
-  if (at === 0) return 0;
+/** `at`, or the end of the joint that it is inside of. */
+function outsideJoint(text: string, at: number): number {
   for (const { index, 0: { length } } of text.matchAll(JOINTS)) {
-    if (index >= at) return index;
-    if (index + length > at) return index + length;
-    if (index + length === at) return at;
+    if (index < at && at < index + length) return index + length;
   }
-  return text.length;
+  return at;
 }
 
-function skeletonOf(text: string): Skeleton {
-  const parts = text.split(MARK);
-  return {
-    between: parts.filter((_, i) => i % 2 === 0),
-    marks: parts.filter((_, i) => i % 2 === 1).map(Number),
-  };
+/** Whether a content in parts may be written as the list that it is. */
+function isListed({ messages }: Marked, text: string): boolean {
+  return /'type': ?'text'/.test(text) &&
+    messages.some(({ content }) =>
+      Array.isArray(content) && content.some((part) => isObject(part))
+    );
 }
-
-/**
- * Marks in the place of what is said. Users, tools and the system keep words that a template may look for, and with
- * `all` false all of theirs.
- */
-function markedOf(
-  chat: Marked,
-  all: boolean,
-): { marked: Marked; said: readonly Said[] } {
-  const said: Said[] = [];
-  const mark = (
-    message: number,
-    text: unknown,
-    kind: Said["kind"] = "content",
-  ): unknown => {
-    if (typeof text !== "string" || text.trim() === "") return text;
-    said.push({ message, kind, text });
-    return `${OPEN}${said.length - 1}${CLOSE}`;
-  };
-  const messages = chat.messages.map((message, i): JsonObject => {
-    const { role, content } = message;
-    const own = role === "assistant";
-    const put = (text: unknown): unknown => {
-      if (typeof text !== "string") return text;
-      if (!own) return all && !LOOKED_FOR.test(text) ? mark(i, text) : text;
-      const thought = THOUGHTS.exec(text);
-      if (!thought) return mark(i, text);
-      const [, open, inner, close, rest] = thought;
-      return `${open}${mark(i, inner, "thought")}${close}${mark(i, rest)}`;
-    };
-    const made: JsonObject = { ...message };
-    for (const name of own ? REASONING : []) {
-      if (Object.hasOwn(message, name)) {
-        made[name] = mark(i, message[name], "thought");
-      }
-    }
-    if (Array.isArray(content)) {
-      made.content = content.map((part) =>
-        isObject(part) && typeof part.text === "string"
-          ? { ...part, text: put(part.text) }
-          : part
-      );
-    } else if (content !== undefined) made.content = put(content);
-    if (own && Array.isArray(message.tool_calls)) {
-      made.tool_calls = message.tool_calls.map((call: unknown) => {
-        if (!isObject(call)) return call;
-        if (!isObject(call.function)) {
-          return { ...call, name: mark(i, call.name, "call") };
-        }
-        const { name } = call.function;
-        return {
-          ...call,
-          function: { ...call.function, name: mark(i, name, "call") },
-        };
-      });
-    }
-    return made;
-  });
-  return { marked: { ...chat, messages }, said };
-}
-
-/** Where the parts between the marks stand in the text with what is said; undefined where they do not. */
-function align(
-  { between, marks }: Skeleton,
-  text: string,
-  said: readonly Said[],
-): number[] | undefined {
-  if (!text.startsWith(between[0])) return undefined;
-  const places = [0];
-  let at = between[0].length;
-  for (const [i, mark] of marks.entries()) {
-    const next = between[i + 1];
-    const isLast = i === marks.length - 1;
-    const fits = (end: number) =>
-      text.startsWith(next, end) &&
-      (!isLast || end + next.length === text.length);
-    const whole = said[mark].text;
-    let end = -1;
-    for (const form of FORMS) {
-      const written = form(whole);
-      if (text.startsWith(written, at) && fits(at + written.length)) {
-        end = at + written.length;
-        break;
-      }
-    }
-    if (end < 0) {
-      // Written in other words; then only what follows tells where it ends.
-      if (!visible(next)) return undefined;
-      end = isLast ? text.length - next.length : text.indexOf(next, at);
-      if (end < at || !fits(end)) return undefined;
-    }
-    places.push(end);
-    at = end + next.length;
-  }
-  return marks.length === 0 && text !== between[0] ? undefined : places;
-}
-
-/** What templates make of what is said. */
-const FORMS: readonly ((text: string) => string)[] = [
-  (text) => text,
-  (text) => text.trim(),
-  (text) => text.trimEnd(),
-  (text) => text.trimStart(),
-  (text) => text.replace(/^\n+/, ""),
-  (text) => text.replace(/\n+$/, ""),
-  (text) => text.replace(/^\n+|\n+$/g, ""),
-];

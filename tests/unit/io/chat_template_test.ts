@@ -155,6 +155,11 @@ Deno.test("an error says what is wrong in which line, and what to do", () => {
   );
 });
 
+Deno.test("a template's own blocks, of which there are none, are undefined", () => {
+  const { render } = compile("({{ self.system }})");
+  assert.equal(render({ messages: HELLO }).text, "()");
+});
+
 Deno.test("records are JSON, and their variables have names of their own", () => {
   const { render } = compile("{{ messages }}{{ date }}");
   assert.equal(

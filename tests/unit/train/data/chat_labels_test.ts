@@ -65,6 +65,14 @@ const answer = (content: string, more: JsonObject = {}) => ({
 });
 const ONE = [user("Legs?"), answer("Four.")];
 const TWO = [...ONE, user("Eyes?"), answer("Two.")];
+const RAIN = [
+  user("Rain?"),
+  answer("", {
+    tool_calls: [{ function: { name: "weather", arguments: { days: 2 } } }],
+  }),
+  { role: "tool", content: '{"sky": "dry"}' },
+  answer("No."),
+];
 
 /** A template's name, its text, a record's messages, and the examples. */
 const CASES: readonly (readonly [
@@ -193,6 +201,82 @@ const CASES: readonly (readonly [
     ],
     "<|user|>Legs?;<|end|><|assistant|>[Fo;ur;<|end|>]",
   ],
+  [
+    "a call that begins an answer which has no header",
+    "{% for m in messages %}{% if m.role == 'user' %}<q>{{ m.content }}</q>{% elif m.role == 'tool' %}<r>{{ m.content }}</r>{% else %}{% if m.tool_calls %}<calls>{% for c in m.tool_calls %}{{ c.function | tojson }}{% endfor %}</calls>{% else %}{{ m.content }}{% endif %}</s>{% endif %}{% endfor %}",
+    RAIN,
+    '<q>Rain?</q>[<calls>{"name": "weather", "arguments": {"days": 2}}</calls></s>]<r>{"sky": "dry"}</r>[No.</s>]',
+  ],
+  [
+    "a tool that answers in JSON, and no end of a turn",
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% for c in m.tool_calls or [] %}<call>{{ c.function.name }}</call>{% endfor %}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}",
+    RAIN,
+    "<|user|>Rain?<|assistant|>[<call>weather</call></s>]",
+    '<|user|>Rain?<|assistant|><call>weather</call><|tool|>{"sky": "dry"}<|assistant|>[No.</s>]',
+  ],
+  [
+    "a question with tags, and no end of a turn",
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}",
+    [user("<b>Legs</b>?"), answer("Four."), user("<b>Eyes</b>?"), answer("2.")],
+    "<|user|><b>Legs</b>?<|assistant|>[Four.</s>]",
+    "<|user|><b>Legs</b>?<|assistant|>Four.<|user|><b>Eyes</b>?<|assistant|>[2.</s>]",
+  ],
+  [
+    "a header behind every conversation that begins as a question's",
+    "{% for m in messages %}<|start|>{{ m.role }}\n{{ m.content }}</s>\n{% endfor %}{{ '<|start|>assistant\n' }}",
+    TWO,
+    "<|start|>user\nLegs?</s>\n<|start|>assistant\n[Four.</s>]\n<|start|>user\nEyes?</s>\n<|start|>assistant\n[Two.</s>]\n<|start|>assistant\n",
+  ],
+  [
+    "a header behind every conversation, and no end: the header is left out",
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}<|assistant|>",
+    ONE,
+    "<|user|>Legs?<|assistant|>[Four.</s>]",
+  ],
+  [
+    "answers on end, without an end of their own",
+    "{% for m in messages %}<|{{ m.role }}|>{% if m.role == 'assistant' %}</think>{% endif %}{{ m.content }}{% endfor %}{% if add_generation_prompt %}<|assistant|><think>{% endif %}",
+    [...ONE, answer("Or more.")],
+    "<|user|>Legs?<|assistant|>[</think>Four.</s>]",
+    "<|user|>Legs?<|assistant|></think>Four.<|assistant|>[</think>Or more.</s>]",
+  ],
+  [
+    "answers on end, a header after another end than where a prompt is asked for",
+    "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}{% if m.role == 'assistant' %}</s>{% endif %}{% if not loop.last %}{{ '\n' }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}",
+    [...ONE, answer("Or more.")],
+    "<|user|>\nLegs?\n<|assistant|>\n[Four.</s>]\n<|assistant|>\n[Or more.</s>]",
+  ],
+  [
+    "an end of its look alone, behind a call as behind a text",
+    "{% for m in messages %}({{ m.role }}){{ m.content }}{% for c in m.tool_calls or [] %}<call>{{ c.function.name }}</call>{% endfor %}~e~{% endfor %}{% if add_generation_prompt %}(assistant){% endif %}",
+    RAIN,
+    '(user)Rain?~e~(assistant)[<call>weather</call>~e~](tool){"sky": "dry"}~e~(assistant)[No.~e~]',
+  ],
+  [
+    "a token that ends the calls, but no turn",
+    "{% for m in messages %}<|{{ m.role }}|>{% if m.tool_calls %}<|calls_begin|>{% for c in m.tool_calls %}{{ c.function.name }}{% endfor %}<|calls_end|>{% else %}{{ m.content }}</s>{% endif %}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}",
+    RAIN,
+    "<|user|>Rain?</s><|assistant|>[<|calls_begin|>weather<|calls_end|></s>]",
+    '<|user|>Rain?</s><|assistant|><|calls_begin|>weather<|calls_end|><|tool|>{"sky": "dry"}</s><|assistant|>[No.</s>]',
+  ],
+  [
+    "calls without their names",
+    "{% for m in messages %}<|{{ m.role }}|>{% for c in m.tool_calls or [] %}{{ c.function.arguments | tojson }}{% endfor %}{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}",
+    RAIN,
+    '<|user|>Rain?<|end|><|assistant|>[{"days": 2}<|end|>]<|tool|>{"sky": "dry"}<|end|><|assistant|>[No.<|end|>]',
+  ],
+  [
+    "a first answer behind which no conversation may end",
+    "{% if messages | selectattr('role', 'equalto', 'user') | list | length == 0 %}{{ raise_exception('no question') }}{% endif %}{% for m in messages %}<|{{ m.role }}|>{{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}",
+    [answer("Hello."), ...ONE],
+    "<|assistant|>[Hello.</s>]<|user|>Legs?</s><|assistant|>[Four.</s>]",
+  ],
+  [
+    "empty lines of an answer made one",
+    "{% for m in messages %}{{ '\n\n' + m.role }}: {{ m.content.replace('\n\n', '\n') | trim }}{% endfor %}{% if add_generation_prompt %}{{ '\n\nassistant:' }}{% endif %}",
+    [user("Legs?"), answer("Four.\n\nOr two.")],
+    "\n\nuser: Legs?\n\nassistant:[ Four.\nOr two.</s>]",
+  ],
 ];
 
 for (const [name, template, messages, ...wanted] of CASES) {
@@ -286,6 +370,16 @@ Deno.test("answers that are empty, left out or without an end are refused", asyn
     /message 2: the chat template does not write its tool calls$/,
   );
   await refused(
+    "{% for m in messages %}{% if m.tool_calls %}{{ m.tool_calls[0].function.name }}{% else %}{{ m.content }}{% endif %}{% endfor %}",
+    answer("", { tool_calls: [...call.tool_calls, ...call.tool_calls] }),
+    /message 2: the chat template does not write its tool calls$/,
+  );
+  await refused(
+    "{% for m in messages %}{{ m.role }}: {{ m.content | string }}{% endfor %}",
+    { role: "assistant", content: [{ type: "text", text: "b" }] },
+    /message 2: the chat template writes a content in parts as a list, not its text; /,
+  );
+  await refused(
     "{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}",
     answer("b"),
     /message 2: the chat template does not write it$/,
@@ -330,6 +424,24 @@ Deno.test("a template's own marks are taken as they are, each for its message", 
       examplesOf(codec, { messages: [q, { ...a, weight: 0 }, r, b] }),
     ]
   ) assert.deepEqual(examples, [`${before}Four.<|end|>${second}`]);
+  // An end of the whole text may have marks of its own; and one answer none but with others.
+  const ended = await codecOf(
+    "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}<|end|>{% endgeneration %}{% else %}{{ m.content }}{% endif %}{% endfor %}{% generation %}</s>{% endgeneration %}",
+  );
+  assert.deepEqual(examplesOf(ended, { messages: TWO }, "last"), [
+    "Legs?Four.<|end|>Eyes?[Two.<|end|></s>]",
+  ]);
+  assert.deepEqual(
+    examplesOf(ended, { messages: [q, a, r, { ...b, train: false }] }),
+    ["Legs?[Four.<|end|>]Eyes?Two.<|end|></s>"],
+  );
+  const only = await codecOf(
+    "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{% if loop.last %}{{ m.content }}{% endif %}<|end|>{% endgeneration %}{% else %}{{ m.content }}{% endif %}{% endfor %}",
+  );
+  assert.deepEqual(examplesOf(only, { messages: TWO }), [
+    "Legs?[Four.<|end|>]",
+    "Legs?<|end|>Eyes?[Two.<|end|>]",
+  ]);
   const silent = await codecOf(
     "{% for m in messages %}{% generation %}{{ m.text }}<|end|>{% endgeneration %}{% endfor %}",
   );
