@@ -124,6 +124,14 @@ export const ARCHITECTURES: readonly ArchitectureRow[] = [
     },
   },
   {
+    types: ["llama4", "llama4_text"],
+    noBnb: {
+      modules: /./,
+      why:
+        "transformers takes its experts apart there and does not find them in the file, its own file neither",
+    },
+  },
+  {
     types: ["mamba", "mamba2", "falcon_mamba"],
     prefix: "backbone",
     leftOut: /\.(x_proj|dt_proj|out_proj)$/,
