@@ -27,7 +27,7 @@ import { COMMON, optionHelp, type Options, parse, UsageError } from "./args.ts";
 import { type DataReport, DataTally } from "./data_tally.ts";
 import { print } from "./output.ts";
 import { Progress } from "./progress.ts";
-import { type Run, shown, tallyText } from "./data_text.ts";
+import { type Run, shortened, shown, tallyText } from "./data_text.ts";
 import { terminalWidth } from "./wrap.ts";
 
 const OPTIONS: Options = {
@@ -67,8 +67,9 @@ export const help =
   `loqa data FILE… --model DIR: show what a training would learn from a data file
 
 FILE is a file of conversations or of prompts and answers, as train --task sft takes it; DIR a model, or a folder that loqa wrote.
-The first records are shown as the model sees them, what is learnt in colour on a terminal and between ⟦ and ⟧ elsewhere; then
-all are counted: tokens, the share that is learnt, lengths, what would be left out, cut or refused, and why.
+The first records are shown as the model sees them, what is learnt in colour on a terminal (which gets beginning and end of long
+ones) and between ⟦ and ⟧ elsewhere; then all are counted: tokens, the share that is learnt, lengths, what would be left out, cut
+or refused, and why.
 
   loqa data train.jsonl --model smol-nf4
   loqa data train.jsonl --model smol-nf4 --learn last --block 1024 --show 1 --ids
@@ -168,6 +169,9 @@ function contextOf(
   }
 }
 
+/** Characters of a text that are shown on a terminal. */
+const MOST_SHOWN = 5000;
+
 /** The examples of a record for a person. */
 function textOf(
   record: DataRecord,
@@ -194,7 +198,12 @@ function textOf(
     if ((addEnd ?? !complete) && end !== undefined && end === codec.eosId) {
       parts.push({ text: codec.tokenOf(end) ?? "", learnt: true });
     }
-    const lines = [head, shown(parts, { width, colour })];
+    const show = (runs: readonly Run[]) =>
+      shown(width === undefined ? runs : shortened(runs, MOST_SHOWN), {
+        width,
+        colour,
+      });
+    const lines = [head, show(parts)];
     if (ids) {
       const each = Array.from(tokens).flatMap((id, t): Run[] => {
         const learnt = labels[t] !== IGNORED;
@@ -204,7 +213,7 @@ function textOf(
           { text: `${id}`, learnt },
         ];
       });
-      lines.push(shown(each, { width, colour }));
+      lines.push(show(each));
     }
     return lines.join("\n") + "\n";
   }).join("\n");

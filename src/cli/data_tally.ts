@@ -56,6 +56,8 @@ export interface DataReport {
     /** File and line of the first. */
     readonly first: string;
   }[];
+  /** Refused for reasons beyond those, of which there are too many to tell apart. */
+  readonly otherReasons?: { readonly count: number; readonly first: string };
   /** What else there is to say. */
   readonly notes: readonly string[];
 }
@@ -71,6 +73,7 @@ export class DataTally {
     string,
     { reason: string; count: number; first: string }
   >();
+  #others?: { count: number; first: string };
   #refused = 0;
   #unusable = 0;
   #examples = 0;
@@ -118,11 +121,16 @@ export class DataTally {
     const [, first = "", reason = message] =
       /^Cannot (?:use|read) (".*?", (?:line|row) \d+): (.*)$/s.exec(message) ??
         [];
-    const key = reason.replace(/\d+/g, "N").slice(0, 200);
+    // What the parser says of each line is another thing each time.
+    const key = /^it is not JSON/.exec(reason)?.[0] ??
+      reason.replace(/\d+/g, "N").slice(0, 200);
     const known = this.#reasons.get(key);
     if (known) known.count++;
     else if (this.#reasons.size < MOST_REASONS) {
       this.#reasons.set(key, { reason, count: 1, first });
+    } else {
+      this.#others ??= { count: 0, first };
+      this.#others.count++;
     }
   }
 
@@ -156,6 +164,7 @@ export class DataTally {
         },
       }),
       reasons: [...this.#reasons.values()].sort((a, b) => b.count - a.count),
+      ...(this.#others && { otherReasons: this.#others }),
       notes,
     };
   }

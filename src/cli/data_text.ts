@@ -91,6 +91,27 @@ export function shown(parts: readonly Run[], { width, colour }: Look): string {
   return out.replace(/[^\S\n]+$/gm, "");
 }
 
+/** Parts of at most `most` characters together: of longer ones the middle is left out, which is told. */
+export function shortened(parts: readonly Run[], most: number): Run[] {
+  const whole = parts.reduce((sum, { text }) => sum + text.length, 0);
+  if (whole <= most) return [...parts];
+  const [from, to] = [Math.floor(most * 0.8), whole - Math.floor(most * 0.2)];
+  const range = (first: number, end: number): Run[] => {
+    let at = 0;
+    return parts.map(({ text, learnt }) => {
+      const part = text.slice(Math.max(0, first - at), Math.max(0, end - at));
+      at += text.length;
+      return { text: part.toWellFormed(), learnt };
+    });
+  };
+  const gap = `[… ${(to - from).toLocaleString("en")} characters …]`;
+  return [
+    ...range(0, from),
+    { text: gap, learnt: false },
+    ...range(to, whole),
+  ];
+}
+
 /** Parts of one kind that follow each other, as one. */
 function joined(parts: readonly Run[]): Run[] {
   const out: Run[] = [];
@@ -171,7 +192,12 @@ export function tallyText(
   }
   for (const note of report.notes) sections.push(note);
   if (report.reasons.length > 0) {
-    const lines = report.reasons.map(({ count, reason, first }) =>
+    const { otherReasons } = report;
+    const reasons = [
+      ...report.reasons,
+      ...otherReasons ? [{ ...otherReasons, reason: "for other reasons" }] : [],
+    ];
+    const lines = reasons.map(({ count, reason, first }) =>
       `  ${number(count)}  ${reason}${first ? ` (the first: ${first})` : ""}`
     );
     sections.push(

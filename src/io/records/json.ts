@@ -13,14 +13,27 @@ import { ByteJoiner, MAX_TEXT_BYTES, readChunks, readLines } from "./lines.ts";
 import type { LineOptions } from "./lines.ts";
 import type { DataRecord } from "./record.ts";
 
+/** An escape of half a character, whose other half may follow. */
+const HALF_ESCAPE = /\\u[dD][89a-fA-F]/;
+/** One that stands alone. */
+const HALF = /(?<!\\)(?:\\\\)*(\\ud[89a-f][\da-f]{2})/;
+
 /** A record from the text of its JSON object. @throws {SyntaxError} That names file and line. */
 function recordOf(
   text: string,
   { file, row, line }: { file: string; row: number; line: number },
 ): DataRecord {
   try {
+    const fields = parseJsonObject(text, file, { most: MAX_TEXT_BYTES });
+    // Written again, whole characters are no escapes.
+    const half = HALF_ESCAPE.test(text)
+      ? HALF.exec(JSON.stringify(fields))?.[1]
+      : undefined;
+    if (half !== undefined) {
+      throw new FormatError(`a text has half of a character, ${half}`);
+    }
     return {
-      fields: parseJsonObject(text, file, { most: MAX_TEXT_BYTES }),
+      fields,
       exact() {
         const fields = parseJsonExact(text);
         return fields instanceof Map
@@ -64,7 +77,7 @@ function* recordsIn(
  *
  * @throws {SyntaxError} At the first line that is no JSON object; it names file and line.
  */
-export async function* readJsonLines(
+async function* readJsonLines(
   source: ByteSource,
   options: LineOptions = {},
 ): AsyncGenerator<DataRecord> {
@@ -72,6 +85,13 @@ export async function* readJsonLines(
   for await (const { text, line } of readLines(source, options)) {
     if (text.trim() === "") continue;
     const place = { file: source.name, row: ++row, line };
+    if (row === 1 && text.trim() === "{") {
+      throw new FormatError(
+        `Cannot read ${
+          quoted(source.name)
+        }, line ${line}: wanted one object a line, or an array of objects, got an object over several lines`,
+      );
+    }
     yield* recordsIn(text, place, options);
   }
 }
@@ -97,12 +117,11 @@ type State = "start" | "before" | "inside" | "after" | "end";
 const MARK = [0xef, 0xbb, 0xbf];
 
 /**
- * The objects of a JSON array. A file whose first character is no `[` is read as one object a line: many such
- * files are called `.json`.
+ * The objects of a JSON file: of an array where its first character is `[`, else one a line, whichever it is called.
  *
  * @throws {SyntaxError} If it is no array of objects, or ends early; it names file and line.
  */
-export async function* readJsonArray(
+export async function* readJson(
   source: ByteSource,
   options: LineOptions = {},
 ): AsyncGenerator<DataRecord> {
@@ -169,5 +188,7 @@ export async function* readJsonArray(
     }
     if (state === "inside") element.add(bytes.subarray(from), start);
   }
-  if (state !== "end") throw fail("the array does not end");
+  if (state !== "end" && state !== "start") {
+    throw fail("the array does not end");
+  }
 }

@@ -9,7 +9,7 @@ import type { ByteSource } from "../bytes.ts";
 import { quoted } from "../errors.ts";
 import { decodeText } from "../json.ts";
 import { readCsv } from "./csv.ts";
-import { readJsonArray, readJsonLines } from "./json.ts";
+import { readJson } from "./json.ts";
 import { MAX_TEXT_BYTES, readLines } from "./lines.ts";
 import type { LineOptions } from "./lines.ts";
 import { readParquet } from "./parquet.ts";
@@ -88,9 +88,8 @@ function recordsOf(
 ): AsyncGenerator<DataRecord> {
   switch (format) {
     case "jsonl":
-      return readJsonLines(source, options);
     case "json":
-      return readJsonArray(source, options);
+      return readJson(source, options);
     case "csv":
       return readCsv(source, options);
     case "tsv":

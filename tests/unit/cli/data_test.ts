@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { shown } from "../../../src/cli/data_text.ts";
+import { DataTally } from "../../../src/cli/data_tally.ts";
+import { shortened, shown, tallyText } from "../../../src/cli/data_text.ts";
 import { loqa } from "../../helpers/cli.ts";
 import { inFolder } from "../../helpers/model.ts";
 
@@ -161,6 +162,50 @@ Deno.test("loqa data: --overflow truncate, --learn last, nothing left", () =>
     );
     assert.match(await run("--block", "8"), /^nothing is left to be learnt$/m);
   }));
+
+Deno.test("every record that is refused is counted, however many reasons there are", () => {
+  const tally = new DataTally({ block: 8, overflow: "drop" });
+  const refuse = (line: number, reason: string) =>
+    tally.refuse(`Cannot read "d.jsonl", line ${line}: ${reason}`);
+  for (let i = 1; i <= 60; i++) refuse(i, `got ${"abc"[i % 3].repeat(i)}`);
+  for (let i = 61; i <= 70; i++) refuse(i, `it is not JSON: ${"x".repeat(i)}`);
+  const report = tally.report([]);
+  assert.equal(report.reasons.length, 50);
+  assert.deepEqual(report.otherReasons, {
+    count: 20,
+    first: '"d.jsonl", line 51',
+  });
+  assert.match(
+    tallyText(report, undefined),
+    /^ {2}20 {2}for other reasons \(the first: "d\.jsonl", line 51\)$/m,
+  );
+  const alike = new DataTally({ block: 8, overflow: "drop" });
+  for (const text of ["x", "yy"]) {
+    alike.refuse(`Cannot read "d.jsonl", line 1: it is not JSON: ${text}`);
+  }
+  assert.deepEqual(alike.report([]).reasons, [
+    { reason: "it is not JSON: x", count: 2, first: '"d.jsonl", line 1' },
+  ]);
+});
+
+Deno.test("of a long text a terminal gets beginning and end", () => {
+  const parts = [
+    { text: "a".repeat(50), learnt: false },
+    { text: `${"b".repeat(60)}😀`, learnt: true },
+    { text: "c".repeat(8), learnt: false },
+  ];
+  assert.deepEqual(shortened(parts, 120), parts);
+  const cut = shortened(parts, 100).filter(({ text }) => text !== "");
+  assert.deepEqual(cut, [
+    { text: "a".repeat(50), learnt: false },
+    { text: "b".repeat(30), learnt: true },
+    { text: "[… 20 characters …]", learnt: false },
+    { text: `${"b".repeat(10)}😀`, learnt: true },
+    { text: "c".repeat(8), learnt: false },
+  ]);
+  // A character that is cut in two is none.
+  assert.equal(shortened(parts.slice(1), 45).at(-2)!.text, "\ufffd");
+});
 
 Deno.test("a text with what is learnt of it keeps to the width of the terminal", () => {
   const parts = [

@@ -144,10 +144,40 @@ Deno.test("a .json file with one object a line", async () => {
   assert.deepEqual(found.map(({ line }) => line), [2, 3]);
 });
 
+Deno.test("what is in a JSON file tells how it is read, not its name", async () => {
+  for (const name of ["d.json", "d.jsonl", "d.ndjson"]) {
+    for (const text of ['[{"a":1},\n{"a":2}]', '{"a":1}\n{"a":2}']) {
+      const found = await read(name, text);
+      assert.deepEqual(found.map(({ fields }) => fields), [{ a: 1 }, { a: 2 }]);
+    }
+    for (const text of ["", "\n \n"]) {
+      await refuses(name, text, /^Cannot use "d\.\w+": it (is empty|has no)/);
+    }
+    await refuses(
+      name,
+      '\n{\n  "a": 1\n}\n',
+      /^Cannot read "d\.\w+", line 2: wanted one object a line, or an array of objects, got an object over several lines$/,
+    );
+  }
+});
+
+Deno.test("half of a character is refused, a whole one in two escapes is not", async () => {
+  const [whole] = await read("d.jsonl", '{"a":"\\ud83d\\ude00 \\\\ud800"}');
+  assert.equal(whole.fields.a, "😀 \\ud800");
+  for (
+    const text of ['{"a":["x\\ud800"]}', '{"\\uDFFF":1}', '{"a":"\\\\\\ud83d"}']
+  ) {
+    await refuses(
+      "d.jsonl",
+      text,
+      /^Cannot read "d\.jsonl", line 1: a text has half of a character, \\ud[89a-f][\da-f]{2}$/,
+    );
+  }
+});
+
 Deno.test("arrays that are none are refused with their line", async () => {
   const at = (line: number, reason: string) =>
     new RegExp(`^Cannot read "d.json", line ${line}: ${reason}`);
-  await refuses("d.json", "", at(1, "the array does not end"));
   await refuses("d.json", '[{"a":1},\n', at(2, "the array does not end"));
   await refuses("d.json", '[{"a":"x\n', at(2, "the array does not end"));
   await refuses("d.json", '[{"a":1},\n]', at(2, "wanted an object"));
