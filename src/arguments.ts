@@ -69,6 +69,20 @@ export function checkCounts(
   }
 }
 
+/** Checks that an option is one of `names`, or left out. @throws {RangeError} That names them. */
+export function checkName(
+  what: string,
+  option: string,
+  { given, names }: { given: unknown; names: readonly string[] },
+): void {
+  if (given === undefined || names.some((name) => name === given)) return;
+  throw new ValueError(
+    `Cannot ${what}: ${option} must be one of ${names.join(", ")}, got ${
+      describe(given)
+    }`,
+  );
+}
+
 /** What a value is, in a word or two. */
 export function describe(value: unknown): string {
   if (value === undefined) return "nothing";

@@ -13,7 +13,7 @@ import { readRecords } from "../io/records/records.ts";
 import { checkpointTokenizer, type Tokenizer } from "../io/tokenizer.ts";
 import { familyOf } from "../models/families.ts";
 import { IGNORED } from "../train/data/example.ts";
-import type { Overflow } from "../train/data/list.ts";
+import { OVERFLOWS } from "../train/data/list.ts";
 import {
   type LabelledExample,
   LEARNS,
@@ -87,11 +87,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   if (path === undefined) throw new UsageError("data needs --model DIR");
   const template = args.choice("template", TEMPLATES);
   const learn = args.choice("learn", LEARNS);
-  const overflow = args.choice<Overflow>("overflow", [
-    "truncate",
-    "drop",
-    "error",
-  ]) ?? "drop";
+  const overflow = args.choice("overflow", OVERFLOWS) ?? "drop";
   const show = args.number("show", { least: 0 }) ?? 3;
   const given = args.number("block", { least: 2 });
   await using stack = new AsyncDisposableStack();

@@ -17,6 +17,24 @@ import { partNames } from "./split.ts";
 import { openAdapterFrom } from "./peft.ts";
 import type { Adapter } from "./peft.ts";
 
+export { fileSource } from "./deno.ts";
+export { checkpointTokenizer, openTokenizer } from "./tokenizer.ts";
+export type {
+  ChatMessage,
+  ChatOptions,
+  ChatRecord,
+  ChatTemplate,
+  DecodeOptions,
+  EncodedPair,
+  EncodeOptions,
+  RenderedChat,
+  Side,
+  StreamOptions,
+  TextStream,
+  Tokenizer,
+  TokenizerOptions,
+  TokenOffsets,
+} from "./tokenizer.ts";
 export { openCheckpointFrom } from "./folder.ts";
 export type { OpenOptions } from "./folder.ts";
 export type { Adapter } from "./peft.ts";

@@ -36,6 +36,7 @@ export type {
   RenderedChat,
 } from "./chat_template.ts";
 
+export type { Side } from "./tokenizer_chars.ts";
 export type { TokenOffsets } from "./tokenizer_offsets.ts";
 
 /** How text becomes ids. */

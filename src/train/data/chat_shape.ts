@@ -120,10 +120,7 @@ export class AnswerFinder {
 
   #shape(made: MarkedChat, wanted: readonly number[]): Shape | undefined {
     const { marked } = made;
-    const key = JSON.stringify(
-      [marked, wanted],
-      (_, value) => value instanceof Map ? [...value] : value,
-    );
+    const key = keyOf([marked, wanted]);
     const known = this.#shapes.get(key);
     if (known) return known;
     const text = this.#text(marked);
@@ -153,7 +150,7 @@ export class AnswerFinder {
 
   /** What the template writes around a question alone. */
   #probe({ kwargs }: Marked): Probe {
-    const key = JSON.stringify(kwargs ?? {});
+    const key = keyOf(kwargs ?? {});
     let known = this.#probes.get(key);
     if (!known) {
       const messages = [{ role: "user", content: markOf(0) }];
@@ -169,6 +166,19 @@ export class AnswerFinder {
     }
     return known;
   }
+}
+
+/** A text that is another one for another form. */
+function keyOf(form: unknown): string {
+  return JSON.stringify(
+    form,
+    (_, value) =>
+      value instanceof Map
+        ? ["map", ...value]
+        : typeof value === "bigint"
+        ? ["int", `${value}`]
+        : value,
+  );
 }
 
 /** What a template writes before a first question, and before an answer. */

@@ -12,6 +12,9 @@ import type { AnyExample, ExampleSet } from "./example.ts";
 /** What is done with an example longer than the context: cut at its end, left out, or an error. */
 export type Overflow = "truncate" | "drop" | "error";
 
+/** Each of them. */
+export const OVERFLOWS: readonly Overflow[] = ["truncate", "drop", "error"];
+
 /** Examples in memory, and what became of the records. */
 export interface ListedSet<E extends AnyExample> extends ExampleSet<E> {
   /** Examples that lost tokens. */

@@ -4,7 +4,13 @@
  * @module
  */
 
-import { ValueError } from "../../errors.ts";
+import {
+  checkName,
+  checkOptions,
+  describe,
+  type OptionTable,
+} from "../../arguments.ts";
+import { KindError, ValueError } from "../../errors.ts";
 import type { ByteSource } from "../../io/bytes.ts";
 import { quoted } from "../../io/errors.ts";
 import { isObject } from "../../io/json.ts";
@@ -18,12 +24,18 @@ import { readRecords } from "../../io/records/records.ts";
 import { ChatLabeller, type Learn } from "./chat_labels.ts";
 import { commonPrefix, type TextCodec } from "./codec.ts";
 import { type Example, IGNORED, lossCount } from "./example.ts";
-import { ExampleList, type ListedSet, type Overflow } from "./list.ts";
+import {
+  ExampleList,
+  type ListedSet,
+  type Overflow,
+  OVERFLOWS,
+} from "./list.ts";
 import {
   applyTemplate,
   detectTemplate,
   type Filled,
   type TemplateName,
+  TEMPLATES,
   unusedFields,
 } from "./templates.ts";
 
@@ -47,6 +59,14 @@ export interface SftOptions extends RecordOptions {
   /** What is done with longer examples ("drop"). */
   readonly overflow?: Overflow;
 }
+
+const SFT_OPTIONS: OptionTable<SftOptions> = {
+  codec: true,
+  context: true,
+  template: false,
+  learn: false,
+  overflow: false,
+};
 
 /** Where records come from: objects or records in memory or one by one, or a data file. */
 export type RecordsSource =
@@ -172,17 +192,33 @@ export function encodeFilled(filled: Filled, codec: TextCodec): Example {
   return { tokens, labels };
 }
 
+function isFile(source: RecordsSource): source is ByteSource {
+  return typeof source === "object" && source !== null && "read" in source &&
+    "size" in source;
+}
+
 /**
  * The records of a source: objects get a number for a place.
  *
  * @throws {SyntaxError} If one cannot be read, or is no object.
+ * @throws {TypeError} If it is none.
  */
 export async function* recordsOf(
   source: RecordsSource,
 ): AsyncGenerator<DataRecord> {
-  if ("read" in source && "size" in source) {
+  if (isFile(source)) {
     yield* readRecords(source);
     return;
+  }
+  if (
+    typeof source !== "object" || source === null ||
+    !(Symbol.iterator in source || Symbol.asyncIterator in source)
+  ) {
+    throw new KindError(
+      `Cannot read records: wanted a list, an iterable or a file (fileSource("train.jsonl")), got ${
+        describe(source)
+      }`,
+    );
   }
   let row = 0;
   for await (const record of source) {
@@ -203,16 +239,41 @@ export async function* recordsOf(
 /**
  * Reads records into examples: conversations through the tokenizer's chat template, pairs of prompt and answer with the
  * tokenizer's end-of-text token behind the answer. Records may be objects in memory, come one by one, or be a data
- * file's (`source`, as `bytesSource` or `fileSource` make one).
+ * file's (`source`, as `fileSource` of `@loqa/loqa/files` or `bytesSource` of `@loqa/loqa` make one).
+ *
+ * ```ts
+ * import { checkpointTokenizer, fileSource, openCheckpoint } from "@loqa/loqa/files";
+ * import { readExamples } from "@loqa/loqa/train";
+ *
+ * await using model = await openCheckpoint("smol-nf4/backbone");
+ * await using file = await fileSource("train.jsonl");
+ * const codec = await checkpointTokenizer(model);
+ * const examples = await readExamples(file, { codec, context: 512 });
+ * for (let i = 0; i < examples.size; i++) {
+ *   const { tokens, labels } = examples.example(i); // labels are -100 where nothing is learnt
+ *   console.log(codec.decode(tokens), labels);
+ * }
+ * ```
  *
  * @throws {SyntaxError} If a record fits no layout, its answer is empty, or, with `overflow` "error", it is longer than
  *   the context; it names file and line.
- * @throws {RangeError} If no record gives an example, or the context is none.
+ * @throws {RangeError} If no record gives an example, or an option is none of those there are.
+ * @throws {TypeError} If the source or the options are none.
  */
 export async function readExamples(
   source: RecordsSource,
-  { context, overflow = "drop", ...options }: SftOptions,
+  given: SftOptions,
 ): Promise<ListedSet<Example>> {
+  const what = "read examples";
+  checkOptions(what, given, SFT_OPTIONS);
+  const { context, overflow = "drop", ...options } = given;
+  for (
+    const [option, names] of [
+      ["overflow", OVERFLOWS],
+      ["learn", LEARNS],
+      ["template", TEMPLATES],
+    ] as const
+  ) checkName(what, option, { given: given[option], names });
   if (!Number.isInteger(context) || context < 2) {
     throw new ValueError(
       `Cannot read examples: wanted a context of 2 tokens or more, got ${context}`,
