@@ -177,7 +177,13 @@ export function compileChatTemplates(
         throw new Kind(
           `Cannot apply the chat template of ${quoted(found.file)}${
             line === undefined ? "" : `, line ${line}`
-          }: ${messageOf(cause)}`,
+          }: ${
+            isMeant(cause)
+              ? messageOf(cause)
+              : `it wants more memory or stack than there is (${
+                messageOf(cause)
+              })`
+          }`,
           { cause },
         );
       }

@@ -23,6 +23,7 @@ import {
   iterate,
   lack,
   Markup,
+  MOST_DIGITS,
   Range,
   refuseUndefined,
   textLength,
@@ -505,6 +506,7 @@ export function toInt(value: Value, base = 10): Value | undefined {
   const digits = strip(text).replace(/(?<=[\da-z])_(?=[\da-z])/gi, "");
   if (base === 10) {
     if (!/^[+-]?\d+$/.test(digits)) return undefined;
+    if (digits.replace(/^[+-]/, "").length > MOST_DIGITS) return undefined;
     const number = Number(digits);
     return Number.isSafeInteger(number)
       ? number === 0 ? 0 : number
@@ -521,7 +523,8 @@ export function toInt(value: Value, base = 10): Value | undefined {
   if (base === 0 && own === undefined && /^0+[^0]/.test(number)) {
     return undefined;
   }
-  spend(number.length);
+  if (radix & (radix - 1) && number.length > MOST_DIGITS) return undefined;
+  spend(number.length + number.length ** 2 / 1000);
   let made = 0n;
   for (const c of number) {
     const digit = parseInt(c, 36);

@@ -8,6 +8,7 @@ import { paid, spend } from "./budget.ts";
 import {
   compare,
   Dict,
+  digitsOf,
   fault,
   type Float,
   isFloat,
@@ -46,7 +47,7 @@ export function repr(value: Value, depth = 0): string {
   if (value === null) return "None";
   if (typeof value === "boolean") return value ? "True" : "False";
   if (typeof value === "string") return paid(quote(value));
-  if (isInt(value)) return String(value);
+  if (isInt(value)) return digitsOf(value);
   if (isFloat(value)) return floatText(real(value)!);
   if (isList(value)) return paid(`[${all(value)}]`);
   if (value instanceof Tuple) {
@@ -133,9 +134,8 @@ export function jsonText(value: Value, layout: JsonLayout): string {
     floatText(real(part)!).replace("nan", "NaN").replace("inf", "Infinity");
   const key = (part: Value): string => {
     if (typeof part === "string") return text(part);
-    if (part === null || typeof part === "boolean" || isInt(part)) {
-      return `"${part}"`;
-    }
+    if (isInt(part)) return `"${digitsOf(part)}"`;
+    if (part === null || typeof part === "boolean") return `"${part}"`;
     if (isFloat(part)) return `"${number(part)}"`;
     throw fault(
       `keys must be str, int, float, bool or None, not ${typeName(part)}`,
@@ -152,9 +152,8 @@ export function jsonText(value: Value, layout: JsonLayout): string {
   const write = (part: Value, depth: number): string => {
     spend(1);
     if (depth > MOST_DEPTH) throw fault("maximum recursion depth exceeded");
-    if (part === null || typeof part === "boolean" || isInt(part)) {
-      return String(part);
-    }
+    if (isInt(part)) return digitsOf(part);
+    if (part === null || typeof part === "boolean") return String(part);
     if (typeof part === "string") return text(part);
     if (part instanceof Markup) return text(part.text);
     if (isFloat(part)) return number(part);

@@ -285,6 +285,21 @@ export function float(value: number): number | Float {
   return Number.isInteger(value) ? new Float(value) : value;
 }
 
+/** Digits of an int that Python writes, or reads, at the most. */
+export const MOST_DIGITS = 4300;
+
+/** An int in digits. @throws {TypeError} If it has more than Python writes. */
+export function digitsOf(value: number | bigint): string {
+  if (Number.isSafeInteger(value)) return String(value);
+  const text = String(BigInt(value));
+  if (text.length > MOST_DIGITS && text.replace("-", "").length > MOST_DIGITS) {
+    throw fault(
+      `Exceeds the limit (${MOST_DIGITS} digits) for integer string conversion`,
+    );
+  }
+  return text;
+}
+
 /** An int as a number where that holds it. */
 export function int(value: bigint): number | bigint {
   const number = Number(value);

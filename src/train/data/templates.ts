@@ -73,11 +73,12 @@ export function layoutOf(record: DataRecord): TemplateName | undefined {
 export function detectTemplate(record: DataRecord): TemplateName {
   const layout = layoutOf(record);
   if (layout !== undefined) return layout;
+  const names = Object.keys(record.fields);
   throw recordError(
     record,
     `wanted the fields messages, conversations, prompt and completion, instruction and output, or question and answer, got ${
-      Object.keys(record.fields).slice(0, 20).join(", ") || "none"
-    }`,
+      names.slice(0, 20).join(", ") || "none"
+    }${names.includes("text") ? " (texts are for the task lm)" : ""}`,
   );
 }
 

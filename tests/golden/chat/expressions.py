@@ -202,4 +202,7 @@ dict(missing)
 namespace(missing)
 'a'.replace('a', 'b', 99999999999999999999)
 {'__proto__': 1}.__proto__, {'constructor': 2}['constructor'], {}.constructor is defined, ''.constructor is defined, {'toString': 3} | tojson
+10 ** 5000
+10 ** 4299 > 0, (10 ** 4299) | string | length, ('9' * 4300) | int | string | length, ('9' * 4301) | int, ('f' * 5000) | int(0, 16) > 0, ('9' * 4301) | int(3, 9)
+[10 ** 4300] | tojson
 """.strip().split("\n")

@@ -64,7 +64,7 @@ const FAULTY: readonly (readonly [string | object, string])[] = [
   ['{"messages": [{"role": "user"', "it is not JSON: "],
   [
     { text: "only" },
-    "wanted the fields messages, conversations, prompt and completion, instruction and output, or question and answer, got text",
+    "wanted the fields messages, conversations, prompt and completion, instruction and output, or question and answer, got text (texts are for the task lm)",
   ],
   [
     { conversations: [{ from: "narrator", value: "a" }] },

@@ -51,6 +51,17 @@ Deno.test("strftime_now() gives the date as Python does", () => {
   );
 });
 
+Deno.test("a text that no memory holds is told as such, with the line", () => {
+  const { render } = compile(
+    "\n{{ ('a' * 100000).replace('', 'b' * 100000) }}",
+  );
+  assert.throws(() => render({ messages: HELLO }), {
+    name: "RangeError",
+    message:
+      /template of "small", line 2: it wants more memory or stack than there is/,
+  });
+});
+
 const HOSTILE: Record<string, string> = {
   "a long range": "{% for i in range(1000000000) %}{% endfor %}",
   "a range without steps": "{% for i in range(0, 9, 0) %}{% endfor %}",

@@ -161,7 +161,7 @@ Deno.test("records that fit no template are refused with file and line", async (
   const bad: [Record<string, unknown>, RegExp][] = [
     [
       { text: "x" },
-      /wanted the fields messages, conversations, prompt and completion, .* got text$/,
+      /wanted the fields messages, conversations, prompt and completion, .* got text \(texts are for the task lm\)$/,
     ],
     [{}, / got none$/],
     [{ prompt: "a", completion: "" }, /wanted an answer, got an empty one/],
