@@ -106,7 +106,10 @@ export interface RunOptions {
   readonly output?: Output;
   /** Goes on with an interrupted run; one that is whole already is only told again. */
   readonly resume?: boolean;
-  /** Replaces what loqa wrote at `out` before, whatever it is; without it that is refused. */
+  /**
+   * Replaces what loqa wrote at `out` before, whatever it is, and what an interrupted run left beside it; without it both
+   * are refused, the latter unless `resume` goes on with it.
+   */
   readonly force?: boolean;
   /** A model quantised elsewhere: its layers are kept as they are, only the factors are found. */
   readonly base?: Checkpoint;

@@ -21,7 +21,13 @@ import { fileMarks } from "../io/marks.ts";
 import { replaceFolder } from "../io/replace.ts";
 import { checkpointTokenizer } from "../io/tokenizer.ts";
 import { familyOf } from "../models/families.ts";
-import { type FoundRun, runFolder, START_RUN } from "../models/runs.ts";
+import {
+  findUnfinished,
+  type FoundRun,
+  readReport,
+  runFolder,
+  START_RUN,
+} from "../models/runs.ts";
 import { VERSION } from "../version.ts";
 import { planSteps } from "./data/steps.ts";
 import { type OpenedExamples, openExamples } from "./examples.ts";
@@ -244,6 +250,19 @@ async function openRun(
 ): Promise<{ folder: string; number: number; entries: JsonObject }> {
   await keepStart(out);
   const number = chosen?.number ?? await nextRun(out);
+  const unfinished = chosen
+    ? undefined
+    : await findUnfinished(out, await readReport(out));
+  if (unfinished) {
+    const { run, step, steps } = unfinished;
+    onNote?.(
+      `${
+        run === undefined ? "the training before" : `run ${run}`
+      } of ${out} is unfinished, saved at step ${step}${
+        steps === undefined ? "" : ` of ${steps}`
+      }, and stays; --resume goes on with it`,
+    );
+  }
   const folder = runFolder(out, number);
   await makeFolder(folder);
   if (chosen && chosen.steps !== record.steps) {

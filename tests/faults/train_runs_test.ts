@@ -181,7 +181,15 @@ Deno.test("--checkpoint last is that of the run that --resume goes on with, and 
     const out = `${folder}/out`;
     await initInto(folder, out);
     const last = await interrupted(folder, out, 1);
-    await succeeds(args(folder, out, "--steps", "3", "--save-every", "1"));
+    const loud = args(folder, out, "--steps", "3", "--save-every", "1")
+      .filter((arg) => arg !== "--quiet");
+    assert.match(
+      (await succeeds(loud)).stderr,
+      new RegExp(
+        `^run 1 of ${out} is unfinished, saved at step ${last} of 100000, and stays; --resume goes on with it$`,
+        "m",
+      ),
+    );
     const told = async (...more: string[]) => {
       const { stderr } = await succeeds([
         ...["generate", out, "--prompt", "a", "--max-new-tokens", "1"],
