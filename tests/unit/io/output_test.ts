@@ -181,9 +181,11 @@ Deno.test("a place that another process filled meanwhile is not overwritten", ()
 Deno.test("what an interrupted run left is kept until another one begins, and not taken by another verb", () =>
   inFolder(async (folder) => {
     const out = `${folder}/out`;
-    const init = { verb: "init", kind: "folder", resumable: true } as const;
+    const asked = { verb: "init", kind: "folder", resumable: true } as const;
+    const init = { ...asked, unfinished: "take" } as const;
     {
-      await using output = await openOutput(out, init);
+      await using output = await openOutput(out, asked);
+      assert.equal(output.unfinished, false);
       await output.begin();
       await Deno.mkdir(output.result);
       await Deno.writeTextFile(`${output.work}/journal.json`, "{}");
@@ -192,8 +194,15 @@ Deno.test("what an interrupted run left is kept until another one begins, and no
     assert.ok(left.includes("out.partial/journal.json"));
     {
       // Refused before it began.
-      await using _ = await openOutput(out, init);
+      await using output = await openOutput(out, init);
+      assert.equal(output.unfinished, true);
     }
+    assert.deepEqual(await tree(folder), left);
+    // Nobody has said whether it is gone on with.
+    await assert.rejects(
+      openOutput(out, asked),
+      /out\.partial is what an interrupted init left; the same command with --resume goes on, with --force it starts anew$/,
+    );
     assert.deepEqual(await tree(folder), left);
     await assert.rejects(
       openOutput(out, FOLDER),
