@@ -13,7 +13,14 @@ import { KindError } from "../../errors.ts";
 import { messageOf } from "../../io/errors.ts";
 import { isObject, type JsonObject } from "../../io/json.ts";
 import { type DataRecord, recordError } from "../../io/records/record.ts";
-import { markedOf, marksIn } from "./chat_marks.ts";
+import {
+  formOf,
+  Forms,
+  type Marked,
+  markedOf,
+  marksIn,
+  type Said,
+} from "./chat_marks.ts";
 import { AnswerFinder, type AnswerRange } from "./chat_shape.ts";
 import type { TextCodec } from "./codec.ts";
 import {
@@ -35,6 +42,7 @@ export class ChatLabeller {
   readonly #template: ChatTemplate;
   readonly #finder: AnswerFinder;
   readonly #ends: boolean;
+  readonly #owners = new Forms<readonly number[]>();
 
   /** @throws {TypeError} If the tokenizer has no chat template. */
   constructor(codec: TextCodec) {
@@ -106,13 +114,13 @@ export class ChatLabeller {
         "the chat template writes no end behind its last answer, and the tokenizer has no token that ends a text: the model would never stop",
       );
     }
-    const from = ranges.map(({ from, to }) => [from, to] as const);
-    // Behind a last answer without an end may stand the header of the next, which that end would else follow.
-    const { to } = ranges.at(-1)!;
-    const whole = addEnd && text.slice(to).trim() !== ""
-      ? text.slice(0, to)
-      : text;
-    return { segments: segmentsOf(whole, from), complete: true, addEnd };
+    const learnt = ranges.map(({ from, to }) => [from, to] as const);
+    const [from, to] = learnt.pop()!;
+    const rest = addEnd ? text.slice(to).trim() : "";
+    // The header of a next answer may stand behind the last one, which the end that is added would else follow.
+    const whole = rest === "" ? text : text.slice(0, to);
+    learnt.push([from, addEnd ? whole.length : to]);
+    return { segments: segmentsOf(whole, learnt), complete: true, addEnd };
   }
 
   #render(record: DataRecord, chat: Conversation) {
@@ -159,7 +167,7 @@ export class ChatLabeller {
     const count = chat.messages.filter(({ role }) => role === "assistant");
     const owners = wanted.length === count.length
       ? undefined
-      : this.#owners(chat, marked.length);
+      : this.#ownersOf(chat, marked.length);
     if (wanted.length < count.length && !owners) {
       return `message ${
         wanted[0] + 1
@@ -190,30 +198,36 @@ export class ChatLabeller {
   }
 
   /** The message of each of the template's marks, told by what is said inside them, or before. */
-  #owners(chat: Conversation, count: number): number[] | undefined {
+  #ownersOf(chat: Conversation, count: number): readonly number[] | undefined {
     for (const level of ["all", "own"] as const) {
-      const { marked: record, said } = markedOf(chat, level);
-      let made;
-      try {
-        made = this.#template.render(record);
-      } catch {
-        continue;
-      }
-      const { text, marked } = made;
-      if (marked?.length !== count) continue;
-      const places = marksIn(text).map(({ number, at }) => ({
-        ...{ at, message: said[number].message },
-      }));
-      const isAnswer = (message: number | undefined) =>
-        message !== undefined && chat.messages[message].role === "assistant";
-      return marked.map(([from, to]) => {
-        const inside = places.find(({ at }) => at >= from && at < to);
-        const before = places.findLast(({ at }) => at < from)?.message;
-        const after = places.find(({ at }) => at >= to)?.message;
-        return inside?.message ?? (isAnswer(before) ? before! : after ?? -1);
-      });
+      const { marked, said } = markedOf(chat, level);
+      const owners = this.#owners.get(
+        formOf(marked),
+        () => this.#findOwners(marked, said),
+      );
+      if (owners?.length === count) return owners;
     }
     return undefined;
+  }
+
+  #findOwners(chat: Marked, said: readonly Said[]): number[] | undefined {
+    let made;
+    try {
+      made = this.#template.render(chat);
+    } catch {
+      return undefined;
+    }
+    const places = marksIn(made.text).map(({ number, at }) => ({
+      ...{ at, message: said[number].message },
+    }));
+    const isAnswer = (message: number | undefined) =>
+      message !== undefined && chat.messages[message].role === "assistant";
+    return made.marked?.map(([from, to]) => {
+      const inside = places.find(({ at }) => at >= from && at < to);
+      const before = places.findLast(({ at }) => at < from)?.message;
+      const after = places.find(({ at }) => at >= to)?.message;
+      return inside?.message ?? (isAnswer(before) ? before! : after ?? -1);
+    });
   }
 }
 

@@ -54,8 +54,8 @@ export interface Skeleton {
 }
 
 /**
- * What is marked: `all` that is said, but for what templates may look for in it; besides `arguments` of calls, whose
- * names alone are marked else; or the assistant's `own` texts.
+ * What is marked: `all` that is said, but for what templates may look for in it; besides, `arguments` and ids of calls,
+ * of which the names alone are marked else; or the assistant's `own` texts.
  */
 export type MarkLevel = "all" | "arguments" | "own";
 
@@ -119,10 +119,15 @@ export function markedOf(chat: Marked, level: MarkLevel): MarkedChat {
     const rest = { message, kind: "call", call: number } as const;
     const made = isObject(call.function) ? call.function : call;
     const name = put(made.name, rest);
-    const put2 = level !== "arguments" || made.arguments === undefined
+    const marked = level !== "arguments" || made.arguments === undefined
       ? { ...made, name }
       : { ...made, name, arguments: argumentsOf(made.arguments, rest) };
-    return made === call ? put2 : { ...call, function: put2 };
+    const id = level === "arguments" && call.id !== undefined
+      ? { id: put(call.id, rest) }
+      : {};
+    return made === call
+      ? { ...marked, ...id }
+      : { ...call, ...id, function: marked };
   };
   /** A text, or an object's first key. */
   const argumentsOf = (given: unknown, rest: Omit<Said, "text">): unknown => {
@@ -158,6 +163,38 @@ export function markedOf(chat: Marked, level: MarkLevel): MarkedChat {
     return made;
   });
   return { marked: { ...chat, messages }, said, leads };
+}
+
+/** A text that is another one for another form. */
+export function formOf(form: unknown): string {
+  return JSON.stringify(
+    form,
+    (_, value) =>
+      value instanceof Map
+        ? ["map", ...value]
+        : typeof value === "bigint"
+        ? ["int", `${value}`]
+        : value,
+  );
+}
+
+/** Forms of conversations that are remembered. */
+const MOST_FORMS = 512;
+
+/** Remembers something of conversations by their form. */
+export class Forms<T> {
+  readonly #known = new Map<string, T>();
+
+  /** What is remembered, else what is made; undefined is not remembered. */
+  get(form: string, make: () => T | undefined): T | undefined {
+    const known = this.#known.get(form);
+    if (known !== undefined) return known;
+    const made = make();
+    if (made === undefined) return undefined;
+    if (this.#known.size >= MOST_FORMS) this.#known.clear();
+    this.#known.set(form, made);
+    return made;
+  }
 }
 
 /** Where the parts between the marks stand in the text with what is said; undefined where they do not. */

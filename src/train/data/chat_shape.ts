@@ -13,6 +13,8 @@ import type { ChatTemplate } from "../../io/chat_template.ts";
 import { isObject } from "../../io/json.ts";
 import {
   align,
+  formOf,
+  Forms,
   type Marked,
   type MarkedChat,
   markedOf,
@@ -22,9 +24,6 @@ import {
   skeletonOf,
   visible,
 } from "./chat_marks.ts";
-
-/** Forms of conversations that are remembered. */
-const MOST_SHAPES = 512;
 
 /** An answer among the marks of a text. */
 export interface AnswerShape {
@@ -67,7 +66,7 @@ function isUntold(found: object): found is Untold {
 export class AnswerFinder {
   readonly #template: ChatTemplate;
   readonly #eos: string | undefined;
-  readonly #shapes = new Map<string, Shape>();
+  readonly #shapes = new Forms<Shape>();
   readonly #probes = new Map<string, Probe>();
 
   /** @param eos The token that ends a text, as it is written out. */
@@ -90,10 +89,11 @@ export class AnswerFinder {
     if (found?.some((answer) => isUntold(answer) && answer.nameless)) {
       return this.#found(chat, text, wanted, "arguments") ?? found;
     }
+    const listed = isListed(chat, text);
     return found ?? wanted.map(() => ({
-      unwritten: false,
-      reason: isListed(chat, text)
-        ? "the chat template writes a content in parts as a list, not its text"
+      unwritten: listed,
+      reason: listed
+        ? "the chat template writes a content in parts as the list that it is; make it one text"
         : "the chat template writes more than what is said and its own text",
     }));
   }
@@ -120,23 +120,20 @@ export class AnswerFinder {
 
   #shape(made: MarkedChat, wanted: readonly number[]): Shape | undefined {
     const { marked } = made;
-    const key = keyOf([marked, wanted]);
-    const known = this.#shapes.get(key);
-    if (known) return known;
-    const text = this.#text(marked);
-    if (text === undefined) return undefined;
-    const shape: Shape = { ...skeletonOf(text), answers: new Map() };
-    const search = new Search({
-      ...{ ...made, shape, text, eos: this.#eos },
-      write: (record, prompt) => this.#text(record, prompt),
-      probe: () => this.#probe(marked),
+    return this.#shapes.get(formOf([marked, wanted]), () => {
+      const text = this.#text(marked);
+      if (text === undefined) return undefined;
+      const shape: Shape = { ...skeletonOf(text), answers: new Map() };
+      const search = new Search({
+        ...{ ...made, shape, text, eos: this.#eos },
+        write: (record, prompt) => this.#text(record, prompt),
+        probe: () => this.#probe(marked),
+      });
+      for (const message of wanted) {
+        shape.answers.set(message, search.answer(message));
+      }
+      return shape;
     });
-    for (const message of wanted) {
-      shape.answers.set(message, search.answer(message));
-    }
-    if (this.#shapes.size >= MOST_SHAPES) this.#shapes.clear();
-    this.#shapes.set(key, shape);
-    return shape;
   }
 
   /** What the template writes; undefined where it refuses. */
@@ -150,7 +147,7 @@ export class AnswerFinder {
 
   /** What the template writes around a question alone. */
   #probe({ kwargs }: Marked): Probe {
-    const key = keyOf(kwargs ?? {});
+    const key = formOf(kwargs ?? {});
     let known = this.#probes.get(key);
     if (!known) {
       const messages = [{ role: "user", content: markOf(0) }];
@@ -166,19 +163,6 @@ export class AnswerFinder {
     }
     return known;
   }
-}
-
-/** A text that is another one for another form. */
-function keyOf(form: unknown): string {
-  return JSON.stringify(
-    form,
-    (_, value) =>
-      value instanceof Map
-        ? ["map", ...value]
-        : typeof value === "bigint"
-        ? ["int", `${value}`]
-        : value,
-  );
 }
 
 /** What a template writes before a first question, and before an answer. */
@@ -253,7 +237,9 @@ class Search {
       each.message === message && each.kind !== "thought"
     );
     const calls = new Set(
-      mine.filter(([mark]) => written.has(mark)).map(([, { call }]) => call),
+      mine.filter(([mark]) => written.has(mark)).flatMap(([, { call }]) =>
+        call ?? []
+      ),
     );
     const lost = mine.find(([mark, { call }]) =>
       call === undefined ? !written.has(mark) : !calls.has(call)
@@ -293,7 +279,7 @@ class Search {
     });
     const asked = write(upTo(message), true);
     const plain = write(upTo(message));
-    const usual = this.#usual(message);
+    const usual = once(() => this.#usual(message));
     const from = this.#start(first, { asked, plain, usual });
     const isLast = message === messages.length - 1;
     const ending = isLast ? text : write(upTo(message + 1));
@@ -322,6 +308,7 @@ class Search {
     ) {
       tail = this.#beforeHeader(upTo(message + 1), tail, end.marks.at(-1)!);
     }
+    tail = tail.slice(0, this.#turnEnd(tail));
     const to = isLast ? tail.length : this.#end(behind, tail, message);
     const inner = shape.between.slice(first, own[count - 1] + 1).join("")
       .slice(from);
@@ -358,7 +345,7 @@ class Search {
     { asked, plain, usual }: {
       asked: string | undefined;
       plain: string | undefined;
-      usual: Around | undefined;
+      usual: () => Around | undefined;
     },
   ): number {
     const unchanged = asked === plain;
@@ -373,7 +360,7 @@ class Search {
     const header = same ? prompt.between.at(-1)! : probe().prompt;
     const shared = sharedStart(before, header);
     if (same && !unchanged) {
-      if (shared === header.length) return shared;
+      if (shared === header.length || shared === before.length) return shared;
       const at = boundary(before, shared);
       // What they have in common may be the end of the turn before.
       const own = plain !== undefined && asked!.startsWith(plain)
@@ -394,9 +381,14 @@ class Search {
     const at = known === "" ? -1 : before.lastIndexOf(known);
     if (at >= 0) return at + known.length;
     // What a plain answer has before it is none of this one: it may begin with a call.
-    if (!usual || usual.mark !== shape.marks[first - 1]) return before.length;
-    const least = sharedStart(before, usual.before);
-    return least === usual.before.length ? least : boundary(before, least);
+    const other = usual();
+    if (!other || other.mark !== shape.marks[first - 1]) return before.length;
+    const least = sharedStart(before, other.before);
+    const behind = unchanged && same ? prompt!.between.at(-1)! : "";
+    return Math.max(
+      least === other.before.length ? least : boundary(before, least),
+      before.startsWith(behind) ? behind.length : 0,
+    );
   }
 
   /** `tail`, what stands behind a last answer with this mark, without the header of the next. */
@@ -439,6 +431,16 @@ class Search {
       : this.#beforeTurn(own, marked.messages[message + 1].role);
   }
 
+  /** Where the turn ends in what a template writes behind its last mark: it may begin another, empty one. */
+  #turnEnd(tail: string): number {
+    const end = this.#eosEnd(tail);
+    const header = this.#parts.probe().prompt.trim();
+    const [opening = header] = /^<[^<>\s]+>/.exec(header) ?? [];
+    return end > 0 && opening !== "" && tail.includes(opening, end)
+      ? end
+      : tail.length;
+  }
+
   /** Where the first token that ends a text ends; 0 without one. */
   #eosEnd(text: string): number {
     const { eos } = this.#parts;
@@ -469,11 +471,11 @@ class Search {
   #ended(
     tail: string,
     message: number,
-    { inner, usual }: { inner: string; usual: Around | undefined },
+    { inner, usual }: { inner: string; usual: () => Around | undefined },
   ): boolean {
     const { tool_calls: calls } = this.#parts.marked.messages[message];
     if (!Array.isArray(calls) || calls.length === 0) return visible(tail);
-    const end = usual?.behind.trim();
+    const end = usual()?.behind.trim();
     const { eos } = this.#parts;
     if ([end, eos].some((end) => end && tail.trimEnd().endsWith(end))) {
       return true;
@@ -481,6 +483,7 @@ class Search {
     // What stands behind a call is the rest of it.
     const token = TOKEN_AT_END.exec(tail)?.[0].trim();
     if (token === undefined || CALL_AT_END.test(tail)) return false;
+    if (inner.includes(token)) return false;
     return !["begin", "start"].some((word) =>
       [word, word.toUpperCase()].some((as) => {
         const opening = token.replace(/end/i, as);
@@ -531,6 +534,12 @@ function outsideJoint(text: string, at: number): number {
     if (index < at && at < index + length) return index + length;
   }
   return at;
+}
+
+/** A function that is called once at most. */
+function once<T>(make: () => T): () => T {
+  let made: { value: T } | undefined;
+  return () => (made ??= { value: make() }).value;
 }
 
 /** Whether a content in parts may be written as the list that it is. */

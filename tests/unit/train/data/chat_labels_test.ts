@@ -234,6 +234,12 @@ const CASES: readonly (readonly [
     "<|user|>Legs?<|assistant|>[Four.</s>]",
   ],
   [
+    "empty lines behind a last answer that has no end",
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% if not loop.last %}</s>{% else %}{{ '\n\n' }}{% endif %}{% endfor %}",
+    TWO,
+    "<|user|>Legs?</s><|assistant|>[Four.</s>]<|user|>Eyes?</s><|assistant|>[Two.\n\n</s>]",
+  ],
+  [
     "answers on end, without an end of their own",
     "{% for m in messages %}<|{{ m.role }}|>{% if m.role == 'assistant' %}</think>{% endif %}{{ m.content }}{% endfor %}{% if add_generation_prompt %}<|assistant|><think>{% endif %}",
     [...ONE, answer("Or more.")],
@@ -260,10 +266,48 @@ const CASES: readonly (readonly [
     '<|user|>Rain?</s><|assistant|><|calls_begin|>weather<|calls_end|><|tool|>{"sky": "dry"}</s><|assistant|>[No.</s>]',
   ],
   [
+    "a token that begins each call and ends the last, but no turn",
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% for c in m.tool_calls or [] %}<|call|>{{ c.function.name }}<|call|>{% endfor %}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}",
+    RAIN.slice(0, 2),
+    "<|user|>Rain?<|assistant|>[<|call|>weather<|call|></s>]",
+  ],
+  [
     "calls without their names",
     "{% for m in messages %}<|{{ m.role }}|>{% for c in m.tool_calls or [] %}{{ c.function.arguments | tojson }}{% endfor %}{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}",
     RAIN,
     '<|user|>Rain?<|end|><|assistant|>[{"days": 2}<|end|>]<|tool|>{"sky": "dry"}<|end|><|assistant|>[No.<|end|>]',
+  ],
+  [
+    "calls by their ids alone, behind a text",
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% for c in m.tool_calls or [] %}<call>{{ c.id }}:{{ c.function.arguments | tojson }}</call>{% endfor %}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}",
+    [
+      user("Rain?"),
+      answer("Wait.", {
+        tool_calls: [{
+          id: "w0",
+          function: { name: "weather", arguments: {} },
+        }],
+      }),
+    ],
+    "<|user|>Rain?<|end|><|assistant|>[Wait.<call>w0:{}</call><|end|>]",
+  ],
+  [
+    "a call, and behind its end an empty answer",
+    "{% for m in messages %}{% if m.tool_calls %}<|assistant|><call>{{ m.tool_calls[0].function.name }}</call></s>{% endif %}{% if m.content is not none %}<|{{ m.role }}|>{{ m.content }}</s>{% endif %}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}",
+    RAIN,
+    '<|user|>Rain?</s><|assistant|>[<call>weather</call></s>]<|assistant|></s><|tool|>{"sky": "dry"}</s><|assistant|>[No.</s>]',
+  ],
+  [
+    "a prompt that goes on behind a header in words",
+    "{% for m in messages %}{{ m.role }}: {% if m.role == 'assistant' and loop.last %}<think></think>{% endif %}{{ m.content }}<sep>{% endfor %}{% if add_generation_prompt %}assistant: <think>{% endif %}",
+    TWO,
+    "user: Legs?<sep>assistant: [Four.<sep>]user: Eyes?<sep>assistant: <think>[</think>Two.<sep>]",
+  ],
+  [
+    "a header behind every conversation, and one in words in the history alone",
+    "{% for m in messages %}{% if m.role == 'assistant' and not loop.last %}{{ 'Bot:' }}{% endif %}{{ m.content }}{% if m.role == 'assistant' and not loop.last %}</s>{% endif %}{{ '\n' }}{% endfor %}{{ 'Bot:' }}",
+    TWO,
+    "Legs?\nBot:[Four.</s>]\nEyes?\n[Two.</s>]",
   ],
   [
     "a first answer behind which no conversation may end",
@@ -377,7 +421,7 @@ Deno.test("answers that are empty, left out or without an end are refused", asyn
   await refused(
     "{% for m in messages %}{{ m.role }}: {{ m.content | string }}{% endfor %}",
     { role: "assistant", content: [{ type: "text", text: "b" }] },
-    /message 2: the chat template writes a content in parts as a list, not its text; /,
+    /message 2: the chat template writes a content in parts as the list that it is; make it one text$/,
   );
   await refused(
     "{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}",
