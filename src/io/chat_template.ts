@@ -134,7 +134,7 @@ export function compileChatTemplates(
     } catch (cause) {
       if (!isMeant(cause) && !(cause instanceof RangeError)) throw cause;
       throw new FormatError(
-        `Cannot read the chat template of ${quoted(file)}: ${messageOf(cause)}`,
+        `Cannot read the chat template of ${quoted(file)}: ${reasonOf(cause)}`,
         { cause },
       );
     }
@@ -177,18 +177,19 @@ export function compileChatTemplates(
         throw new Kind(
           `Cannot apply the chat template of ${quoted(found.file)}${
             line === undefined ? "" : `, line ${line}`
-          }: ${
-            isMeant(cause)
-              ? messageOf(cause)
-              : `it wants more memory or stack than there is (${
-                messageOf(cause)
-              })`
-          }`,
+          }: ${reasonOf(cause)}`,
           { cause },
         );
       }
     },
   };
+}
+
+/** Why a template cannot be read or applied; what the runtime itself refuses is too long or too deep. */
+function reasonOf(cause: unknown): string {
+  return isMeant(cause)
+    ? messageOf(cause)
+    : `it wants more memory or stack than there is (${messageOf(cause)})`;
 }
 
 /** What {@linkcode render} writes. */

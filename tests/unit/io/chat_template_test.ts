@@ -60,6 +60,10 @@ Deno.test("a text that no memory holds is told as such, with the line", () => {
     message:
       /template of "small", line 2: it wants more memory or stack than there is/,
   });
+  assert.throws(() => compile(`{{ x${".y".repeat(100_000)} }}`), {
+    name: "SyntaxError",
+    message: /template of "small": it wants more memory or stack than there is/,
+  });
 });
 
 const HOSTILE: Record<string, string> = {
