@@ -407,9 +407,18 @@ class Search {
     if (shared === tail.length) return tail;
     const end = this.#eosEnd(tail);
     if (end > 0) return tail.slice(0, end);
-    const at = boundary(tail, shared);
-    const before = this.#beforeTurn(other, "user");
-    return tail.slice(0, before > 0 && before < at ? before : at);
+    // What begins a conversation begins a turn.
+    const begins = /^\s*(<[^<>\s]+>)?\s*(<[^<>\s]+>)?/
+      .exec(this.#parts.probe().before)!.slice(1);
+    const cuts = [
+      boundary(tail, shared),
+      this.#beforeTurn(other, "user"),
+      ...begins.map((token) => token === undefined ? 0 : tail.indexOf(token)),
+    ];
+    return tail.slice(
+      0,
+      Math.min(...cuts.filter((cut, i) => i === 0 || cut > 0)),
+    );
   }
 
   /** How much of what stands behind an answer, and before another message, is its end. */

@@ -228,6 +228,12 @@ const CASES: readonly (readonly [
     "<|start|>user\nLegs?</s>\n<|start|>assistant\n[Four.</s>]\n<|start|>user\nEyes?</s>\n<|start|>assistant\n[Two.</s>]\n<|start|>assistant\n",
   ],
   [
+    "a header behind every conversation, and a system's text before it that ends in the same way",
+    "{{ '<|start|>system\n' }}Help.<|end|>{{ '\n' }}{% for m in messages %}<|start|>{{ m.role }}{{ '\n' }}{{ m.content }}<|end|>{{ '\n' }}{% endfor %}{{ '<|start|>assistant\n' }}",
+    TWO,
+    "<|start|>system\nHelp.<|end|>\n<|start|>user\nLegs?<|end|>\n<|start|>assistant\n[Four.<|end|>\n]<|start|>user\nEyes?<|end|>\n<|start|>assistant\n[Two.<|end|>\n]<|start|>assistant\n",
+  ],
+  [
     "a header behind every conversation, and no end: the header is left out",
     "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}<|assistant|>",
     ONE,
