@@ -102,13 +102,13 @@ export {
 
 export * as qalora from "./src/qalora/qalora.ts";
 
-export type { ByteSink, ByteSource } from "./src/io/bytes.ts";
+export type { ByteSink, ByteSource } from "./src/io/files/bytes.ts";
 export {
   blobSource,
   bytesSource,
   type MemorySink,
   memorySink,
-} from "./src/io/sources.ts";
+} from "./src/io/files/sources.ts";
 export { type HttpOptions, httpSource } from "./src/io/http.ts";
 export type {
   Checkpoint,
@@ -117,9 +117,9 @@ export type {
   SideFileOptions,
   TensorInfo,
 } from "./src/io/checkpoint.ts";
-export type { FileSet } from "./src/io/files.ts";
+export type { FileSet } from "./src/io/files/files.ts";
 export { openCheckpointFrom } from "./src/io/folder.ts";
-export type { JsonObject } from "./src/io/json.ts";
+export type { JsonObject } from "./src/io/files/json.ts";
 export type { TensorReader } from "./src/io/tensor_reader.ts";
 export {
   openSafetensors,

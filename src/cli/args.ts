@@ -5,7 +5,7 @@
  */
 
 import { markMeant } from "../errors.ts";
-import { quoted } from "../io/errors.ts";
+import { quoted } from "../io/files/errors.ts";
 import { nearest, suggestOption } from "./suggest.ts";
 import { parseArgs } from "node:util";
 

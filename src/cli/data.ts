@@ -5,8 +5,8 @@
  */
 
 import { isMeant } from "../errors.ts";
-import { fileSource } from "../io/deno.ts";
-import { messageOf } from "../io/errors.ts";
+import { fileSource } from "../io/files/deno.ts";
+import { messageOf } from "../io/files/errors.ts";
 import { openCheckpoint } from "../io/open.ts";
 import { type DataRecord, placeOf } from "../io/records/record.ts";
 import { readRecords } from "../io/records/records.ts";

@@ -9,7 +9,7 @@ import type { Device, DeviceName } from "../device/device.ts";
 import { DeviceLacksError, isDeviceFailure } from "../device/errors.ts";
 import { openInstead } from "../device/fallback.ts";
 import { openDevice, type OpenOptions } from "../device/open.ts";
-import { environment, setEnvironment } from "../io/deno.ts";
+import { environment, setEnvironment } from "../io/files/deno.ts";
 import type { Parsed } from "./args.ts";
 
 /** Where lines go. */

@@ -10,7 +10,7 @@ import type { InitOptions } from "../init/options.ts";
 import { calibrate } from "../init/calibrate.ts";
 import { openMoments } from "../init/moments.ts";
 import { openInitOutput } from "../init/output.ts";
-import { joinPath } from "../io/deno.ts";
+import { joinPath } from "../io/files/deno.ts";
 import { openCheckpoint } from "../io/open.ts";
 import { findModel } from "../models/open.ts";
 import { BASE_QUANTIZERS } from "../qalora/quantizer.ts";

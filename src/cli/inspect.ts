@@ -6,11 +6,11 @@
 
 import type { InitReport } from "../init/report.ts";
 import type { Checkpoint, TensorInfo } from "../io/checkpoint.ts";
-import { exists, joinPath, kindOf } from "../io/deno.ts";
+import { exists, joinPath, kindOf } from "../io/files/deno.ts";
 import { openAdapter, openCheckpoint } from "../io/open.ts";
-import { settledPath } from "../io/output.ts";
+import { settledPath } from "../io/files/output.ts";
 import type { Adapter } from "../io/peft.ts";
-import { standingFolder } from "../io/replace.ts";
+import { standingFolder } from "../io/files/replace.ts";
 import { listRuns, readReport } from "../models/runs.ts";
 import { COMMON, optionHelp, type Options, parse } from "./args.ts";
 import { bytes, columnsWithin, initTable } from "./tables.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { IoError, messageOf } from "../io/errors.ts";
+import { IoError, messageOf } from "../io/files/errors.ts";
 import { fitted, terminalWidth } from "./wrap.ts";
 
 /** Whoever read stdout has gone (`loqa … | head`): no reason for a word, and none to go on. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { kindOf } from "../io/deno.ts";
+import { kindOf } from "../io/files/deno.ts";
 import {
   findAdapter,
   type ModelPlace,

@@ -11,8 +11,8 @@ import {
   kindOf,
   listFolder,
   readTextFile,
-} from "../io/deno.ts";
-import { parseJsonObject } from "../io/json.ts";
+} from "../io/files/deno.ts";
+import { parseJsonObject } from "../io/files/json.ts";
 import { openCheckpoint } from "../io/open.ts";
 import { findModel } from "../models/open.ts";
 import { checkWhole } from "../models/whole.ts";

@@ -4,9 +4,9 @@
  * @module
  */
 
-import { exists, joinPath, readTextFile } from "../io/deno.ts";
-import { isObject, type JsonObject } from "../io/json.ts";
-import { splitPath } from "../io/paths.ts";
+import { exists, joinPath, readTextFile } from "../io/files/deno.ts";
+import { isObject, type JsonObject } from "../io/files/json.ts";
+import { splitPath } from "../io/files/paths.ts";
 import {
   type FoundRun,
   isRun,

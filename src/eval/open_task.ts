@@ -11,8 +11,8 @@ import {
   joinPath,
   kindOf,
   listFolder,
-} from "../io/deno.ts";
-import { IoError, quoted } from "../io/errors.ts";
+} from "../io/files/deno.ts";
+import { IoError, quoted } from "../io/files/errors.ts";
 import type { Tokenizer } from "../io/tokenizer.ts";
 import { tokenizeTexts } from "../train/data/lm.ts";
 import { readRecords } from "../io/records/records.ts";

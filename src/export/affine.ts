@@ -13,8 +13,8 @@ import type {
   ScaleDType,
 } from "../io/affine_write.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
-import { fileSink, joinPath, makeFolder } from "../io/deno.ts";
-import type { JsonObject } from "../io/json.ts";
+import { fileSink, joinPath, makeFolder } from "../io/files/deno.ts";
+import type { JsonObject } from "../io/files/json.ts";
 import {
   safetensorsHeader,
   SafetensorsWriter,

@@ -9,7 +9,7 @@
  */
 
 import type { Checkpoint, TensorInfo } from "../io/checkpoint.ts";
-import { fileSink } from "../io/deno.ts";
+import { fileSink } from "../io/files/deno.ts";
 import { fileRow, ggufName } from "../io/gguf_names.ts";
 import {
   type AffineBlockType,
@@ -20,8 +20,8 @@ import {
 import { type GgufEntry, ggufHeader, GgufWriter } from "../io/gguf_write.ts";
 import { ggufTypeNamed } from "../io/gguf_types.ts";
 import { ggufTokenizerPairs } from "../io/gguf_write_tokenizer.ts";
-import { sourceFiles } from "../io/files.ts";
-import { bytesSource } from "../io/sources.ts";
+import { sourceFiles } from "../io/files/files.ts";
+import { bytesSource } from "../io/files/sources.ts";
 import { readTokenizerFiles } from "../io/tokenizer_files.ts";
 import { type LlamaConfig, readLlamaConfig } from "../models/llama_config.ts";
 import { checkLlamaTensors, llamaTensors } from "../models/llama_names.ts";

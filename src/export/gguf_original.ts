@@ -5,7 +5,7 @@
  */
 
 import type { Checkpoint } from "../io/checkpoint.ts";
-import { kindOf } from "../io/deno.ts";
+import { kindOf } from "../io/files/deno.ts";
 import type { GgufFile, GgufTensor } from "../io/gguf.ts";
 import { huggingFaceName } from "../io/gguf_names.ts";
 import { decodeBlocks } from "../io/gguf_types.ts";

@@ -10,7 +10,12 @@
 import { KindError } from "../errors.ts";
 import { copySideFiles } from "../io/copy.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
-import { fileSink, joinPath, makeFolder, writeFileAtomic } from "../io/deno.ts";
+import {
+  fileSink,
+  joinPath,
+  makeFolder,
+  writeFileAtomic,
+} from "../io/files/deno.ts";
 import { OnnxGraph } from "../io/onnx.ts";
 import { readLlamaConfig } from "../models/llama_config.ts";
 import { checkLlamaTensors, llamaTensors } from "../models/llama_names.ts";

@@ -6,9 +6,9 @@
 
 import { ValueError } from "../errors.ts";
 import { checkSideFiles } from "../io/copy.ts";
-import { fileSize, joinPath, kindOf, listFolder } from "../io/deno.ts";
+import { fileSize, joinPath, kindOf, listFolder } from "../io/files/deno.ts";
 import { openCheckpoint } from "../io/open.ts";
-import { openOutput } from "../io/output.ts";
+import { openOutput } from "../io/files/output.ts";
 import {
   findModel,
   type ModelPlace,

@@ -9,7 +9,7 @@
 import { ValueError } from "../errors.ts";
 import type { Device } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
-import { exists, fileSink, fileSource } from "../io/deno.ts";
+import { exists, fileSink, fileSource } from "../io/files/deno.ts";
 import { digest, fingerprint } from "../io/fingerprint.ts";
 import { openSafetensors } from "../io/safetensors.ts";
 import {

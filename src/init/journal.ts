@@ -6,15 +6,20 @@
  */
 
 import { FormatError } from "../errors.ts";
-import { exists, fileSource, readBytes, writeFileAtomic } from "../io/deno.ts";
-import { quoted } from "../io/errors.ts";
+import {
+  exists,
+  fileSource,
+  readBytes,
+  writeFileAtomic,
+} from "../io/files/deno.ts";
+import { quoted } from "../io/files/errors.ts";
 import { digest } from "../io/fingerprint.ts";
 import {
   isObject,
   type JsonObject,
   MOST_TABLE,
   parseJsonObject,
-} from "../io/json.ts";
+} from "../io/files/json.ts";
 import type { LayerReport } from "./report.ts";
 
 /** A finished layer. */

@@ -14,15 +14,15 @@ import {
   listFolder,
   readTextFile,
   writeFileAtomic,
-} from "../io/deno.ts";
+} from "../io/files/deno.ts";
 import {
   namesIn,
   openOutput,
   type Output,
   placeOf,
   taken,
-} from "../io/output.ts";
-import { isObject } from "../io/json.ts";
+} from "../io/files/output.ts";
+import { isObject } from "../io/files/json.ts";
 import type { InitReport } from "./report.ts";
 
 /** The file that marks a folder as loqa's own. */

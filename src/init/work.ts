@@ -5,10 +5,10 @@
  */
 
 import { copyTensor, writtenName } from "../io/copy.ts";
-import { partPath } from "../io/deno.ts";
+import { partPath } from "../io/files/deno.ts";
 import type { Device, ScaleRule } from "../device/device.ts";
 import { isDeviceFailure } from "../device/errors.ts";
-import type { ByteSink } from "../io/bytes.ts";
+import type { ByteSink } from "../io/files/bytes.ts";
 import type { NamedBytes } from "../io/bnb_write.ts";
 import type { Checkpoint, TensorInfo } from "../io/checkpoint.ts";
 import { adapterTensorName } from "../io/peft.ts";

@@ -13,9 +13,9 @@ import { format, type FormatName } from "../quant/formats.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
 import { recode } from "../quant/recode.ts";
 import { storedSizes } from "./dequantize.ts";
-import { quoted } from "./errors.ts";
-import { floatJson } from "./json.ts";
-import type { JsonObject } from "./json.ts";
+import { quoted } from "./files/errors.ts";
+import { floatJson } from "./files/json.ts";
+import type { JsonObject } from "./files/json.ts";
 import type { SafetensorsEntry } from "./safetensors_writer.ts";
 
 /** Element types that bitsandbytes can be told to decode to. */

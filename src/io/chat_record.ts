@@ -5,9 +5,9 @@
  */
 
 import { KindError } from "../errors.ts";
-import { quoted } from "./errors.ts";
+import { quoted } from "./files/errors.ts";
 import { Dict, float, int, isList, type Value } from "./jinja/values.ts";
-import { JsonNumber } from "./json_exact.ts";
+import { JsonNumber } from "./files/json_exact.ts";
 
 /** How deep values of a record may lie in each other. */
 const MOST_DEPTH = 500;

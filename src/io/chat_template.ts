@@ -14,7 +14,7 @@ import {
   upToTag,
   withOpenEnd,
 } from "./chat_record.ts";
-import { messageOf, quoted } from "./errors.ts";
+import { messageOf, quoted } from "./files/errors.ts";
 import { withBudget } from "./jinja/budget.ts";
 import {
   compile,
@@ -30,7 +30,7 @@ import {
   type NamedTemplates,
   TEMPLATE_FILE,
   templateFor,
-} from "./named_templates.ts";
+} from "./files/named_templates.ts";
 
 /** One turn of a conversation; templates may read more keys than these. */
 export interface ChatMessage {

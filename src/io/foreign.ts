@@ -7,9 +7,9 @@
 
 import { KindError } from "../errors.ts";
 import type { Checkpoint } from "./checkpoint.ts";
-import { quoted } from "./errors.ts";
-import { isObject } from "./json.ts";
-import type { JsonObject } from "./json.ts";
+import { quoted } from "./files/errors.ts";
+import { isObject } from "./files/json.ts";
+import type { JsonObject } from "./files/json.ts";
 import type { TensorReader } from "./tensor_reader.ts";
 
 /** What is decoded, for errors. */

@@ -7,8 +7,8 @@
  */
 
 import { FormatError, KindError, ValueError } from "../errors.ts";
-import type { ByteSource } from "./bytes.ts";
-import { Problems, quoted } from "./errors.ts";
+import type { ByteSource } from "./files/bytes.ts";
+import { Problems, quoted } from "./files/errors.ts";
 import { ggufType } from "./gguf_types.ts";
 import type { GgufType } from "./gguf_types.ts";
 import { Cursor, EndOfBytes } from "./gguf_cursor.ts";

@@ -5,20 +5,20 @@
  */
 
 import { isMeant, KindError } from "../errors.ts";
-import type { ByteSource } from "./bytes.ts";
+import type { ByteSource } from "./files/bytes.ts";
 import type { Checkpoint, SideFile, SideFileOptions } from "./checkpoint.ts";
-import { Problems, quoted } from "./errors.ts";
+import { Problems, quoted } from "./files/errors.ts";
 import type { GgufFile, GgufTensor } from "./gguf.ts";
 import { ggufModel, Metadata } from "./gguf_config.ts";
 import type { GgufModel } from "./gguf_config.ts";
 import { ggufPart, openGgufParts } from "./gguf_split.ts";
-import { partError } from "./split.ts";
+import { partError } from "./files/split.ts";
 import { layersReason } from "./layer_count.ts";
 import { fileRow, huggingFaceName } from "./gguf_names.ts";
 import { blocksReader } from "./gguf_blocks.ts";
 import { ggufTokenizer } from "./gguf_tokenizer.ts";
 import { decodeBlocks, isDecodable } from "./gguf_types.ts";
-import type { JsonObject } from "./json.ts";
+import type { JsonObject } from "./files/json.ts";
 import {
   decodedReader,
   makeCheckpoint,

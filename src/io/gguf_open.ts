@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { ByteSource } from "./bytes.ts";
+import type { ByteSource } from "./files/bytes.ts";
 import type { GgufFile } from "./gguf.ts";
 import { openGgufParts } from "./gguf_split.ts";
 import { modelFiles } from "./open.ts";

@@ -8,8 +8,8 @@
  */
 
 import { KindError, ValueError } from "../errors.ts";
-import type { ByteSink } from "./bytes.ts";
-import { quoted } from "./errors.ts";
+import type { ByteSink } from "./files/bytes.ts";
+import { quoted } from "./files/errors.ts";
 import { ggufTypeNamed } from "./gguf_types.ts";
 
 /** Types of metadata values that are written. */

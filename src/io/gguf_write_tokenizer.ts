@@ -10,11 +10,11 @@
  */
 
 import { KindError, ValueError } from "../errors.ts";
-import { quoted } from "./errors.ts";
+import { quoted } from "./files/errors.ts";
 import { RULES, TEMPLATE_KEY } from "./gguf_tokenizer.ts";
 import { ggufPair } from "./gguf_write.ts";
-import { isObject, type JsonObject } from "./json.ts";
-import { DEFAULT, type NamedTemplates } from "./named_templates.ts";
+import { isObject, type JsonObject } from "./files/json.ts";
+import { DEFAULT, type NamedTemplates } from "./files/named_templates.ts";
 import type { TokenizerFiles } from "./tokenizer_files.ts";
 import { tokenText, vocabulary } from "./tokenizer_special.ts";
 

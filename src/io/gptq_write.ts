@@ -19,7 +19,7 @@ import {
   type ScaleDType,
   zeroForm,
 } from "./affine_write.ts";
-import type { JsonObject } from "./json.ts";
+import type { JsonObject } from "./files/json.ts";
 import type { SafetensorsEntry } from "./safetensors_writer.ts";
 
 /** Why GPTQ cannot hold a weight of this shape; undefined if it can. */

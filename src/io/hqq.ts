@@ -18,7 +18,7 @@ import {
   replaceParts,
   SCALE_TYPES,
 } from "./affine.ts";
-import { Problems, quoted } from "./errors.ts";
+import { Problems, quoted } from "./files/errors.ts";
 import { HQQ_PACKINGS, hqqWordRows, unpackHqq } from "./hqq_pack.ts";
 import type { HqqPacking } from "./hqq_pack.ts";
 import { readByteRange } from "./tensor_reader.ts";

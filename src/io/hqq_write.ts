@@ -19,7 +19,7 @@ import {
 } from "./affine_write.ts";
 import type { NamedBytes } from "./bnb_write.ts";
 import { HQQ_PACKINGS, hqqWordRows, packHqq } from "./hqq_pack.ts";
-import type { JsonObject } from "./json.ts";
+import type { JsonObject } from "./files/json.ts";
 import type { SafetensorsEntry } from "./safetensors_writer.ts";
 
 /** Why HQQ cannot hold a weight of this shape; undefined if it can. */

@@ -16,9 +16,9 @@ import {
   replaceParts,
   SCALE_TYPES,
 } from "./affine.ts";
-import { Problems, quoted } from "./errors.ts";
-import { isObject } from "./json.ts";
-import type { JsonObject } from "./json.ts";
+import { Problems, quoted } from "./files/errors.ts";
+import { isObject } from "./files/json.ts";
+import type { JsonObject } from "./files/json.ts";
 import type { TensorReader } from "./tensor_reader.ts";
 import type { TensorStore } from "./tensor_store.ts";
 

@@ -13,7 +13,7 @@ import {
   roundTo,
   type ScaleDType,
 } from "./affine_write.ts";
-import type { JsonObject } from "./json.ts";
+import type { JsonObject } from "./files/json.ts";
 import type { SafetensorsEntry } from "./safetensors_writer.ts";
 
 /** Groups that MLX has kernels for. */

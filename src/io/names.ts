@@ -7,8 +7,8 @@
 
 import { FormatError } from "../errors.ts";
 import { architectureOf } from "./architectures.ts";
-import { quoted } from "./errors.ts";
-import { isObject, type JsonObject } from "./json.ts";
+import { quoted } from "./files/errors.ts";
+import { isObject, type JsonObject } from "./files/json.ts";
 import { rowSize, type TensorReader } from "./tensor_reader.ts";
 
 /** What compilers and trainers put around any module. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { ByteSink } from "./bytes.ts";
+import type { ByteSink } from "./files/bytes.ts";
 import { ProtoWriter } from "./onnx_protobuf.ts";
 
 /** Element types that are used here, and their numbers (`onnx.proto`, `TensorProto.DataType`). */

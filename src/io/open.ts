@@ -6,18 +6,24 @@
 
 import { KindError } from "../errors.ts";
 import type { Checkpoint } from "./checkpoint.ts";
-import { fileSource, joinPath, kindOf, listFolder, realPath } from "./deno.ts";
-import { IoError, quoted } from "./errors.ts";
-import type { FileSet } from "./files.ts";
+import {
+  fileSource,
+  joinPath,
+  kindOf,
+  listFolder,
+  realPath,
+} from "./files/deno.ts";
+import { IoError, quoted } from "./files/errors.ts";
+import type { FileSet } from "./files/files.ts";
 import { openFileSet } from "./folder.ts";
 import type { OpenOptions } from "./folder.ts";
-import { TEMPLATE_FOLDER, templateOfFile } from "./named_templates.ts";
-import { settledPath } from "./output.ts";
-import { partNames } from "./split.ts";
+import { TEMPLATE_FOLDER, templateOfFile } from "./files/named_templates.ts";
+import { settledPath } from "./files/output.ts";
+import { partNames } from "./files/split.ts";
 import { openAdapterFrom } from "./peft.ts";
 import type { Adapter } from "./peft.ts";
 
-export { fileSource } from "./deno.ts";
+export { fileSource } from "./files/deno.ts";
 export { checkpointTokenizer, openTokenizer } from "./tokenizer.ts";
 export type {
   ChatMessage,
@@ -45,7 +51,7 @@ export type {
   SideFileOptions,
   TensorInfo,
 } from "./checkpoint.ts";
-export type { FileSet } from "./files.ts";
+export type { FileSet } from "./files/files.ts";
 
 /**
  * Opens the checkpoint at a path: a folder in the Hugging Face layout (torch, or safetensors that are plain, packed, or of

@@ -13,10 +13,10 @@
 import { KindError } from "../errors.ts";
 import type { DType } from "../tensor/dtype.ts";
 import { matrix, transposed } from "../tensor/matrix.ts";
-import { Problems, quoted } from "./errors.ts";
-import { readFile } from "./files.ts";
-import type { FileSet } from "./files.ts";
-import { type JsonObject, parseJsonObject } from "./json.ts";
+import { Problems, quoted } from "./files/errors.ts";
+import { readFile } from "./files/files.ts";
+import type { FileSet } from "./files/files.ts";
+import { type JsonObject, parseJsonObject } from "./files/json.ts";
 import { isTarget, moduleScaling, readAdapterConfig } from "./peft_config.ts";
 import type { ModuleScaling, ReadSettings } from "./peft_config.ts";
 import { poolingFactor, type QaloraGroups } from "./peft_qalora.ts";

@@ -5,10 +5,10 @@
  */
 
 import { FormatError } from "../errors.ts";
-import { quoted } from "./errors.ts";
-import { isObject } from "./json.ts";
+import { quoted } from "./files/errors.ts";
+import { isObject } from "./files/json.ts";
 import { pathMatcher } from "../pattern_match.ts";
-import type { JsonObject } from "./json.ts";
+import type { JsonObject } from "./files/json.ts";
 import {
   qaloraFields,
   type QaloraGroups,

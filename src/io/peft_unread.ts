@@ -5,9 +5,9 @@
  */
 
 import { KindError } from "../errors.ts";
-import { quoted } from "./errors.ts";
+import { quoted } from "./files/errors.ts";
 import { OWN_TYPE } from "./peft_qalora.ts";
-import type { JsonObject } from "./json.ts";
+import type { JsonObject } from "./files/json.ts";
 
 /** What to do with an adapter that only PEFT can compute. */
 const MERGE =

@@ -9,7 +9,7 @@
  */
 
 import { KindError } from "../errors.ts";
-import { quoted } from "./errors.ts";
+import { quoted } from "./files/errors.ts";
 import type { Adapter } from "./peft.ts";
 import type { TensorReader } from "./tensor_reader.ts";
 

@@ -13,8 +13,8 @@ import type { DType } from "../tensor/dtype.ts";
 import { release } from "../tensor/release.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
 import type { Checkpoint, TensorInfo } from "./checkpoint.ts";
-import { quoted } from "./errors.ts";
-import type { JsonObject } from "./json.ts";
+import { quoted } from "./files/errors.ts";
+import type { JsonObject } from "./files/json.ts";
 
 /** One tensor that can be read. */
 export interface TensorReader {

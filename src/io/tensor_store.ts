@@ -5,11 +5,11 @@
  */
 
 import { FormatError, KindError } from "../errors.ts";
-import { Problems, quoted } from "./errors.ts";
-import { readFile } from "./files.ts";
-import type { FileSet } from "./files.ts";
-import { isObject, MOST_TABLE, parseJsonObject } from "./json.ts";
-import { SourcePool } from "./pool.ts";
+import { Problems, quoted } from "./files/errors.ts";
+import { readFile } from "./files/files.ts";
+import type { FileSet } from "./files/files.ts";
+import { isObject, MOST_TABLE, parseJsonObject } from "./files/json.ts";
+import { SourcePool } from "./files/pool.ts";
 import { openSafetensors } from "./safetensors.ts";
 import type { SafetensorsFile } from "./safetensors.ts";
 import { plainReader, unreadReader } from "./tensor_reader.ts";

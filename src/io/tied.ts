@@ -10,7 +10,7 @@
 
 import { release } from "../tensor/release.ts";
 import type { Checkpoint } from "./checkpoint.ts";
-import type { JsonObject } from "./json.ts";
+import type { JsonObject } from "./files/json.ts";
 import { overlaid } from "./overlay.ts";
 import { rowSize } from "./tensor_reader.ts";
 

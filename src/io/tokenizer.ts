@@ -12,9 +12,9 @@ import {
   compileChatTemplates,
 } from "./chat_template.ts";
 import type { Checkpoint } from "./checkpoint.ts";
-import { IoError, messageOf, quoted } from "./errors.ts";
-import { type FileSet, sourceFiles } from "./files.ts";
-import { bytesSource } from "./sources.ts";
+import { IoError, messageOf, quoted } from "./files/errors.ts";
+import { type FileSet, sourceFiles } from "./files/files.ts";
+import { bytesSource } from "./files/sources.ts";
 import {
   decodeTokens,
   makeDecoder,

@@ -6,8 +6,8 @@
  */
 
 import { FormatError } from "../errors.ts";
-import { quoted } from "./errors.ts";
-import type { JsonObject } from "./json.ts";
+import { quoted } from "./files/errors.ts";
+import type { JsonObject } from "./files/json.ts";
 import type { TokenizerContents } from "./tokenizer_sentencepiece.ts";
 import { template } from "./tokenizer_special.ts";
 

@@ -9,7 +9,7 @@
  */
 
 import { FormatError } from "../errors.ts";
-import { quoted } from "./errors.ts";
+import { quoted } from "./files/errors.ts";
 
 /** A key found at a position. */
 interface Found {

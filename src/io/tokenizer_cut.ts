@@ -9,7 +9,7 @@
  */
 
 import { ValueError } from "../errors.ts";
-import type { JsonObject } from "./json.ts";
+import type { JsonObject } from "./files/json.ts";
 
 const SPACE = "▁";
 

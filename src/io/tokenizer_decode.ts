@@ -8,8 +8,8 @@
  */
 
 import { KindError } from "../errors.ts";
-import { quoted } from "./errors.ts";
-import { isObject, type JsonObject } from "./json.ts";
+import { quoted } from "./files/errors.ts";
+import { isObject, type JsonObject } from "./files/json.ts";
 import { BYTE_CHARS } from "./tokenizer_text.ts";
 
 /** Text of one token, or its bytes. */

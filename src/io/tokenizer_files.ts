@@ -4,8 +4,8 @@
  * @module
  */
 
-import { IoError, quoted } from "./errors.ts";
-import { type FileSet, readFile } from "./files.ts";
+import { IoError, quoted } from "./files/errors.ts";
+import { type FileSet, readFile } from "./files/files.ts";
 import { openGguf } from "./gguf.ts";
 import { ggufTokenizer } from "./gguf_tokenizer.ts";
 import {
@@ -13,7 +13,7 @@ import {
   type JsonObject,
   MOST_TABLE,
   parseJsonObject,
-} from "./json.ts";
+} from "./files/json.ts";
 import {
   characterTokenizer,
   hasCharacters,
@@ -24,7 +24,7 @@ import {
   type NamedTemplates,
   templateOfFile,
   templatesOfConfig,
-} from "./named_templates.ts";
+} from "./files/named_templates.ts";
 import { checkTokenizer } from "./tokenizer_check.ts";
 import {
   sentencePieceTokenizer,

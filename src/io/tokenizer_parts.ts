@@ -10,9 +10,9 @@
  */
 
 import { KindError } from "../errors.ts";
-import { messageOf, quoted } from "./errors.ts";
-import { isObject, type JsonObject } from "./json.ts";
-import { loadPackage } from "./package.ts";
+import { messageOf, quoted } from "./files/errors.ts";
+import { isObject, type JsonObject } from "./files/json.ts";
+import { loadPackage } from "./files/package.ts";
 import { parsePattern, type PatternCost, patternCost } from "../pattern.ts";
 import { Charsmap } from "./tokenizer_charsmap.ts";
 import { longWordCuts, safeCuts } from "./tokenizer_cut.ts";

@@ -5,13 +5,13 @@
  */
 
 import { FormatError } from "../errors.ts";
-import { quoted } from "./errors.ts";
+import { quoted } from "./files/errors.ts";
 import {
   decodeText,
   type JsonObject,
   MOST_TABLE,
   parseJsonObject,
-} from "./json.ts";
+} from "./files/json.ts";
 import type { TokenizerContents } from "./tokenizer_sentencepiece.ts";
 import { template } from "./tokenizer_special.ts";
 

@@ -7,13 +7,13 @@
 
 import { FormatError } from "../errors.ts";
 import { DTYPE_BYTES } from "../tensor/dtype.ts";
-import type { ByteSource } from "./bytes.ts";
-import { Problems, quoted } from "./errors.ts";
-import type { FileSet } from "./files.ts";
+import type { ByteSource } from "./files/bytes.ts";
+import { Problems, quoted } from "./files/errors.ts";
+import type { FileSet } from "./files/files.ts";
 import { readPickle } from "./pickle.ts";
 import { TorchTensor } from "./pickle_values.ts";
 import type { PickleValue } from "./pickle_values.ts";
-import { SourcePool } from "./pool.ts";
+import { SourcePool } from "./files/pool.ts";
 import { plainReader, rowSize } from "./tensor_reader.ts";
 import type { TensorReader } from "./tensor_reader.ts";
 import { readIndex } from "./tensor_store.ts";

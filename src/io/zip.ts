@@ -5,10 +5,10 @@
  */
 
 import { FormatError } from "../errors.ts";
-import type { ByteSource } from "./bytes.ts";
-import { quoted } from "./errors.ts";
-import { decodeText } from "./json.ts";
-import { sliceSource } from "./sources.ts";
+import type { ByteSource } from "./files/bytes.ts";
+import { quoted } from "./files/errors.ts";
+import { decodeText } from "./files/json.ts";
+import { sliceSource } from "./files/sources.ts";
 
 /** One entry of an archive. */
 interface ZipEntry {

@@ -13,7 +13,7 @@ import { copySideFiles, copyTensor } from "../io/copy.ts";
 import type { Device } from "../device/device.ts";
 import { mat, readF32 } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
-import { fileSink, joinPath, makeFolder } from "../io/deno.ts";
+import { fileSink, joinPath, makeFolder } from "../io/files/deno.ts";
 import {
   type SafetensorsEntry,
   safetensorsHeader,

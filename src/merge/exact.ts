@@ -12,7 +12,7 @@ import { KindError, ValueError } from "../errors.ts";
 import { copySideFiles, copyTensor } from "../io/copy.ts";
 import { hasGroups } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
-import { fileSink, joinPath, makeFolder } from "../io/deno.ts";
+import { fileSink, joinPath, makeFolder } from "../io/files/deno.ts";
 import { digest } from "../io/fingerprint.ts";
 import {
   exactType,

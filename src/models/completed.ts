@@ -6,7 +6,7 @@
 
 import { KindError } from "../errors.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
-import type { JsonObject } from "../io/json.ts";
+import type { JsonObject } from "../io/files/json.ts";
 import { type HeldTensor, overlaid } from "../io/overlay.ts";
 import type { Adapter } from "../io/peft.ts";
 import { wholeTensors } from "../io/peft_whole.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { isObject, type JsonObject } from "../io/json.ts";
+import { isObject, type JsonObject } from "../io/files/json.ts";
 
 /** A head that fine-tuning put on an encoder, as `loqa.json` has it. */
 export interface HeadInfo {

@@ -5,7 +5,7 @@
  */
 
 import { FormatError, KindError } from "../errors.ts";
-import { isObject } from "../io/json.ts";
+import { isObject } from "../io/files/json.ts";
 import type { RopeScaling } from "../nn/rope.ts";
 
 /** Sizes and switches of a model. */

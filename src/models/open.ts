@@ -13,14 +13,23 @@ import {
   kindOf,
   listFolder,
   readTextFile,
-} from "../io/deno.ts";
-import { quoted } from "../io/errors.ts";
-import { isObject, type JsonObject, parseJsonObject } from "../io/json.ts";
-import { fileMarks, markDifference, readMarks } from "../io/marks.ts";
+} from "../io/files/deno.ts";
+import { quoted } from "../io/files/errors.ts";
+import {
+  isObject,
+  type JsonObject,
+  parseJsonObject,
+} from "../io/files/json.ts";
+import { fileMarks, markDifference, readMarks } from "../io/files/marks.ts";
 import { type Adapter, openAdapter } from "../io/open.ts";
-import { settledPath } from "../io/output.ts";
-import { isAbsolute, isInside, normalPath, splitPath } from "../io/paths.ts";
-import { standingFolder } from "../io/replace.ts";
+import { settledPath } from "../io/files/output.ts";
+import {
+  isAbsolute,
+  isInside,
+  normalPath,
+  splitPath,
+} from "../io/files/paths.ts";
+import { standingFolder } from "../io/files/replace.ts";
 import type { AdapterModuleFactors } from "../nn/adapter.ts";
 import {
   checkpointLine,

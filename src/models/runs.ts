@@ -20,10 +20,14 @@ import {
   kindOf,
   listFolder,
   readTextFile,
-} from "../io/deno.ts";
-import { isObject, type JsonObject, parseJsonObject } from "../io/json.ts";
-import { checkShape, type JsonShape } from "../io/json_shape.ts";
-import { splitPath } from "../io/paths.ts";
+} from "../io/files/deno.ts";
+import {
+  isObject,
+  type JsonObject,
+  parseJsonObject,
+} from "../io/files/json.ts";
+import { checkShape, type JsonShape } from "../io/files/json_shape.ts";
+import { splitPath } from "../io/files/paths.ts";
 
 /** The file that marks a folder as loqa's own. */
 export const REPORT_FILE = "loqa.json";

@@ -5,7 +5,7 @@
  */
 
 import type { Checkpoint } from "../io/checkpoint.ts";
-import { parseJsonObject } from "../io/json.ts";
+import { parseJsonObject } from "../io/files/json.ts";
 import type { Tokenizer } from "../io/tokenizer.ts";
 import { type ConfigJson, ConfigReader } from "./config_reader.ts";
 

@@ -5,7 +5,7 @@
  */
 
 import type { Checkpoint } from "../io/checkpoint.ts";
-import { Problems, quoted } from "../io/errors.ts";
+import { Problems, quoted } from "../io/files/errors.ts";
 import type { WantedTensor } from "./model.ts";
 
 /**

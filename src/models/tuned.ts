@@ -6,7 +6,7 @@
 
 import { KindError } from "../errors.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
-import type { JsonObject } from "../io/json.ts";
+import type { JsonObject } from "../io/files/json.ts";
 import { type Adapter, openAdapter, openCheckpoint } from "../io/open.ts";
 import type { HeldTensor } from "../io/overlay.ts";
 import type { AdapterModuleFactors } from "../nn/adapter.ts";

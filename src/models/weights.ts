@@ -17,7 +17,7 @@ import type { Checkpoint } from "../io/checkpoint.ts";
 import { Embedding } from "../nn/embedding.ts";
 import { Linear, ownQuantized } from "../nn/linear.ts";
 import { ValueError } from "../errors.ts";
-import { quoted } from "../io/errors.ts";
+import { quoted } from "../io/files/errors.ts";
 import { nonFiniteAt } from "../tensor/finite.ts";
 import { release } from "../tensor/release.ts";
 import type { WantedTensor } from "./model.ts";

@@ -23,8 +23,8 @@ import {
   remove,
   rename,
   writeFileAtomic,
-} from "../io/deno.ts";
-import { isObject, MOST_TABLE, parseJsonObject } from "../io/json.ts";
+} from "../io/files/deno.ts";
+import { isObject, MOST_TABLE, parseJsonObject } from "../io/files/json.ts";
 import type { HeldTensor } from "../io/overlay.ts";
 import { checkpointsFolder, listCheckpoints } from "../models/runs.ts";
 import { openSafetensors } from "../io/safetensors.ts";

@@ -5,8 +5,8 @@
  */
 
 import { ValueError } from "../errors.ts";
-import { fileSource } from "../io/deno.ts";
-import { quoted } from "../io/errors.ts";
+import { fileSource } from "../io/files/deno.ts";
+import { quoted } from "../io/files/errors.ts";
 import { digest } from "../io/fingerprint.ts";
 import type { ListedSet } from "./data/list.ts";
 import { labelledTexts } from "./head.ts";

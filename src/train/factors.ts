@@ -5,7 +5,7 @@
  */
 
 import { ValueError } from "../errors.ts";
-import { absolutePath } from "../io/deno.ts";
+import { absolutePath } from "../io/files/deno.ts";
 import { digest } from "../io/fingerprint.ts";
 import { openAdapter } from "../io/open.ts";
 import { adapterConfig, moduleScaling } from "../io/peft_config.ts";

@@ -18,12 +18,12 @@ import {
   remove,
   rename,
   writeFileAtomic,
-} from "../io/deno.ts";
-import type { JsonObject } from "../io/json.ts";
-import { fileMarks } from "../io/marks.ts";
-import { LOCK_FILE } from "../io/lock.ts";
-import { normalPath, storedPath } from "../io/paths.ts";
-import { recoverFolder, replaceFolder } from "../io/replace.ts";
+} from "../io/files/deno.ts";
+import type { JsonObject } from "../io/files/json.ts";
+import { fileMarks } from "../io/files/marks.ts";
+import { LOCK_FILE } from "../io/files/lock.ts";
+import { normalPath, storedPath } from "../io/files/paths.ts";
+import { recoverFolder, replaceFolder } from "../io/files/replace.ts";
 import {
   adapterHome,
   findModel,

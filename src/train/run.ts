@@ -13,12 +13,12 @@ import {
   makeFolder,
   peakMemory,
   remove,
-} from "../io/deno.ts";
+} from "../io/files/deno.ts";
 import { fingerprint } from "../io/fingerprint.ts";
-import type { JsonObject } from "../io/json.ts";
-import { type Lock, lockFolder } from "../io/lock.ts";
-import { fileMarks } from "../io/marks.ts";
-import { replaceFolder } from "../io/replace.ts";
+import type { JsonObject } from "../io/files/json.ts";
+import { type Lock, lockFolder } from "../io/files/lock.ts";
+import { fileMarks } from "../io/files/marks.ts";
+import { replaceFolder } from "../io/files/replace.ts";
 import { checkpointTokenizer } from "../io/tokenizer.ts";
 import { familyOf } from "../models/families.ts";
 import {
@@ -91,7 +91,7 @@ export type {
   RenderedChat,
   TokenOffsets,
 } from "../io/tokenizer.ts";
-export type { ByteSource } from "../io/bytes.ts";
+export type { ByteSource } from "../io/files/bytes.ts";
 export type { Learn } from "./data/chat_labels.ts";
 export type { TextCodec } from "./data/codec.ts";
 export type { ListedSet } from "./data/list.ts";

@@ -12,7 +12,7 @@ import {
   readTextFile,
   remove,
   writeFileAtomic,
-} from "../io/deno.ts";
+} from "../io/files/deno.ts";
 import { readF32 } from "../device/device.ts";
 import { listCheckpoints } from "../models/runs.ts";
 import {

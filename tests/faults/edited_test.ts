@@ -1,7 +1,7 @@
 /** Files that loqa wrote, edited by hand: every verb that reads one names it in one line. */
 
 import assert from "node:assert/strict";
-import { checkShape, type JsonShape } from "../../src/io/json_shape.ts";
+import { checkShape, type JsonShape } from "../../src/io/files/json_shape.ts";
 import { initInto, savedSteps, withTrainable } from "./train_work.ts";
 import { failsWith, succeeds } from "./work.ts";
 

@@ -83,7 +83,7 @@ Deno.test("files of questions, pairs and classes without a record are refused by
       "../../src/train/data/pairs.ts"
     );
     const { readLabelled } = await import("../../src/train/data/labelled.ts");
-    const { bytesSource } = await import("../../src/io/sources.ts");
+    const { bytesSource } = await import("../../src/io/files/sources.ts");
     const source = (name: string, text: string) =>
       bytesSource(new TextEncoder().encode(text), `${folder}/${name}`);
     for (

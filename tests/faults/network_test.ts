@@ -1,7 +1,7 @@
 /** Servers that fall silent, list without end, or would have the token sent elsewhere. */
 
 import assert from "node:assert/strict";
-import { IoError } from "../../src/io/errors.ts";
+import { IoError } from "../../src/io/files/errors.ts";
 import { httpSource } from "../../src/io/http.ts";
 import { fetchModel } from "../../src/io/hub.ts";
 import { inFolder, rejects } from "../unit/io/helpers.ts";

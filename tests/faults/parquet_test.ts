@@ -8,7 +8,7 @@ import {
   checkThrift,
   Cursor,
 } from "../../src/io/records/parquet_check.ts";
-import { bytesSource } from "../../src/io/sources.ts";
+import { bytesSource } from "../../src/io/files/sources.ts";
 
 /** A field of a Thrift structure: a number, a text, a structure or a list of structures. */
 type Field = number | string | Field[] | { list: (Field[] | string)[] };

@@ -6,12 +6,12 @@
 
 import type { Checkpoint } from "../../src/io/checkpoint.ts";
 import { openFileSet } from "../../src/io/folder.ts";
-import { sourceFiles } from "../../src/io/files.ts";
+import { sourceFiles } from "../../src/io/files/files.ts";
 import {
   safetensorsHeader,
   SafetensorsWriter,
 } from "../../src/io/safetensors_writer.ts";
-import { bytesSource, memorySink } from "../../src/io/sources.ts";
+import { bytesSource, memorySink } from "../../src/io/files/sources.ts";
 import { type DType, fromF32, isFloat } from "../../src/tensor/dtype.ts";
 import { Random } from "../../src/tensor/random.ts";
 

@@ -16,7 +16,7 @@ import {
   safetensorsHeader,
   SafetensorsWriter,
 } from "../../src/io/safetensors_writer.ts";
-import { memorySink } from "../../src/io/sources.ts";
+import { memorySink } from "../../src/io/files/sources.ts";
 import type { FormatName } from "../../src/quant/formats.ts";
 import { quantize } from "../../src/quant/quantize.ts";
 import type { QuantizedMatrix } from "../../src/quant/quantized.ts";

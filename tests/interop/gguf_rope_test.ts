@@ -3,7 +3,7 @@ import { openDevice } from "../../src/device/open.ts";
 import { exportModel } from "../../src/export/run.ts";
 import { openGguf } from "../../src/io/gguf.ts";
 import { ggufHeader, ggufPair, GgufWriter } from "../../src/io/gguf_write.ts";
-import { bytesSource, memorySink } from "../../src/io/sources.ts";
+import { bytesSource, memorySink } from "../../src/io/files/sources.ts";
 import { loadCausal } from "../../src/models/load.ts";
 import { logitsOf } from "../helpers/llama.ts";
 import { findNodePackage, runNodePackage } from "./environment.ts";

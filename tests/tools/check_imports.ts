@@ -137,7 +137,7 @@ for (const [path, text] of sources) {
         faults.push(
           `${path}:${
             i + 1
-          }: Deno.* is for src/io/deno.ts, deno_lock.ts, src/cli`,
+          }: Deno.* is for src/io/files/deno.ts, deno_lock.ts, src/cli`,
         );
       }
     }

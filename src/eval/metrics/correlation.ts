@@ -9,7 +9,7 @@
 import { ValueError } from "../../errors.ts";
 import { jackknifeError } from "../tasks/statistics.ts";
 import type { Estimate } from "../tasks/statistics.ts";
-import { loadPackage } from "../../io/package.ts";
+import { loadPackage } from "../../io/files/package.ts";
 
 /** The correlations of `x` with `y`, NaN where either is constant; their errors are the jackknife's. */
 export interface Correlations {

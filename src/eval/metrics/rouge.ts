@@ -8,7 +8,7 @@
  */
 
 import { porterStem } from "./stem.ts";
-import { loadPackage } from "../../io/package.ts";
+import { loadPackage } from "../../io/files/package.ts";
 
 /** F-measures of a text beside its reference, from 0 to 1. */
 export interface RougeScore {

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { ByteSource } from "../../io/bytes.ts";
+import type { ByteSource } from "../../io/files/bytes.ts";
 import { labelledTask } from "./glue.ts";
 import type { ClassifyTaskOptions, LabelledTask } from "./glue.ts";
 

@@ -6,7 +6,7 @@
  */
 
 import { ValueError } from "../../errors.ts";
-import type { ByteSource } from "../../io/bytes.ts";
+import type { ByteSource } from "../../io/files/bytes.ts";
 import { recordError } from "../../io/records/record.ts";
 import { Framer } from "../../train/data/frame.ts";
 import type { PairCodec } from "../../train/data/frame.ts";

@@ -5,7 +5,7 @@
  */
 
 import { FormatError } from "../../errors.ts";
-import { stringEnd } from "../json_exact.ts";
+import { stringEnd } from "../files/json_exact.ts";
 
 /** A piece of a template. */
 export interface Token {

@@ -8,7 +8,7 @@
  */
 
 import { KindError } from "../../errors.ts";
-import { quoted } from "../errors.ts";
+import { quoted } from "../files/errors.ts";
 import { spend } from "./budget.ts";
 
 /** Anything a template can hold. */

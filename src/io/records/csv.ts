@@ -8,12 +8,12 @@
  */
 
 import { FormatError } from "../../errors.ts";
-import type { ByteSource } from "../bytes.ts";
-import { messageOf, quoted } from "../errors.ts";
+import type { ByteSource } from "../files/bytes.ts";
+import { messageOf, quoted } from "../files/errors.ts";
 import { readLines } from "./lines.ts";
 import type { LineOptions } from "./lines.ts";
 import type { DataRecord } from "./record.ts";
-import { loadPackage } from "../package.ts";
+import { loadPackage } from "../files/package.ts";
 
 /** Options of {@linkcode readCsv}. */
 export interface CsvOptions extends LineOptions {

@@ -5,10 +5,10 @@
  */
 
 import { FormatError } from "../../errors.ts";
-import type { ByteSource } from "../bytes.ts";
-import { messageOf, quoted } from "../errors.ts";
-import { parseJsonObject } from "../json.ts";
-import { parseJsonExact } from "../json_exact.ts";
+import type { ByteSource } from "../files/bytes.ts";
+import { messageOf, quoted } from "../files/errors.ts";
+import { parseJsonObject } from "../files/json.ts";
+import { parseJsonExact } from "../files/json_exact.ts";
 import { ByteJoiner, MAX_TEXT_BYTES, readChunks, readLines } from "./lines.ts";
 import type { LineOptions } from "./lines.ts";
 import type { DataRecord } from "./record.ts";

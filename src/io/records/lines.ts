@@ -5,8 +5,8 @@
  */
 
 import { FormatError, ValueError } from "../../errors.ts";
-import type { ByteSource } from "../bytes.ts";
-import { quoted } from "../errors.ts";
+import type { ByteSource } from "../files/bytes.ts";
+import { quoted } from "../files/errors.ts";
 
 /** A line without its end. */
 export interface Line {

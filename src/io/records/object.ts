@@ -4,9 +4,9 @@
  * @module
  */
 
-import type { ByteSource } from "../bytes.ts";
-import { decodeText, parseJsonObject } from "../json.ts";
-import type { JsonObject } from "../json.ts";
+import type { ByteSource } from "../files/bytes.ts";
+import { decodeText, parseJsonObject } from "../files/json.ts";
+import type { JsonObject } from "../files/json.ts";
 import { MAX_TEXT_BYTES } from "./lines.ts";
 
 /**

@@ -10,13 +10,13 @@ import type {
   SchemaTree,
 } from "npm:hyparquet@1.31.5";
 import { FormatError, ValueError } from "../../errors.ts";
-import type { ByteSource } from "../bytes.ts";
-import { IoError, messageOf, quoted } from "../errors.ts";
+import type { ByteSource } from "../files/bytes.ts";
+import { IoError, messageOf, quoted } from "../files/errors.ts";
 import { Budget, checkThrift, Cursor } from "./parquet_check.ts";
 import { type Chunk, columnPages, loadHyparquet } from "./parquet_column.ts";
 import { kindOf } from "./record.ts";
 import type { DataRecord } from "./record.ts";
-import { loadPackage } from "../package.ts";
+import { loadPackage } from "../files/package.ts";
 
 /** Rows of one group at most: lists and objects in it are decoded as a whole. */
 const MAX_GROUP_ROWS = 2 ** 22;

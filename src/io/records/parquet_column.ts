@@ -21,7 +21,7 @@ import {
   Cursor,
   type PageSize,
 } from "./parquet_check.ts";
-import { loadPackage } from "../package.ts";
+import { loadPackage } from "../files/package.ts";
 
 type ColumnDecoder = Parameters<Hyparquet["readPage"]>[2];
 

@@ -5,7 +5,7 @@
  */
 
 import { FormatError } from "../../errors.ts";
-import { quoted } from "../errors.ts";
+import { quoted } from "../files/errors.ts";
 
 /** One record of a data file. */
 export interface DataRecord {

@@ -5,9 +5,9 @@
  */
 
 import { ValueError } from "../../errors.ts";
-import type { ByteSource } from "../bytes.ts";
-import { quoted } from "../errors.ts";
-import { decodeText } from "../json.ts";
+import type { ByteSource } from "../files/bytes.ts";
+import { quoted } from "../files/errors.ts";
+import { decodeText } from "../files/json.ts";
 import { readCsv } from "./csv.ts";
 import { readJson } from "./json.ts";
 import { MAX_TEXT_BYTES, readLines } from "./lines.ts";

@@ -10,8 +10,8 @@
 
 import type { ChatTemplate } from "../../io/chat_template.ts";
 import { KindError } from "../../errors.ts";
-import { messageOf } from "../../io/errors.ts";
-import { isObject, type JsonObject } from "../../io/json.ts";
+import { messageOf } from "../../io/files/errors.ts";
+import { isObject, type JsonObject } from "../../io/files/json.ts";
 import { type DataRecord, recordError } from "../../io/records/record.ts";
 import {
   formOf,

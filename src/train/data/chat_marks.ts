@@ -5,7 +5,7 @@
  */
 
 import type { ChatRecord } from "../../io/chat_template.ts";
-import { isObject, type JsonObject } from "../../io/json.ts";
+import { isObject, type JsonObject } from "../../io/files/json.ts";
 import { REASONING } from "./conversation.ts";
 
 /** What encloses the number of a mark: characters of no text. */

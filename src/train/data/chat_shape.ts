@@ -10,7 +10,7 @@
  */
 
 import type { ChatTemplate } from "../../io/chat_template.ts";
-import { isObject } from "../../io/json.ts";
+import { isObject } from "../../io/files/json.ts";
 import {
   align,
   formOf,

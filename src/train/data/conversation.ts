@@ -6,9 +6,9 @@
  */
 
 import type { ChatRecord } from "../../io/chat_template.ts";
-import { JsonNumber, parseJsonExact } from "../../io/json_exact.ts";
-import { quoted } from "../../io/errors.ts";
-import { isObject, type JsonObject } from "../../io/json.ts";
+import { JsonNumber, parseJsonExact } from "../../io/files/json_exact.ts";
+import { quoted } from "../../io/files/errors.ts";
+import { isObject, type JsonObject } from "../../io/files/json.ts";
 import {
   type DataRecord,
   exactFields,

@@ -6,7 +6,7 @@
  */
 
 import { KindError, ValueError } from "../../errors.ts";
-import { quoted } from "../../io/errors.ts";
+import { quoted } from "../../io/files/errors.ts";
 import type { TextCodec } from "./codec.ts";
 
 /** A tokenizer, as far as inputs of one text or two need it. */

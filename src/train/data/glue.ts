@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { ByteSource } from "../../io/bytes.ts";
+import type { ByteSource } from "../../io/files/bytes.ts";
 import { readLabelled } from "./labelled.ts";
 import type { LabelledText } from "./labelled.ts";
 import type { ClassLabels, NumberLabels } from "./labels.ts";

@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { ByteSource } from "../../io/bytes.ts";
-import { quoted } from "../../io/errors.ts";
+import type { ByteSource } from "../../io/files/bytes.ts";
+import { quoted } from "../../io/files/errors.ts";
 import { recordError, someOf, textField } from "../../io/records/record.ts";
 import type { DataRecord } from "../../io/records/record.ts";
 import { formatOfFile, readRecords } from "../../io/records/records.ts";

@@ -5,7 +5,7 @@
  */
 
 import { KindError, ValueError } from "../../errors.ts";
-import { quoted } from "../../io/errors.ts";
+import { quoted } from "../../io/files/errors.ts";
 import { recordError } from "../../io/records/record.ts";
 import type { DataRecord } from "../../io/records/record.ts";
 

@@ -5,7 +5,7 @@
  */
 
 import { FormatError, ValueError } from "../../errors.ts";
-import { quoted } from "../../io/errors.ts";
+import { quoted } from "../../io/files/errors.ts";
 import { TokenBuffer } from "./codec.ts";
 import type { TextCodec } from "./codec.ts";
 import type { Example, ExampleSet } from "./example.ts";

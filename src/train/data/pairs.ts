@@ -4,9 +4,9 @@
  * @module
  */
 
-import type { ByteSource } from "../../io/bytes.ts";
-import { quoted } from "../../io/errors.ts";
-import { isObject } from "../../io/json.ts";
+import type { ByteSource } from "../../io/files/bytes.ts";
+import { quoted } from "../../io/files/errors.ts";
+import { isObject } from "../../io/files/json.ts";
 import { readLines } from "../../io/records/lines.ts";
 import { wholeObject } from "../../io/records/object.ts";
 import {

@@ -11,9 +11,9 @@ import {
   type OptionTable,
 } from "../../arguments.ts";
 import { KindError, ValueError } from "../../errors.ts";
-import type { ByteSource } from "../../io/bytes.ts";
-import { quoted } from "../../io/errors.ts";
-import { isObject } from "../../io/json.ts";
+import type { ByteSource } from "../../io/files/bytes.ts";
+import { quoted } from "../../io/files/errors.ts";
+import { isObject } from "../../io/files/json.ts";
 import {
   type DataRecord,
   kindOf,

@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { ByteSource } from "../../io/bytes.ts";
-import { isObject } from "../../io/json.ts";
+import type { ByteSource } from "../../io/files/bytes.ts";
+import { isObject } from "../../io/files/json.ts";
 import { wholeObject } from "../../io/records/object.ts";
 import {
   kindOf,

@@ -11,7 +11,7 @@ import {
   type ChatRecord,
   compileChatTemplate,
 } from "../../../src/io/chat_template.ts";
-import { parseJsonExact } from "../../../src/io/json_exact.ts";
+import { parseJsonExact } from "../../../src/io/files/json_exact.ts";
 import { strftime } from "../../../src/io/jinja/globals.ts";
 import { golden } from "../../helpers/golden.ts";
 

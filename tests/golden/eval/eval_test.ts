@@ -18,7 +18,7 @@ import {
   proportionOf,
   ratioOf,
 } from "../../../src/eval/tasks/statistics.ts";
-import { bytesSource } from "../../../src/io/sources.ts";
+import { bytesSource } from "../../../src/io/files/sources.ts";
 import { readCsv } from "../../../src/io/records/csv.ts";
 import { assertAllClose } from "../../helpers/assert.ts";
 import { golden } from "../../helpers/golden.ts";

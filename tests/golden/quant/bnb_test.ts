@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { openDevice } from "../../../src/device/open.ts";
-import { fileSource } from "../../../src/io/deno.ts";
+import { fileSource } from "../../../src/io/files/deno.ts";
 import { openGguf } from "../../../src/io/gguf.ts";
 import { decodeBlocks } from "../../../src/io/gguf_types.ts";
 import { openSafetensors } from "../../../src/io/safetensors.ts";

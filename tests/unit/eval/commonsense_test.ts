@@ -6,7 +6,7 @@ import {
   commonsenseTask,
   parseInstruction,
 } from "../../../src/eval/tasks/commonsense.ts";
-import { bytesSource } from "../../../src/io/sources.ts";
+import { bytesSource } from "../../../src/io/files/sources.ts";
 import { readRecords } from "../../../src/io/records/records.ts";
 import { exists, sharedData } from "../../helpers/inputs.ts";
 import { toyCodec } from "../train/data/codec.ts";

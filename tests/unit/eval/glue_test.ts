@@ -6,7 +6,7 @@ import {
   type GlueName,
   glueTask,
 } from "../../../src/eval/tasks/glue.ts";
-import { bytesSource } from "../../../src/io/sources.ts";
+import { bytesSource } from "../../../src/io/files/sources.ts";
 import { exists, sharedData } from "../../helpers/inputs.ts";
 import { assertAllClose } from "../../helpers/assert.ts";
 import { BOS, EOS, file, idOf, pairCodec } from "../train/data/codec.ts";

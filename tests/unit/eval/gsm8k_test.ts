@@ -5,7 +5,7 @@ import {
   loftqAnswer,
   strictAnswer,
 } from "../../../src/eval/tasks/gsm8k.ts";
-import { bytesSource } from "../../../src/io/sources.ts";
+import { bytesSource } from "../../../src/io/files/sources.ts";
 import { readRecords } from "../../../src/io/records/records.ts";
 import { applyTemplate } from "../../../src/train/data/templates.ts";
 import { exists, sharedData } from "../../helpers/inputs.ts";

@@ -3,7 +3,7 @@ import { openDevice } from "../../../src/device/open.ts";
 import { readAdapterFolder } from "../../../src/models/open.ts";
 import { openCheckpoint } from "../../../src/io/open.ts";
 import { openSafetensors } from "../../../src/io/safetensors.ts";
-import { fileSource } from "../../../src/io/deno.ts";
+import { fileSource } from "../../../src/io/files/deno.ts";
 import { assertAllClose } from "../../helpers/assert.ts";
 import { loqa } from "../../helpers/cli.ts";
 import { sentences, writeEncoder } from "../../helpers/encoders.ts";

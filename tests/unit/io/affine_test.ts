@@ -8,7 +8,7 @@ import {
   safetensorsHeader,
   SafetensorsWriter,
 } from "../../../src/io/safetensors_writer.ts";
-import { memorySink } from "../../../src/io/sources.ts";
+import { memorySink } from "../../../src/io/files/sources.ts";
 import { format } from "../../../src/quant/formats.ts";
 import type { DType } from "../../../src/tensor/dtype.ts";
 import { assertAllClose, assertBytes } from "../../helpers/assert.ts";

@@ -11,7 +11,7 @@ import {
   SafetensorsWriter,
 } from "../../../src/io/safetensors_writer.ts";
 import { openSafetensors } from "../../../src/io/safetensors.ts";
-import { bytesSource, memorySink } from "../../../src/io/sources.ts";
+import { bytesSource, memorySink } from "../../../src/io/files/sources.ts";
 import { packMatrix } from "../../../src/quant/pack.ts";
 import { format } from "../../../src/quant/formats.ts";
 import type { FormatName } from "../../../src/quant/formats.ts";

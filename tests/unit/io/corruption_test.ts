@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import type { ByteSource } from "../../../src/io/bytes.ts";
+import type { ByteSource } from "../../../src/io/files/bytes.ts";
 import { openCheckpointFrom } from "../../../src/io/folder.ts";
 import { openAdapterFrom } from "../../../src/io/peft.ts";
-import { bytesSource } from "../../../src/io/sources.ts";
-import { sourceFiles } from "../../../src/io/files.ts";
+import { bytesSource } from "../../../src/io/files/sources.ts";
+import { sourceFiles } from "../../../src/io/files/files.ts";
 import { Random } from "../../../src/tensor/random.ts";
 import { goldenBytes } from "./helpers.ts";
 

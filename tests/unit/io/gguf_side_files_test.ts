@@ -7,7 +7,7 @@ import {
   ggufPair,
   GgufWriter,
 } from "../../../src/io/gguf_write.ts";
-import { bytesSource, memorySink } from "../../../src/io/sources.ts";
+import { bytesSource, memorySink } from "../../../src/io/files/sources.ts";
 import { goldenSource, rejects } from "./helpers.ts";
 
 /** llama.gguf of the golden files with other pairs for these keys, or without (null). */

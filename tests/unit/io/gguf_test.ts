@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { openGguf } from "../../../src/io/gguf.ts";
 import { openGgufCheckpoint } from "../../../src/io/gguf_checkpoint.ts";
-import { bytesSource } from "../../../src/io/sources.ts";
+import { bytesSource } from "../../../src/io/files/sources.ts";
 import {
   goldenBytes,
   goldenJson,

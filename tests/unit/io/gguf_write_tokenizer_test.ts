@@ -4,8 +4,8 @@ import { type GgufFile, openGguf } from "../../../src/io/gguf.ts";
 import { ggufTokenizer } from "../../../src/io/gguf_tokenizer.ts";
 import { ggufHeader } from "../../../src/io/gguf_write.ts";
 import { ggufTokenizerPairs } from "../../../src/io/gguf_write_tokenizer.ts";
-import type { JsonObject } from "../../../src/io/json.ts";
-import { bytesSource } from "../../../src/io/sources.ts";
+import type { JsonObject } from "../../../src/io/files/json.ts";
+import { bytesSource } from "../../../src/io/files/sources.ts";
 import { openTokenizer } from "../../../src/io/tokenizer.ts";
 import {
   readTokenizerFiles,

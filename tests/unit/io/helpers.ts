@@ -5,11 +5,11 @@
  */
 
 import assert from "node:assert/strict";
-import type { ByteSource } from "../../../src/io/bytes.ts";
-import { fileSource, listFolder } from "../../../src/io/deno.ts";
-import { bytesSource } from "../../../src/io/sources.ts";
-import type { FileSet } from "../../../src/io/files.ts";
-import { sourceFiles } from "../../../src/io/files.ts";
+import type { ByteSource } from "../../../src/io/files/bytes.ts";
+import { fileSource, listFolder } from "../../../src/io/files/deno.ts";
+import { bytesSource } from "../../../src/io/files/sources.ts";
+import type { FileSet } from "../../../src/io/files/files.ts";
+import { sourceFiles } from "../../../src/io/files/files.ts";
 
 /** Folder of the golden files. */
 export const GOLDEN: string = new URL("../../golden/io", import.meta.url)

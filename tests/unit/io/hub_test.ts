@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { IoError } from "../../../src/io/errors.ts";
+import { IoError } from "../../../src/io/files/errors.ts";
 import { fetchModel, parseHubId } from "../../../src/io/hub.ts";
 import type { HubOptions } from "../../../src/io/hub.ts";
 import { openFileSet } from "../../../src/io/folder.ts";

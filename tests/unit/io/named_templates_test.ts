@@ -5,7 +5,7 @@ import { openGguf } from "../../../src/io/gguf.ts";
 import { ggufTokenizer } from "../../../src/io/gguf_tokenizer.ts";
 import { ggufHeader } from "../../../src/io/gguf_write.ts";
 import { ggufTokenizerPairs } from "../../../src/io/gguf_write_tokenizer.ts";
-import { bytesSource } from "../../../src/io/sources.ts";
+import { bytesSource } from "../../../src/io/files/sources.ts";
 import {
   checkpointTokenizer,
   openTokenizer,

@@ -1,10 +1,10 @@
 import { lacking } from "../../helpers/inputs.ts";
 import assert from "node:assert/strict";
-import { fileSource } from "../../../src/io/deno.ts";
-import { IoError } from "../../../src/io/errors.ts";
+import { fileSource } from "../../../src/io/files/deno.ts";
+import { IoError } from "../../../src/io/files/errors.ts";
 import { openCheckpoint, openCheckpointFrom } from "../../../src/io/open.ts";
 import { openAdapter } from "../../../src/io/open.ts";
-import { bytesSource } from "../../../src/io/sources.ts";
+import { bytesSource } from "../../../src/io/files/sources.ts";
 import {
   GOLDEN,
   goldenBytes,

@@ -15,7 +15,7 @@ import {
   safetensorsHeader,
   SafetensorsWriter,
 } from "../../../src/io/safetensors_writer.ts";
-import { memorySink } from "../../../src/io/sources.ts";
+import { memorySink } from "../../../src/io/files/sources.ts";
 import { quantSizes } from "../../../src/device/device.ts";
 import { format, FORMAT_NAMES } from "../../../src/quant/formats.ts";
 import type { FormatName } from "../../../src/quant/formats.ts";

@@ -14,7 +14,7 @@ import {
   safetensorsHeader,
   SafetensorsWriter,
 } from "../../../src/io/safetensors_writer.ts";
-import { memorySink } from "../../../src/io/sources.ts";
+import { memorySink } from "../../../src/io/files/sources.ts";
 import {
   files,
   goldenBytes,

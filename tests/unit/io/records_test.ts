@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { bytesSource } from "../../../src/io/sources.ts";
+import { bytesSource } from "../../../src/io/files/sources.ts";
 import { readLines } from "../../../src/io/records/lines.ts";
 import type { DataRecord } from "../../../src/io/records/record.ts";
 import { placeOf, textField } from "../../../src/io/records/record.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { openSafetensors } from "../../../src/io/safetensors.ts";
-import { bytesSource } from "../../../src/io/sources.ts";
+import { bytesSource } from "../../../src/io/files/sources.ts";
 import { openSafetensorsFile } from "../../../src/io/tensor_store.ts";
 import {
   files,

@@ -5,8 +5,8 @@ import {
   SafetensorsWriter,
 } from "../../../src/io/safetensors_writer.ts";
 import type { SafetensorsEntry } from "../../../src/io/safetensors_writer.ts";
-import { bytesSource, memorySink } from "../../../src/io/sources.ts";
-import { fileSink } from "../../../src/io/deno.ts";
+import { bytesSource, memorySink } from "../../../src/io/files/sources.ts";
+import { fileSink } from "../../../src/io/files/deno.ts";
 import { inFolder, rejects } from "./helpers.ts";
 
 const ENTRIES: SafetensorsEntry[] = [

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Tokenizer } from "npm:@huggingface/tokenizers@0.2.0";
-import { sourceFiles } from "../../../src/io/files.ts";
-import { bytesSource } from "../../../src/io/sources.ts";
+import { sourceFiles } from "../../../src/io/files/files.ts";
+import { bytesSource } from "../../../src/io/files/sources.ts";
 import { openTokenizer } from "../../../src/io/tokenizer.ts";
 import { Random } from "../../../src/tensor/random.ts";
 

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import type { FileSet } from "../../../src/io/files.ts";
+import type { FileSet } from "../../../src/io/files/files.ts";
 import { checkpointTokenizer } from "../../../src/io/tokenizer.ts";
 import { openCheckpointFrom } from "../../../src/io/folder.ts";
-import { IoError } from "../../../src/io/errors.ts";
+import { IoError } from "../../../src/io/files/errors.ts";
 import { openTokenizer } from "../../../src/io/tokenizer.ts";
-import { bytesSource } from "../../../src/io/sources.ts";
+import { bytesSource } from "../../../src/io/files/sources.ts";
 import { Random } from "../../../src/tensor/random.ts";
 import { files, goldenBytes, rejects } from "./helpers.ts";
 

@@ -1,8 +1,8 @@
 import { lacking } from "../../helpers/inputs.ts";
 import assert from "node:assert/strict";
-import { fileSource } from "../../../src/io/deno.ts";
+import { fileSource } from "../../../src/io/files/deno.ts";
 import { readPickle } from "../../../src/io/pickle.ts";
-import { bytesSource } from "../../../src/io/sources.ts";
+import { bytesSource } from "../../../src/io/files/sources.ts";
 import { readTorch } from "../../../src/io/torch_store.ts";
 import {
   goldenBytes,

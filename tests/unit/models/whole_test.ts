@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { openDevice } from "../../../src/device/open.ts";
 import { init } from "../../../src/init/run.ts";
 import { checkWhole } from "../../../src/models/whole.ts";
-import { exists } from "../../../src/io/deno.ts";
+import { exists } from "../../../src/io/files/deno.ts";
 import { smallConfig, smallWeights } from "../../helpers/llama.ts";
 import { inFolder, openModel, type SmallTensors } from "../../helpers/model.ts";
 

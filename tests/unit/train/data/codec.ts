@@ -4,10 +4,10 @@
  * @module
  */
 
-import type { ByteSource } from "../../../../src/io/bytes.ts";
+import type { ByteSource } from "../../../../src/io/files/bytes.ts";
 import type { ChatTemplate } from "../../../../src/io/chat_template.ts";
-import type { JsonObject } from "../../../../src/io/json.ts";
-import { bytesSource } from "../../../../src/io/sources.ts";
+import type { JsonObject } from "../../../../src/io/files/json.ts";
+import { bytesSource } from "../../../../src/io/files/sources.ts";
 import type { TextCodec } from "../../../../src/train/data/codec.ts";
 import type { PairCodec } from "../../../../src/train/data/frame.ts";
 

@@ -16,7 +16,7 @@ import {
   alpacaPrompt,
   detectTemplate,
 } from "../../../../src/train/data/templates.ts";
-import { bytesSource } from "../../../../src/io/sources.ts";
+import { bytesSource } from "../../../../src/io/files/sources.ts";
 import { readRecords } from "../../../../src/io/records/records.ts";
 import { exists, sharedData } from "../../../helpers/inputs.ts";
 import { EOS, idOf, templateOf, toyCodec } from "./codec.ts";

@@ -7,7 +7,7 @@
  * @module
  */
 
-import { FormatError } from "../errors.ts";
+import { FormatError } from "../../errors.ts";
 import { messageOf, quoted } from "./errors.ts";
 
 /** A JSON object. */

@@ -5,12 +5,12 @@
  */
 
 import type { ByteSource } from "./bytes.ts";
-import type { SideFile } from "./checkpoint.ts";
-import { FormatError } from "../errors.ts";
+import type { SideFile } from "../checkpoint.ts";
+import { FormatError } from "../../errors.ts";
 import { IoError, quoted } from "./errors.ts";
 import { decodeText, parseJsonObject } from "./json.ts";
 import { templateOfFile } from "./named_templates.ts";
-import { modelConfigText } from "./packed_config.ts";
+import { modelConfigText } from "../packed_config.ts";
 
 /** Files by name. */
 export interface FileSet {

@@ -1,9 +1,13 @@
 import assert from "node:assert/strict";
-import { exists } from "../../../src/io/deno.ts";
-import { hostName, processStart } from "../../../src/io/deno_lock.ts";
-import { IoError } from "../../../src/io/errors.ts";
-import { LOCK_FILE, lockFolder, mayHold } from "../../../src/io/lock.ts";
-import { inFolder } from "./helpers.ts";
+import { exists } from "../../../../src/io/files/deno.ts";
+import { hostName, processStart } from "../../../../src/io/files/deno_lock.ts";
+import { IoError } from "../../../../src/io/files/errors.ts";
+import {
+  LOCK_FILE,
+  lockFolder,
+  mayHold,
+} from "../../../../src/io/files/lock.ts";
+import { inFolder } from "../helpers.ts";
 
 const HERE = hostName();
 
@@ -11,7 +15,7 @@ const HERE = hostName();
 async function holder(folder: string): Promise<Deno.ChildProcess> {
   const code = `
     import { lockFolder } from ${
-    JSON.stringify(import.meta.resolve("../../../src/io/lock.ts"))
+    JSON.stringify(import.meta.resolve("../../../../src/io/files/lock.ts"))
   };
     await using _ = await lockFolder(${JSON.stringify(folder)}, "train");
     console.log("held");

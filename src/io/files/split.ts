@@ -5,7 +5,7 @@
  * @module
  */
 
-import { KindError } from "../errors.ts";
+import { KindError } from "../../errors.ts";
 import { quoted } from "./errors.ts";
 
 /** What the name of a part says. */

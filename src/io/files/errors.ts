@@ -4,7 +4,7 @@
  * @module
  */
 
-import { FormatError, markMeant } from "../errors.ts";
+import { FormatError, markMeant } from "../../errors.ts";
 
 /** A file or resource that could not be reached, read or written; a malformed one is a `SyntaxError`. */
 export class IoError extends Error {

@@ -1,15 +1,15 @@
 import assert from "node:assert/strict";
-import { httpSource } from "../../../src/io/http.ts";
-import type { ByteSource } from "../../../src/io/bytes.ts";
-import { fileSource } from "../../../src/io/deno.ts";
-import { IoError } from "../../../src/io/errors.ts";
+import { httpSource } from "../../../../src/io/http.ts";
+import type { ByteSource } from "../../../../src/io/files/bytes.ts";
+import { fileSource } from "../../../../src/io/files/deno.ts";
+import { IoError } from "../../../../src/io/files/errors.ts";
 import {
   blobSource,
   bytesSource,
   memorySink,
   sliceSource,
-} from "../../../src/io/sources.ts";
-import { inFolder, rejects } from "./helpers.ts";
+} from "../../../../src/io/files/sources.ts";
+import { inFolder, rejects } from "../helpers.ts";
 
 const DATA = Uint8Array.from({ length: 1000 }, (_, i) => i * 7 & 255);
 

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { SourcePool } from "../../../src/io/pool.ts";
-import { folderFiles } from "../../../src/io/open.ts";
-import { openFileSet } from "../../../src/io/folder.ts";
-import type { FileSet } from "../../../src/io/files.ts";
-import { IoError } from "../../../src/io/errors.ts";
-import { files, inFolder, rawSafetensors, rejects } from "./helpers.ts";
+import { SourcePool } from "../../../../src/io/files/pool.ts";
+import { folderFiles } from "../../../../src/io/open.ts";
+import { openFileSet } from "../../../../src/io/folder.ts";
+import type { FileSet } from "../../../../src/io/files/files.ts";
+import { IoError } from "../../../../src/io/files/errors.ts";
+import { files, inFolder, rawSafetensors, rejects } from "../helpers.ts";
 
 const NAMES = Array.from({ length: 9 }, (_, i) => `p${i}`);
 

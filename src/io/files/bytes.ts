@@ -2,7 +2,7 @@
  * Where bytes come from and go to: ranged reads and sequential writes.
  *
  * Every reader of a file format works over a {@linkcode ByteSource}, so that a local file, bytes in memory, a
- * Blob and an HTTP resource with ranges serve alike; only `src/io/deno.ts` touches `Deno.*`.
+ * Blob and an HTTP resource with ranges serve alike; only `src/io/files/deno.ts` touches `Deno.*`.
  *
  * @module
  */

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
-import { IoError } from "../../../src/io/errors.ts";
-import { lockFolder } from "../../../src/io/lock.ts";
+import { IoError } from "../../../../src/io/files/errors.ts";
+import { lockFolder } from "../../../../src/io/files/lock.ts";
 import {
   openOutput,
   type OutputOptions,
   settledPath,
-} from "../../../src/io/output.ts";
-import { inFolder, readTree } from "../../helpers/model.ts";
+} from "../../../../src/io/files/output.ts";
+import { inFolder, readTree } from "../../../helpers/model.ts";
 
 const FOLDER: OutputOptions = { verb: "merge", kind: "folder" };
 
@@ -260,7 +260,7 @@ Deno.test("a right to write the place that is not there is asked for before the 
   inFolder(async (folder) => {
     const code = `
       import { openOutput } from ${
-      JSON.stringify(import.meta.resolve("../../../src/io/output.ts"))
+      JSON.stringify(import.meta.resolve("../../../../src/io/files/output.ts"))
     };
       await openOutput(${JSON.stringify(`${folder}/out`)}, ${
       JSON.stringify(FOLDER)
@@ -291,7 +291,9 @@ Deno.test("rights to the place and the folder beside it are enough, to the end a
       main,
       `
       import { openOutput } from ${
-        JSON.stringify(import.meta.resolve("../../../src/io/output.ts"))
+        JSON.stringify(
+          import.meta.resolve("../../../../src/io/files/output.ts"),
+        )
       };
       for (const text of ["old", "new"]) {
         await using output = await openOutput(${JSON.stringify(out)}, {

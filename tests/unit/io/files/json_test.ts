@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
-import { Problems, quoted } from "../../../src/io/errors.ts";
-import { parseJsonObject, stringifyLike } from "../../../src/io/json.ts";
+import { Problems, quoted } from "../../../../src/io/files/errors.ts";
+import {
+  parseJsonObject,
+  stringifyLike,
+} from "../../../../src/io/files/json.ts";
 
 Deno.test("parseJsonObject() gives objects, from text and from bytes", () => {
   const text =

@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
-import { JsonNumber, parseJsonExact } from "../../../src/io/json_exact.ts";
+import {
+  JsonNumber,
+  parseJsonExact,
+} from "../../../../src/io/files/json_exact.ts";
 
 Deno.test("parseJsonExact() reads what JSON.parse reads", () => {
   for (

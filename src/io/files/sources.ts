@@ -6,7 +6,7 @@
  * @module
  */
 
-import { ValueError } from "../errors.ts";
+import { ValueError } from "../../errors.ts";
 import type { ByteSink, ByteSource } from "./bytes.ts";
 import { quoted } from "./errors.ts";
 

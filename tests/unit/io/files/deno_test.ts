@@ -1,4 +1,4 @@
-import { lacking } from "../../helpers/inputs.ts";
+import { lacking } from "../../../helpers/inputs.ts";
 import assert from "node:assert/strict";
 import {
   exists,
@@ -13,9 +13,9 @@ import {
   remove,
   rename,
   writeFileAtomic,
-} from "../../../src/io/deno.ts";
-import { IoError } from "../../../src/io/errors.ts";
-import { inFolder, namesIn, rejects } from "./helpers.ts";
+} from "../../../../src/io/files/deno.ts";
+import { IoError } from "../../../../src/io/files/errors.ts";
+import { inFolder, namesIn, rejects } from "../helpers.ts";
 
 const bytes = (s: string) => new TextEncoder().encode(s);
 
@@ -100,7 +100,7 @@ Deno.test("files that are not there or not files are named in one line", async (
 
 /** What a program says that writes to `path`; with all permissions, which a test has not, and a device wants. */
 async function writing(path: string): Promise<string> {
-  const io = new URL("../../../src/io/deno.ts", import.meta.url).href;
+  const io = new URL("../../../../src/io/files/deno.ts", import.meta.url).href;
   const child = new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "--quiet", "--no-check", "-"],
     stdin: "piped",

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { FormatError } from "../errors.ts";
+import { FormatError } from "../../errors.ts";
 import { quoted } from "./errors.ts";
 import { isObject } from "./json.ts";
 

@@ -1,16 +1,16 @@
 import assert from "node:assert/strict";
-import { openCheckpoint } from "../../../src/io/open.ts";
-import { openGguf } from "../../../src/io/gguf.ts";
+import { openCheckpoint } from "../../../../src/io/open.ts";
+import { openGguf } from "../../../../src/io/gguf.ts";
 import {
   ggufHeader,
   ggufPair,
   GgufWriter,
-} from "../../../src/io/gguf_write.ts";
-import { bytesSource, memorySink } from "../../../src/io/sources.ts";
-import { partNames, partOf } from "../../../src/io/split.ts";
-import { smallConfig, smallWeights } from "../../helpers/llama.ts";
-import { safetensorsBytes } from "../../helpers/model.ts";
-import { goldenBytes, inFolder, rejects } from "./helpers.ts";
+} from "../../../../src/io/gguf_write.ts";
+import { bytesSource, memorySink } from "../../../../src/io/files/sources.ts";
+import { partNames, partOf } from "../../../../src/io/files/split.ts";
+import { smallConfig, smallWeights } from "../../../helpers/llama.ts";
+import { safetensorsBytes } from "../../../helpers/model.ts";
+import { goldenBytes, inFolder, rejects } from "../helpers.ts";
 
 /** A u16 pair, as gguf-split writes `split.no` and `split.count`. */
 function shortPair(key: string, value: number): Uint8Array<ArrayBuffer> {

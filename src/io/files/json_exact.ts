@@ -5,7 +5,7 @@
  * @module
  */
 
-import { FormatError } from "../errors.ts";
+import { FormatError } from "../../errors.ts";
 
 /** A number that a double does not hold, or that is written as a float but has no fraction: `2.0`, `1e3`. */
 export class JsonNumber {

@@ -8,7 +8,7 @@
  * @module
  */
 
-import { ValueError } from "../errors.ts";
+import { ValueError } from "../../errors.ts";
 import {
   demandWrite,
   exists,

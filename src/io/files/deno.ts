@@ -6,7 +6,7 @@
  * @module
  */
 
-import { isMeant, ValueError } from "../errors.ts";
+import { isMeant, ValueError } from "../../errors.ts";
 import type { ByteSink, ByteSource } from "./bytes.ts";
 import { IoError, messageOf, quoted } from "./errors.ts";
 import { decodeText } from "./json.ts";

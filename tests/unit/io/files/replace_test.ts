@@ -3,8 +3,8 @@ import {
   recoverFolder,
   replaceFolder,
   standingFolder,
-} from "../../../src/io/replace.ts";
-import { inFolder, readTree } from "../../helpers/model.ts";
+} from "../../../../src/io/files/replace.ts";
+import { inFolder, readTree } from "../../../helpers/model.ts";
 
 async function put(path: string, text: string): Promise<void> {
   await Deno.mkdir(path);
