@@ -109,7 +109,7 @@ export {
   type MemorySink,
   memorySink,
 } from "./src/io/files/sources.ts";
-export { type HttpOptions, httpSource } from "./src/io/http.ts";
+export { type HttpOptions, httpSource } from "./src/io/hub/http.ts";
 export type {
   Checkpoint,
   CheckpointFile,

@@ -79,7 +79,7 @@ export async function openCheckpoint(
 export async function modelFiles(given: string): Promise<FileSet> {
   const path = await settledPath(given);
   if (path.startsWith("hf:")) {
-    const { fetchModel } = await import("./hub.ts");
+    const { fetchModel } = await import("./hub/hub.ts");
     return await modelFiles(await fetchModel(path));
   }
   const kind = await kindOf(path);

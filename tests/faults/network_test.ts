@@ -2,8 +2,8 @@
 
 import assert from "node:assert/strict";
 import { IoError } from "../../src/io/files/errors.ts";
-import { httpSource } from "../../src/io/http.ts";
-import { fetchModel } from "../../src/io/hub.ts";
+import { httpSource } from "../../src/io/hub/http.ts";
+import { fetchModel } from "../../src/io/hub/hub.ts";
 import { inFolder, rejects } from "../unit/io/helpers.ts";
 
 const SILENCE = 200;

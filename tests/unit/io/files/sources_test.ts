@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { httpSource } from "../../../../src/io/http.ts";
+import { httpSource } from "../../../../src/io/hub/http.ts";
 import type { ByteSource } from "../../../../src/io/files/bytes.ts";
 import { fileSource } from "../../../../src/io/files/deno.ts";
 import { IoError } from "../../../../src/io/files/errors.ts";

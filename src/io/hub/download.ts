@@ -4,8 +4,8 @@
  * @module
  */
 
-import { fileSink, fileSize, partPath, remove } from "./files/deno.ts";
-import { IoError, messageOf, quoted } from "./files/errors.ts";
+import { fileSink, fileSize, partPath, remove } from "../files/deno.ts";
+import { IoError, messageOf, quoted } from "../files/errors.ts";
 import { patiently, piecesOf, SILENCE } from "./http.ts";
 
 /** How {@linkcode download} works. */

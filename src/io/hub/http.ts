@@ -4,9 +4,9 @@
  * @module
  */
 
-import type { ByteSource } from "./files/bytes.ts";
-import { IoError, messageOf, quoted } from "./files/errors.ts";
-import { checkRange } from "./files/sources.ts";
+import type { ByteSource } from "../files/bytes.ts";
+import { IoError, messageOf, quoted } from "../files/errors.ts";
+import { checkRange } from "../files/sources.ts";
 
 /** How to reach an HTTP resource. */
 export interface HttpOptions {

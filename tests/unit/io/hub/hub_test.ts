@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { IoError } from "../../../src/io/files/errors.ts";
-import { fetchModel, parseHubId } from "../../../src/io/hub.ts";
-import type { HubOptions } from "../../../src/io/hub.ts";
-import { openFileSet } from "../../../src/io/folder.ts";
-import { folderFiles } from "../../../src/io/open.ts";
-import { inFolder, namesIn, rawSafetensors, rejects } from "./helpers.ts";
+import { IoError } from "../../../../src/io/files/errors.ts";
+import { fetchModel, parseHubId } from "../../../../src/io/hub/hub.ts";
+import type { HubOptions } from "../../../../src/io/hub/hub.ts";
+import { openFileSet } from "../../../../src/io/folder.ts";
+import { folderFiles } from "../../../../src/io/open.ts";
+import { inFolder, namesIn, rawSafetensors, rejects } from "../helpers.ts";
 
 const text = (s: string) => new TextEncoder().encode(s);
 const MODEL = rawSafetensors(

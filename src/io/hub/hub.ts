@@ -8,7 +8,7 @@
  * @module
  */
 
-import { KindError, ValueError } from "../errors.ts";
+import { KindError, ValueError } from "../../errors.ts";
 import { createHash } from "node:crypto";
 import {
   environment,
@@ -22,15 +22,15 @@ import {
   readBytes,
   readTextFile,
   writeFileAtomic,
-} from "./files/deno.ts";
+} from "../files/deno.ts";
 import { download } from "./download.ts";
-import { IoError, messageOf, quoted } from "./files/errors.ts";
-import { isSideFile } from "./files/files.ts";
-import { TEMPLATE_FOLDER, templateOfFile } from "./files/named_templates.ts";
+import { IoError, messageOf, quoted } from "../files/errors.ts";
+import { isSideFile } from "../files/files.ts";
+import { TEMPLATE_FOLDER, templateOfFile } from "../files/named_templates.ts";
 import { patiently, piecesOf, SILENCE, SilentError } from "./http.ts";
-import { partNames } from "./files/split.ts";
-import { parseJsonObject } from "./files/json.ts";
-import { loadPackage } from "./files/package.ts";
+import { partNames } from "../files/split.ts";
+import { parseJsonObject } from "../files/json.ts";
+import { loadPackage } from "../files/package.ts";
 
 /** How {@linkcode fetchModel} works. */
 export interface HubOptions {
