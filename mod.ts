@@ -125,14 +125,14 @@ export {
   openSafetensors,
   type SafetensorsFile,
   type SafetensorsTensor,
-} from "./src/io/safetensors.ts";
+} from "./src/io/safetensors/read.ts";
 export {
   type PlacedEntry,
   type SafetensorsEntry,
   safetensorsHeader,
   type SafetensorsLayout,
   SafetensorsWriter,
-} from "./src/io/safetensors_writer.ts";
+} from "./src/io/safetensors/write.ts";
 export {
   type Adapter,
   adapterEntries,

@@ -7,7 +7,7 @@
 import { ValueError } from "../errors.ts";
 import type { Device } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
-import { checkSideFiles } from "../io/copy.ts";
+import { checkSideFiles } from "../io/safetensors/copy.ts";
 import { joinPath, readTextFile, writeFileAtomic } from "../io/files/deno.ts";
 import { openOutput } from "../io/files/output.ts";
 import { compareModels, type ForwardDifference } from "../merge/compare.ts";

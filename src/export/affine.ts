@@ -6,7 +6,7 @@
  */
 
 import { KindError } from "../errors.ts";
-import { copySideFiles, copyTensor } from "../io/copy.ts";
+import { copySideFiles, copyTensor } from "../io/safetensors/copy.ts";
 import type {
   AffineShape,
   EncodedAffine,
@@ -18,8 +18,8 @@ import type { JsonObject } from "../io/files/json.ts";
 import {
   safetensorsHeader,
   SafetensorsWriter,
-} from "../io/safetensors_writer.ts";
-import type { SafetensorsEntry } from "../io/safetensors_writer.ts";
+} from "../io/safetensors/write.ts";
+import type { SafetensorsEntry } from "../io/safetensors/write.ts";
 import { checkWhole } from "../models/whole.ts";
 import { GROUP_FORMATS } from "../quant/formats.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";

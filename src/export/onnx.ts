@@ -8,7 +8,7 @@
  */
 
 import { KindError } from "../errors.ts";
-import { copySideFiles } from "../io/copy.ts";
+import { copySideFiles } from "../io/safetensors/copy.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import {
   fileSink,

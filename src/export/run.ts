@@ -5,7 +5,7 @@
  */
 
 import { ValueError } from "../errors.ts";
-import { checkSideFiles } from "../io/copy.ts";
+import { checkSideFiles } from "../io/safetensors/copy.ts";
 import { fileSize, joinPath, kindOf, listFolder } from "../io/files/deno.ts";
 import { openCheckpoint } from "../io/open.ts";
 import { openOutput } from "../io/files/output.ts";

@@ -15,11 +15,11 @@ import {
   packedTensors,
 } from "../io/packed.ts";
 import { packedConfig } from "../io/packed_config.ts";
-import { safetensorsHeader } from "../io/safetensors_writer.ts";
+import { safetensorsHeader } from "../io/safetensors/write.ts";
 import type {
   SafetensorsEntry,
   SafetensorsLayout,
-} from "../io/safetensors_writer.ts";
+} from "../io/safetensors/write.ts";
 import type { StoredForm } from "../loftq/loftq.ts";
 import { nestScales, unnestScales } from "../quant/double.ts";
 import { dequantize } from "../quant/quantize.ts";

@@ -11,11 +11,11 @@ import type { Device } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import { exists, fileSink, fileSource } from "../io/files/deno.ts";
 import { digest, fingerprint } from "../io/fingerprint.ts";
-import { openSafetensors } from "../io/safetensors.ts";
+import { openSafetensors } from "../io/safetensors/read.ts";
 import {
   safetensorsHeader,
   SafetensorsWriter,
-} from "../io/safetensors_writer.ts";
+} from "../io/safetensors/write.ts";
 import { familyOf } from "../models/families.ts";
 import { layerConfig, layerMoments, LayerPass } from "./calibrate_layers.ts";
 import { type ModelInputs, modelMoments } from "./calibrate_model.ts";

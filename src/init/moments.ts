@@ -11,7 +11,7 @@
 import { KindError, ValueError } from "../errors.ts";
 import { fileSource } from "../io/files/deno.ts";
 import { parseJsonObject } from "../io/files/json.ts";
-import { openSafetensors } from "../io/safetensors.ts";
+import { openSafetensors } from "../io/safetensors/read.ts";
 import type { Metric } from "../loftq/metric.ts";
 import { isFloat, toF32 } from "../tensor/dtype.ts";
 

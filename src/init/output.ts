@@ -5,7 +5,7 @@
  */
 
 import type { CheckpointFile, SideFile } from "../io/checkpoint.ts";
-import { writeSideFiles } from "../io/copy.ts";
+import { writeSideFiles } from "../io/safetensors/copy.ts";
 import {
   exists,
   joinPath,

@@ -9,7 +9,7 @@
 
 import type { BnbDType } from "../io/bnb_write.ts";
 import type { Checkpoint, TensorInfo } from "../io/checkpoint.ts";
-import { chunks } from "../io/copy.ts";
+import { chunks } from "../io/safetensors/copy.ts";
 import { isFloat, TORCH_DTYPES } from "../tensor/dtype.ts";
 
 /** Element types that a backbone's plain tensors can be given. */

@@ -10,7 +10,7 @@
 import { checkOptions, describe } from "../arguments.ts";
 import { KindError, ValueError } from "../errors.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
-import { brokenSideFiles, checkSideFiles } from "../io/copy.ts";
+import { brokenSideFiles, checkSideFiles } from "../io/safetensors/copy.ts";
 import {
   absolutePath,
   exists,
@@ -29,7 +29,7 @@ import { wholeTensorName } from "../io/peft_whole.ts";
 import {
   safetensorsHeader,
   SafetensorsWriter,
-} from "../io/safetensors_writer.ts";
+} from "../io/safetensors/write.ts";
 import { checkWhole } from "../models/whole.ts";
 import { checkRanks } from "../nn/ranks.ts";
 import { VERSION } from "../version.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { copyTensor, writtenName } from "../io/copy.ts";
+import { copyTensor, writtenName } from "../io/safetensors/copy.ts";
 import { partPath } from "../io/files/deno.ts";
 import type { Device, ScaleRule } from "../device/device.ts";
 import { isDeviceFailure } from "../device/errors.ts";
@@ -14,7 +14,7 @@ import type { Checkpoint, TensorInfo } from "../io/checkpoint.ts";
 import { adapterTensorName } from "../io/peft.ts";
 import { wholeTensorName } from "../io/peft_whole.ts";
 import { poolingFactor, type QaloraGroups } from "../io/peft_qalora.ts";
-import type { SafetensorsWriter } from "../io/safetensors_writer.ts";
+import type { SafetensorsWriter } from "../io/safetensors/write.ts";
 import { loftq, type LoftqResult } from "../loftq/loftq.ts";
 import { qaloraLayer } from "../qalora/layer.ts";
 import { BASE_QUANTIZERS } from "../qalora/quantizer.ts";

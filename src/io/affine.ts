@@ -13,7 +13,7 @@ import { quoted } from "./files/errors.ts";
 import type { Problems } from "./files/errors.ts";
 import { decodedReader } from "./tensor_reader.ts";
 import type { TensorReader } from "./tensor_reader.ts";
-import type { TensorStore } from "./tensor_store.ts";
+import type { TensorStore } from "./safetensors/store.ts";
 
 /** Some rows of a matrix: codes as a `row`, `low` bit stream, scales and biases `[rows, groups]`. */
 export interface AffineRows extends StoredParts {

@@ -16,7 +16,7 @@ import { Problems, quoted } from "./files/errors.ts";
 import { parseJsonObject } from "./files/json.ts";
 import { decodedReader, readByteRange, readFloats } from "./tensor_reader.ts";
 import type { TensorReader } from "./tensor_reader.ts";
-import type { TensorStore } from "./tensor_store.ts";
+import type { TensorStore } from "./safetensors/store.ts";
 
 const STATE = /^(.+)\.quant_state\.bitsandbytes__([a-z0-9]+)$/;
 

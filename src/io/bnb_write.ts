@@ -16,7 +16,7 @@ import { storedSizes } from "./dequantize.ts";
 import { quoted } from "./files/errors.ts";
 import { floatJson } from "./files/json.ts";
 import type { JsonObject } from "./files/json.ts";
-import type { SafetensorsEntry } from "./safetensors_writer.ts";
+import type { SafetensorsEntry } from "./safetensors/write.ts";
 
 /** Element types that bitsandbytes can be told to decode to. */
 export type BnbDType = "f16" | "bf16" | "f32";

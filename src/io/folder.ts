@@ -30,8 +30,8 @@ import {
   openSafetensorsFile,
   openSafetensorsIndex,
   unreadError,
-} from "./tensor_store.ts";
-import type { TensorStore } from "./tensor_store.ts";
+} from "./safetensors/store.ts";
+import type { TensorStore } from "./safetensors/store.ts";
 import { openTorchFiles } from "./torch_store.ts";
 
 /**

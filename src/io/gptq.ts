@@ -24,7 +24,7 @@ import { isObject } from "./files/json.ts";
 import type { JsonObject } from "./files/json.ts";
 import { readByteRange } from "./tensor_reader.ts";
 import type { TensorReader } from "./tensor_reader.ts";
-import type { TensorStore } from "./tensor_store.ts";
+import type { TensorStore } from "./safetensors/store.ts";
 
 /** Whether a store holds weights in a layout of `qweight` and `qzeros`. */
 export function hasGptq(store: TensorStore): boolean {

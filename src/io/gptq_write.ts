@@ -20,7 +20,7 @@ import {
   zeroForm,
 } from "./affine_write.ts";
 import type { JsonObject } from "./files/json.ts";
-import type { SafetensorsEntry } from "./safetensors_writer.ts";
+import type { SafetensorsEntry } from "./safetensors/write.ts";
 
 /** Why GPTQ cannot hold a weight of this shape; undefined if it can. */
 export function gptqRefuses(

@@ -20,7 +20,7 @@ import {
 import type { NamedBytes } from "./bnb_write.ts";
 import { HQQ_PACKINGS, hqqWordRows, packHqq } from "./hqq_pack.ts";
 import type { JsonObject } from "./files/json.ts";
-import type { SafetensorsEntry } from "./safetensors_writer.ts";
+import type { SafetensorsEntry } from "./safetensors/write.ts";
 
 /** Why HQQ cannot hold a weight of this shape; undefined if it can. */
 export function hqqRefuses(shape: AffineShape): string | undefined {

@@ -20,7 +20,7 @@ import { Problems, quoted } from "./files/errors.ts";
 import { isObject } from "./files/json.ts";
 import type { JsonObject } from "./files/json.ts";
 import type { TensorReader } from "./tensor_reader.ts";
-import type { TensorStore } from "./tensor_store.ts";
+import type { TensorStore } from "./safetensors/store.ts";
 
 /** Widths and groups that MLX has kernels for. */
 const BITS: readonly unknown[] = [2, 3, 4, 5, 6, 8];

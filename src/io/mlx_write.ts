@@ -14,7 +14,7 @@ import {
   type ScaleDType,
 } from "./affine_write.ts";
 import type { JsonObject } from "./files/json.ts";
-import type { SafetensorsEntry } from "./safetensors_writer.ts";
+import type { SafetensorsEntry } from "./safetensors/write.ts";
 
 /** Groups that MLX has kernels for. */
 const GROUPS: readonly number[] = [32, 64, 128];

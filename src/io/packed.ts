@@ -37,10 +37,10 @@ import { blocksReader } from "./gguf_blocks.ts";
 import { ggufTypes } from "./gguf_types.ts";
 import { isObject, parseJsonObject } from "./files/json.ts";
 import type { JsonObject } from "./files/json.ts";
-import type { SafetensorsEntry } from "./safetensors_writer.ts";
+import type { SafetensorsEntry } from "./safetensors/write.ts";
 import { decodedReader, readByteRange, readFloats } from "./tensor_reader.ts";
 import type { TensorReader } from "./tensor_reader.ts";
-import type { TensorStore } from "./tensor_store.ts";
+import type { TensorStore } from "./safetensors/store.ts";
 
 const METADATA = "loqa.packed";
 const BLOCKS = "loqa.blocks";

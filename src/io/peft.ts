@@ -20,9 +20,9 @@ import { type JsonObject, parseJsonObject } from "./files/json.ts";
 import { isTarget, moduleScaling, readAdapterConfig } from "./peft_config.ts";
 import type { ModuleScaling, ReadSettings } from "./peft_config.ts";
 import { poolingFactor, type QaloraGroups } from "./peft_qalora.ts";
-import type { SafetensorsEntry } from "./safetensors_writer.ts";
+import type { SafetensorsEntry } from "./safetensors/write.ts";
 import type { TensorReader } from "./tensor_reader.ts";
-import { openSafetensorsFile } from "./tensor_store.ts";
+import { openSafetensorsFile } from "./safetensors/store.ts";
 import { openTorchFiles } from "./torch_store.ts";
 
 /** Name of the file that holds an adapter's tensors. */

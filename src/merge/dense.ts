@@ -9,7 +9,7 @@
  */
 
 import { KindError } from "../errors.ts";
-import { copySideFiles, copyTensor } from "../io/copy.ts";
+import { copySideFiles, copyTensor } from "../io/safetensors/copy.ts";
 import type { Device } from "../device/device.ts";
 import { mat, readF32 } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
@@ -18,7 +18,7 @@ import {
   type SafetensorsEntry,
   safetensorsHeader,
   SafetensorsWriter,
-} from "../io/safetensors_writer.ts";
+} from "../io/safetensors/write.ts";
 import { checkWhole } from "../models/whole.ts";
 import type { AdapterModuleFactors } from "../nn/adapter.ts";
 import { isFloat, narrow, toF32, TORCH_DTYPES } from "../tensor/dtype.ts";

@@ -9,7 +9,7 @@
  */
 
 import { KindError, ValueError } from "../errors.ts";
-import { copySideFiles, copyTensor } from "../io/copy.ts";
+import { copySideFiles, copyTensor } from "../io/safetensors/copy.ts";
 import { hasGroups } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import { fileSink, joinPath, makeFolder } from "../io/files/deno.ts";
@@ -27,7 +27,7 @@ import {
   type SafetensorsEntry,
   safetensorsHeader,
   SafetensorsWriter,
-} from "../io/safetensors_writer.ts";
+} from "../io/safetensors/write.ts";
 import type { AdapterModuleFactors } from "../nn/adapter.ts";
 import { merge } from "../qalora/merge.ts";
 import { format } from "../quant/formats.ts";

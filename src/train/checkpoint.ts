@@ -27,12 +27,12 @@ import {
 import { isObject, MOST_TABLE, parseJsonObject } from "../io/files/json.ts";
 import type { HeldTensor } from "../io/overlay.ts";
 import { checkpointsFolder, listCheckpoints } from "../models/runs.ts";
-import { openSafetensors } from "../io/safetensors.ts";
+import { openSafetensors } from "../io/safetensors/read.ts";
 import {
   type SafetensorsEntry,
   safetensorsHeader,
   SafetensorsWriter,
-} from "../io/safetensors_writer.ts";
+} from "../io/safetensors/write.ts";
 import { toF32 } from "../tensor/dtype.ts";
 import { matrix, transposed } from "../tensor/matrix.ts";
 import type { OrderState } from "./data/order.ts";

@@ -7,7 +7,7 @@
 import { KindError, ValueError } from "../errors.ts";
 import { ParameterSet } from "../autograd/parameter.ts";
 import type { Device } from "../device/device.ts";
-import { checkSideFiles, travellingFiles } from "../io/copy.ts";
+import { checkSideFiles, travellingFiles } from "../io/safetensors/copy.ts";
 import { joinPath, makeFolder, writeFileAtomic } from "../io/files/deno.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import { stringifyLike } from "../io/files/json.ts";

@@ -10,7 +10,7 @@ import { sourceFiles } from "../../src/io/files/files.ts";
 import {
   safetensorsHeader,
   SafetensorsWriter,
-} from "../../src/io/safetensors_writer.ts";
+} from "../../src/io/safetensors/write.ts";
 import { bytesSource, memorySink } from "../../src/io/files/sources.ts";
 import { type DType, fromF32, isFloat } from "../../src/tensor/dtype.ts";
 import { Random } from "../../src/tensor/random.ts";

@@ -15,7 +15,7 @@ import { packedConfig } from "../../src/io/packed_config.ts";
 import {
   safetensorsHeader,
   SafetensorsWriter,
-} from "../../src/io/safetensors_writer.ts";
+} from "../../src/io/safetensors/write.ts";
 import { memorySink } from "../../src/io/files/sources.ts";
 import type { FormatName } from "../../src/quant/formats.ts";
 import { quantize } from "../../src/quant/quantize.ts";

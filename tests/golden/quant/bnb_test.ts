@@ -3,7 +3,7 @@ import { openDevice } from "../../../src/device/open.ts";
 import { fileSource } from "../../../src/io/files/deno.ts";
 import { openGguf } from "../../../src/io/gguf.ts";
 import { decodeBlocks } from "../../../src/io/gguf_types.ts";
-import { openSafetensors } from "../../../src/io/safetensors.ts";
+import { openSafetensors } from "../../../src/io/safetensors/read.ts";
 import { nestScales, unnestScales } from "../../../src/quant/double.ts";
 import { dequantize, quantize } from "../../../src/quant/quantize.ts";
 import { type FloatDType, toF32 } from "../../../src/tensor/dtype.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { openDevice } from "../../../src/device/open.ts";
 import { readAdapterFolder } from "../../../src/models/open.ts";
 import { openCheckpoint } from "../../../src/io/open.ts";
-import { openSafetensors } from "../../../src/io/safetensors.ts";
+import { openSafetensors } from "../../../src/io/safetensors/read.ts";
 import { fileSource } from "../../../src/io/files/deno.ts";
 import { assertAllClose } from "../../helpers/assert.ts";
 import { loqa } from "../../helpers/cli.ts";

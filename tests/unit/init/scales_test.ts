@@ -3,7 +3,7 @@ import { openDevice } from "../../../src/device/open.ts";
 import type { InitOptions } from "../../../src/init/options.ts";
 import { init } from "../../../src/init/run.ts";
 import { openCheckpoint } from "../../../src/io/open.ts";
-import { openSafetensors } from "../../../src/io/safetensors.ts";
+import { openSafetensors } from "../../../src/io/safetensors/read.ts";
 import { bytesSource } from "../../../src/io/files/sources.ts";
 import { loftq } from "../../../src/loftq/loftq.ts";
 import type { FormatName } from "../../../src/quant/formats.ts";

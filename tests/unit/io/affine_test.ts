@@ -7,7 +7,7 @@ import { hqqEntries, hqqTensors } from "../../../src/io/hqq_write.ts";
 import {
   safetensorsHeader,
   SafetensorsWriter,
-} from "../../../src/io/safetensors_writer.ts";
+} from "../../../src/io/safetensors/write.ts";
 import { memorySink } from "../../../src/io/files/sources.ts";
 import { format } from "../../../src/quant/formats.ts";
 import type { DType } from "../../../src/tensor/dtype.ts";

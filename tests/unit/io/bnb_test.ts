@@ -9,8 +9,8 @@ import { openFileSet } from "../../../src/io/folder.ts";
 import {
   safetensorsHeader,
   SafetensorsWriter,
-} from "../../../src/io/safetensors_writer.ts";
-import { openSafetensors } from "../../../src/io/safetensors.ts";
+} from "../../../src/io/safetensors/write.ts";
+import { openSafetensors } from "../../../src/io/safetensors/read.ts";
 import { bytesSource, memorySink } from "../../../src/io/files/sources.ts";
 import { packMatrix } from "../../../src/quant/pack.ts";
 import { format } from "../../../src/quant/formats.ts";

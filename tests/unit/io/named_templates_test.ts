@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { openCheckpoint } from "../../../src/io/open.ts";
-import { copySideFiles } from "../../../src/io/copy.ts";
+import { copySideFiles } from "../../../src/io/safetensors/copy.ts";
 import { openGguf } from "../../../src/io/gguf.ts";
 import { ggufTokenizer } from "../../../src/io/gguf_tokenizer.ts";
 import { ggufHeader } from "../../../src/io/gguf_write.ts";

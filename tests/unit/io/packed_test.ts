@@ -14,7 +14,7 @@ import { packedConfig } from "../../../src/io/packed_config.ts";
 import {
   safetensorsHeader,
   SafetensorsWriter,
-} from "../../../src/io/safetensors_writer.ts";
+} from "../../../src/io/safetensors/write.ts";
 import { memorySink } from "../../../src/io/files/sources.ts";
 import { quantSizes } from "../../../src/device/device.ts";
 import { format, FORMAT_NAMES } from "../../../src/quant/formats.ts";

@@ -13,7 +13,7 @@ import { qaloraGroups } from "../../../src/io/peft_qalora.ts";
 import {
   safetensorsHeader,
   SafetensorsWriter,
-} from "../../../src/io/safetensors_writer.ts";
+} from "../../../src/io/safetensors/write.ts";
 import { memorySink } from "../../../src/io/files/sources.ts";
 import {
   files,

@@ -4,16 +4,16 @@
  * @module
  */
 
-import { FormatError, KindError } from "../errors.ts";
-import { Problems, quoted } from "./files/errors.ts";
-import { readFile } from "./files/files.ts";
-import type { FileSet } from "./files/files.ts";
-import { isObject, MOST_TABLE, parseJsonObject } from "./files/json.ts";
-import { SourcePool } from "./files/pool.ts";
-import { openSafetensors } from "./safetensors.ts";
-import type { SafetensorsFile } from "./safetensors.ts";
-import { plainReader, unreadReader } from "./tensor_reader.ts";
-import type { TensorReader } from "./tensor_reader.ts";
+import { FormatError, KindError } from "../../errors.ts";
+import { Problems, quoted } from "../files/errors.ts";
+import { readFile } from "../files/files.ts";
+import type { FileSet } from "../files/files.ts";
+import { isObject, MOST_TABLE, parseJsonObject } from "../files/json.ts";
+import { SourcePool } from "../files/pool.ts";
+import { openSafetensors } from "./read.ts";
+import type { SafetensorsFile } from "./read.ts";
+import { plainReader, unreadReader } from "../tensor_reader.ts";
+import type { TensorReader } from "../tensor_reader.ts";
 
 /** Options of opening a store. */
 export interface StoreOptions {

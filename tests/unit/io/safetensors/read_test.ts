@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { openSafetensors } from "../../../src/io/safetensors.ts";
-import { bytesSource } from "../../../src/io/files/sources.ts";
-import { openSafetensorsFile } from "../../../src/io/tensor_store.ts";
+import { openSafetensors } from "../../../../src/io/safetensors/read.ts";
+import { bytesSource } from "../../../../src/io/files/sources.ts";
+import { openSafetensorsFile } from "../../../../src/io/safetensors/store.ts";
 import {
   files,
   goldenBytes,
@@ -10,7 +10,7 @@ import {
   rawSafetensors,
   rejects,
   sha256,
-} from "./helpers.ts";
+} from "../helpers.ts";
 
 interface Golden {
   shape: number[];

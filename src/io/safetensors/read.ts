@@ -8,12 +8,12 @@
  * @module
  */
 
-import { FormatError, KindError, ValueError } from "../errors.ts";
-import { DTYPE_BYTES } from "../tensor/dtype.ts";
-import type { DType } from "../tensor/dtype.ts";
-import type { ByteSource } from "./files/bytes.ts";
-import { Problems, quoted } from "./files/errors.ts";
-import { isObject, parseJsonObject } from "./files/json.ts";
+import { FormatError, KindError, ValueError } from "../../errors.ts";
+import { DTYPE_BYTES } from "../../tensor/dtype.ts";
+import type { DType } from "../../tensor/dtype.ts";
+import type { ByteSource } from "../files/bytes.ts";
+import { Problems, quoted } from "../files/errors.ts";
+import { isObject, parseJsonObject } from "../files/json.ts";
 
 /** Longest header accepted, as the format's own library has it. */
 const MAX_HEADER = 100_000_000;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { openSafetensorsIndex } from "../../../src/io/tensor_store.ts";
-import { files, rawSafetensors, rejects } from "./helpers.ts";
+import { openSafetensorsIndex } from "../../../../src/io/safetensors/store.ts";
+import { files, rawSafetensors, rejects } from "../helpers.ts";
 
 const INDEX = "model.safetensors.index.json";
 const u8 = (n: number) => ({ dtype: "U8", shape: [n], data_offsets: [0, n] });

@@ -8,11 +8,11 @@
  * @module
  */
 
-import { KindError, ValueError } from "../errors.ts";
-import { DTYPE_BYTES } from "../tensor/dtype.ts";
-import type { DType } from "../tensor/dtype.ts";
-import type { ByteSink } from "./files/bytes.ts";
-import { quoted } from "./files/errors.ts";
+import { KindError, ValueError } from "../../errors.ts";
+import { DTYPE_BYTES } from "../../tensor/dtype.ts";
+import type { DType } from "../../tensor/dtype.ts";
+import type { ByteSink } from "../files/bytes.ts";
+import { quoted } from "../files/errors.ts";
 
 /** A tensor to be written. */
 export interface SafetensorsEntry {

@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
-import { openSafetensors } from "../../../src/io/safetensors.ts";
+import { openSafetensors } from "../../../../src/io/safetensors/read.ts";
 import {
   safetensorsHeader,
   SafetensorsWriter,
-} from "../../../src/io/safetensors_writer.ts";
-import type { SafetensorsEntry } from "../../../src/io/safetensors_writer.ts";
-import { bytesSource, memorySink } from "../../../src/io/files/sources.ts";
-import { fileSink } from "../../../src/io/files/deno.ts";
-import { inFolder, rejects } from "./helpers.ts";
+} from "../../../../src/io/safetensors/write.ts";
+import type { SafetensorsEntry } from "../../../../src/io/safetensors/write.ts";
+import { bytesSource, memorySink } from "../../../../src/io/files/sources.ts";
+import { fileSink } from "../../../../src/io/files/deno.ts";
+import { inFolder, rejects } from "../helpers.ts";
 
 const ENTRIES: SafetensorsEntry[] = [
   { name: "a", dtype: "u8", shape: [3] },
