@@ -32,7 +32,7 @@ import {
   unreadError,
 } from "./safetensors/store.ts";
 import type { TensorStore } from "./safetensors/store.ts";
-import { openTorchFiles } from "./torch_store.ts";
+import { openTorchFiles } from "./torch/store.ts";
 
 /**
  * Opens the checkpoint among `files`, by name; the sources stay the caller's to dispose of.

@@ -23,7 +23,7 @@ import { poolingFactor, type QaloraGroups } from "./peft_qalora.ts";
 import type { SafetensorsEntry } from "./safetensors/write.ts";
 import type { TensorReader } from "./tensor_reader.ts";
 import { openSafetensorsFile } from "./safetensors/store.ts";
-import { openTorchFiles } from "./torch_store.ts";
+import { openTorchFiles } from "./torch/store.ts";
 
 /** Name of the file that holds an adapter's tensors. */
 export const ADAPTER_FILE = "adapter_model.safetensors";

@@ -4,9 +4,9 @@ import assert from "node:assert/strict";
 import { openGguf } from "../../src/io/gguf.ts";
 import { scoredMerges } from "../../src/io/gguf_merges.ts";
 import { parseJsonObject } from "../../src/io/files/json.ts";
-import { readPickle } from "../../src/io/pickle.ts";
+import { readPickle } from "../../src/io/torch/pickle.ts";
 import { bytesSource } from "../../src/io/files/sources.ts";
-import { openZip } from "../../src/io/zip.ts";
+import { openZip } from "../../src/io/torch/zip.ts";
 import { rejects } from "../unit/io/helpers.ts";
 
 /** Runs `work`, which must end within `seconds`. */

@@ -1,16 +1,16 @@
-import { lacking } from "../../helpers/inputs.ts";
+import { lacking } from "../../../helpers/inputs.ts";
 import assert from "node:assert/strict";
-import { fileSource } from "../../../src/io/files/deno.ts";
-import { readPickle } from "../../../src/io/pickle.ts";
-import { bytesSource } from "../../../src/io/files/sources.ts";
-import { readTorch } from "../../../src/io/torch_store.ts";
+import { fileSource } from "../../../../src/io/files/deno.ts";
+import { readPickle } from "../../../../src/io/torch/pickle.ts";
+import { bytesSource } from "../../../../src/io/files/sources.ts";
+import { readTorch } from "../../../../src/io/torch/store.ts";
 import {
   goldenBytes,
   goldenJson,
   goldenSource,
   rejects,
   sha256,
-} from "./helpers.ts";
+} from "../helpers.ts";
 
 Deno.test("readTorch() reads what torch.save() wrote, views and all", async () => {
   const golden = await goldenJson<{ shape: number[]; sha256: string }>(

@@ -4,11 +4,11 @@
  * @module
  */
 
-import { FormatError } from "../errors.ts";
-import type { ByteSource } from "./files/bytes.ts";
-import { quoted } from "./files/errors.ts";
-import { decodeText } from "./files/json.ts";
-import { sliceSource } from "./files/sources.ts";
+import { FormatError } from "../../errors.ts";
+import type { ByteSource } from "../files/bytes.ts";
+import { quoted } from "../files/errors.ts";
+import { decodeText } from "../files/json.ts";
+import { sliceSource } from "../files/sources.ts";
 
 /** One entry of an archive. */
 interface ZipEntry {

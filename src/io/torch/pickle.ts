@@ -7,9 +7,9 @@
  * @module
  */
 
-import { FormatError } from "../errors.ts";
-import type { DType } from "../tensor/dtype.ts";
-import { quoted } from "./files/errors.ts";
+import { FormatError } from "../../errors.ts";
+import type { DType } from "../../tensor/dtype.ts";
+import { quoted } from "../files/errors.ts";
 import { TorchTensor } from "./pickle_values.ts";
 import type { PickleValue, TorchStorage } from "./pickle_values.ts";
 

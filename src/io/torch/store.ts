@@ -5,19 +5,19 @@
  * @module
  */
 
-import { FormatError } from "../errors.ts";
-import { DTYPE_BYTES } from "../tensor/dtype.ts";
-import type { ByteSource } from "./files/bytes.ts";
-import { Problems, quoted } from "./files/errors.ts";
-import type { FileSet } from "./files/files.ts";
+import { FormatError } from "../../errors.ts";
+import { DTYPE_BYTES } from "../../tensor/dtype.ts";
+import type { ByteSource } from "../files/bytes.ts";
+import { Problems, quoted } from "../files/errors.ts";
+import type { FileSet } from "../files/files.ts";
 import { readPickle } from "./pickle.ts";
 import { TorchTensor } from "./pickle_values.ts";
 import type { PickleValue } from "./pickle_values.ts";
-import { SourcePool } from "./files/pool.ts";
-import { plainReader, rowSize } from "./tensor_reader.ts";
-import type { TensorReader } from "./tensor_reader.ts";
-import { readIndex } from "./safetensors/store.ts";
-import type { TensorStore } from "./safetensors/store.ts";
+import { SourcePool } from "../files/pool.ts";
+import { plainReader, rowSize } from "../tensor_reader.ts";
+import type { TensorReader } from "../tensor_reader.ts";
+import { readIndex } from "../safetensors/store.ts";
+import type { TensorStore } from "../safetensors/store.ts";
 import { isZip, openZip } from "./zip.ts";
 
 /** Names under which training scripts keep a model's tensors. */

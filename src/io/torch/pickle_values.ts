@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { DType } from "../tensor/dtype.ts";
+import type { DType } from "../../tensor/dtype.ts";
 
 /** A storage that a pickle refers to: an entry of the archive. */
 export interface TorchStorage {
