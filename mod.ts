@@ -116,11 +116,11 @@ export type {
   SideFile,
   SideFileOptions,
   TensorInfo,
-} from "./src/io/checkpoint.ts";
+} from "./src/io/checkpoint/checkpoint.ts";
 export type { FileSet } from "./src/io/files/files.ts";
-export { openCheckpointFrom } from "./src/io/folder.ts";
+export { openCheckpointFrom } from "./src/io/recognise.ts";
 export type { JsonObject } from "./src/io/files/json.ts";
-export type { TensorReader } from "./src/io/tensor_reader.ts";
+export type { TensorReader } from "./src/io/checkpoint/tensor_reader.ts";
 export {
   openSafetensors,
   type SafetensorsFile,

@@ -7,7 +7,7 @@
 import { pairsIn } from "../eval/open_task.ts";
 import type { ModelInputs } from "../init/calibrate_model.ts";
 import { calibrationSequences } from "../init/calibrate.ts";
-import type { Checkpoint } from "../io/checkpoint.ts";
+import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import type { DataRecord } from "../io/records/record.ts";
 import { checkpointTokenizer, type Tokenizer } from "../io/tokenizer.ts";
 import { familyOf } from "../models/families.ts";

@@ -5,7 +5,7 @@
  */
 
 import type { InitReport } from "../init/report.ts";
-import type { Checkpoint, TensorInfo } from "../io/checkpoint.ts";
+import type { Checkpoint, TensorInfo } from "../io/checkpoint/checkpoint.ts";
 import { exists, joinPath, kindOf } from "../io/files/deno.ts";
 import { openAdapter, openCheckpoint } from "../io/open.ts";
 import { settledPath } from "../io/files/output.ts";

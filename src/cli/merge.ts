@@ -6,7 +6,7 @@
 
 import { ValueError } from "../errors.ts";
 import type { Device } from "../device/device.ts";
-import type { Checkpoint } from "../io/checkpoint.ts";
+import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { checkSideFiles } from "../io/safetensors/copy.ts";
 import { joinPath, readTextFile, writeFileAtomic } from "../io/files/deno.ts";
 import { openOutput } from "../io/files/output.ts";

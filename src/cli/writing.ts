@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Checkpoint } from "../io/checkpoint.ts";
+import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { generationConfig } from "../models/stop.ts";
 import { type WriteOptions, writeOptions } from "../models/write.ts";
 import { type Options, type Parsed, UsageError } from "./args.ts";

@@ -12,7 +12,7 @@ import type {
   EncodedAffine,
   ScaleDType,
 } from "../io/affine_write.ts";
-import type { Checkpoint } from "../io/checkpoint.ts";
+import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { fileSink, joinPath, makeFolder } from "../io/files/deno.ts";
 import type { JsonObject } from "../io/files/json.ts";
 import {

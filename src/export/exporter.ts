@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Checkpoint } from "../io/checkpoint.ts";
+import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import type { AffineBlockType } from "../io/gguf_q41.ts";
 import type { FormatName } from "../quant/formats.ts";
 import type { RoundingLoss } from "./rounding.ts";

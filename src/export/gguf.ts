@@ -8,7 +8,7 @@
  * @module
  */
 
-import type { Checkpoint, TensorInfo } from "../io/checkpoint.ts";
+import type { Checkpoint, TensorInfo } from "../io/checkpoint/checkpoint.ts";
 import { fileSink } from "../io/files/deno.ts";
 import { fileRow, ggufName } from "../io/gguf_names.ts";
 import {

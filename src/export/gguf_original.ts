@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Checkpoint } from "../io/checkpoint.ts";
+import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { kindOf } from "../io/files/deno.ts";
 import type { GgufFile, GgufTensor } from "../io/gguf.ts";
 import { huggingFaceName } from "../io/gguf_names.ts";

@@ -6,7 +6,7 @@
  * @module
  */
 
-import type { Checkpoint } from "../io/checkpoint.ts";
+import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import {
   hqqConfigBlock,
   hqqEntries,

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Checkpoint } from "../io/checkpoint.ts";
+import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import {
   mlxConfigBlock,
   mlxEntries,

@@ -9,7 +9,7 @@
 
 import { KindError } from "../errors.ts";
 import { copySideFiles } from "../io/safetensors/copy.ts";
-import type { Checkpoint } from "../io/checkpoint.ts";
+import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import {
   fileSink,
   joinPath,

@@ -27,7 +27,7 @@ export type {
 } from "./exporter.ts";
 export type { RoundingLoss } from "./rounding.ts";
 export type { AffineBlockType } from "../io/gguf_q41.ts";
-export type { Checkpoint } from "../io/checkpoint.ts";
+export type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 export type { FormatName } from "../quant/formats.ts";
 
 /** A row of the table of targets. */

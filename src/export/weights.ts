@@ -5,7 +5,7 @@
  */
 
 import { KindError } from "../errors.ts";
-import type { Checkpoint, TensorInfo } from "../io/checkpoint.ts";
+import type { Checkpoint, TensorInfo } from "../io/checkpoint/checkpoint.ts";
 import {
   format,
   type FormatName,

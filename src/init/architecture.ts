@@ -6,10 +6,10 @@
  */
 
 import { ValueError } from "../errors.ts";
-import { architectureOf } from "../io/architectures.ts";
-import type { Checkpoint } from "../io/checkpoint.ts";
-import { builtName } from "../io/names.ts";
-import { overlaid } from "../io/overlay.ts";
+import { architectureOf } from "../io/checkpoint/architectures.ts";
+import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
+import { builtName } from "../io/checkpoint/names.ts";
+import { overlaid } from "../io/checkpoint/overlay.ts";
 import type { BackboneKind } from "./backbone.ts";
 
 /** Single experts, by the list that they are in. */

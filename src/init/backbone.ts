@@ -6,7 +6,7 @@
 
 import { bnbConfigBlock, bnbEntries, bnbTensors } from "../io/bnb_write.ts";
 import type { NamedBytes } from "../io/bnb_write.ts";
-import type { Checkpoint, TensorInfo } from "../io/checkpoint.ts";
+import type { Checkpoint, TensorInfo } from "../io/checkpoint/checkpoint.ts";
 import {
   keptEntry,
   packedEntries,

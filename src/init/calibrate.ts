@@ -8,9 +8,9 @@
 
 import { ValueError } from "../errors.ts";
 import type { Device } from "../device/device.ts";
-import type { Checkpoint } from "../io/checkpoint.ts";
+import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { exists, fileSink, fileSource } from "../io/files/deno.ts";
-import { digest, fingerprint } from "../io/fingerprint.ts";
+import { digest, fingerprint } from "../io/checkpoint/fingerprint.ts";
 import { openSafetensors } from "../io/safetensors/read.ts";
 import {
   safetensorsHeader,

@@ -11,7 +11,7 @@ import { ValueError } from "../errors.ts";
 import { Tape } from "../autograd/tape.ts";
 import type { Device } from "../device/device.ts";
 import { mat, readF32 } from "../device/device.ts";
-import type { Checkpoint } from "../io/checkpoint.ts";
+import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { type BlockContext, loadBlock } from "../models/llama_block.ts";
 import { type LlamaConfig, readLlamaConfig } from "../models/llama_config.ts";
 import {

@@ -7,7 +7,7 @@
 import { Tape, type Tensor } from "../autograd/tape.ts";
 import type { Device } from "../device/device.ts";
 import { readF32 } from "../device/device.ts";
-import type { Checkpoint } from "../io/checkpoint.ts";
+import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { familyOf } from "../models/families.ts";
 import type { Model, PassOptions, TokenBatch } from "../models/model.ts";
 import { MomentSums } from "./moment_sums.ts";

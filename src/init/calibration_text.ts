@@ -5,7 +5,7 @@
  */
 
 import { KindError, ValueError } from "../errors.ts";
-import type { Checkpoint } from "../io/checkpoint.ts";
+import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { fileSource } from "../io/files/deno.ts";
 import { type DataRecord, textField } from "../io/records/record.ts";
 import { readRecords } from "../io/records/records.ts";

@@ -7,7 +7,7 @@
 import { ValueError } from "../errors.ts";
 import { hasGroups } from "../device/device.ts";
 import { bnbHolds } from "../io/bnb_write.ts";
-import type { Checkpoint } from "../io/checkpoint.ts";
+import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { exactType, type PackedShape } from "../io/packed.ts";
 import { type LayerPlan, planLayers } from "../loftq/plan.ts";
 import { type DType, DTYPE_BYTES } from "../tensor/dtype.ts";

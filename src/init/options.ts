@@ -7,7 +7,7 @@
 import type { OptionTable } from "../arguments.ts";
 import type { Device, ScaleRule } from "../device/device.ts";
 import type { DeviceFailure } from "../device/errors.ts";
-import type { Checkpoint } from "../io/checkpoint.ts";
+import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import type { Metric } from "../loftq/metric.ts";
 import type { BaseQuantizer } from "../qalora/quantizer.ts";
 import type { FormatName } from "../quant/formats.ts";

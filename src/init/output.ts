@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { CheckpointFile, SideFile } from "../io/checkpoint.ts";
+import type { CheckpointFile, SideFile } from "../io/checkpoint/checkpoint.ts";
 import { writeSideFiles } from "../io/safetensors/copy.ts";
 import {
   exists,

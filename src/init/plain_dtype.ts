@@ -8,7 +8,7 @@
  */
 
 import type { BnbDType } from "../io/bnb_write.ts";
-import type { Checkpoint, TensorInfo } from "../io/checkpoint.ts";
+import type { Checkpoint, TensorInfo } from "../io/checkpoint/checkpoint.ts";
 import { chunks } from "../io/safetensors/copy.ts";
 import { isFloat, TORCH_DTYPES } from "../tensor/dtype.ts";
 

@@ -9,7 +9,7 @@
 
 import { checkOptions, describe } from "../arguments.ts";
 import { KindError, ValueError } from "../errors.ts";
-import type { Checkpoint } from "../io/checkpoint.ts";
+import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { brokenSideFiles, checkSideFiles } from "../io/safetensors/copy.ts";
 import {
   absolutePath,
@@ -22,7 +22,7 @@ import {
   peakMemory,
   rename,
 } from "../io/files/deno.ts";
-import { digest, fingerprint } from "../io/fingerprint.ts";
+import { digest, fingerprint } from "../io/checkpoint/fingerprint.ts";
 import { adapterEntries } from "../io/peft.ts";
 import { adapterConfig } from "../io/peft_config.ts";
 import { wholeTensorName } from "../io/peft_whole.ts";
@@ -69,7 +69,7 @@ export type { BackboneKind, PlainDType } from "./backbone.ts";
 export type { Metric } from "../loftq/metric.ts";
 export type { BaseQuantizer } from "../qalora/quantizer.ts";
 export type { FormatName } from "../quant/formats.ts";
-export type { Checkpoint } from "../io/checkpoint.ts";
+export type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 export type { Device, ScaleRule } from "../device/device.ts";
 export type { DeviceFailure } from "../device/errors.ts";
 export { openInstead } from "../device/fallback.ts";

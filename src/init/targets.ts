@@ -5,9 +5,9 @@
  */
 
 import { ValueError } from "../errors.ts";
-import type { Checkpoint, TensorInfo } from "../io/checkpoint.ts";
-import { architectureOf } from "../io/architectures.ts";
-import { isComposite, isHeadless } from "../io/names.ts";
+import type { Checkpoint, TensorInfo } from "../io/checkpoint/checkpoint.ts";
+import { architectureOf } from "../io/checkpoint/architectures.ts";
+import { isComposite, isHeadless } from "../io/checkpoint/names.ts";
 import { isObject } from "../io/files/json.ts";
 import { layerPosition, matchPattern } from "../loftq/plan.ts";
 import { checkAdaptable, defaultTargets, HEAD_LAYERS } from "./architecture.ts";

@@ -10,7 +10,7 @@ import type { Device, ScaleRule } from "../device/device.ts";
 import { isDeviceFailure } from "../device/errors.ts";
 import type { ByteSink } from "../io/files/bytes.ts";
 import type { NamedBytes } from "../io/bnb_write.ts";
-import type { Checkpoint, TensorInfo } from "../io/checkpoint.ts";
+import type { Checkpoint, TensorInfo } from "../io/checkpoint/checkpoint.ts";
 import { adapterTensorName } from "../io/peft.ts";
 import { wholeTensorName } from "../io/peft_whole.ts";
 import { poolingFactor, type QaloraGroups } from "../io/peft_qalora.ts";
@@ -21,7 +21,7 @@ import { BASE_QUANTIZERS } from "../qalora/quantizer.ts";
 import { fromF32 } from "../tensor/dtype.ts";
 import { type Matrix, matrix, transposed } from "../tensor/matrix.ts";
 import type { BackbonePlan } from "./backbone.ts";
-import { digest } from "../io/fingerprint.ts";
+import { digest } from "../io/checkpoint/fingerprint.ts";
 import {
   type JournalLayer,
   type JournalPart,

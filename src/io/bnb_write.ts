@@ -12,7 +12,7 @@ import { dynamicMap, NESTED_BLOCK, nestScales } from "../quant/double.ts";
 import { format, type FormatName } from "../quant/formats.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
 import { recode } from "../quant/recode.ts";
-import { storedSizes } from "./dequantize.ts";
+import { storedSizes } from "./checkpoint/dequantize.ts";
 import { quoted } from "./files/errors.ts";
 import { floatJson } from "./files/json.ts";
 import type { JsonObject } from "./files/json.ts";

@@ -6,7 +6,10 @@
 
 import { affineBlockType, decodeQ41Matrix } from "./gguf_q41.ts";
 import { decodeBlocks, type GgufType } from "./gguf_types.ts";
-import { decodedReader, type TensorReader } from "./tensor_reader.ts";
+import {
+  decodedReader,
+  type TensorReader,
+} from "./checkpoint/tensor_reader.ts";
 
 /** A reader of a matrix whose rows `read` gives as they are stored: whole blocks of `type`. */
 export function blocksReader(

@@ -6,14 +6,18 @@
 
 import { isMeant, KindError } from "../errors.ts";
 import type { ByteSource } from "./files/bytes.ts";
-import type { Checkpoint, SideFile, SideFileOptions } from "./checkpoint.ts";
+import type {
+  Checkpoint,
+  SideFile,
+  SideFileOptions,
+} from "./checkpoint/checkpoint.ts";
 import { Problems, quoted } from "./files/errors.ts";
 import type { GgufFile, GgufTensor } from "./gguf.ts";
 import { ggufModel, Metadata } from "./gguf_config.ts";
 import type { GgufModel } from "./gguf_config.ts";
 import { ggufPart, openGgufParts } from "./gguf_split.ts";
 import { partError } from "./files/split.ts";
-import { layersReason } from "./layer_count.ts";
+import { layersReason } from "./checkpoint/layer_count.ts";
 import { fileRow, huggingFaceName } from "./gguf_names.ts";
 import { blocksReader } from "./gguf_blocks.ts";
 import { ggufTokenizer } from "./gguf_tokenizer.ts";
@@ -25,8 +29,11 @@ import {
   plainReader,
   rowSize,
   unreadReader,
-} from "./tensor_reader.ts";
-import type { CheckpointParts, TensorReader } from "./tensor_reader.ts";
+} from "./checkpoint/tensor_reader.ts";
+import type {
+  CheckpointParts,
+  TensorReader,
+} from "./checkpoint/tensor_reader.ts";
 
 /** Llama 3's frequency factors: a part of the config, no weight. */
 const ROPE_FACTORS = "rope_freqs.weight";

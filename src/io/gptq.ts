@@ -22,8 +22,8 @@ import {
 import { Problems, quoted } from "./files/errors.ts";
 import { isObject } from "./files/json.ts";
 import type { JsonObject } from "./files/json.ts";
-import { readByteRange } from "./tensor_reader.ts";
-import type { TensorReader } from "./tensor_reader.ts";
+import { readByteRange } from "./checkpoint/tensor_reader.ts";
+import type { TensorReader } from "./checkpoint/tensor_reader.ts";
 import type { TensorStore } from "./safetensors/store.ts";
 
 /** Whether a store holds weights in a layout of `qweight` and `qzeros`. */

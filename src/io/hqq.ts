@@ -21,8 +21,8 @@ import {
 import { Problems, quoted } from "./files/errors.ts";
 import { HQQ_PACKINGS, hqqWordRows, unpackHqq } from "./hqq_pack.ts";
 import type { HqqPacking } from "./hqq_pack.ts";
-import { readByteRange } from "./tensor_reader.ts";
-import type { TensorReader } from "./tensor_reader.ts";
+import { readByteRange } from "./checkpoint/tensor_reader.ts";
+import type { TensorReader } from "./checkpoint/tensor_reader.ts";
 import type { TensorStore } from "./safetensors/store.ts";
 
 /** Longest name of a packing that is read. */

@@ -19,7 +19,7 @@ import {
 import { Problems, quoted } from "./files/errors.ts";
 import { isObject } from "./files/json.ts";
 import type { JsonObject } from "./files/json.ts";
-import type { TensorReader } from "./tensor_reader.ts";
+import type { TensorReader } from "./checkpoint/tensor_reader.ts";
 import type { TensorStore } from "./safetensors/store.ts";
 
 /** Widths and groups that MLX has kernels for. */

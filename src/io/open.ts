@@ -5,7 +5,7 @@
  */
 
 import { KindError } from "../errors.ts";
-import type { Checkpoint } from "./checkpoint.ts";
+import type { Checkpoint } from "./checkpoint/checkpoint.ts";
 import {
   fileSource,
   joinPath,
@@ -15,8 +15,8 @@ import {
 } from "./files/deno.ts";
 import { IoError, quoted } from "./files/errors.ts";
 import type { FileSet } from "./files/files.ts";
-import { openFileSet } from "./folder.ts";
-import type { OpenOptions } from "./folder.ts";
+import { openFileSet } from "./recognise.ts";
+import type { OpenOptions } from "./recognise.ts";
 import { TEMPLATE_FOLDER, templateOfFile } from "./files/named_templates.ts";
 import { settledPath } from "./files/output.ts";
 import { partNames } from "./files/split.ts";
@@ -41,8 +41,8 @@ export type {
   TokenizerOptions,
   TokenOffsets,
 } from "./tokenizer.ts";
-export { openCheckpointFrom } from "./folder.ts";
-export type { OpenOptions } from "./folder.ts";
+export { openCheckpointFrom } from "./recognise.ts";
+export type { OpenOptions } from "./recognise.ts";
 export type { Adapter } from "./peft.ts";
 export type {
   Checkpoint,
@@ -50,7 +50,7 @@ export type {
   SideFile,
   SideFileOptions,
   TensorInfo,
-} from "./checkpoint.ts";
+} from "./checkpoint/checkpoint.ts";
 export type { FileSet } from "./files/files.ts";
 
 /**

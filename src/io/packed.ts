@@ -30,16 +30,24 @@ import type { Format, FormatName, ScaleDType } from "../quant/formats.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
 import { fromF32, toF32 } from "../tensor/dtype.ts";
 import type { BnbShape, NamedBytes } from "./bnb_write.ts";
-import { dequantizeRows, storedRange, storedSizes } from "./dequantize.ts";
-import type { TensorInfo } from "./checkpoint.ts";
+import {
+  dequantizeRows,
+  storedRange,
+  storedSizes,
+} from "./checkpoint/dequantize.ts";
+import type { TensorInfo } from "./checkpoint/checkpoint.ts";
 import { Problems, quoted } from "./files/errors.ts";
 import { blocksReader } from "./gguf_blocks.ts";
 import { ggufTypes } from "./gguf_types.ts";
 import { isObject, parseJsonObject } from "./files/json.ts";
 import type { JsonObject } from "./files/json.ts";
 import type { SafetensorsEntry } from "./safetensors/write.ts";
-import { decodedReader, readByteRange, readFloats } from "./tensor_reader.ts";
-import type { TensorReader } from "./tensor_reader.ts";
+import {
+  decodedReader,
+  readByteRange,
+  readFloats,
+} from "./checkpoint/tensor_reader.ts";
+import type { TensorReader } from "./checkpoint/tensor_reader.ts";
 import type { TensorStore } from "./safetensors/store.ts";
 
 const METADATA = "loqa.packed";

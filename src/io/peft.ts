@@ -21,7 +21,7 @@ import { isTarget, moduleScaling, readAdapterConfig } from "./peft_config.ts";
 import type { ModuleScaling, ReadSettings } from "./peft_config.ts";
 import { poolingFactor, type QaloraGroups } from "./peft_qalora.ts";
 import type { SafetensorsEntry } from "./safetensors/write.ts";
-import type { TensorReader } from "./tensor_reader.ts";
+import type { TensorReader } from "./checkpoint/tensor_reader.ts";
 import { openSafetensorsFile } from "./safetensors/store.ts";
 import { openTorchFiles } from "./torch/store.ts";
 

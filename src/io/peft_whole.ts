@@ -11,7 +11,7 @@
 import { KindError } from "../errors.ts";
 import { quoted } from "./files/errors.ts";
 import type { Adapter } from "./peft.ts";
-import type { TensorReader } from "./tensor_reader.ts";
+import type { TensorReader } from "./checkpoint/tensor_reader.ts";
 
 /** Which biases of a model an adapter brings: `bias` of PEFT's settings. */
 export type TrainedBiases = "none" | "all" | "lora_only";

@@ -11,7 +11,7 @@ import {
   type ChatTemplate,
   compileChatTemplates,
 } from "./chat_template.ts";
-import type { Checkpoint } from "./checkpoint.ts";
+import type { Checkpoint } from "./checkpoint/checkpoint.ts";
 import { IoError, messageOf, quoted } from "./files/errors.ts";
 import { type FileSet, sourceFiles } from "./files/files.ts";
 import { bytesSource } from "./files/sources.ts";

@@ -12,7 +12,7 @@ import { KindError } from "../errors.ts";
 import { copySideFiles, copyTensor } from "../io/safetensors/copy.ts";
 import type { Device } from "../device/device.ts";
 import { mat, readF32 } from "../device/device.ts";
-import type { Checkpoint } from "../io/checkpoint.ts";
+import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { fileSink, joinPath, makeFolder } from "../io/files/deno.ts";
 import {
   type SafetensorsEntry,

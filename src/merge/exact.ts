@@ -11,9 +11,9 @@
 import { KindError, ValueError } from "../errors.ts";
 import { copySideFiles, copyTensor } from "../io/safetensors/copy.ts";
 import { hasGroups } from "../device/device.ts";
-import type { Checkpoint } from "../io/checkpoint.ts";
+import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { fileSink, joinPath, makeFolder } from "../io/files/deno.ts";
-import { digest } from "../io/fingerprint.ts";
+import { digest } from "../io/checkpoint/fingerprint.ts";
 import {
   exactType,
   keptEntry,

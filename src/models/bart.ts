@@ -10,7 +10,7 @@ import { denseWeight, type LinearWeight } from "../autograd/linear_weight.ts";
 import { layerNorm } from "../autograd/norm.ts";
 import type { Tape, Tensor } from "../autograd/tape.ts";
 import { type Device, type Mat, mat } from "../device/device.ts";
-import type { Checkpoint } from "../io/checkpoint.ts";
+import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { quoted } from "../io/files/errors.ts";
 import type { Linear } from "../nn/linear.ts";
 import { BartCache } from "./bart_cache.ts";

@@ -6,7 +6,7 @@
 
 import type { Activation } from "../device/network.ts";
 import { type ConfigJson, ConfigReader } from "./config_reader.ts";
-import type { Checkpoint } from "../io/checkpoint.ts";
+import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import type { WantedTensor } from "./model.ts";
 
 /** Model types that this architecture serves. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Checkpoint } from "../io/checkpoint.ts";
+import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import type { Activation } from "../device/network.ts";
 import { type ConfigJson, ConfigReader } from "./config_reader.ts";
 import { blockTensors, type EncoderBlockShape } from "./encoder_block.ts";

@@ -5,9 +5,9 @@
  */
 
 import { KindError } from "../errors.ts";
-import type { Checkpoint } from "../io/checkpoint.ts";
+import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import type { JsonObject } from "../io/files/json.ts";
-import { type HeldTensor, overlaid } from "../io/overlay.ts";
+import { type HeldTensor, overlaid } from "../io/checkpoint/overlay.ts";
 import type { Adapter } from "../io/peft.ts";
 import { wholeTensors } from "../io/peft_whole.ts";
 import type { AdapterModuleFactors } from "../nn/adapter.ts";

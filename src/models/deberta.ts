@@ -13,7 +13,7 @@ import { layerNorm, type NormWeight } from "../autograd/norm.ts";
 import { relativeAttention } from "../autograd/relative.ts";
 import type { Tape, Tensor } from "../autograd/tape.ts";
 import type { Device, DeviceBuffer } from "../device/device.ts";
-import type { Checkpoint } from "../io/checkpoint.ts";
+import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import type { Embedding } from "../nn/embedding.ts";
 import type { Linear } from "../nn/linear.ts";
 import {

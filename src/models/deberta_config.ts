@@ -5,7 +5,7 @@
  */
 
 import type { Activation } from "../device/network.ts";
-import type { Checkpoint } from "../io/checkpoint.ts";
+import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { type ConfigJson, ConfigReader } from "./config_reader.ts";
 import { blockTensors, type EncoderBlockShape } from "./encoder_block.ts";
 import { type ClassifierShape, headTensors } from "./encoder_head.ts";

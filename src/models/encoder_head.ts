@@ -11,7 +11,7 @@ import { transpose } from "../autograd/layout.ts";
 import { linear } from "../autograd/linear.ts";
 import type { Tape, Tensor } from "../autograd/tape.ts";
 import type { Activation } from "../device/network.ts";
-import type { Checkpoint } from "../io/checkpoint.ts";
+import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import type { Linear } from "../nn/linear.ts";
 import type { EncoderHead, TokenBatch, WantedTensor } from "./model.ts";
 import type { Weights } from "./weights.ts";

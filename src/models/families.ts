@@ -6,7 +6,7 @@
 
 import { KindError } from "../errors.ts";
 import type { Device } from "../device/device.ts";
-import type { Checkpoint } from "../io/checkpoint.ts";
+import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { Bart } from "./bart.ts";
 import {
   BART_TYPES,

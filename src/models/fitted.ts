@@ -5,8 +5,8 @@
  */
 
 import { ValueError } from "../errors.ts";
-import type { Checkpoint } from "../io/checkpoint.ts";
-import { sharedTables } from "../io/tied.ts";
+import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
+import { sharedTables } from "../io/checkpoint/tied.ts";
 import { findFamily } from "./families.ts";
 
 /** What PEFT, torch's wrappers and models around a model put before its own names. */

@@ -12,7 +12,7 @@ import type { Tape, Tensor } from "../autograd/tape.ts";
 import type { RopeTables } from "../autograd/elementwise.ts";
 import type { Device, Mat } from "../device/device.ts";
 import { mat } from "../device/device.ts";
-import type { Checkpoint } from "../io/checkpoint.ts";
+import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { fitsEightBit, ownEightBit } from "../nn/eight_bit.ts";
 import type { Linear } from "../nn/linear.ts";
 import { ropeTables } from "../nn/rope.ts";

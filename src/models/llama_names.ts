@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Checkpoint } from "../io/checkpoint.ts";
+import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import type { LlamaConfig } from "./llama_config.ts";
 import type { WantedTensor } from "./model.ts";
 import { checkTensors } from "./tensor_check.ts";

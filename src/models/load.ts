@@ -7,7 +7,7 @@
 import { ValueError } from "../errors.ts";
 import type { Compute } from "../autograd/linear_weight.ts";
 import type { Device } from "../device/device.ts";
-import type { Checkpoint } from "../io/checkpoint.ts";
+import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { type AdapterModuleFactors, attachAdapter } from "../nn/adapter.ts";
 import { headOf } from "./encoder_head.ts";
 import { type Family, familyOf, ofKind } from "./families.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Checkpoint } from "../io/checkpoint.ts";
+import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { parseJsonObject } from "../io/files/json.ts";
 import type { Tokenizer } from "../io/tokenizer.ts";
 import { type ConfigJson, ConfigReader } from "./config_reader.ts";

@@ -8,9 +8,9 @@
  */
 
 import { KindError } from "../errors.ts";
-import type { Checkpoint } from "../io/checkpoint.ts";
-import type { HeldTensor } from "../io/overlay.ts";
-import { saysTied, sharedTables, untied } from "../io/tied.ts";
+import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
+import type { HeldTensor } from "../io/checkpoint/overlay.ts";
+import { saysTied, sharedTables, untied } from "../io/checkpoint/tied.ts";
 import type { AdapterModuleFactors } from "../nn/adapter.ts";
 import { findFamily } from "./families.ts";
 import type { FitName } from "./fitted.ts";

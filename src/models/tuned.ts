@@ -5,10 +5,10 @@
  */
 
 import { KindError } from "../errors.ts";
-import type { Checkpoint } from "../io/checkpoint.ts";
+import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import type { JsonObject } from "../io/files/json.ts";
 import { type Adapter, openAdapter, openCheckpoint } from "../io/open.ts";
-import type { HeldTensor } from "../io/overlay.ts";
+import type { HeldTensor } from "../io/checkpoint/overlay.ts";
 import type { AdapterModuleFactors } from "../nn/adapter.ts";
 import { completed, fittedFactors, heldTensors } from "./completed.ts";
 import { namesOf } from "./fitted.ts";

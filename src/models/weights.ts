@@ -13,7 +13,7 @@ import type { NormWeight } from "../autograd/norm.ts";
 import { type Parameter, ParameterSet } from "../autograd/parameter.ts";
 import type { Device, DeviceBuffer, Mat } from "../device/device.ts";
 import { mat } from "../device/device.ts";
-import type { Checkpoint } from "../io/checkpoint.ts";
+import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { Embedding } from "../nn/embedding.ts";
 import { Linear, ownQuantized } from "../nn/linear.ts";
 import { ValueError } from "../errors.ts";

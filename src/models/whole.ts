@@ -5,7 +5,7 @@
  */
 
 import { isMeant } from "../errors.ts";
-import type { Checkpoint } from "../io/checkpoint.ts";
+import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { Problems, quoted } from "../io/files/errors.ts";
 import { findFamily } from "./families.ts";
 import type { WantedTensor } from "./model.ts";

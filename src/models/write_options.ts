@@ -5,7 +5,7 @@
  */
 
 import { ValueError } from "../errors.ts";
-import type { Checkpoint } from "../io/checkpoint.ts";
+import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import type { BeamOptions } from "./beam.ts";
 import { type ConfigJson, ConfigReader } from "./config_reader.ts";
 import type { Seq2SeqModel } from "./model.ts";

@@ -25,7 +25,7 @@ import {
   writeFileAtomic,
 } from "../io/files/deno.ts";
 import { isObject, MOST_TABLE, parseJsonObject } from "../io/files/json.ts";
-import type { HeldTensor } from "../io/overlay.ts";
+import type { HeldTensor } from "../io/checkpoint/overlay.ts";
 import { checkpointsFolder, listCheckpoints } from "../models/runs.ts";
 import { openSafetensors } from "../io/safetensors/read.ts";
 import {

@@ -5,7 +5,7 @@
  */
 
 import { ValueError } from "../errors.ts";
-import type { Checkpoint } from "../io/checkpoint.ts";
+import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { fileSource } from "../io/files/deno.ts";
 import { familyOf } from "../models/families.ts";
 import { type HeadInfo, headInfo, labelNames } from "../models/head_config.ts";

@@ -14,7 +14,7 @@ import {
   peakMemory,
   remove,
 } from "../io/files/deno.ts";
-import { fingerprint } from "../io/fingerprint.ts";
+import { fingerprint } from "../io/checkpoint/fingerprint.ts";
 import type { JsonObject } from "../io/files/json.ts";
 import { type Lock, lockFolder } from "../io/files/lock.ts";
 import { fileMarks } from "../io/files/marks.ts";

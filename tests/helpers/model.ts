@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { Checkpoint } from "../../src/io/checkpoint.ts";
-import { openFileSet } from "../../src/io/folder.ts";
+import type { Checkpoint } from "../../src/io/checkpoint/checkpoint.ts";
+import { openFileSet } from "../../src/io/recognise.ts";
 import { sourceFiles } from "../../src/io/files/files.ts";
 import {
   safetensorsHeader,

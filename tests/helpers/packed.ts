@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Checkpoint } from "../../src/io/checkpoint.ts";
+import type { Checkpoint } from "../../src/io/checkpoint/checkpoint.ts";
 import {
   packedEntries,
   packedMetadata,

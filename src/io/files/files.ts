@@ -5,7 +5,7 @@
  */
 
 import type { ByteSource } from "./bytes.ts";
-import type { SideFile } from "../checkpoint.ts";
+import type { SideFile } from "../checkpoint/checkpoint.ts";
 import { FormatError } from "../../errors.ts";
 import { IoError, quoted } from "./errors.ts";
 import { decodeText, parseJsonObject } from "./json.ts";

@@ -11,7 +11,7 @@ import {
   kindOf,
   listFolder,
 } from "./deno.ts";
-import { digest } from "../fingerprint.ts";
+import { digest } from "../checkpoint/fingerprint.ts";
 import { isObject } from "./json.ts";
 import { splitPath } from "./paths.ts";
 

@@ -6,7 +6,11 @@
 
 import { type DType, isFloat, narrow } from "../../tensor/dtype.ts";
 import { isMeant, KindError } from "../../errors.ts";
-import type { Checkpoint, SideFile, TensorInfo } from "../checkpoint.ts";
+import type {
+  Checkpoint,
+  SideFile,
+  TensorInfo,
+} from "../checkpoint/checkpoint.ts";
 import { joinPath, makeFolder, writeFileAtomic } from "../files/deno.ts";
 import { quoted } from "../files/errors.ts";
 import { isSideFile } from "../files/files.ts";

@@ -12,8 +12,8 @@ import { isObject, MOST_TABLE, parseJsonObject } from "../files/json.ts";
 import { SourcePool } from "../files/pool.ts";
 import { openSafetensors } from "./read.ts";
 import type { SafetensorsFile } from "./read.ts";
-import { plainReader, unreadReader } from "../tensor_reader.ts";
-import type { TensorReader } from "../tensor_reader.ts";
+import { plainReader, unreadReader } from "../checkpoint/tensor_reader.ts";
+import type { TensorReader } from "../checkpoint/tensor_reader.ts";
 
 /** Options of opening a store. */
 export interface StoreOptions {

@@ -6,8 +6,11 @@
 
 import type { ParameterSet } from "../../../src/autograd/parameter.ts";
 import type { Device } from "../../../src/device/device.ts";
-import type { Checkpoint } from "../../../src/io/checkpoint.ts";
-import { type HeldTensor, overlaid } from "../../../src/io/overlay.ts";
+import type { Checkpoint } from "../../../src/io/checkpoint/checkpoint.ts";
+import {
+  type HeldTensor,
+  overlaid,
+} from "../../../src/io/checkpoint/overlay.ts";
 import { Bart } from "../../../src/models/bart.ts";
 import type { WriteOptions } from "../../../src/models/write.ts";
 import { collate, type PairBatch } from "../../../src/train/data/example.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Checkpoint } from "../../../src/io/checkpoint.ts";
+import type { Checkpoint } from "../../../src/io/checkpoint/checkpoint.ts";
 import { moduleScaling } from "../../../src/io/peft_config.ts";
 import type { BaseModel } from "../../../src/models/model.ts";
 import type { AdapterModuleFactors } from "../../../src/nn/adapter.ts";

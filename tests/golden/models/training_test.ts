@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { Checkpoint } from "../../../src/io/checkpoint.ts";
+import type { Checkpoint } from "../../../src/io/checkpoint/checkpoint.ts";
 import { openCheckpoint } from "../../../src/io/open.ts";
 import { Llama } from "../../../src/models/llama.ts";
 import { quantize } from "../../../src/quant/quantize.ts";

@@ -4,9 +4,12 @@ import { exportGptq } from "../../../src/export/gptq.ts";
 import { exportHqq } from "../../../src/export/hqq.ts";
 import { exportMlx } from "../../../src/export/mlx.ts";
 import { affineReader } from "../../../src/io/affine.ts";
-import type { Checkpoint } from "../../../src/io/checkpoint.ts";
+import type { Checkpoint } from "../../../src/io/checkpoint/checkpoint.ts";
 import { openCheckpoint } from "../../../src/io/open.ts";
-import { makeCheckpoint, plainReader } from "../../../src/io/tensor_reader.ts";
+import {
+  makeCheckpoint,
+  plainReader,
+} from "../../../src/io/checkpoint/tensor_reader.ts";
 import { format, type FormatName } from "../../../src/quant/formats.ts";
 import { codesOf, packMatrix } from "../../../src/quant/pack.ts";
 import type { QuantizedMatrix } from "../../../src/quant/quantized.ts";

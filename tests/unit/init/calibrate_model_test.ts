@@ -9,7 +9,7 @@ import {
 } from "../../../src/init/calibrate.ts";
 import { findTargets } from "../../../src/init/targets.ts";
 import { openMoments } from "../../../src/init/moments.ts";
-import type { Checkpoint } from "../../../src/io/checkpoint.ts";
+import type { Checkpoint } from "../../../src/io/checkpoint/checkpoint.ts";
 import { openCheckpoint } from "../../../src/io/open.ts";
 import {
   bartNames,

@@ -3,7 +3,7 @@ import { openDevice } from "../../../src/device/open.ts";
 import type { InitOptions, RunOptions } from "../../../src/init/options.ts";
 import type { InitReport } from "../../../src/init/report.ts";
 import { init } from "../../../src/init/run.ts";
-import type { Checkpoint } from "../../../src/io/checkpoint.ts";
+import type { Checkpoint } from "../../../src/io/checkpoint/checkpoint.ts";
 import { openAdapter, openCheckpoint } from "../../../src/io/open.ts";
 import { matrix, relativeError } from "../../../src/tensor/matrix.ts";
 import { assertAllClose } from "../../helpers/assert.ts";

@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
 import { oneDType } from "../../../src/init/plain_dtype.ts";
-import type { Checkpoint, TensorInfo } from "../../../src/io/checkpoint.ts";
+import type {
+  Checkpoint,
+  TensorInfo,
+} from "../../../src/io/checkpoint/checkpoint.ts";
 import type { DType } from "../../../src/tensor/dtype.ts";
 
 type Values = readonly (readonly [name: string, dtype: DType, value: number])[];

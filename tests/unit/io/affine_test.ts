@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import type { Checkpoint } from "../../../src/io/checkpoint.ts";
+import type { Checkpoint } from "../../../src/io/checkpoint/checkpoint.ts";
 import type { AffineShape } from "../../../src/io/affine_write.ts";
-import { dequantizeRows } from "../../../src/io/dequantize.ts";
-import { openFileSet } from "../../../src/io/folder.ts";
+import { dequantizeRows } from "../../../src/io/checkpoint/dequantize.ts";
+import { openFileSet } from "../../../src/io/recognise.ts";
 import { hqqEntries, hqqTensors } from "../../../src/io/hqq_write.ts";
 import {
   safetensorsHeader,

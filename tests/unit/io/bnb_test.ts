@@ -5,7 +5,7 @@ import {
   bnbTensors,
 } from "../../../src/io/bnb_write.ts";
 import type { BnbOptions } from "../../../src/io/bnb_write.ts";
-import { openFileSet } from "../../../src/io/folder.ts";
+import { openFileSet } from "../../../src/io/recognise.ts";
 import {
   safetensorsHeader,
   SafetensorsWriter,

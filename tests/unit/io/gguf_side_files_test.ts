@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import type { Checkpoint } from "../../../src/io/checkpoint.ts";
-import { openCheckpointFrom } from "../../../src/io/folder.ts";
+import type { Checkpoint } from "../../../src/io/checkpoint/checkpoint.ts";
+import { openCheckpointFrom } from "../../../src/io/recognise.ts";
 import { openGguf } from "../../../src/io/gguf.ts";
 import {
   ggufHeader,

@@ -3,8 +3,8 @@ import {
   dequantizeRows,
   storedRange,
   storedSizes,
-} from "../../../src/io/dequantize.ts";
-import { openFileSet } from "../../../src/io/folder.ts";
+} from "../../../src/io/checkpoint/dequantize.ts";
+import { openFileSet } from "../../../src/io/recognise.ts";
 import {
   packedEntries,
   packedMetadata,

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { FileSet } from "../../../src/io/files/files.ts";
 import { checkpointTokenizer } from "../../../src/io/tokenizer.ts";
-import { openCheckpointFrom } from "../../../src/io/folder.ts";
+import { openCheckpointFrom } from "../../../src/io/recognise.ts";
 import { IoError } from "../../../src/io/files/errors.ts";
 import { openTokenizer } from "../../../src/io/tokenizer.ts";
 import { bytesSource } from "../../../src/io/files/sources.ts";

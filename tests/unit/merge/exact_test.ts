@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { openDevice } from "../../../src/device/open.ts";
 import { init } from "../../../src/init/run.ts";
-import type { Checkpoint } from "../../../src/io/checkpoint.ts";
+import type { Checkpoint } from "../../../src/io/checkpoint/checkpoint.ts";
 import { openCheckpoint } from "../../../src/io/open.ts";
 import { mergeDense } from "../../../src/merge/dense.ts";
 import { mergeExact, mergesExactly } from "../../../src/merge/exact.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { Tape, type Tensor } from "../../../src/autograd/tape.ts";
 import { type Device, type Mat, readF32 } from "../../../src/device/device.ts";
 import { openDevice } from "../../../src/device/open.ts";
-import { overlaid } from "../../../src/io/overlay.ts";
+import { overlaid } from "../../../src/io/checkpoint/overlay.ts";
 import { Bart } from "../../../src/models/bart.ts";
 import { readBartConfig } from "../../../src/models/bart_config.ts";
 import type { TokenBatch } from "../../../src/models/model.ts";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { Checkpoint } from "../../../src/io/checkpoint.ts";
+import type { Checkpoint } from "../../../src/io/checkpoint/checkpoint.ts";
 import { checkpointTokenizer } from "../../../src/io/tokenizer.ts";
 import { stopTokens } from "../../../src/models/stop.ts";
 

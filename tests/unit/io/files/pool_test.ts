@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { SourcePool } from "../../../../src/io/files/pool.ts";
 import { folderFiles } from "../../../../src/io/open.ts";
-import { openFileSet } from "../../../../src/io/folder.ts";
+import { openFileSet } from "../../../../src/io/recognise.ts";
 import type { FileSet } from "../../../../src/io/files/files.ts";
 import { IoError } from "../../../../src/io/files/errors.ts";
 import { files, inFolder, rawSafetensors, rejects } from "../helpers.ts";

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { IoError } from "../../../../src/io/files/errors.ts";
 import { fetchModel, parseHubId } from "../../../../src/io/hub/hub.ts";
 import type { HubOptions } from "../../../../src/io/hub/hub.ts";
-import { openFileSet } from "../../../../src/io/folder.ts";
+import { openFileSet } from "../../../../src/io/recognise.ts";
 import { folderFiles } from "../../../../src/io/open.ts";
 import { inFolder, namesIn, rawSafetensors, rejects } from "../helpers.ts";
 

@@ -1,7 +1,11 @@
 import assert from "node:assert/strict";
-import { overlaid } from "../../../src/io/overlay.ts";
-import { saysTied, sharedTables, untied } from "../../../src/io/tied.ts";
-import { openModel, type SmallTensors } from "../../helpers/model.ts";
+import { overlaid } from "../../../../src/io/checkpoint/overlay.ts";
+import {
+  saysTied,
+  sharedTables,
+  untied,
+} from "../../../../src/io/checkpoint/tied.ts";
+import { openModel, type SmallTensors } from "../../../helpers/model.ts";
 
 const TABLE = "model.embed_tokens.weight";
 const HEAD = "lm_head.weight";

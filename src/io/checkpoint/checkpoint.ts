@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { QuantizedMatrix } from "../quant/quantized.ts";
-import type { DType } from "../tensor/dtype.ts";
+import type { QuantizedMatrix } from "../../quant/quantized.ts";
+import type { DType } from "../../tensor/dtype.ts";
 
 /** One tensor of a checkpoint. */
 export interface TensorInfo {

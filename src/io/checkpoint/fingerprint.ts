@@ -4,7 +4,7 @@
  * @module
  */
 
-import { release } from "../tensor/release.ts";
+import { release } from "../../tensor/release.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 
 /**

@@ -7,14 +7,14 @@
  * @module
  */
 
-import { KindError, ValueError } from "../errors.ts";
-import { DTYPE_BYTES, isFloat, narrow, toF32 } from "../tensor/dtype.ts";
-import type { DType } from "../tensor/dtype.ts";
-import { release } from "../tensor/release.ts";
-import type { QuantizedMatrix } from "../quant/quantized.ts";
+import { KindError, ValueError } from "../../errors.ts";
+import { DTYPE_BYTES, isFloat, narrow, toF32 } from "../../tensor/dtype.ts";
+import type { DType } from "../../tensor/dtype.ts";
+import { release } from "../../tensor/release.ts";
+import type { QuantizedMatrix } from "../../quant/quantized.ts";
 import type { Checkpoint, TensorInfo } from "./checkpoint.ts";
-import { quoted } from "./files/errors.ts";
-import type { JsonObject } from "./files/json.ts";
+import { quoted } from "../files/errors.ts";
+import type { JsonObject } from "../files/json.ts";
 
 /** One tensor that can be read. */
 export interface TensorReader {

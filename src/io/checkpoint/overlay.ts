@@ -7,7 +7,7 @@
  */
 
 import type { Checkpoint } from "./checkpoint.ts";
-import type { JsonObject } from "./files/json.ts";
+import type { JsonObject } from "../files/json.ts";
 import { makeCheckpoint, plainReader, rowSize } from "./tensor_reader.ts";
 import type { TensorReader } from "./tensor_reader.ts";
 

@@ -8,9 +8,9 @@
  * @module
  */
 
-import { release } from "../tensor/release.ts";
+import { release } from "../../tensor/release.ts";
 import type { Checkpoint } from "./checkpoint.ts";
-import type { JsonObject } from "./files/json.ts";
+import type { JsonObject } from "../files/json.ts";
 import { overlaid } from "./overlay.ts";
 import { rowSize } from "./tensor_reader.ts";
 

@@ -7,25 +7,25 @@
 import { isMeant, KindError } from "../errors.ts";
 import type { ByteSource } from "./files/bytes.ts";
 import { bnbReaders, hasBnb } from "./bnb.ts";
-import type { Checkpoint, CheckpointFile } from "./checkpoint.ts";
+import type { Checkpoint, CheckpointFile } from "./checkpoint/checkpoint.ts";
 import { quoted } from "./files/errors.ts";
 import { readFile, readSideFiles, sourceFiles } from "./files/files.ts";
 import type { FileSet } from "./files/files.ts";
-import { foreignReason } from "./foreign.ts";
+import { foreignReason } from "./checkpoint/foreign.ts";
 import { openGgufCheckpoint } from "./gguf_checkpoint.ts";
 import { gptqReaders, hasGptq } from "./gptq.ts";
 import { hasHqq, hqqReaders } from "./hqq.ts";
 import { parseJsonObject } from "./files/json.ts";
 import type { JsonObject } from "./files/json.ts";
-import { layersReason } from "./layer_count.ts";
+import { layersReason } from "./checkpoint/layer_count.ts";
 import { hasMlx, mlxReaders } from "./mlx.ts";
-import { presented } from "./names.ts";
-import { settledTies } from "./tied.ts";
+import { presented } from "./checkpoint/names.ts";
+import { settledTies } from "./checkpoint/tied.ts";
 import { hasPacked, packedReaders } from "./packed.ts";
 import { modelConfig } from "./packed_config.ts";
 import { partError, partNames, partOf } from "./files/split.ts";
-import { makeCheckpoint } from "./tensor_reader.ts";
-import type { TensorReader } from "./tensor_reader.ts";
+import { makeCheckpoint } from "./checkpoint/tensor_reader.ts";
+import type { TensorReader } from "./checkpoint/tensor_reader.ts";
 import {
   openSafetensorsFile,
   openSafetensorsIndex,

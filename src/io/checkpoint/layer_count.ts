@@ -5,10 +5,10 @@
  * @module
  */
 
-import { FormatError } from "../errors.ts";
-import { quoted } from "./files/errors.ts";
-import { isObject } from "./files/json.ts";
-import type { JsonObject } from "./files/json.ts";
+import { FormatError } from "../../errors.ts";
+import { quoted } from "../files/errors.ts";
+import { isObject } from "../files/json.ts";
+import type { JsonObject } from "../files/json.ts";
 
 /** What configs call the number of layers of their main stack, the first that is there. */
 const COUNTS = ["num_hidden_layers", "n_layer", "n_layers", "num_layers"];

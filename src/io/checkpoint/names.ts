@@ -5,10 +5,10 @@
  * @module
  */
 
-import { FormatError } from "../errors.ts";
+import { FormatError } from "../../errors.ts";
 import { architectureOf } from "./architectures.ts";
-import { quoted } from "./files/errors.ts";
-import { isObject, type JsonObject } from "./files/json.ts";
+import { quoted } from "../files/errors.ts";
+import { isObject, type JsonObject } from "../files/json.ts";
 import { rowSize, type TensorReader } from "./tensor_reader.ts";
 
 /** What compilers and trainers put around any module. */

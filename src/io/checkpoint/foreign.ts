@@ -5,11 +5,11 @@
  * @module
  */
 
-import { KindError } from "../errors.ts";
+import { KindError } from "../../errors.ts";
 import type { Checkpoint } from "./checkpoint.ts";
-import { quoted } from "./files/errors.ts";
-import { isObject } from "./files/json.ts";
-import type { JsonObject } from "./files/json.ts";
+import { quoted } from "../files/errors.ts";
+import { isObject } from "../files/json.ts";
+import type { JsonObject } from "../files/json.ts";
 import type { TensorReader } from "./tensor_reader.ts";
 
 /** What is decoded, for errors. */

@@ -1,7 +1,7 @@
 // deno-lint-ignore-file camelcase -- the keys are those of Hugging Face's files
 import assert from "node:assert/strict";
-import { openFileSet } from "../../../src/io/folder.ts";
-import { files, rawSafetensors, rejects } from "./helpers.ts";
+import { openFileSet } from "../../../../src/io/recognise.ts";
+import { files, rawSafetensors, rejects } from "../helpers.ts";
 
 const WIDTHS: Record<string, number> = { F32: 4, F16: 2, I32: 4, I64: 8 };
 

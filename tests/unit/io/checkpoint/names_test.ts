@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
-import { builtName, presentNames } from "../../../src/io/names.ts";
-import { openModel } from "../../helpers/model.ts";
+import {
+  builtName,
+  presentNames,
+} from "../../../../src/io/checkpoint/names.ts";
+import { openModel } from "../../../helpers/model.ts";
 
 const now = (
   names: readonly string[],

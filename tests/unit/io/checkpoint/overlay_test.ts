@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
-import { overlaid } from "../../../src/io/overlay.ts";
-import type { Checkpoint } from "../../../src/io/checkpoint.ts";
-import { makeCheckpoint, plainReader } from "../../../src/io/tensor_reader.ts";
+import { overlaid } from "../../../../src/io/checkpoint/overlay.ts";
+import type { Checkpoint } from "../../../../src/io/checkpoint/checkpoint.ts";
+import {
+  makeCheckpoint,
+  plainReader,
+} from "../../../../src/io/checkpoint/tensor_reader.ts";
 
 const VALUES = Float32Array.of(1, 2, 3, 4, 5, 6);
 

@@ -1,10 +1,10 @@
 // deno-lint-ignore-file camelcase -- the keys are those of Hugging Face's files
 import assert from "node:assert/strict";
-import { layersReason } from "../../../src/io/layer_count.ts";
-import { openFileSet } from "../../../src/io/folder.ts";
-import { smallConfig, smallWeights } from "../../helpers/llama.ts";
-import { openModel, safetensorsBytes } from "../../helpers/model.ts";
-import { files, rejects } from "./helpers.ts";
+import { layersReason } from "../../../../src/io/checkpoint/layer_count.ts";
+import { openFileSet } from "../../../../src/io/recognise.ts";
+import { smallConfig, smallWeights } from "../../../helpers/llama.ts";
+import { openModel, safetensorsBytes } from "../../../helpers/model.ts";
+import { files, rejects } from "../helpers.ts";
 
 const reason = (
   names: readonly string[],
