@@ -11,7 +11,7 @@ import type {
   AffineShape,
   EncodedAffine,
   ScaleDType,
-} from "../io/affine_write.ts";
+} from "../io/affine/affine_write.ts";
 import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { fileSink, joinPath, makeFolder } from "../io/files/deno.ts";
 import type { JsonObject } from "../io/files/json.ts";

@@ -10,7 +10,7 @@ import {
   gptqEntries,
   gptqRefuses,
   gptqTensors,
-} from "../io/gptq_write.ts";
+} from "../io/affine/gptq_write.ts";
 import { type AffineTarget, exportAffine } from "./affine.ts";
 import type { ExporterOptions, ExportReport } from "./exporter.ts";
 

@@ -12,7 +12,7 @@ import {
   hqqEntries,
   hqqRefuses,
   hqqTensors,
-} from "../io/hqq_write.ts";
+} from "../io/affine/hqq_write.ts";
 import { type AffineTarget, exportAffine } from "./affine.ts";
 import type { ExporterOptions, ExportReport } from "./exporter.ts";
 

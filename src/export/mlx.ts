@@ -10,7 +10,7 @@ import {
   mlxEntries,
   mlxRefuses,
   mlxTensors,
-} from "../io/mlx_write.ts";
+} from "../io/affine/mlx_write.ts";
 import { type AffineTarget, exportAffine } from "./affine.ts";
 import type { ExporterOptions, ExportReport } from "./exporter.ts";
 

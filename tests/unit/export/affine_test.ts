@@ -3,7 +3,7 @@ import type { ExporterOptions } from "../../../src/export/exporter.ts";
 import { exportGptq } from "../../../src/export/gptq.ts";
 import { exportHqq } from "../../../src/export/hqq.ts";
 import { exportMlx } from "../../../src/export/mlx.ts";
-import { affineReader } from "../../../src/io/affine.ts";
+import { affineReader } from "../../../src/io/affine/affine.ts";
 import type { Checkpoint } from "../../../src/io/checkpoint/checkpoint.ts";
 import { openCheckpoint } from "../../../src/io/open.ts";
 import {

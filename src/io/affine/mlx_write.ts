@@ -4,8 +4,8 @@
  * @module
  */
 
-import { format } from "../quant/formats.ts";
-import type { QuantizedMatrix } from "../quant/quantized.ts";
+import { format } from "../../quant/formats.ts";
+import type { QuantizedMatrix } from "../../quant/quantized.ts";
 import {
   type AffineShape,
   type EncodedAffine,
@@ -13,8 +13,8 @@ import {
   roundTo,
   type ScaleDType,
 } from "./affine_write.ts";
-import type { JsonObject } from "./files/json.ts";
-import type { SafetensorsEntry } from "./safetensors/write.ts";
+import type { JsonObject } from "../files/json.ts";
+import type { SafetensorsEntry } from "../safetensors/write.ts";
 
 /** Groups that MLX has kernels for. */
 const GROUPS: readonly number[] = [32, 64, 128];

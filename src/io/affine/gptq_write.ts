@@ -7,10 +7,10 @@
  * @module
  */
 
-import { packCodes } from "../quant/pack.ts";
-import { format } from "../quant/formats.ts";
-import type { QuantizedMatrix } from "../quant/quantized.ts";
-import { narrow } from "../tensor/dtype.ts";
+import { packCodes } from "../../quant/pack.ts";
+import { format } from "../../quant/formats.ts";
+import type { QuantizedMatrix } from "../../quant/quantized.ts";
+import { narrow } from "../../tensor/dtype.ts";
 import {
   type AffineShape,
   type EncodedAffine,
@@ -19,8 +19,8 @@ import {
   type ScaleDType,
   zeroForm,
 } from "./affine_write.ts";
-import type { JsonObject } from "./files/json.ts";
-import type { SafetensorsEntry } from "./safetensors/write.ts";
+import type { JsonObject } from "../files/json.ts";
+import type { SafetensorsEntry } from "../safetensors/write.ts";
 
 /** Why GPTQ cannot hold a weight of this shape; undefined if it can. */
 export function gptqRefuses(

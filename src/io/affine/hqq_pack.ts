@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Format } from "../quant/formats.ts";
+import type { Format } from "../../quant/formats.ts";
 
 /** One way of packing. */
 export interface HqqPacking {

@@ -9,21 +9,21 @@
  * @module
  */
 
-import { KindError } from "../errors.ts";
-import { type Format, format } from "../quant/formats.ts";
-import { packCodes } from "../quant/pack.ts";
+import { KindError } from "../../errors.ts";
+import { type Format, format } from "../../quant/formats.ts";
+import { packCodes } from "../../quant/pack.ts";
 import {
   affineReader,
   PartFinder,
   replaceParts,
   SCALE_TYPES,
 } from "./affine.ts";
-import { Problems, quoted } from "./files/errors.ts";
+import { Problems, quoted } from "../files/errors.ts";
 import { HQQ_PACKINGS, hqqWordRows, unpackHqq } from "./hqq_pack.ts";
 import type { HqqPacking } from "./hqq_pack.ts";
-import { readByteRange } from "./checkpoint/tensor_reader.ts";
-import type { TensorReader } from "./checkpoint/tensor_reader.ts";
-import type { TensorStore } from "./safetensors/store.ts";
+import { readByteRange } from "../checkpoint/tensor_reader.ts";
+import type { TensorReader } from "../checkpoint/tensor_reader.ts";
+import type { TensorStore } from "../safetensors/store.ts";
 
 /** Longest name of a packing that is read. */
 const MAX_TEXT = 64;

@@ -4,10 +4,10 @@
  * @module
  */
 
-import { format } from "../quant/formats.ts";
-import type { QuantizedMatrix } from "../quant/quantized.ts";
-import { TORCH_DTYPES } from "../tensor/dtype.ts";
-import type { DType } from "../tensor/dtype.ts";
+import { format } from "../../quant/formats.ts";
+import type { QuantizedMatrix } from "../../quant/quantized.ts";
+import { TORCH_DTYPES } from "../../tensor/dtype.ts";
+import type { DType } from "../../tensor/dtype.ts";
 import {
   type AffineShape,
   type EncodedAffine,
@@ -17,10 +17,10 @@ import {
   type ScaleDType,
   zeroForm,
 } from "./affine_write.ts";
-import type { NamedBytes } from "./bnb_write.ts";
+import type { NamedBytes } from "../bnb_write.ts";
 import { HQQ_PACKINGS, hqqWordRows, packHqq } from "./hqq_pack.ts";
-import type { JsonObject } from "./files/json.ts";
-import type { SafetensorsEntry } from "./safetensors/write.ts";
+import type { JsonObject } from "../files/json.ts";
+import type { SafetensorsEntry } from "../safetensors/write.ts";
 
 /** Why HQQ cannot hold a weight of this shape; undefined if it can. */
 export function hqqRefuses(shape: AffineShape): string | undefined {

@@ -4,16 +4,16 @@
  * @module
  */
 
-import { FORMATS } from "../quant/formats.ts";
-import type { FormatName } from "../quant/formats.ts";
-import type { DType } from "../tensor/dtype.ts";
-import { dequantizeRows } from "./checkpoint/dequantize.ts";
-import type { StoredParts, StoredShape } from "./checkpoint/dequantize.ts";
-import { quoted } from "./files/errors.ts";
-import type { Problems } from "./files/errors.ts";
-import { decodedReader } from "./checkpoint/tensor_reader.ts";
-import type { TensorReader } from "./checkpoint/tensor_reader.ts";
-import type { TensorStore } from "./safetensors/store.ts";
+import { FORMATS } from "../../quant/formats.ts";
+import type { FormatName } from "../../quant/formats.ts";
+import type { DType } from "../../tensor/dtype.ts";
+import { dequantizeRows } from "../checkpoint/dequantize.ts";
+import type { StoredParts, StoredShape } from "../checkpoint/dequantize.ts";
+import { quoted } from "../files/errors.ts";
+import type { Problems } from "../files/errors.ts";
+import { decodedReader } from "../checkpoint/tensor_reader.ts";
+import type { TensorReader } from "../checkpoint/tensor_reader.ts";
+import type { TensorStore } from "../safetensors/store.ts";
 
 /** Some rows of a matrix: codes as a `row`, `low` bit stream, scales and biases `[rows, groups]`. */
 export interface AffineRows extends StoredParts {

@@ -9,18 +9,18 @@
  * @module
  */
 
-import { KindError } from "../errors.ts";
+import { KindError } from "../../errors.ts";
 import {
   affineReader,
   PartFinder,
   replaceParts,
   SCALE_TYPES,
 } from "./affine.ts";
-import { Problems, quoted } from "./files/errors.ts";
-import { isObject } from "./files/json.ts";
-import type { JsonObject } from "./files/json.ts";
-import type { TensorReader } from "./checkpoint/tensor_reader.ts";
-import type { TensorStore } from "./safetensors/store.ts";
+import { Problems, quoted } from "../files/errors.ts";
+import { isObject } from "../files/json.ts";
+import type { JsonObject } from "../files/json.ts";
+import type { TensorReader } from "../checkpoint/tensor_reader.ts";
+import type { TensorStore } from "../safetensors/store.ts";
 
 /** Widths and groups that MLX has kernels for. */
 const BITS: readonly unknown[] = [2, 3, 4, 5, 6, 8];

@@ -1,20 +1,20 @@
 import assert from "node:assert/strict";
-import type { Checkpoint } from "../../../src/io/checkpoint/checkpoint.ts";
-import type { AffineShape } from "../../../src/io/affine_write.ts";
-import { dequantizeRows } from "../../../src/io/checkpoint/dequantize.ts";
-import { openFileSet } from "../../../src/io/recognise.ts";
-import { hqqEntries, hqqTensors } from "../../../src/io/hqq_write.ts";
+import type { Checkpoint } from "../../../../src/io/checkpoint/checkpoint.ts";
+import type { AffineShape } from "../../../../src/io/affine/affine_write.ts";
+import { dequantizeRows } from "../../../../src/io/checkpoint/dequantize.ts";
+import { openFileSet } from "../../../../src/io/recognise.ts";
+import { hqqEntries, hqqTensors } from "../../../../src/io/affine/hqq_write.ts";
 import {
   safetensorsHeader,
   SafetensorsWriter,
-} from "../../../src/io/safetensors/write.ts";
-import { memorySink } from "../../../src/io/files/sources.ts";
-import { format } from "../../../src/quant/formats.ts";
-import type { DType } from "../../../src/tensor/dtype.ts";
-import { assertAllClose, assertBytes } from "../../helpers/assert.ts";
-import { files, rawSafetensors, rejects } from "./helpers.ts";
+} from "../../../../src/io/safetensors/write.ts";
+import { memorySink } from "../../../../src/io/files/sources.ts";
+import { format } from "../../../../src/quant/formats.ts";
+import type { DType } from "../../../../src/tensor/dtype.ts";
+import { assertAllClose, assertBytes } from "../../../helpers/assert.ts";
+import { files, rawSafetensors, rejects } from "../helpers.ts";
 
-const GOLDEN = new URL("../../golden/affine/", import.meta.url);
+const GOLDEN = new URL("../../../golden/affine/", import.meta.url);
 
 interface Golden {
   readonly model: Checkpoint;

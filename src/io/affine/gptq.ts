@@ -10,21 +10,21 @@
  * @module
  */
 
-import { KindError } from "../errors.ts";
-import { unpackCodes } from "../quant/pack.ts";
-import { format } from "../quant/formats.ts";
+import { KindError } from "../../errors.ts";
+import { unpackCodes } from "../../quant/pack.ts";
+import { format } from "../../quant/formats.ts";
 import {
   affineReader,
   PartFinder,
   replaceParts,
   SCALE_TYPES,
 } from "./affine.ts";
-import { Problems, quoted } from "./files/errors.ts";
-import { isObject } from "./files/json.ts";
-import type { JsonObject } from "./files/json.ts";
-import { readByteRange } from "./checkpoint/tensor_reader.ts";
-import type { TensorReader } from "./checkpoint/tensor_reader.ts";
-import type { TensorStore } from "./safetensors/store.ts";
+import { Problems, quoted } from "../files/errors.ts";
+import { isObject } from "../files/json.ts";
+import type { JsonObject } from "../files/json.ts";
+import { readByteRange } from "../checkpoint/tensor_reader.ts";
+import type { TensorReader } from "../checkpoint/tensor_reader.ts";
+import type { TensorStore } from "../safetensors/store.ts";
 
 /** Whether a store holds weights in a layout of `qweight` and `qzeros`. */
 export function hasGptq(store: TensorStore): boolean {
