@@ -157,11 +157,11 @@ export {
   type BnbShape,
   bnbTensors,
   type NamedBytes,
-} from "./src/io/bnb_write.ts";
+} from "./src/io/bnb/write.ts";
 export {
   packedEntries,
   packedMetadata,
   type PackedShape,
   packedTensors,
-} from "./src/io/packed.ts";
-export { modelConfig, packedConfig } from "./src/io/packed_config.ts";
+} from "./src/io/packed/packed.ts";
+export { modelConfig, packedConfig } from "./src/io/packed/config.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { bnbHolds } from "../io/bnb_write.ts";
+import { bnbHolds } from "../io/bnb/write.ts";
 import type { InitReport } from "../init/report.ts";
 import { TORCH_DTYPES } from "../tensor/dtype.ts";
 

@@ -16,7 +16,7 @@ import { parseJsonObject } from "../io/files/json.ts";
 import { openCheckpoint } from "../io/open.ts";
 import { findModel } from "../models/open.ts";
 import { checkWhole } from "../models/whole.ts";
-import { modelConfig } from "../io/packed_config.ts";
+import { modelConfig } from "../io/packed/config.ts";
 import { type Method, type MethodCost, methodCosts } from "../plan/cost.ts";
 import { KNOWN_MODELS } from "../plan/known.ts";
 import { type Config, type ModelShape, modelShape } from "../plan/shape.ts";

@@ -4,8 +4,8 @@
  * @module
  */
 
-import { bnbConfigBlock, bnbEntries, bnbTensors } from "../io/bnb_write.ts";
-import type { NamedBytes } from "../io/bnb_write.ts";
+import { bnbConfigBlock, bnbEntries, bnbTensors } from "../io/bnb/write.ts";
+import type { NamedBytes } from "../io/bnb/write.ts";
 import type { Checkpoint, TensorInfo } from "../io/checkpoint/checkpoint.ts";
 import {
   keptEntry,
@@ -13,8 +13,8 @@ import {
   packedMetadata,
   type PackedShape,
   packedTensors,
-} from "../io/packed.ts";
-import { packedConfig } from "../io/packed_config.ts";
+} from "../io/packed/packed.ts";
+import { packedConfig } from "../io/packed/config.ts";
 import { safetensorsHeader } from "../io/safetensors/write.ts";
 import type {
   SafetensorsEntry,

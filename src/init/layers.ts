@@ -6,9 +6,9 @@
 
 import { ValueError } from "../errors.ts";
 import { hasGroups } from "../device/device.ts";
-import { bnbHolds } from "../io/bnb_write.ts";
+import { bnbHolds } from "../io/bnb/write.ts";
 import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
-import { exactType, type PackedShape } from "../io/packed.ts";
+import { exactType, type PackedShape } from "../io/packed/packed.ts";
 import { type LayerPlan, planLayers } from "../loftq/plan.ts";
 import { type DType, DTYPE_BYTES } from "../tensor/dtype.ts";
 import { bitsPerWeight, format, scaleRules } from "../quant/formats.ts";

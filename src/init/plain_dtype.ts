@@ -7,7 +7,7 @@
  * @module
  */
 
-import type { BnbDType } from "../io/bnb_write.ts";
+import type { BnbDType } from "../io/bnb/write.ts";
 import type { Checkpoint, TensorInfo } from "../io/checkpoint/checkpoint.ts";
 import { chunks } from "../io/safetensors/copy.ts";
 import { isFloat, TORCH_DTYPES } from "../tensor/dtype.ts";

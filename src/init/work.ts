@@ -9,7 +9,7 @@ import { partPath } from "../io/files/deno.ts";
 import type { Device, ScaleRule } from "../device/device.ts";
 import { isDeviceFailure } from "../device/errors.ts";
 import type { ByteSink } from "../io/files/bytes.ts";
-import type { NamedBytes } from "../io/bnb_write.ts";
+import type { NamedBytes } from "../io/bnb/write.ts";
 import type { Checkpoint, TensorInfo } from "../io/checkpoint/checkpoint.ts";
 import { adapterTensorName } from "../io/peft.ts";
 import { wholeTensorName } from "../io/peft_whole.ts";

@@ -6,7 +6,7 @@
 
 import { isMeant, KindError } from "../errors.ts";
 import type { ByteSource } from "./files/bytes.ts";
-import { bnbReaders, hasBnb } from "./bnb.ts";
+import { bnbReaders, hasBnb } from "./bnb/read.ts";
 import type { Checkpoint, CheckpointFile } from "./checkpoint/checkpoint.ts";
 import { quoted } from "./files/errors.ts";
 import { readFile, readSideFiles, sourceFiles } from "./files/files.ts";
@@ -21,8 +21,8 @@ import { layersReason } from "./checkpoint/layer_count.ts";
 import { hasMlx, mlxReaders } from "./affine/mlx.ts";
 import { presented } from "./checkpoint/names.ts";
 import { settledTies } from "./checkpoint/tied.ts";
-import { hasPacked, packedReaders } from "./packed.ts";
-import { modelConfig } from "./packed_config.ts";
+import { hasPacked, packedReaders } from "./packed/packed.ts";
+import { modelConfig } from "./packed/config.ts";
 import { partError, partNames, partOf } from "./files/split.ts";
 import { makeCheckpoint } from "./checkpoint/tensor_reader.ts";
 import type { TensorReader } from "./checkpoint/tensor_reader.ts";

@@ -31,7 +31,7 @@ import {
   type TokenizerContents,
 } from "./tokenizer_sentencepiece.ts";
 import { withSpecialTokens } from "./tokenizer_special.ts";
-import { modelConfig } from "./packed_config.ts";
+import { modelConfig } from "./packed/config.ts";
 import {
   byteLevelTokenizer,
   type NamedBytes,

@@ -21,8 +21,8 @@ import {
   packedMetadata,
   type PackedShape,
   packedTensors,
-} from "../io/packed.ts";
-import { packedConfig } from "../io/packed_config.ts";
+} from "../io/packed/packed.ts";
+import { packedConfig } from "../io/packed/config.ts";
 import {
   type SafetensorsEntry,
   safetensorsHeader,

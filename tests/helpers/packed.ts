@@ -10,8 +10,8 @@ import {
   packedMetadata,
   type PackedShape,
   packedTensors,
-} from "../../src/io/packed.ts";
-import { packedConfig } from "../../src/io/packed_config.ts";
+} from "../../src/io/packed/packed.ts";
+import { packedConfig } from "../../src/io/packed/config.ts";
 import {
   safetensorsHeader,
   SafetensorsWriter,

@@ -1,4 +1,4 @@
-"""Independent readers, in NumPy: of loqa's packed layout, written from the description in src/io/packed.ts, and of
+"""Independent readers, in NumPy: of loqa's packed layout, written from the description in src/io/packed/packed.ts, and of
 bitsandbytes' 4-bit layout, nested scales included (bitsandbytes: functional.py, QuantState.from_dict and dequantize_4bit)."""
 
 import json

@@ -8,7 +8,7 @@ import { ValueError } from "../../errors.ts";
 import { codesOf } from "../../quant/pack.ts";
 import type { QuantizedMatrix } from "../../quant/quantized.ts";
 import { narrow, toF32 } from "../../tensor/dtype.ts";
-import type { BnbDType, NamedBytes } from "../bnb_write.ts";
+import type { BnbDType, NamedBytes } from "../bnb/write.ts";
 import { quoted } from "../files/errors.ts";
 
 /** What has to be known of a matrix of affine groups before its values are. */

@@ -17,7 +17,7 @@ import {
   type ScaleDType,
   zeroForm,
 } from "./affine_write.ts";
-import type { NamedBytes } from "../bnb_write.ts";
+import type { NamedBytes } from "../bnb/write.ts";
 import { HQQ_PACKINGS, hqqWordRows, packHqq } from "./hqq_pack.ts";
 import type { JsonObject } from "../files/json.ts";
 import type { SafetensorsEntry } from "../safetensors/write.ts";

@@ -10,7 +10,7 @@ import { FormatError } from "../../errors.ts";
 import { IoError, quoted } from "./errors.ts";
 import { decodeText, parseJsonObject } from "./json.ts";
 import { templateOfFile } from "./named_templates.ts";
-import { modelConfigText } from "../packed_config.ts";
+import { modelConfigText } from "../packed/config.ts";
 
 /** Files by name. */
 export interface FileSet {

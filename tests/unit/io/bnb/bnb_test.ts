@@ -3,19 +3,19 @@ import {
   bnbConfigBlock,
   bnbEntries,
   bnbTensors,
-} from "../../../src/io/bnb_write.ts";
-import type { BnbOptions } from "../../../src/io/bnb_write.ts";
-import { openFileSet } from "../../../src/io/recognise.ts";
+} from "../../../../src/io/bnb/write.ts";
+import type { BnbOptions } from "../../../../src/io/bnb/write.ts";
+import { openFileSet } from "../../../../src/io/recognise.ts";
 import {
   safetensorsHeader,
   SafetensorsWriter,
-} from "../../../src/io/safetensors/write.ts";
-import { openSafetensors } from "../../../src/io/safetensors/read.ts";
-import { bytesSource, memorySink } from "../../../src/io/files/sources.ts";
-import { packMatrix } from "../../../src/quant/pack.ts";
-import { format } from "../../../src/quant/formats.ts";
-import type { FormatName } from "../../../src/quant/formats.ts";
-import type { QuantizedMatrix } from "../../../src/quant/quantized.ts";
+} from "../../../../src/io/safetensors/write.ts";
+import { openSafetensors } from "../../../../src/io/safetensors/read.ts";
+import { bytesSource, memorySink } from "../../../../src/io/files/sources.ts";
+import { packMatrix } from "../../../../src/quant/pack.ts";
+import { format } from "../../../../src/quant/formats.ts";
+import type { FormatName } from "../../../../src/quant/formats.ts";
+import type { QuantizedMatrix } from "../../../../src/quant/quantized.ts";
 import {
   files,
   goldenBytes,
@@ -23,7 +23,7 @@ import {
   rejects,
   sha256,
   values,
-} from "./helpers.ts";
+} from "../helpers.ts";
 
 interface Golden {
   shape: [number, number];

@@ -19,8 +19,8 @@
  * @module
  */
 
-import { isObject, stringifyLike } from "./files/json.ts";
-import type { JsonObject } from "./files/json.ts";
+import { isObject, stringifyLike } from "../files/json.ts";
+import type { JsonObject } from "../files/json.ts";
 
 /** What other tools say when they are given a packed model. */
 export const PACKED_WORDS =

@@ -8,23 +8,23 @@
  * @module
  */
 
-import { format } from "../quant/formats.ts";
-import type { QuantizedMatrix } from "../quant/quantized.ts";
-import type { DType } from "../tensor/dtype.ts";
+import { format } from "../../quant/formats.ts";
+import type { QuantizedMatrix } from "../../quant/quantized.ts";
+import type { DType } from "../../tensor/dtype.ts";
 import {
   dequantizeRows,
   storedRange,
   storedSizes,
-} from "./checkpoint/dequantize.ts";
-import { Problems, quoted } from "./files/errors.ts";
-import { parseJsonObject } from "./files/json.ts";
+} from "../checkpoint/dequantize.ts";
+import { Problems, quoted } from "../files/errors.ts";
+import { parseJsonObject } from "../files/json.ts";
 import {
   decodedReader,
   readByteRange,
   readFloats,
-} from "./checkpoint/tensor_reader.ts";
-import type { TensorReader } from "./checkpoint/tensor_reader.ts";
-import type { TensorStore } from "./safetensors/store.ts";
+} from "../checkpoint/tensor_reader.ts";
+import type { TensorReader } from "../checkpoint/tensor_reader.ts";
+import type { TensorStore } from "../safetensors/store.ts";
 
 const STATE = /^(.+)\.quant_state\.bitsandbytes__([a-z0-9]+)$/;
 

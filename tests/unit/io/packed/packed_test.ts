@@ -3,25 +3,25 @@ import {
   dequantizeRows,
   storedRange,
   storedSizes,
-} from "../../../src/io/checkpoint/dequantize.ts";
-import { openFileSet } from "../../../src/io/recognise.ts";
+} from "../../../../src/io/checkpoint/dequantize.ts";
+import { openFileSet } from "../../../../src/io/recognise.ts";
 import {
   packedEntries,
   packedMetadata,
   packedTensors,
-} from "../../../src/io/packed.ts";
-import { packedConfig } from "../../../src/io/packed_config.ts";
+} from "../../../../src/io/packed/packed.ts";
+import { packedConfig } from "../../../../src/io/packed/config.ts";
 import {
   safetensorsHeader,
   SafetensorsWriter,
-} from "../../../src/io/safetensors/write.ts";
-import { memorySink } from "../../../src/io/files/sources.ts";
-import { quantSizes } from "../../../src/device/device.ts";
-import { format, FORMAT_NAMES } from "../../../src/quant/formats.ts";
-import type { FormatName } from "../../../src/quant/formats.ts";
-import { codesOf, packMatrix } from "../../../src/quant/pack.ts";
-import type { QuantizedMatrix } from "../../../src/quant/quantized.ts";
-import { files, rejects, values } from "./helpers.ts";
+} from "../../../../src/io/safetensors/write.ts";
+import { memorySink } from "../../../../src/io/files/sources.ts";
+import { quantSizes } from "../../../../src/device/device.ts";
+import { format, FORMAT_NAMES } from "../../../../src/quant/formats.ts";
+import type { FormatName } from "../../../../src/quant/formats.ts";
+import { codesOf, packMatrix } from "../../../../src/quant/pack.ts";
+import type { QuantizedMatrix } from "../../../../src/quant/quantized.ts";
+import { files, rejects, values } from "../helpers.ts";
 
 function matrix(
   name: FormatName,

@@ -4,7 +4,7 @@ import {
   modelConfigText,
   PACKED_WORDS,
   packedConfig,
-} from "../../../src/io/packed_config.ts";
+} from "../../../../src/io/packed/config.ts";
 
 const CONFIG = JSON.parse(
   `{"model_type":"llama","architectures":["LlamaForCausalLM"]}`,

@@ -7,16 +7,16 @@
  * @module
  */
 
-import { ValueError } from "../errors.ts";
-import { dynamicMap, NESTED_BLOCK, nestScales } from "../quant/double.ts";
-import { format, type FormatName } from "../quant/formats.ts";
-import type { QuantizedMatrix } from "../quant/quantized.ts";
-import { recode } from "../quant/recode.ts";
-import { storedSizes } from "./checkpoint/dequantize.ts";
-import { quoted } from "./files/errors.ts";
-import { floatJson } from "./files/json.ts";
-import type { JsonObject } from "./files/json.ts";
-import type { SafetensorsEntry } from "./safetensors/write.ts";
+import { ValueError } from "../../errors.ts";
+import { dynamicMap, NESTED_BLOCK, nestScales } from "../../quant/double.ts";
+import { format, type FormatName } from "../../quant/formats.ts";
+import type { QuantizedMatrix } from "../../quant/quantized.ts";
+import { recode } from "../../quant/recode.ts";
+import { storedSizes } from "../checkpoint/dequantize.ts";
+import { quoted } from "../files/errors.ts";
+import { floatJson } from "../files/json.ts";
+import type { JsonObject } from "../files/json.ts";
+import type { SafetensorsEntry } from "../safetensors/write.ts";
 
 /** Element types that bitsandbytes can be told to decode to. */
 export type BnbDType = "f16" | "bf16" | "f32";

@@ -24,31 +24,31 @@
  * @module
  */
 
-import { ValueError } from "../errors.ts";
-import { format, FORMATS } from "../quant/formats.ts";
-import type { Format, FormatName, ScaleDType } from "../quant/formats.ts";
-import type { QuantizedMatrix } from "../quant/quantized.ts";
-import { fromF32, toF32 } from "../tensor/dtype.ts";
-import type { BnbShape, NamedBytes } from "./bnb_write.ts";
+import { ValueError } from "../../errors.ts";
+import { format, FORMATS } from "../../quant/formats.ts";
+import type { Format, FormatName, ScaleDType } from "../../quant/formats.ts";
+import type { QuantizedMatrix } from "../../quant/quantized.ts";
+import { fromF32, toF32 } from "../../tensor/dtype.ts";
+import type { BnbShape, NamedBytes } from "../bnb/write.ts";
 import {
   dequantizeRows,
   storedRange,
   storedSizes,
-} from "./checkpoint/dequantize.ts";
-import type { TensorInfo } from "./checkpoint/checkpoint.ts";
-import { Problems, quoted } from "./files/errors.ts";
-import { blocksReader } from "./gguf_blocks.ts";
-import { ggufTypes } from "./gguf_types.ts";
-import { isObject, parseJsonObject } from "./files/json.ts";
-import type { JsonObject } from "./files/json.ts";
-import type { SafetensorsEntry } from "./safetensors/write.ts";
+} from "../checkpoint/dequantize.ts";
+import type { TensorInfo } from "../checkpoint/checkpoint.ts";
+import { Problems, quoted } from "../files/errors.ts";
+import { blocksReader } from "../gguf_blocks.ts";
+import { ggufTypes } from "../gguf_types.ts";
+import { isObject, parseJsonObject } from "../files/json.ts";
+import type { JsonObject } from "../files/json.ts";
+import type { SafetensorsEntry } from "../safetensors/write.ts";
 import {
   decodedReader,
   readByteRange,
   readFloats,
-} from "./checkpoint/tensor_reader.ts";
-import type { TensorReader } from "./checkpoint/tensor_reader.ts";
-import type { TensorStore } from "./safetensors/store.ts";
+} from "../checkpoint/tensor_reader.ts";
+import type { TensorReader } from "../checkpoint/tensor_reader.ts";
+import type { TensorStore } from "../safetensors/store.ts";
 
 const METADATA = "loqa.packed";
 const BLOCKS = "loqa.blocks";
