@@ -10,16 +10,16 @@
 
 import type { Checkpoint, TensorInfo } from "../io/checkpoint/checkpoint.ts";
 import { fileSink } from "../io/files/deno.ts";
-import { fileRow, ggufName } from "../io/gguf_names.ts";
+import { fileRow, ggufName } from "../io/gguf/names.ts";
 import {
   type AffineBlockType,
   blocksHold,
   blockTypeOf,
   encodeQ41,
-} from "../io/gguf_q41.ts";
-import { type GgufEntry, ggufHeader, GgufWriter } from "../io/gguf_write.ts";
-import { ggufTypeNamed } from "../io/gguf_types.ts";
-import { ggufTokenizerPairs } from "../io/gguf_write_tokenizer.ts";
+} from "../io/gguf/affine_blocks.ts";
+import { type GgufEntry, ggufHeader, GgufWriter } from "../io/gguf/write.ts";
+import { ggufTypeNamed } from "../io/gguf/types.ts";
+import { ggufTokenizerPairs } from "../io/gguf/write_tokenizer.ts";
 import { sourceFiles } from "../io/files/files.ts";
 import { bytesSource } from "../io/files/sources.ts";
 import { readTokenizerFiles } from "../io/tokenizer_files.ts";

@@ -6,7 +6,7 @@
  * @module
  */
 
-import { ggufPair } from "../io/gguf_write.ts";
+import { ggufPair } from "../io/gguf/write.ts";
 import type { LlamaConfig } from "../models/llama_config.ts";
 import { ropeFrequencies } from "../nn/rope.ts";
 

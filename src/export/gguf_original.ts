@@ -6,10 +6,10 @@
 
 import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { kindOf } from "../io/files/deno.ts";
-import type { GgufFile, GgufTensor } from "../io/gguf.ts";
-import { huggingFaceName } from "../io/gguf_names.ts";
-import { decodeBlocks } from "../io/gguf_types.ts";
-import { openGgufFile } from "../io/gguf_open.ts";
+import type { GgufFile, GgufTensor } from "../io/gguf/file.ts";
+import { huggingFaceName } from "../io/gguf/names.ts";
+import { decodeBlocks } from "../io/gguf/types.ts";
+import { openGgufFile } from "../io/gguf/open.ts";
 import { openCheckpoint } from "../io/open.ts";
 
 /** Keys of a config that say nothing of what the model computes. */

@@ -12,7 +12,7 @@ import { quoted } from "./files/errors.ts";
 import { readFile, readSideFiles, sourceFiles } from "./files/files.ts";
 import type { FileSet } from "./files/files.ts";
 import { foreignReason } from "./checkpoint/foreign.ts";
-import { openGgufCheckpoint } from "./gguf_checkpoint.ts";
+import { openGgufCheckpoint } from "./gguf/checkpoint.ts";
 import { gptqReaders, hasGptq } from "./affine/gptq.ts";
 import { hasHqq, hqqReaders } from "./affine/hqq.ts";
 import { parseJsonObject } from "./files/json.ts";

@@ -6,8 +6,8 @@
 
 import { IoError, quoted } from "./files/errors.ts";
 import { type FileSet, readFile } from "./files/files.ts";
-import { openGguf } from "./gguf.ts";
-import { ggufTokenizer } from "./gguf_tokenizer.ts";
+import { openGguf } from "./gguf/file.ts";
+import { ggufTokenizer } from "./gguf/tokenizer.ts";
 import {
   decodeText,
   type JsonObject,

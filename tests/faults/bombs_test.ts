@@ -1,7 +1,7 @@
 /** Small files that unfold into a large memory or a long time are refused before they do. */
 
 import assert from "node:assert/strict";
-import { openGguf } from "../../src/io/gguf.ts";
+import { openGguf } from "../../src/io/gguf/file.ts";
 import { scoredMerges } from "../../src/io/gguf_merges.ts";
 import { parseJsonObject } from "../../src/io/files/json.ts";
 import { readPickle } from "../../src/io/torch/pickle.ts";

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { openDevice } from "../../src/device/open.ts";
 import { exportModel } from "../../src/export/run.ts";
-import { openGguf } from "../../src/io/gguf.ts";
-import { ggufHeader, ggufPair, GgufWriter } from "../../src/io/gguf_write.ts";
+import { openGguf } from "../../src/io/gguf/file.ts";
+import { ggufHeader, ggufPair, GgufWriter } from "../../src/io/gguf/write.ts";
 import { bytesSource, memorySink } from "../../src/io/files/sources.ts";
 import { loadCausal } from "../../src/models/load.ts";
 import { logitsOf } from "../helpers/llama.ts";

@@ -37,8 +37,8 @@ import {
 } from "../checkpoint/dequantize.ts";
 import type { TensorInfo } from "../checkpoint/checkpoint.ts";
 import { Problems, quoted } from "../files/errors.ts";
-import { blocksReader } from "../gguf_blocks.ts";
-import { ggufTypes } from "../gguf_types.ts";
+import { blocksReader } from "../gguf/blocks.ts";
+import { ggufTypes } from "../gguf/types.ts";
 import { isObject, parseJsonObject } from "../files/json.ts";
 import type { JsonObject } from "../files/json.ts";
 import type { SafetensorsEntry } from "../safetensors/write.ts";

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { openCheckpoint } from "../../../src/io/open.ts";
 import { copySideFiles } from "../../../src/io/safetensors/copy.ts";
-import { openGguf } from "../../../src/io/gguf.ts";
-import { ggufTokenizer } from "../../../src/io/gguf_tokenizer.ts";
-import { ggufHeader } from "../../../src/io/gguf_write.ts";
-import { ggufTokenizerPairs } from "../../../src/io/gguf_write_tokenizer.ts";
+import { openGguf } from "../../../src/io/gguf/file.ts";
+import { ggufTokenizer } from "../../../src/io/gguf/tokenizer.ts";
+import { ggufHeader } from "../../../src/io/gguf/write.ts";
+import { ggufTokenizerPairs } from "../../../src/io/gguf/write_tokenizer.ts";
 import { bytesSource } from "../../../src/io/files/sources.ts";
 import {
   checkpointTokenizer,

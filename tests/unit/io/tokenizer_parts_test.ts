@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Cursor } from "../../../src/io/gguf_cursor.ts";
+import { Cursor } from "../../../src/io/gguf/cursor.ts";
 import { Charsmap } from "../../../src/io/tokenizer_charsmap.ts";
 import { safeCuts } from "../../../src/io/tokenizer_cut.ts";
 import {

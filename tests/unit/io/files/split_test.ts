@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { openCheckpoint } from "../../../../src/io/open.ts";
-import { openGguf } from "../../../../src/io/gguf.ts";
+import { openGguf } from "../../../../src/io/gguf/file.ts";
 import {
   ggufHeader,
   ggufPair,
   GgufWriter,
-} from "../../../../src/io/gguf_write.ts";
+} from "../../../../src/io/gguf/write.ts";
 import { bytesSource, memorySink } from "../../../../src/io/files/sources.ts";
 import { partNames, partOf } from "../../../../src/io/files/split.ts";
 import { smallConfig, smallWeights } from "../../../helpers/llama.ts";

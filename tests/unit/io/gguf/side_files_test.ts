@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
-import type { Checkpoint } from "../../../src/io/checkpoint/checkpoint.ts";
-import { openCheckpointFrom } from "../../../src/io/recognise.ts";
-import { openGguf } from "../../../src/io/gguf.ts";
+import type { Checkpoint } from "../../../../src/io/checkpoint/checkpoint.ts";
+import { openCheckpointFrom } from "../../../../src/io/recognise.ts";
+import { openGguf } from "../../../../src/io/gguf/file.ts";
 import {
   ggufHeader,
   ggufPair,
   GgufWriter,
-} from "../../../src/io/gguf_write.ts";
-import { bytesSource, memorySink } from "../../../src/io/files/sources.ts";
-import { goldenSource, rejects } from "./helpers.ts";
+} from "../../../../src/io/gguf/write.ts";
+import { bytesSource, memorySink } from "../../../../src/io/files/sources.ts";
+import { goldenSource, rejects } from "../helpers.ts";
 
 /** llama.gguf of the golden files with other pairs for these keys, or without (null). */
 async function changed(

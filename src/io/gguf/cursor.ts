@@ -4,8 +4,8 @@
  * @module
  */
 
-import { FormatError } from "../errors.ts";
-import { quoted } from "./files/errors.ts";
+import { FormatError } from "../../errors.ts";
+import { quoted } from "../files/errors.ts";
 
 /** An array in the metadata: numbers packed as in the file (booleans as bytes), the rest as lists. */
 export type GgufArray =

@@ -8,12 +8,12 @@
  * @module
  */
 
-import { KindError, ValueError } from "../errors.ts";
-import { format, FORMATS, GROUP_FORMATS } from "../quant/formats.ts";
-import type { Format, FormatName } from "../quant/formats.ts";
-import { codesOf, packMatrix } from "../quant/pack.ts";
-import type { QuantizedMatrix } from "../quant/quantized.ts";
-import { quoted } from "./files/errors.ts";
+import { KindError, ValueError } from "../../errors.ts";
+import { format, FORMATS, GROUP_FORMATS } from "../../quant/formats.ts";
+import type { Format, FormatName } from "../../quant/formats.ts";
+import { codesOf, packMatrix } from "../../quant/pack.ts";
+import type { QuantizedMatrix } from "../../quant/quantized.ts";
+import { quoted } from "../files/errors.ts";
 
 const BLOCK = 32;
 /** Bytes of the scale and the minimum. */

@@ -5,10 +5,10 @@
  * @module
  */
 
-import type { ByteSource } from "./files/bytes.ts";
-import { Problems, quoted } from "./files/errors.ts";
-import { type GgufFile, type GgufTensor, openGguf } from "./gguf.ts";
-import { type Part, partOf } from "./files/split.ts";
+import type { ByteSource } from "../files/bytes.ts";
+import { Problems, quoted } from "../files/errors.ts";
+import { type GgufFile, type GgufTensor, openGguf } from "./file.ts";
+import { type Part, partOf } from "../files/split.ts";
 
 /** Which part of a split model a file is, by its metadata or its name; undefined for a whole one. */
 export function ggufPart(

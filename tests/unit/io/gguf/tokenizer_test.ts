@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { openGguf } from "../../../src/io/gguf.ts";
-import type { GgufValue } from "../../../src/io/gguf_cursor.ts";
-import { scoredMerges } from "../../../src/io/gguf_merges.ts";
-import { ggufTokenizer } from "../../../src/io/gguf_tokenizer.ts";
-import { goldenJson, goldenSource } from "./helpers.ts";
+import { openGguf } from "../../../../src/io/gguf/file.ts";
+import type { GgufValue } from "../../../../src/io/gguf/cursor.ts";
+import { scoredMerges } from "../../../../src/io/gguf_merges.ts";
+import { ggufTokenizer } from "../../../../src/io/gguf/tokenizer.ts";
+import { goldenJson, goldenSource } from "../helpers.ts";
 
 Deno.test("scoredMerges() gives the merges of transformers' converter", async () => {
   const { tokens, scores, merges } = await goldenJson<string[]>("merges.json");

@@ -4,36 +4,36 @@
  * @module
  */
 
-import { isMeant, KindError } from "../errors.ts";
-import type { ByteSource } from "./files/bytes.ts";
+import { isMeant, KindError } from "../../errors.ts";
+import type { ByteSource } from "../files/bytes.ts";
 import type {
   Checkpoint,
   SideFile,
   SideFileOptions,
-} from "./checkpoint/checkpoint.ts";
-import { Problems, quoted } from "./files/errors.ts";
-import type { GgufFile, GgufTensor } from "./gguf.ts";
-import { ggufModel, Metadata } from "./gguf_config.ts";
-import type { GgufModel } from "./gguf_config.ts";
-import { ggufPart, openGgufParts } from "./gguf_split.ts";
-import { partError } from "./files/split.ts";
-import { layersReason } from "./checkpoint/layer_count.ts";
-import { fileRow, huggingFaceName } from "./gguf_names.ts";
-import { blocksReader } from "./gguf_blocks.ts";
-import { ggufTokenizer } from "./gguf_tokenizer.ts";
-import { decodeBlocks, isDecodable } from "./gguf_types.ts";
-import type { JsonObject } from "./files/json.ts";
+} from "../checkpoint/checkpoint.ts";
+import { Problems, quoted } from "../files/errors.ts";
+import type { GgufFile, GgufTensor } from "./file.ts";
+import { ggufModel, Metadata } from "./config.ts";
+import type { GgufModel } from "./config.ts";
+import { ggufPart, openGgufParts } from "./split.ts";
+import { partError } from "../files/split.ts";
+import { layersReason } from "../checkpoint/layer_count.ts";
+import { fileRow, huggingFaceName } from "./names.ts";
+import { blocksReader } from "./blocks.ts";
+import { ggufTokenizer } from "./tokenizer.ts";
+import { decodeBlocks, isDecodable } from "./types.ts";
+import type { JsonObject } from "../files/json.ts";
 import {
   decodedReader,
   makeCheckpoint,
   plainReader,
   rowSize,
   unreadReader,
-} from "./checkpoint/tensor_reader.ts";
+} from "../checkpoint/tensor_reader.ts";
 import type {
   CheckpointParts,
   TensorReader,
-} from "./checkpoint/tensor_reader.ts";
+} from "../checkpoint/tensor_reader.ts";
 
 /** Llama 3's frequency factors: a part of the config, no weight. */
 const ROPE_FACTORS = "rope_freqs.weight";

@@ -4,16 +4,16 @@ import {
   blocksHold,
   decodeQ41Matrix,
   encodeQ41,
-} from "../../../src/io/gguf_q41.ts";
-import { decodeBlocks, ggufTypeNamed } from "../../../src/io/gguf_types.ts";
-import { openGguf } from "../../../src/io/gguf.ts";
-import { openGgufCheckpoint } from "../../../src/io/gguf_checkpoint.ts";
-import { FORMATS } from "../../../src/quant/formats.ts";
-import type { FormatName } from "../../../src/quant/formats.ts";
-import { codesOf, packMatrix } from "../../../src/quant/pack.ts";
-import type { QuantizedMatrix } from "../../../src/quant/quantized.ts";
-import { Random } from "../../../src/tensor/random.ts";
-import { goldenSource } from "./helpers.ts";
+} from "../../../../src/io/gguf/affine_blocks.ts";
+import { decodeBlocks, ggufTypeNamed } from "../../../../src/io/gguf/types.ts";
+import { openGguf } from "../../../../src/io/gguf/file.ts";
+import { openGgufCheckpoint } from "../../../../src/io/gguf/checkpoint.ts";
+import { FORMATS } from "../../../../src/quant/formats.ts";
+import type { FormatName } from "../../../../src/quant/formats.ts";
+import { codesOf, packMatrix } from "../../../../src/quant/pack.ts";
+import type { QuantizedMatrix } from "../../../../src/quant/quantized.ts";
+import { Random } from "../../../../src/tensor/random.ts";
+import { goldenSource } from "../helpers.ts";
 
 const TYPES = ["Q4_1", "Q5_1"] as const;
 

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
-import { openGguf } from "../../../src/io/gguf.ts";
+import { openGguf } from "../../../../src/io/gguf/file.ts";
 import {
   ggufHeader,
   ggufPair,
   GgufWriter,
-} from "../../../src/io/gguf_write.ts";
-import { bytesSource, memorySink } from "../../../src/io/files/sources.ts";
-import { goldenSource, rejects } from "./helpers.ts";
+} from "../../../../src/io/gguf/write.ts";
+import { bytesSource, memorySink } from "../../../../src/io/files/sources.ts";
+import { goldenSource, rejects } from "../helpers.ts";
 
 const ENTRIES = [
   { name: "a.weight", type: "Q4_1", shape: [3, 64] },

@@ -4,12 +4,12 @@
  * @module
  */
 
-import { affineBlockType, decodeQ41Matrix } from "./gguf_q41.ts";
-import { decodeBlocks, type GgufType } from "./gguf_types.ts";
+import { affineBlockType, decodeQ41Matrix } from "./affine_blocks.ts";
+import { decodeBlocks, type GgufType } from "./types.ts";
 import {
   decodedReader,
   type TensorReader,
-} from "./checkpoint/tensor_reader.ts";
+} from "../checkpoint/tensor_reader.ts";
 
 /** A reader of a matrix whose rows `read` gives as they are stored: whole blocks of `type`. */
 export function blocksReader(

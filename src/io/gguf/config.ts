@@ -5,11 +5,11 @@
  */
 
 // deno-lint-ignore-file camelcase -- the keys are those of Hugging Face's files
-import { FormatError, KindError } from "../errors.ts";
-import { quoted } from "./files/errors.ts";
-import type { GgufFile } from "./gguf.ts";
-import type { GgufValue } from "./gguf_cursor.ts";
-import type { JsonObject } from "./files/json.ts";
+import { FormatError, KindError } from "../../errors.ts";
+import { quoted } from "../files/errors.ts";
+import type { GgufFile } from "./file.ts";
+import type { GgufValue } from "./cursor.ts";
+import type { JsonObject } from "../files/json.ts";
 
 /** Architectures that are read as checkpoints: model type and class of transformers. */
 const FAMILIES: Readonly<Record<string, { type: string; model: string }>> = {

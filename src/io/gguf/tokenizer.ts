@@ -8,13 +8,13 @@
  */
 
 // deno-lint-ignore-file camelcase -- the keys are those of Hugging Face's files
-import { FormatError, KindError } from "../errors.ts";
-import { quoted } from "./files/errors.ts";
-import type { GgufFile } from "./gguf.ts";
-import { Metadata } from "./gguf_config.ts";
-import { scoredMerges } from "./gguf_merges.ts";
-import type { JsonObject } from "./files/json.ts";
-import { DEFAULT } from "./files/named_templates.ts";
+import { FormatError, KindError } from "../../errors.ts";
+import { quoted } from "../files/errors.ts";
+import type { GgufFile } from "./file.ts";
+import { Metadata } from "./config.ts";
+import { scoredMerges } from "../gguf_merges.ts";
+import type { JsonObject } from "../files/json.ts";
+import { DEFAULT } from "../files/named_templates.ts";
 
 /** Types of tokens that are matched whole in text: unknown, control (3), user-defined. */
 const UNKNOWN = 2;

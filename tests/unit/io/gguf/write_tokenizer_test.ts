@@ -1,19 +1,19 @@
 import assert from "node:assert/strict";
-import { folderFiles } from "../../../src/io/open.ts";
-import { type GgufFile, openGguf } from "../../../src/io/gguf.ts";
-import { ggufTokenizer } from "../../../src/io/gguf_tokenizer.ts";
-import { ggufHeader } from "../../../src/io/gguf_write.ts";
-import { ggufTokenizerPairs } from "../../../src/io/gguf_write_tokenizer.ts";
-import type { JsonObject } from "../../../src/io/files/json.ts";
-import { bytesSource } from "../../../src/io/files/sources.ts";
-import { openTokenizer } from "../../../src/io/tokenizer.ts";
+import { folderFiles } from "../../../../src/io/open.ts";
+import { type GgufFile, openGguf } from "../../../../src/io/gguf/file.ts";
+import { ggufTokenizer } from "../../../../src/io/gguf/tokenizer.ts";
+import { ggufHeader } from "../../../../src/io/gguf/write.ts";
+import { ggufTokenizerPairs } from "../../../../src/io/gguf/write_tokenizer.ts";
+import type { JsonObject } from "../../../../src/io/files/json.ts";
+import { bytesSource } from "../../../../src/io/files/sources.ts";
+import { openTokenizer } from "../../../../src/io/tokenizer.ts";
 import {
   readTokenizerFiles,
   type TokenizerFiles,
-} from "../../../src/io/tokenizer_files.ts";
-import { files, goldenSource, rejects } from "./helpers.ts";
+} from "../../../../src/io/tokenizer_files.ts";
+import { files, goldenSource, rejects } from "../helpers.ts";
 
-const FOLDER = new URL("../../golden/tokenizer/", import.meta.url).pathname;
+const FOLDER = new URL("../../../golden/tokenizer/", import.meta.url).pathname;
 const TEXTS = [
   "Once upon a time, there was a girl.",
   "  two  spaces\nand a line ",

@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
-import { openGguf } from "../../../src/io/gguf.ts";
-import { openGgufCheckpoint } from "../../../src/io/gguf_checkpoint.ts";
-import { bytesSource } from "../../../src/io/files/sources.ts";
+import { openGguf } from "../../../../src/io/gguf/file.ts";
+import { openGgufCheckpoint } from "../../../../src/io/gguf/checkpoint.ts";
+import { bytesSource } from "../../../../src/io/files/sources.ts";
 import {
   goldenBytes,
   goldenJson,
   goldenSource,
   rejects,
   sha256,
-} from "./helpers.ts";
+} from "../helpers.ts";
 
 interface Tensor {
   shape: number[];

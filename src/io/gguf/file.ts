@@ -6,13 +6,13 @@
  * @module
  */
 
-import { FormatError, KindError, ValueError } from "../errors.ts";
-import type { ByteSource } from "./files/bytes.ts";
-import { Problems, quoted } from "./files/errors.ts";
-import { ggufType } from "./gguf_types.ts";
-import type { GgufType } from "./gguf_types.ts";
-import { Cursor, EndOfBytes } from "./gguf_cursor.ts";
-import type { GgufValue } from "./gguf_cursor.ts";
+import { FormatError, KindError, ValueError } from "../../errors.ts";
+import type { ByteSource } from "../files/bytes.ts";
+import { Problems, quoted } from "../files/errors.ts";
+import { ggufType } from "./types.ts";
+import type { GgufType } from "./types.ts";
+import { Cursor, EndOfBytes } from "./cursor.ts";
+import type { GgufValue } from "./cursor.ts";
 
 /** One tensor of a GGUF file. */
 export interface GgufTensor {

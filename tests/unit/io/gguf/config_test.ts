@@ -1,9 +1,9 @@
 // deno-lint-ignore-file camelcase -- the keys are those of Hugging Face's files
 import assert from "node:assert/strict";
-import type { GgufFile } from "../../../src/io/gguf.ts";
-import { ggufModel } from "../../../src/io/gguf_config.ts";
-import type { GgufValue } from "../../../src/io/gguf_cursor.ts";
-import { ggufTypeNamed } from "../../../src/io/gguf_types.ts";
+import type { GgufFile } from "../../../../src/io/gguf/file.ts";
+import { ggufModel } from "../../../../src/io/gguf/config.ts";
+import type { GgufValue } from "../../../../src/io/gguf/cursor.ts";
+import { ggufTypeNamed } from "../../../../src/io/gguf/types.ts";
 
 /** A file with the metadata of a small model and `more`, keys without the architecture. */
 function file(more: Readonly<Record<string, GgufValue>>): GgufFile {

@@ -7,9 +7,9 @@
  * @module
  */
 
-import { KindError } from "../errors.ts";
-import { toF32 } from "../tensor/dtype.ts";
-import type { DType } from "../tensor/dtype.ts";
+import { KindError } from "../../errors.ts";
+import { toF32 } from "../../tensor/dtype.ts";
+import type { DType } from "../../tensor/dtype.ts";
 
 /** A GGUF element type. */
 export interface GgufType {

@@ -9,14 +9,14 @@
  * @module
  */
 
-import { KindError, ValueError } from "../errors.ts";
-import { quoted } from "./files/errors.ts";
-import { RULES, TEMPLATE_KEY } from "./gguf_tokenizer.ts";
-import { ggufPair } from "./gguf_write.ts";
-import { isObject, type JsonObject } from "./files/json.ts";
-import { DEFAULT, type NamedTemplates } from "./files/named_templates.ts";
-import type { TokenizerFiles } from "./tokenizer_files.ts";
-import { tokenText, vocabulary } from "./tokenizer_special.ts";
+import { KindError, ValueError } from "../../errors.ts";
+import { quoted } from "../files/errors.ts";
+import { RULES, TEMPLATE_KEY } from "./tokenizer.ts";
+import { ggufPair } from "./write.ts";
+import { isObject, type JsonObject } from "../files/json.ts";
+import { DEFAULT, type NamedTemplates } from "../files/named_templates.ts";
+import type { TokenizerFiles } from "../tokenizer_files.ts";
+import { tokenText, vocabulary } from "../tokenizer_special.ts";
 
 /** llama.cpp's types of tokens. */
 const NORMAL = 1;
