@@ -140,14 +140,14 @@ export {
   type AdapterModule,
   adapterTensorName,
   openAdapterFrom,
-} from "./src/io/peft.ts";
+} from "./src/io/peft/adapter.ts";
 export {
   adapterConfig,
   type LoraSettings,
   type ModuleScaling,
   type ReadSettings,
-} from "./src/io/peft_config.ts";
-export type { Pooling, QaloraGroups } from "./src/io/peft_qalora.ts";
+} from "./src/io/peft/config.ts";
+export type { Pooling, QaloraGroups } from "./src/io/peft/qalora.ts";
 export {
   bnbConfigBlock,
   type BnbConfigOptions,

@@ -9,7 +9,7 @@ import type { Checkpoint, TensorInfo } from "../io/checkpoint/checkpoint.ts";
 import { exists, joinPath, kindOf } from "../io/files/deno.ts";
 import { openAdapter, openCheckpoint } from "../io/open.ts";
 import { settledPath } from "../io/files/output.ts";
-import type { Adapter } from "../io/peft.ts";
+import type { Adapter } from "../io/peft/adapter.ts";
 import { standingFolder } from "../io/files/replace.ts";
 import { listRuns, readReport } from "../models/runs.ts";
 import { COMMON, optionHelp, type Options, parse } from "./args.ts";

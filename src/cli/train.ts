@@ -6,7 +6,7 @@
 
 import type { TrainOptions, TrainReport } from "../train/run.ts";
 import { train, TRAIN_DEFAULTS } from "../train/run.ts";
-import { TRAINED_BIASES } from "../io/peft_whole.ts";
+import { TRAINED_BIASES } from "../io/peft/whole.ts";
 import { LABELLED_SETS, type LabelledSetName } from "../train/data/glue.ts";
 import { TRAIN_TASKS } from "../train/options.ts";
 import { SCHEDULES } from "../train/schedule.ts";

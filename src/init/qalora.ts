@@ -6,7 +6,7 @@
 
 import { ValueError } from "../errors.ts";
 import { hasGroups } from "../device/device.ts";
-import { type QaloraGroups, qaloraGroups } from "../io/peft_qalora.ts";
+import { type QaloraGroups, qaloraGroups } from "../io/peft/qalora.ts";
 import { BASE_QUANTIZERS } from "../qalora/quantizer.ts";
 import { format, GROUP_FORMATS } from "../quant/formats.ts";
 import type { Layer } from "./layers.ts";

@@ -23,9 +23,9 @@ import {
   rename,
 } from "../io/files/deno.ts";
 import { digest, fingerprint } from "../io/checkpoint/fingerprint.ts";
-import { adapterEntries } from "../io/peft.ts";
-import { adapterConfig } from "../io/peft_config.ts";
-import { wholeTensorName } from "../io/peft_whole.ts";
+import { adapterEntries } from "../io/peft/adapter.ts";
+import { adapterConfig } from "../io/peft/config.ts";
+import { wholeTensorName } from "../io/peft/whole.ts";
 import {
   safetensorsHeader,
   SafetensorsWriter,

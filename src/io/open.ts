@@ -20,8 +20,8 @@ import type { OpenOptions } from "./recognise.ts";
 import { TEMPLATE_FOLDER, templateOfFile } from "./files/named_templates.ts";
 import { settledPath } from "./files/output.ts";
 import { partNames } from "./files/split.ts";
-import { openAdapterFrom } from "./peft.ts";
-import type { Adapter } from "./peft.ts";
+import { openAdapterFrom } from "./peft/adapter.ts";
+import type { Adapter } from "./peft/adapter.ts";
 
 export { fileSource } from "./files/deno.ts";
 export { checkpointTokenizer, openTokenizer } from "./tokenizer.ts";
@@ -43,7 +43,7 @@ export type {
 } from "./tokenizer.ts";
 export { openCheckpointFrom } from "./recognise.ts";
 export type { OpenOptions } from "./recognise.ts";
-export type { Adapter } from "./peft.ts";
+export type { Adapter } from "./peft/adapter.ts";
 export type {
   Checkpoint,
   CheckpointFile,

@@ -8,8 +8,8 @@ import { ValueError } from "../errors.ts";
 import { absolutePath } from "../io/files/deno.ts";
 import { digest } from "../io/checkpoint/fingerprint.ts";
 import { openAdapter } from "../io/open.ts";
-import { adapterConfig, moduleScaling } from "../io/peft_config.ts";
-import { qaloraFields, type QaloraGroups } from "../io/peft_qalora.ts";
+import { adapterConfig, moduleScaling } from "../io/peft/config.ts";
+import { qaloraFields, type QaloraGroups } from "../io/peft/qalora.ts";
 import {
   checkPatterns,
   layerPosition,

@@ -9,7 +9,7 @@ import type { Compute } from "../autograd/linear_weight.ts";
 import type { Device } from "../device/device.ts";
 import type { Learn } from "./data/chat_labels.ts";
 import type { TextCodec } from "./data/codec.ts";
-import type { TrainedBiases } from "../io/peft_whole.ts";
+import type { TrainedBiases } from "../io/peft/whole.ts";
 import type { TextUnit } from "../io/records/records.ts";
 import type { LabelledSetName } from "./data/glue.ts";
 import type { Overflow } from "./data/list.ts";

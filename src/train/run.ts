@@ -73,7 +73,7 @@ export type {
   TrainTask,
 } from "./options.ts";
 export type { LabelledSetName } from "./data/glue.ts";
-export type { TrainedBiases } from "../io/peft_whole.ts";
+export type { TrainedBiases } from "../io/peft/whole.ts";
 export { readExamples } from "./data/sft.ts";
 export type { RecordOptions, RecordsSource, SftOptions } from "./data/sft.ts";
 export type {

@@ -12,10 +12,14 @@ import { joinPath, makeFolder, writeFileAtomic } from "../io/files/deno.ts";
 import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { stringifyLike } from "../io/files/json.ts";
 import type { HeldTensor } from "../io/checkpoint/overlay.ts";
-import { ADAPTER_CONFIG, ADAPTER_FILE, adapterTensorName } from "../io/peft.ts";
+import {
+  ADAPTER_CONFIG,
+  ADAPTER_FILE,
+  adapterTensorName,
+} from "../io/peft/adapter.ts";
 import { saysTied } from "../io/checkpoint/tied.ts";
-import { wholeTensorName } from "../io/peft_whole.ts";
-import { poolingFactor, type QaloraGroups } from "../io/peft_qalora.ts";
+import { wholeTensorName } from "../io/peft/whole.ts";
+import { poolingFactor, type QaloraGroups } from "../io/peft/qalora.ts";
 import { completed, fittedFactors, newHead } from "../models/completed.ts";
 import { familyOf } from "../models/families.ts";
 import { headConfig } from "../models/head_config.ts";

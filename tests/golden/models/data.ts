@@ -5,7 +5,7 @@
  */
 
 import type { Checkpoint } from "../../../src/io/checkpoint/checkpoint.ts";
-import { moduleScaling } from "../../../src/io/peft_config.ts";
+import { moduleScaling } from "../../../src/io/peft/config.ts";
 import type { BaseModel } from "../../../src/models/model.ts";
 import type { AdapterModuleFactors } from "../../../src/nn/adapter.ts";
 import { openModel } from "../../helpers/model.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { ByteSource } from "../../../src/io/files/bytes.ts";
 import { openCheckpointFrom } from "../../../src/io/recognise.ts";
-import { openAdapterFrom } from "../../../src/io/peft.ts";
+import { openAdapterFrom } from "../../../src/io/peft/adapter.ts";
 import { bytesSource } from "../../../src/io/files/sources.ts";
 import { sourceFiles } from "../../../src/io/files/files.ts";
 import { Random } from "../../../src/tensor/random.ts";

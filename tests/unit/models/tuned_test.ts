@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { openDevice } from "../../../src/device/open.ts";
-import { adapterConfig } from "../../../src/io/peft_config.ts";
+import { adapterConfig } from "../../../src/io/peft/config.ts";
 import { loadCausal } from "../../../src/models/load.ts";
 import { findModel } from "../../../src/models/open.ts";
 import { openTuned } from "../../../src/models/tuned.ts";

@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
-import type { Adapter } from "../../../src/io/peft.ts";
-import { wholeTensorName, wholeTensors } from "../../../src/io/peft_whole.ts";
-import { plainReader } from "../../../src/io/checkpoint/tensor_reader.ts";
+import type { Adapter } from "../../../../src/io/peft/adapter.ts";
+import {
+  wholeTensorName,
+  wholeTensors,
+} from "../../../../src/io/peft/whole.ts";
+import { plainReader } from "../../../../src/io/checkpoint/tensor_reader.ts";
 
 /** An adapter that holds these besides its factors; each has its number among them as its value. */
 function adapter(names: readonly string[]): Adapter {

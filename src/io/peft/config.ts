@@ -4,17 +4,13 @@
  * @module
  */
 
-import { FormatError } from "../errors.ts";
-import { quoted } from "./files/errors.ts";
-import { isObject } from "./files/json.ts";
-import { pathMatcher } from "../pattern_match.ts";
-import type { JsonObject } from "./files/json.ts";
-import {
-  qaloraFields,
-  type QaloraGroups,
-  readQaloraFields,
-} from "./peft_qalora.ts";
-import { checkPlainLora } from "./peft_unread.ts";
+import { FormatError } from "../../errors.ts";
+import { quoted } from "../files/errors.ts";
+import { isObject } from "../files/json.ts";
+import { pathMatcher } from "../../pattern_match.ts";
+import type { JsonObject } from "../files/json.ts";
+import { qaloraFields, type QaloraGroups, readQaloraFields } from "./qalora.ts";
+import { checkPlainLora } from "./unread.ts";
 
 /** What a LoRA adapter was made with; the rest of the file takes PEFT's defaults. */
 export interface LoraSettings {

@@ -10,20 +10,20 @@
  * @module
  */
 
-import { KindError } from "../errors.ts";
-import type { DType } from "../tensor/dtype.ts";
-import { matrix, transposed } from "../tensor/matrix.ts";
-import { Problems, quoted } from "./files/errors.ts";
-import { readFile } from "./files/files.ts";
-import type { FileSet } from "./files/files.ts";
-import { type JsonObject, parseJsonObject } from "./files/json.ts";
-import { isTarget, moduleScaling, readAdapterConfig } from "./peft_config.ts";
-import type { ModuleScaling, ReadSettings } from "./peft_config.ts";
-import { poolingFactor, type QaloraGroups } from "./peft_qalora.ts";
-import type { SafetensorsEntry } from "./safetensors/write.ts";
-import type { TensorReader } from "./checkpoint/tensor_reader.ts";
-import { openSafetensorsFile } from "./safetensors/store.ts";
-import { openTorchFiles } from "./torch/store.ts";
+import { KindError } from "../../errors.ts";
+import type { DType } from "../../tensor/dtype.ts";
+import { matrix, transposed } from "../../tensor/matrix.ts";
+import { Problems, quoted } from "../files/errors.ts";
+import { readFile } from "../files/files.ts";
+import type { FileSet } from "../files/files.ts";
+import { type JsonObject, parseJsonObject } from "../files/json.ts";
+import { isTarget, moduleScaling, readAdapterConfig } from "./config.ts";
+import type { ModuleScaling, ReadSettings } from "./config.ts";
+import { poolingFactor, type QaloraGroups } from "./qalora.ts";
+import type { SafetensorsEntry } from "../safetensors/write.ts";
+import type { TensorReader } from "../checkpoint/tensor_reader.ts";
+import { openSafetensorsFile } from "../safetensors/store.ts";
+import { openTorchFiles } from "../torch/store.ts";
 
 /** Name of the file that holds an adapter's tensors. */
 export const ADAPTER_FILE = "adapter_model.safetensors";

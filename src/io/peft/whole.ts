@@ -8,10 +8,10 @@
  * @module
  */
 
-import { KindError } from "../errors.ts";
-import { quoted } from "./files/errors.ts";
-import type { Adapter } from "./peft.ts";
-import type { TensorReader } from "./checkpoint/tensor_reader.ts";
+import { KindError } from "../../errors.ts";
+import { quoted } from "../files/errors.ts";
+import type { Adapter } from "./adapter.ts";
+import type { TensorReader } from "../checkpoint/tensor_reader.ts";
 
 /** Which biases of a model an adapter brings: `bias` of PEFT's settings. */
 export type TrainedBiases = "none" | "all" | "lora_only";

@@ -15,10 +15,10 @@
  * @module
  */
 
-import { FormatError } from "../errors.ts";
-import { quoted } from "./files/errors.ts";
-import { isObject } from "./files/json.ts";
-import type { JsonObject } from "./files/json.ts";
+import { FormatError } from "../../errors.ts";
+import { quoted } from "../files/errors.ts";
+import { isObject } from "../files/json.ts";
+import type { JsonObject } from "../files/json.ts";
 
 /** What becomes of the inputs of a group: their sum, their mean, or their mean times the number of groups. */
 export type Pooling = "sum" | "average" | "peft";

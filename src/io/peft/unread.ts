@@ -4,10 +4,10 @@
  * @module
  */
 
-import { KindError } from "../errors.ts";
-import { quoted } from "./files/errors.ts";
-import { OWN_TYPE } from "./peft_qalora.ts";
-import type { JsonObject } from "./files/json.ts";
+import { KindError } from "../../errors.ts";
+import { quoted } from "../files/errors.ts";
+import { OWN_TYPE } from "./qalora.ts";
+import type { JsonObject } from "../files/json.ts";
 
 /** What to do with an adapter that only PEFT can compute. */
 const MERGE =

@@ -1,20 +1,23 @@
 // deno-lint-ignore-file camelcase -- the keys are those of Hugging Face files
 
-import { lacking } from "../../helpers/inputs.ts";
+import { lacking } from "../../../helpers/inputs.ts";
 import assert from "node:assert/strict";
-import { openAdapterFrom } from "../../../src/io/peft.ts";
-import { adapterEntries, adapterTensorName } from "../../../src/io/peft.ts";
+import { openAdapterFrom } from "../../../../src/io/peft/adapter.ts";
+import {
+  adapterEntries,
+  adapterTensorName,
+} from "../../../../src/io/peft/adapter.ts";
 import {
   adapterConfig,
   moduleScaling,
   readAdapterConfig,
-} from "../../../src/io/peft_config.ts";
-import { qaloraGroups } from "../../../src/io/peft_qalora.ts";
+} from "../../../../src/io/peft/config.ts";
+import { qaloraGroups } from "../../../../src/io/peft/qalora.ts";
 import {
   safetensorsHeader,
   SafetensorsWriter,
-} from "../../../src/io/safetensors/write.ts";
-import { memorySink } from "../../../src/io/files/sources.ts";
+} from "../../../../src/io/safetensors/write.ts";
+import { memorySink } from "../../../../src/io/files/sources.ts";
 import {
   files,
   goldenBytes,
@@ -22,7 +25,7 @@ import {
   rejects,
   sha256,
   values,
-} from "./helpers.ts";
+} from "../helpers.ts";
 
 interface Golden {
   rank: number;
