@@ -16,7 +16,7 @@ import {
   makeFolder,
   writeFileAtomic,
 } from "../io/files/deno.ts";
-import { OnnxGraph } from "../io/onnx.ts";
+import { OnnxGraph } from "../io/onnx/graph.ts";
 import { readLlamaConfig } from "../models/llama_config.ts";
 import { checkLlamaTensors, llamaTensors } from "../models/llama_names.ts";
 import type { FormatName } from "../quant/formats.ts";

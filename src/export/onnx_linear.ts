@@ -10,7 +10,7 @@
 
 import { KindError } from "../errors.ts";
 import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
-import type { OnnxGraph } from "../io/onnx.ts";
+import type { OnnxGraph } from "../io/onnx/graph.ts";
 import { format, type FormatName, FORMATS } from "../quant/formats.ts";
 import { codesOf, packMatrix } from "../quant/pack.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";

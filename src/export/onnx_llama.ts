@@ -8,7 +8,7 @@
  * @module
  */
 
-import type { OnnxGraph } from "../io/onnx.ts";
+import type { OnnxGraph } from "../io/onnx/graph.ts";
 import type { LlamaConfig } from "../models/llama_config.ts";
 import { layerPrefix } from "../models/llama_names.ts";
 import { ropeFrequencies } from "../nn/rope.ts";

@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { ByteSink } from "./files/bytes.ts";
-import { ProtoWriter } from "./onnx_protobuf.ts";
+import type { ByteSink } from "../files/bytes.ts";
+import { ProtoWriter } from "./protobuf.ts";
 
 /** Element types that are used here, and their numbers (`onnx.proto`, `TensorProto.DataType`). */
 const TYPES = { f32: 1, u8: 2, i64: 7, bool: 9, f16: 10 } as const;
