@@ -10,7 +10,7 @@ import { runTask } from "../../src/eval/run.ts";
 import { calibrate, calibrationSequences } from "../../src/init/calibrate.ts";
 import { type Moments, openMoments } from "../../src/init/moments.ts";
 import type { Checkpoint } from "../../src/io/checkpoint/checkpoint.ts";
-import { checkpointTokenizer } from "../../src/io/tokenizer.ts";
+import { checkpointTokenizer } from "../../src/io/tokenizer/tokenizer.ts";
 import { loadModel } from "../../src/models/load.ts";
 import {
   train,

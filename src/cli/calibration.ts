@@ -9,7 +9,10 @@ import type { ModelInputs } from "../init/calibrate_model.ts";
 import { calibrationSequences } from "../init/calibrate.ts";
 import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import type { DataRecord } from "../io/records/record.ts";
-import { checkpointTokenizer, type Tokenizer } from "../io/tokenizer.ts";
+import {
+  checkpointTokenizer,
+  type Tokenizer,
+} from "../io/tokenizer/tokenizer.ts";
 import { familyOf } from "../models/families.ts";
 import { Framer } from "../train/data/frame.ts";
 import { RecordReader } from "../train/data/sft.ts";

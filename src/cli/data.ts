@@ -10,7 +10,10 @@ import { messageOf } from "../io/files/errors.ts";
 import { openCheckpoint } from "../io/open.ts";
 import { type DataRecord, placeOf } from "../io/records/record.ts";
 import { readRecords } from "../io/records/records.ts";
-import { checkpointTokenizer, type Tokenizer } from "../io/tokenizer.ts";
+import {
+  checkpointTokenizer,
+  type Tokenizer,
+} from "../io/tokenizer/tokenizer.ts";
 import { familyOf } from "../models/families.ts";
 import { IGNORED } from "../train/data/example.ts";
 import { OVERFLOWS } from "../train/data/list.ts";

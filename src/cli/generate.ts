@@ -4,7 +4,7 @@
  * @module
  */
 
-import { promptTokens } from "../io/prompt_tokens.ts";
+import { promptTokens } from "../io/tokenizer/prompt.ts";
 import type { Device } from "../device/device.ts";
 import { KindError } from "../errors.ts";
 import type { ChatRecord } from "../io/chat_template.ts";
@@ -12,7 +12,10 @@ import { readTextFile } from "../io/files/deno.ts";
 import { messageOf, quoted } from "../io/files/errors.ts";
 import { isObject } from "../io/files/json.ts";
 import { parseJsonExact } from "../io/files/json_exact.ts";
-import { checkpointTokenizer, type Tokenizer } from "../io/tokenizer.ts";
+import {
+  checkpointTokenizer,
+  type Tokenizer,
+} from "../io/tokenizer/tokenizer.ts";
 import { checkKind, ofKind } from "../models/families.ts";
 import { checkPrompts, generate } from "../models/generate.ts";
 import { type OpenedModel, openModel } from "../models/load.ts";

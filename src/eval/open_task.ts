@@ -13,7 +13,7 @@ import {
   listFolder,
 } from "../io/files/deno.ts";
 import { IoError, quoted } from "../io/files/errors.ts";
-import type { Tokenizer } from "../io/tokenizer.ts";
+import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import { tokenizeTexts } from "../train/data/lm.ts";
 import { readRecords } from "../io/records/records.ts";
 import type { DataRecord } from "../io/records/record.ts";

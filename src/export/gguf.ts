@@ -22,7 +22,7 @@ import { ggufTypeNamed } from "../io/gguf/types.ts";
 import { ggufTokenizerPairs } from "../io/gguf/write_tokenizer.ts";
 import { sourceFiles } from "../io/files/files.ts";
 import { bytesSource } from "../io/files/sources.ts";
-import { readTokenizerFiles } from "../io/tokenizer_files.ts";
+import { readTokenizerFiles } from "../io/tokenizer/find.ts";
 import { type LlamaConfig, readLlamaConfig } from "../models/llama_config.ts";
 import { checkLlamaTensors, llamaTensors } from "../models/llama_names.ts";
 import { fromF32, narrow } from "../tensor/dtype.ts";

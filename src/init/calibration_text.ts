@@ -9,7 +9,10 @@ import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { fileSource } from "../io/files/deno.ts";
 import { type DataRecord, textField } from "../io/records/record.ts";
 import { readRecords } from "../io/records/records.ts";
-import { checkpointTokenizer, type Tokenizer } from "../io/tokenizer.ts";
+import {
+  checkpointTokenizer,
+  type Tokenizer,
+} from "../io/tokenizer/tokenizer.ts";
 import { familyOf } from "../models/families.ts";
 
 /** Characters of a token on average, at the very most. */

@@ -24,7 +24,7 @@ import { openAdapterFrom } from "./peft/adapter.ts";
 import type { Adapter } from "./peft/adapter.ts";
 
 export { fileSource } from "./files/deno.ts";
-export { checkpointTokenizer, openTokenizer } from "./tokenizer.ts";
+export { checkpointTokenizer, openTokenizer } from "./tokenizer/tokenizer.ts";
 export type {
   ChatMessage,
   ChatOptions,
@@ -40,7 +40,7 @@ export type {
   Tokenizer,
   TokenizerOptions,
   TokenOffsets,
-} from "./tokenizer.ts";
+} from "./tokenizer/tokenizer.ts";
 export { openCheckpointFrom } from "./recognise.ts";
 export type { OpenOptions } from "./recognise.ts";
 export type { Adapter } from "./peft/adapter.ts";

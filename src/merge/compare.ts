@@ -9,7 +9,7 @@ import { Tape, type Tensor } from "../autograd/tape.ts";
 import type { LinearWeight } from "../autograd/linear_weight.ts";
 import type { Device } from "../device/device.ts";
 import { readF32 } from "../device/device.ts";
-import { checkpointTokenizer } from "../io/tokenizer.ts";
+import { checkpointTokenizer } from "../io/tokenizer/tokenizer.ts";
 import type { CausalModel, Model } from "../models/model.ts";
 import {
   generate,

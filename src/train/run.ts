@@ -19,7 +19,7 @@ import type { JsonObject } from "../io/files/json.ts";
 import { type Lock, lockFolder } from "../io/files/lock.ts";
 import { fileMarks } from "../io/files/marks.ts";
 import { replaceFolder } from "../io/files/replace.ts";
-import { checkpointTokenizer } from "../io/tokenizer.ts";
+import { checkpointTokenizer } from "../io/tokenizer/tokenizer.ts";
 import { familyOf } from "../models/families.ts";
 import {
   findUnfinished,
@@ -90,7 +90,7 @@ export type {
   ChatTemplate,
   RenderedChat,
   TokenOffsets,
-} from "../io/tokenizer.ts";
+} from "../io/tokenizer/tokenizer.ts";
 export type { ByteSource } from "../io/files/bytes.ts";
 export type { Learn } from "./data/chat_labels.ts";
 export type { TextCodec } from "./data/codec.ts";

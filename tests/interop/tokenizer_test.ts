@@ -1,5 +1,8 @@
 import { folderFiles, openCheckpoint } from "../../src/io/open.ts";
-import { openTokenizer, type Tokenizer } from "../../src/io/tokenizer.ts";
+import {
+  openTokenizer,
+  type Tokenizer,
+} from "../../src/io/tokenizer/tokenizer.ts";
 import { Random } from "../../src/tensor/random.ts";
 import { exists, integer, sharedData } from "../helpers/inputs.ts";
 import { bert, own, smollm, stories } from "./models.ts";

@@ -8,7 +8,7 @@
  */
 
 import { FormatError, ValueError } from "../../errors.ts";
-import { promptTokens } from "../../io/prompt_tokens.ts";
+import { promptTokens } from "../../io/tokenizer/prompt.ts";
 
 /** A tokenizer, as far as a task needs one. */
 export interface TokenEncoder {

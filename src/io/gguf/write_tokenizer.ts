@@ -15,8 +15,8 @@ import { RULES, TEMPLATE_KEY } from "./tokenizer.ts";
 import { ggufPair } from "./write.ts";
 import { isObject, type JsonObject } from "../files/json.ts";
 import { DEFAULT, type NamedTemplates } from "../files/named_templates.ts";
-import type { TokenizerFiles } from "../tokenizer_files.ts";
-import { tokenText, vocabulary } from "../tokenizer_special.ts";
+import type { TokenizerFiles } from "../tokenizer/find.ts";
+import { tokenText, vocabulary } from "../tokenizer/special.ts";
 
 /** llama.cpp's types of tokens. */
 const NORMAL = 1;

@@ -5,7 +5,7 @@
  */
 
 import type { ChatTemplate } from "../../io/chat_template.ts";
-import type { TokenOffsets } from "../../io/tokenizer_offsets.ts";
+import type { TokenOffsets } from "../../io/tokenizer/offsets.ts";
 
 /** A tokenizer, as far as training data needs one. */
 export interface TextCodec {

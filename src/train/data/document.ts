@@ -4,7 +4,7 @@
  * @module
  */
 
-import { byteText } from "../../io/tokenizer_text.ts";
+import { byteText } from "../../io/tokenizer/text.ts";
 import type { Framer, PairCodec } from "./frame.ts";
 
 /** A text as tokens. */

@@ -2,7 +2,7 @@ import { Tape } from "../../../src/autograd/tape.ts";
 import { type Device, mat, readF32 } from "../../../src/device/device.ts";
 import { openDevice } from "../../../src/device/open.ts";
 import { openCheckpoint } from "../../../src/io/open.ts";
-import { checkpointTokenizer } from "../../../src/io/tokenizer.ts";
+import { checkpointTokenizer } from "../../../src/io/tokenizer/tokenizer.ts";
 import { Bart } from "../../../src/models/bart.ts";
 import { trainedTensors } from "../../../src/models/weights.ts";
 import { batchLoss } from "../../../src/train/step.ts";

@@ -3,7 +3,10 @@ import { pickAnswer } from "../../../src/eval/tasks/squad.ts";
 import type { ByteSource } from "../../../src/io/files/bytes.ts";
 import { folderFiles } from "../../../src/io/open.ts";
 import { bytesSource } from "../../../src/io/files/sources.ts";
-import { openTokenizer, type Tokenizer } from "../../../src/io/tokenizer.ts";
+import {
+  openTokenizer,
+  type Tokenizer,
+} from "../../../src/io/tokenizer/tokenizer.ts";
 import { DocumentEncoder } from "../../../src/train/data/document.ts";
 import { Framer } from "../../../src/train/data/frame.ts";
 import {

@@ -8,7 +8,10 @@ import assert from "node:assert/strict";
 import { compileChatTemplate } from "../../../src/io/chat_template.ts";
 import type { ChatMessage } from "../../../src/io/chat_template.ts";
 import { folderFiles } from "../../../src/io/open.ts";
-import { openTokenizer, type Tokenizer } from "../../../src/io/tokenizer.ts";
+import {
+  openTokenizer,
+  type Tokenizer,
+} from "../../../src/io/tokenizer/tokenizer.ts";
 import { golden } from "../../helpers/golden.ts";
 
 interface Row {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { compileChatTemplate } from "../../../../src/io/chat_template.ts";
 import type { JsonObject } from "../../../../src/io/files/json.ts";
-import type { TokenOffsets } from "../../../../src/io/tokenizer.ts";
+import type { TokenOffsets } from "../../../../src/io/tokenizer/tokenizer.ts";
 import type { TextCodec } from "../../../../src/train/data/codec.ts";
 import { IGNORED } from "../../../../src/train/data/example.ts";
 import type { Learn } from "../../../../src/train/data/chat_labels.ts";

@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
-import type { FileSet } from "../../../src/io/files/files.ts";
-import { checkpointTokenizer } from "../../../src/io/tokenizer.ts";
-import { openCheckpointFrom } from "../../../src/io/recognise.ts";
-import { IoError } from "../../../src/io/files/errors.ts";
-import { openTokenizer } from "../../../src/io/tokenizer.ts";
-import { bytesSource } from "../../../src/io/files/sources.ts";
-import { Random } from "../../../src/tensor/random.ts";
-import { files, goldenBytes, rejects } from "./helpers.ts";
+import type { FileSet } from "../../../../src/io/files/files.ts";
+import { checkpointTokenizer } from "../../../../src/io/tokenizer/tokenizer.ts";
+import { openCheckpointFrom } from "../../../../src/io/recognise.ts";
+import { IoError } from "../../../../src/io/files/errors.ts";
+import { openTokenizer } from "../../../../src/io/tokenizer/tokenizer.ts";
+import { bytesSource } from "../../../../src/io/files/sources.ts";
+import { Random } from "../../../../src/tensor/random.ts";
+import { files, goldenBytes, rejects } from "../helpers.ts";
 
-const GOLDEN = new URL("../../golden/tokenizer/", import.meta.url);
+const GOLDEN = new URL("../../../golden/tokenizer/", import.meta.url);
 
 function bytesOf(name: string): Uint8Array<ArrayBuffer> {
   return Deno.readFileSync(new URL(name, GOLDEN));

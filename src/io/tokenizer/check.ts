@@ -4,9 +4,9 @@
  * @module
  */
 
-import { FormatError, KindError } from "../errors.ts";
-import { Problems, quoted } from "./files/errors.ts";
-import { isObject, type JsonObject } from "./files/json.ts";
+import { FormatError, KindError } from "../../errors.ts";
+import { Problems, quoted } from "../files/errors.ts";
+import { isObject, type JsonObject } from "../files/json.ts";
 
 /** Ids are below this: no vocabulary is near it, and tables by id stay small. */
 const MOST_IDS = 1 << 24;

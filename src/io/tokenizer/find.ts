@@ -4,39 +4,35 @@
  * @module
  */
 
-import { IoError, quoted } from "./files/errors.ts";
-import { type FileSet, readFile } from "./files/files.ts";
-import { openGguf } from "./gguf/file.ts";
-import { ggufTokenizer } from "./gguf/tokenizer.ts";
+import { IoError, quoted } from "../files/errors.ts";
+import { type FileSet, readFile } from "../files/files.ts";
+import { openGguf } from "../gguf/file.ts";
+import { ggufTokenizer } from "../gguf/tokenizer.ts";
 import {
   decodeText,
   type JsonObject,
   MOST_TABLE,
   parseJsonObject,
-} from "./files/json.ts";
-import {
-  characterTokenizer,
-  hasCharacters,
-  type Side,
-} from "./tokenizer_chars.ts";
+} from "../files/json.ts";
+import { characterTokenizer, hasCharacters, type Side } from "./chars.ts";
 import {
   type NamedTemplate,
   type NamedTemplates,
   templateOfFile,
   templatesOfConfig,
-} from "./files/named_templates.ts";
-import { checkTokenizer } from "./tokenizer_check.ts";
+} from "../files/named_templates.ts";
+import { checkTokenizer } from "./check.ts";
 import {
   sentencePieceTokenizer,
   type TokenizerContents,
-} from "./tokenizer_sentencepiece.ts";
-import { withSpecialTokens } from "./tokenizer_special.ts";
-import { modelConfig } from "./packed/config.ts";
+} from "./sentencepiece.ts";
+import { withSpecialTokens } from "./special.ts";
+import { modelConfig } from "../packed/config.ts";
 import {
   byteLevelTokenizer,
   type NamedBytes,
   wordPieceTokenizer,
-} from "./tokenizer_vocab.ts";
+} from "./vocab.ts";
 
 /** A tokenizer read from files. */
 export interface TokenizerFiles extends TokenizerContents {

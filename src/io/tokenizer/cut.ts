@@ -8,8 +8,8 @@
  * @module
  */
 
-import { ValueError } from "../errors.ts";
-import type { JsonObject } from "./files/json.ts";
+import { ValueError } from "../../errors.ts";
+import type { JsonObject } from "../files/json.ts";
 
 const SPACE = "▁";
 

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { encodeLong } from "../../../src/io/tokenizer_long.ts";
-import { openTokenizer } from "../../../src/io/tokenizer.ts";
-import { files } from "./helpers.ts";
+import { encodeLong } from "../../../../src/io/tokenizer/long.ts";
+import { openTokenizer } from "../../../../src/io/tokenizer/tokenizer.ts";
+import { files } from "../helpers.ts";
 
-const GOLDEN = new URL("../../golden/tokenizer/", import.meta.url);
-const EXAMPLE = new URL("../../../examples/model/", import.meta.url);
+const GOLDEN = new URL("../../../golden/tokenizer/", import.meta.url);
+const EXAMPLE = new URL("../../../../examples/model/", import.meta.url);
 
 const story = await Deno.readTextFile(
   new URL("train-sample.txt", EXAMPLE),

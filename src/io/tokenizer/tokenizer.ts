@@ -4,29 +4,29 @@
  * @module
  */
 
-import { FormatError, KindError, ValueError } from "../errors.ts";
+import { FormatError, KindError, ValueError } from "../../errors.ts";
 import {
   type ChatMessage,
   type ChatOptions,
   type ChatTemplate,
   compileChatTemplates,
-} from "./chat_template.ts";
-import type { Checkpoint } from "./checkpoint/checkpoint.ts";
-import { IoError, messageOf, quoted } from "./files/errors.ts";
-import { type FileSet, sourceFiles } from "./files/files.ts";
-import { bytesSource } from "./files/sources.ts";
+} from "../chat_template.ts";
+import type { Checkpoint } from "../checkpoint/checkpoint.ts";
+import { IoError, messageOf, quoted } from "../files/errors.ts";
+import { type FileSet, sourceFiles } from "../files/files.ts";
+import { bytesSource } from "../files/sources.ts";
 import {
   decodeTokens,
   makeDecoder,
   type TokenDecoder,
   TokenStream,
-} from "./tokenizer_decode.ts";
-import type { Side } from "./tokenizer_chars.ts";
-import { OffsetEncoder, type TokenOffsets } from "./tokenizer_offsets.ts";
-import { type Encode, encodeLong, LONG_TEXT } from "./tokenizer_long.ts";
-import { readTokenizerFiles } from "./tokenizer_files.ts";
-import { buildTokenizer, type LibraryTokenizer } from "./tokenizer_parts.ts";
-import { ROLES, tokenText, vocabulary } from "./tokenizer_special.ts";
+} from "./decode.ts";
+import type { Side } from "./chars.ts";
+import { OffsetEncoder, type TokenOffsets } from "./offsets.ts";
+import { type Encode, encodeLong, LONG_TEXT } from "./long.ts";
+import { readTokenizerFiles } from "./find.ts";
+import { buildTokenizer, type LibraryTokenizer } from "./parts.ts";
+import { ROLES, tokenText, vocabulary } from "./special.ts";
 
 export type {
   ChatMessage,
@@ -34,10 +34,10 @@ export type {
   ChatRecord,
   ChatTemplate,
   RenderedChat,
-} from "./chat_template.ts";
+} from "../chat_template.ts";
 
-export type { Side } from "./tokenizer_chars.ts";
-export type { TokenOffsets } from "./tokenizer_offsets.ts";
+export type { Side } from "./chars.ts";
+export type { TokenOffsets } from "./offsets.ts";
 
 /** How text becomes ids. */
 export interface EncodeOptions {

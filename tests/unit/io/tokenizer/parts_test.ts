@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
-import { Cursor } from "../../../src/io/gguf/cursor.ts";
-import { Charsmap } from "../../../src/io/tokenizer_charsmap.ts";
-import { safeCuts } from "../../../src/io/tokenizer_cut.ts";
+import { Cursor } from "../../../../src/io/gguf/cursor.ts";
+import { Charsmap } from "../../../../src/io/tokenizer/charsmap.ts";
+import { safeCuts } from "../../../../src/io/tokenizer/cut.ts";
 import {
   decodeTokens,
   makeDecoder,
   TokenStream,
-} from "../../../src/io/tokenizer_decode.ts";
-import { ProtoReader } from "../../../src/io/tokenizer_protobuf.ts";
+} from "../../../../src/io/tokenizer/decode.ts";
+import { ProtoReader } from "../../../../src/io/tokenizer/protobuf.ts";
 import {
   type Behavior,
   bertWords,
@@ -16,7 +16,7 @@ import {
   splitText,
   trimSpaces,
   WORDS,
-} from "../../../src/io/tokenizer_text.ts";
+} from "../../../../src/io/tokenizer/text.ts";
 
 const bad = (reason: string) => new SyntaxError(reason);
 

@@ -9,13 +9,13 @@
  * @module
  */
 
-import { KindError } from "../errors.ts";
-import { messageOf, quoted } from "./files/errors.ts";
-import { isObject, type JsonObject } from "./files/json.ts";
-import { loadPackage } from "./files/package.ts";
-import { parsePattern, type PatternCost, patternCost } from "../pattern.ts";
-import { Charsmap } from "./tokenizer_charsmap.ts";
-import { longWordCuts, safeCuts } from "./tokenizer_cut.ts";
+import { KindError } from "../../errors.ts";
+import { messageOf, quoted } from "../files/errors.ts";
+import { isObject, type JsonObject } from "../files/json.ts";
+import { loadPackage } from "../files/package.ts";
+import { parsePattern, type PatternCost, patternCost } from "../../pattern.ts";
+import { Charsmap } from "./charsmap.ts";
+import { longWordCuts, safeCuts } from "./cut.ts";
 import {
   type Behavior,
   bertNormalize,
@@ -29,7 +29,7 @@ import {
   splitText,
   trimSpaces,
   WORDS,
-} from "./tokenizer_text.ts";
+} from "./text.ts";
 
 /** Words in a cache at most, and characters of one. */
 const MOST_WORDS = 1 << 16;

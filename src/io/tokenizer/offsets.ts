@@ -5,8 +5,8 @@
  * @module
  */
 
-import type { LibraryTokenizer } from "./tokenizer_parts.ts";
-import { byteText } from "./tokenizer_text.ts";
+import type { LibraryTokenizer } from "./parts.ts";
+import { byteText } from "./text.ts";
 
 /** Tokens of a text and where they stand, in UTF-16 units. */
 export interface TokenOffsets {

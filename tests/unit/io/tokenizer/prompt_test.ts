@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { promptTokens } from "../../../src/io/prompt_tokens.ts";
+import { promptTokens } from "../../../../src/io/tokenizer/prompt.ts";
 
 /** One token a character; BOS before and EOS behind a text where they are given. */
 function encoder(

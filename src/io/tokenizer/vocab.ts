@@ -4,16 +4,16 @@
  * @module
  */
 
-import { FormatError } from "../errors.ts";
-import { quoted } from "./files/errors.ts";
+import { FormatError } from "../../errors.ts";
+import { quoted } from "../files/errors.ts";
 import {
   decodeText,
   type JsonObject,
   MOST_TABLE,
   parseJsonObject,
-} from "./files/json.ts";
-import type { TokenizerContents } from "./tokenizer_sentencepiece.ts";
-import { template } from "./tokenizer_special.ts";
+} from "../files/json.ts";
+import type { TokenizerContents } from "./sentencepiece.ts";
+import { template } from "./special.ts";
 
 /** A file's bytes, and what errors call it. */
 export interface NamedBytes {

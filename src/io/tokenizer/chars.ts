@@ -5,11 +5,11 @@
  * @module
  */
 
-import { FormatError } from "../errors.ts";
-import { quoted } from "./files/errors.ts";
-import type { JsonObject } from "./files/json.ts";
-import type { TokenizerContents } from "./tokenizer_sentencepiece.ts";
-import { template } from "./tokenizer_special.ts";
+import { FormatError } from "../../errors.ts";
+import { quoted } from "../files/errors.ts";
+import type { JsonObject } from "../files/json.ts";
+import type { TokenizerContents } from "./sentencepiece.ts";
+import { template } from "./special.ts";
 
 /** Which text of a model that turns one into another. */
 export type Side = "source" | "target";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { folderFiles } from "../../../src/io/open.ts";
-import { openTokenizer } from "../../../src/io/tokenizer.ts";
-import { inFolder } from "../../helpers/model.ts";
+import { folderFiles } from "../../../../src/io/open.ts";
+import { openTokenizer } from "../../../../src/io/tokenizer/tokenizer.ts";
+import { inFolder } from "../../../helpers/model.ts";
 
 const CHARS = " abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.,?!é";
 

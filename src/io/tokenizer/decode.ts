@@ -7,10 +7,10 @@
  * @module
  */
 
-import { KindError } from "../errors.ts";
-import { quoted } from "./files/errors.ts";
-import { isObject, type JsonObject } from "./files/json.ts";
-import { BYTE_CHARS } from "./tokenizer_text.ts";
+import { KindError } from "../../errors.ts";
+import { quoted } from "../files/errors.ts";
+import { isObject, type JsonObject } from "../files/json.ts";
+import { BYTE_CHARS } from "./text.ts";
 
 /** Text of one token, or its bytes. */
 type Piece = string | Uint8Array;

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { isObject, type JsonObject } from "./files/json.ts";
+import { isObject, type JsonObject } from "../files/json.ts";
 
 /** Keys of tokens with a role, in the order in which transformers adds them. */
 export const ROLES = [
