@@ -7,7 +7,7 @@
 import { promptTokens } from "../io/tokenizer/prompt.ts";
 import type { Device } from "../device/device.ts";
 import { KindError } from "../errors.ts";
-import type { ChatRecord } from "../io/chat_template.ts";
+import type { ChatRecord } from "../io/chat/template.ts";
 import { readTextFile } from "../io/files/deno.ts";
 import { messageOf, quoted } from "../io/files/errors.ts";
 import { isObject } from "../io/files/json.ts";

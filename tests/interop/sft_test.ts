@@ -1,4 +1,4 @@
-import { compileChatTemplate } from "../../src/io/chat_template.ts";
+import { compileChatTemplate } from "../../src/io/chat/template.ts";
 import { folderFiles } from "../../src/io/open.ts";
 import { openTokenizer } from "../../src/io/tokenizer/tokenizer.ts";
 import { readExamples, type TextCodec } from "../../src/train/run.ts";

@@ -10,7 +10,7 @@ import {
   type ChatOptions,
   type ChatTemplate,
   compileChatTemplates,
-} from "../chat_template.ts";
+} from "../chat/template.ts";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { IoError, messageOf, quoted } from "../files/errors.ts";
 import { type FileSet, sourceFiles } from "../files/files.ts";
@@ -34,7 +34,7 @@ export type {
   ChatRecord,
   ChatTemplate,
   RenderedChat,
-} from "../chat_template.ts";
+} from "../chat/template.ts";
 
 export type { Side } from "./chars.ts";
 export type { TokenOffsets } from "./offsets.ts";

@@ -8,7 +8,7 @@
  * @module
  */
 
-import type { ChatTemplate } from "../../io/chat_template.ts";
+import type { ChatTemplate } from "../../io/chat/template.ts";
 import { KindError } from "../../errors.ts";
 import { messageOf } from "../../io/files/errors.ts";
 import { isObject, type JsonObject } from "../../io/files/json.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { ChatRecord } from "../../io/chat_template.ts";
+import type { ChatRecord } from "../../io/chat/template.ts";
 import { isObject, type JsonObject } from "../../io/files/json.ts";
 import { REASONING } from "./conversation.ts";
 

@@ -9,7 +9,7 @@
  * @module
  */
 
-import type { ChatTemplate } from "../../io/chat_template.ts";
+import type { ChatTemplate } from "../../io/chat/template.ts";
 import { isObject } from "../../io/files/json.ts";
 import {
   align,

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { ChatTemplate } from "../../io/chat_template.ts";
+import type { ChatTemplate } from "../../io/chat/template.ts";
 import type { TokenOffsets } from "../../io/tokenizer/offsets.ts";
 
 /** A tokenizer, as far as training data needs one. */

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { ChatRecord } from "../../io/chat_template.ts";
+import type { ChatRecord } from "../../io/chat/template.ts";
 import { JsonNumber, parseJsonExact } from "../../io/files/json_exact.ts";
 import { quoted } from "../../io/files/errors.ts";
 import { isObject, type JsonObject } from "../../io/files/json.ts";

@@ -10,7 +10,7 @@ import assert from "node:assert/strict";
 import {
   type ChatRecord,
   compileChatTemplate,
-} from "../../../src/io/chat_template.ts";
+} from "../../../src/io/chat/template.ts";
 import { parseJsonExact } from "../../../src/io/files/json_exact.ts";
 import { strftime } from "../../../src/io/jinja/globals.ts";
 import { golden } from "../../helpers/golden.ts";

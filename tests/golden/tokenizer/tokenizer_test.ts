@@ -5,8 +5,8 @@
  */
 
 import assert from "node:assert/strict";
-import { compileChatTemplate } from "../../../src/io/chat_template.ts";
-import type { ChatMessage } from "../../../src/io/chat_template.ts";
+import { compileChatTemplate } from "../../../src/io/chat/template.ts";
+import type { ChatMessage } from "../../../src/io/chat/template.ts";
 import { folderFiles } from "../../../src/io/open.ts";
 import {
   openTokenizer,

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { compileChatTemplate } from "../../../../src/io/chat_template.ts";
+import { compileChatTemplate } from "../../../../src/io/chat/template.ts";
 import type { JsonObject } from "../../../../src/io/files/json.ts";
 import type { TokenOffsets } from "../../../../src/io/tokenizer/tokenizer.ts";
 import type { TextCodec } from "../../../../src/train/data/codec.ts";

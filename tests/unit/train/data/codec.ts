@@ -5,7 +5,7 @@
  */
 
 import type { ByteSource } from "../../../../src/io/files/bytes.ts";
-import type { ChatTemplate } from "../../../../src/io/chat_template.ts";
+import type { ChatTemplate } from "../../../../src/io/chat/template.ts";
 import type { JsonObject } from "../../../../src/io/files/json.ts";
 import { bytesSource } from "../../../../src/io/files/sources.ts";
 import type { TextCodec } from "../../../../src/train/data/codec.ts";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { compileChatTemplate } from "../../../../src/io/chat_template.ts";
+import { compileChatTemplate } from "../../../../src/io/chat/template.ts";
 import {
   checkpointTokenizer,
   fileSource,

@@ -7,30 +7,25 @@
  * @module
  */
 
-import { FormatError, isMeant, KindError, ValueError } from "../errors.ts";
-import {
-  Converter,
-  preparedMessage,
-  upToTag,
-  withOpenEnd,
-} from "./chat_record.ts";
-import { messageOf, quoted } from "./files/errors.ts";
-import { withBudget } from "./jinja/budget.ts";
+import { FormatError, isMeant, KindError, ValueError } from "../../errors.ts";
+import { Converter, preparedMessage, upToTag, withOpenEnd } from "./record.ts";
+import { messageOf, quoted } from "../files/errors.ts";
+import { withBudget } from "../jinja/budget.ts";
 import {
   compile,
   lineOf,
   type Output,
   type Runnable,
-} from "./jinja/compile.ts";
-import { GLOBALS } from "./jinja/globals.ts";
-import type { Value } from "./jinja/values.ts";
+} from "../jinja/compile.ts";
+import { GLOBALS } from "../jinja/globals.ts";
+import type { Value } from "../jinja/values.ts";
 import {
   DEFAULT,
   type NamedTemplate,
   type NamedTemplates,
   TEMPLATE_FILE,
   templateFor,
-} from "./files/named_templates.ts";
+} from "../files/named_templates.ts";
 
 /** One turn of a conversation; templates may read more keys than these. */
 export interface ChatMessage {

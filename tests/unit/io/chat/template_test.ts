@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { compileChatTemplate } from "../../../src/io/chat_template.ts";
-import { openTokenizer } from "../../../src/io/tokenizer/tokenizer.ts";
-import { files } from "./helpers.ts";
+import { compileChatTemplate } from "../../../../src/io/chat/template.ts";
+import { openTokenizer } from "../../../../src/io/tokenizer/tokenizer.ts";
+import { files } from "../helpers.ts";
 
 const MODEL = {
   model: { type: "BPE", vocab: { a: 0 }, merges: [] },

@@ -4,10 +4,10 @@
  * @module
  */
 
-import { KindError } from "../errors.ts";
-import { quoted } from "./files/errors.ts";
-import { Dict, float, int, isList, type Value } from "./jinja/values.ts";
-import { JsonNumber } from "./files/json_exact.ts";
+import { KindError } from "../../errors.ts";
+import { quoted } from "../files/errors.ts";
+import { Dict, float, int, isList, type Value } from "../jinja/values.ts";
+import { JsonNumber } from "../files/json_exact.ts";
 
 /** How deep values of a record may lie in each other. */
 const MOST_DEPTH = 500;
