@@ -8,16 +8,16 @@ import { pairsIn } from "../eval/open_task.ts";
 import type { ModelInputs } from "../init/calibrate_model.ts";
 import { calibrationSequences } from "../init/calibrate.ts";
 import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
-import type { DataRecord } from "../io/records/record.ts";
+import type { DataRecord } from "../data/records/record.ts";
 import {
   checkpointTokenizer,
   type Tokenizer,
 } from "../io/tokenizer/tokenizer.ts";
 import { familyOf } from "../models/families.ts";
-import { Framer } from "../train/data/frame.ts";
-import { RecordReader } from "../train/data/sft.ts";
-import { layoutOf } from "../train/data/templates.ts";
-import { readPairExamples } from "../train/data/seq2seq.ts";
+import { Framer } from "../data/frame.ts";
+import { RecordReader } from "../data/tasks/sft.ts";
+import { layoutOf } from "../data/tasks/templates.ts";
+import { readPairExamples } from "../data/tasks/seq2seq.ts";
 
 /** How much of the files is taken. */
 interface CalibrationAmount {

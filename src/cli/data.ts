@@ -8,21 +8,21 @@ import { isMeant } from "../errors.ts";
 import { fileSource } from "../io/files/deno.ts";
 import { messageOf } from "../io/files/errors.ts";
 import { openCheckpoint } from "../io/open.ts";
-import { type DataRecord, placeOf } from "../io/records/record.ts";
-import { readRecords } from "../io/records/records.ts";
+import { type DataRecord, placeOf } from "../data/records/record.ts";
+import { readRecords } from "../data/records/records.ts";
 import {
   checkpointTokenizer,
   type Tokenizer,
 } from "../io/tokenizer/tokenizer.ts";
 import { familyOf } from "../models/families.ts";
-import { IGNORED } from "../train/data/example.ts";
-import { OVERFLOWS } from "../train/data/list.ts";
+import { IGNORED } from "../data/example.ts";
+import { OVERFLOWS } from "../data/list.ts";
 import {
   type LabelledExample,
   LEARNS,
   RecordReader,
-} from "../train/data/sft.ts";
-import { TEMPLATES } from "../train/data/templates.ts";
+} from "../data/tasks/sft.ts";
+import { TEMPLATES } from "../data/tasks/templates.ts";
 import { TRAIN_DEFAULTS } from "../train/options.ts";
 import { startPlace } from "../train/output.ts";
 import { VERSION } from "../version.ts";

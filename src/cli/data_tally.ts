@@ -4,10 +4,10 @@
  * @module
  */
 
-import { type DataRecord, placeOf } from "../io/records/record.ts";
-import { IGNORED, lossCount } from "../train/data/example.ts";
-import type { Overflow } from "../train/data/list.ts";
-import type { LabelledExample } from "../train/data/sft.ts";
+import { type DataRecord, placeOf } from "../data/records/record.ts";
+import { IGNORED, lossCount } from "../data/example.ts";
+import type { Overflow } from "../data/list.ts";
+import type { LabelledExample } from "../data/tasks/sft.ts";
 
 /** Reasons that are told apart at the most. */
 const MOST_REASONS = 50;

@@ -7,11 +7,11 @@
 import type { TrainOptions, TrainReport } from "../train/run.ts";
 import { train, TRAIN_DEFAULTS } from "../train/run.ts";
 import { TRAINED_BIASES } from "../io/peft/whole.ts";
-import { LABELLED_SETS, type LabelledSetName } from "../train/data/glue.ts";
+import { LABELLED_SETS, type LabelledSetName } from "../data/tasks/glue.ts";
 import { TRAIN_TASKS } from "../train/options.ts";
 import { SCHEDULES } from "../train/schedule.ts";
-import { LEARNS } from "../train/data/sft.ts";
-import { TEMPLATES } from "../train/data/templates.ts";
+import { LEARNS } from "../data/tasks/sft.ts";
+import { TEMPLATES } from "../data/tasks/templates.ts";
 import {
   COMMON,
   COMPUTES,

@@ -14,9 +14,9 @@ import {
 } from "../io/files/deno.ts";
 import { IoError, quoted } from "../io/files/errors.ts";
 import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
-import { tokenizeTexts } from "../train/data/lm.ts";
-import { readRecords } from "../io/records/records.ts";
-import type { DataRecord } from "../io/records/record.ts";
+import { tokenizeTexts } from "../data/tasks/lm.ts";
+import { readRecords } from "../data/records/records.ts";
+import type { DataRecord } from "../data/records/record.ts";
 import {
   COMMONSENSE,
   type CommonsenseName,
@@ -30,7 +30,7 @@ import { GLUE, GLUE_FILES, type GlueName, glueTask } from "./tasks/glue.ts";
 import { SQUAD_FILES, squadTask } from "./tasks/squad.ts";
 import { g2pTask, summarizeTask } from "./tasks/summarize.ts";
 import type { Task } from "./tasks/task.ts";
-import { readPairs, readParallel, type TextPair } from "../train/data/pairs.ts";
+import { readPairs, readParallel, type TextPair } from "../data/tasks/pairs.ts";
 
 /** Names of the tasks. */
 export const TASKS = [

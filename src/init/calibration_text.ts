@@ -7,8 +7,8 @@
 import { KindError, ValueError } from "../errors.ts";
 import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { fileSource } from "../io/files/deno.ts";
-import { type DataRecord, textField } from "../io/records/record.ts";
-import { readRecords } from "../io/records/records.ts";
+import { type DataRecord, textField } from "../data/records/record.ts";
+import { readRecords } from "../data/records/records.ts";
 import {
   checkpointTokenizer,
   type Tokenizer,

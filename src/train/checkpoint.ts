@@ -35,7 +35,7 @@ import {
 } from "../io/safetensors/write.ts";
 import { toF32 } from "../tensor/dtype.ts";
 import { matrix, transposed } from "../tensor/matrix.ts";
-import type { OrderState } from "./data/order.ts";
+import type { OrderState } from "./order.ts";
 
 /** What `state.json` holds. */
 export interface TrainState {

@@ -10,10 +10,10 @@ import { fileSource } from "../io/files/deno.ts";
 import { familyOf } from "../models/families.ts";
 import { type HeadInfo, headInfo, labelNames } from "../models/head_config.ts";
 import type { ModelPlace } from "../models/open.ts";
-import { labelsOf } from "./data/classify.ts";
-import { readLabelledSet } from "./data/glue.ts";
-import { type LabelledText, readLabelled } from "./data/labelled.ts";
-import type { LabelReader } from "./data/labels.ts";
+import { labelsOf } from "../data/tasks/classify.ts";
+import { readLabelledSet } from "../data/tasks/glue.ts";
+import { type LabelledText, readLabelled } from "../data/tasks/labelled.ts";
+import type { LabelReader } from "../data/tasks/labels.ts";
 import type { TrainOptions } from "./options.ts";
 
 /** A head, and the reader of the labels that it learns. */

@@ -31,7 +31,7 @@ import {
   type PairBatch,
   type SpanBatch,
   type TokenRows,
-} from "./data/example.ts";
+} from "../data/example.ts";
 
 /** Sequences with the answers that count. */
 export interface LabelledBatch extends TokenBatch {

@@ -7,13 +7,13 @@
 import type { OptionTable } from "../arguments.ts";
 import type { Compute } from "../autograd/linear_weight.ts";
 import type { Device } from "../device/device.ts";
-import type { Learn } from "./data/chat_labels.ts";
-import type { TextCodec } from "./data/codec.ts";
+import type { Learn } from "../data/chat/labels.ts";
+import type { TextCodec } from "../data/codec.ts";
 import type { TrainedBiases } from "../io/peft/whole.ts";
-import type { TextUnit } from "../io/records/records.ts";
-import type { LabelledSetName } from "./data/glue.ts";
-import type { Overflow } from "./data/list.ts";
-import type { TemplateName } from "./data/templates.ts";
+import type { TextUnit } from "../data/records/records.ts";
+import type { LabelledSetName } from "../data/tasks/glue.ts";
+import type { Overflow } from "../data/list.ts";
+import type { TemplateName } from "../data/tasks/templates.ts";
 import type { ScheduleName } from "./schedule.ts";
 
 /** What can be trained. */

@@ -29,7 +29,7 @@ import {
   START_RUN,
 } from "../models/runs.ts";
 import { VERSION } from "../version.ts";
-import { planSteps } from "./data/steps.ts";
+import { planSteps } from "./steps.ts";
 import { type OpenedExamples, openExamples } from "./examples.ts";
 import {
   TRAIN_OPTIONS,
@@ -72,10 +72,14 @@ export type {
   TrainRun,
   TrainTask,
 } from "./options.ts";
-export type { LabelledSetName } from "./data/glue.ts";
+export type { LabelledSetName } from "../data/tasks/glue.ts";
 export type { TrainedBiases } from "../io/peft/whole.ts";
-export { readExamples } from "./data/sft.ts";
-export type { RecordOptions, RecordsSource, SftOptions } from "./data/sft.ts";
+export { readExamples } from "../data/tasks/sft.ts";
+export type {
+  RecordOptions,
+  RecordsSource,
+  SftOptions,
+} from "../data/tasks/sft.ts";
 export type {
   AnyExample,
   ClassExample,
@@ -83,7 +87,7 @@ export type {
   ExampleSet,
   PairExample,
   SpanExample,
-} from "./data/example.ts";
+} from "../data/example.ts";
 export type {
   ChatOptions,
   ChatRecord,
@@ -92,14 +96,14 @@ export type {
   TokenOffsets,
 } from "../io/tokenizer/tokenizer.ts";
 export type { ByteSource } from "../io/files/bytes.ts";
-export type { Learn } from "./data/chat_labels.ts";
-export type { TextCodec } from "./data/codec.ts";
-export type { ListedSet } from "./data/list.ts";
-export type { DataRecord as FileRecord } from "../io/records/record.ts";
-export type { Overflow } from "./data/list.ts";
-export type { TemplateName } from "./data/templates.ts";
+export type { Learn } from "../data/chat/labels.ts";
+export type { TextCodec } from "../data/codec.ts";
+export type { ListedSet } from "../data/list.ts";
+export type { DataRecord as FileRecord } from "../data/records/record.ts";
+export type { Overflow } from "../data/list.ts";
+export type { TemplateName } from "../data/tasks/templates.ts";
 export type { ScheduleName } from "./schedule.ts";
-export type { TextUnit } from "../io/records/records.ts";
+export type { TextUnit } from "../data/records/records.ts";
 
 /** Paths, and what is found there. */
 interface Opened {

@@ -24,8 +24,8 @@ import {
   STATE,
   type TrainState,
 } from "./checkpoint.ts";
-import { type AnyBatch, collate } from "./data/example.ts";
-import { DataOrder } from "./data/order.ts";
+import { type AnyBatch, collate } from "../data/example.ts";
+import { DataOrder } from "./order.ts";
 import type { OpenedExamples } from "./examples.ts";
 import { taskBatch } from "./objective.ts";
 import { type TrainOptions, type TrainRun, writes } from "./options.ts";

@@ -78,11 +78,11 @@ Deno.test("a data file without a record, or whose texts are empty, is refused by
 
 Deno.test("files of questions, pairs and classes without a record are refused by name", () =>
   inFolder(async (folder) => {
-    const { readSquad } = await import("../../src/train/data/squad.ts");
+    const { readSquad } = await import("../../src/data/tasks/squad.ts");
     const { readPairs, readParallel } = await import(
-      "../../src/train/data/pairs.ts"
+      "../../src/data/tasks/pairs.ts"
     );
-    const { readLabelled } = await import("../../src/train/data/labelled.ts");
+    const { readLabelled } = await import("../../src/data/tasks/labelled.ts");
     const { bytesSource } = await import("../../src/io/files/sources.ts");
     const source = (name: string, text: string) =>
       bytesSource(new TextEncoder().encode(text), `${folder}/${name}`);

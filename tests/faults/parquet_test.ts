@@ -1,13 +1,13 @@
 /** Parquet files that are damaged, or say in a few bytes that they hold a lot, are refused: no hang, no rejection that nobody hears. */
 
 import assert from "node:assert/strict";
-import { readParquet } from "../../src/io/records/parquet.ts";
+import { readParquet } from "../../src/data/records/parquet.ts";
 import {
   checkDeltas,
   checkRuns,
   checkThrift,
   Cursor,
-} from "../../src/io/records/parquet_check.ts";
+} from "../../src/data/records/parquet_check.ts";
 import { bytesSource } from "../../src/io/files/sources.ts";
 
 /** A field of a Thrift structure: a number, a text, a structure or a list of structures. */

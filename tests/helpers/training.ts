@@ -9,7 +9,7 @@ import type { ParameterSet } from "../../src/autograd/parameter.ts";
 import type { Model } from "../../src/models/model.ts";
 import type { AdapterModuleFactors } from "../../src/nn/adapter.ts";
 import type { TaskBatch } from "../../src/train/objective.ts";
-import type { AnyBatch } from "../../src/train/data/example.ts";
+import type { AnyBatch } from "../../src/data/example.ts";
 import { Trainer } from "../../src/train/trainer.ts";
 import { assertAllClose } from "./assert.ts";
 import { floats } from "./golden.ts";

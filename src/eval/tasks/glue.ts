@@ -7,17 +7,17 @@
 
 import { ValueError } from "../../errors.ts";
 import type { ByteSource } from "../../io/files/bytes.ts";
-import { recordError } from "../../io/records/record.ts";
-import { Framer } from "../../train/data/frame.ts";
-import type { PairCodec } from "../../train/data/frame.ts";
+import { recordError } from "../../data/records/record.ts";
+import { Framer } from "../../data/frame.ts";
+import type { PairCodec } from "../../data/frame.ts";
 import {
   LABELLED_SETS,
   type LabelledSetName,
   readLabelledSet,
-} from "../../train/data/glue.ts";
-import type { LabelledText } from "../../train/data/labelled.ts";
-import { labelReader } from "../../train/data/labels.ts";
-import type { LabelReader } from "../../train/data/labels.ts";
+} from "../../data/tasks/glue.ts";
+import type { LabelledText } from "../../data/tasks/labelled.ts";
+import { labelReader } from "../../data/tasks/labels.ts";
+import type { LabelReader } from "../../data/tasks/labels.ts";
 import {
   accuracyOf,
   confusionOf,

@@ -7,12 +7,12 @@
 
 import { ValueError } from "../../errors.ts";
 import type { ByteSource } from "../../io/files/bytes.ts";
-import { Framer } from "../../train/data/frame.ts";
-import type { PairCodec } from "../../train/data/frame.ts";
-import { readSquad } from "../../train/data/squad.ts";
-import type { QaRecord } from "../../train/data/squad.ts";
-import { hasMostContext, WindowCutter } from "../../train/data/windows.ts";
-import type { QaWindow, QaWindows } from "../../train/data/windows.ts";
+import { Framer } from "../../data/frame.ts";
+import type { PairCodec } from "../../data/frame.ts";
+import { readSquad } from "../../data/tasks/squad.ts";
+import type { QaRecord } from "../../data/tasks/squad.ts";
+import { hasMostContext, WindowCutter } from "../../data/tasks/windows.ts";
+import type { QaWindow, QaWindows } from "../../data/tasks/windows.ts";
 import { scoreAnswer } from "../metrics/answers.ts";
 import { metric, scoreOf } from "./statistics.ts";
 import { checkAnswers, requestAt } from "./task.ts";

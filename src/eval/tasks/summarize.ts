@@ -5,10 +5,10 @@
  */
 
 import { ValueError } from "../../errors.ts";
-import { Framer } from "../../train/data/frame.ts";
-import type { PairCodec } from "../../train/data/frame.ts";
-import type { TextPair } from "../../train/data/pairs.ts";
-import { recordError } from "../../io/records/record.ts";
+import { Framer } from "../../data/frame.ts";
+import type { PairCodec } from "../../data/frame.ts";
+import type { TextPair } from "../../data/tasks/pairs.ts";
+import { recordError } from "../../data/records/record.ts";
 import { scoreSymbols } from "../metrics/edits.ts";
 import { openRouge } from "../metrics/rouge.ts";
 import type { RougeScore } from "../metrics/rouge.ts";

@@ -13,7 +13,7 @@ import {
 } from "../../../src/io/checkpoint/overlay.ts";
 import { Bart } from "../../../src/models/bart.ts";
 import type { WriteOptions } from "../../../src/models/write.ts";
-import { collate, type PairBatch } from "../../../src/train/data/example.ts";
+import { collate, type PairBatch } from "../../../src/data/example.ts";
 import { golden } from "../../helpers/golden.ts";
 import { type SmallTensors, writeModel } from "../../helpers/model.ts";
 import type { GoldenEncoder } from "../encoders/data.ts";

@@ -8,7 +8,7 @@ import type { ParameterSet } from "../../../src/autograd/parameter.ts";
 import type { Device } from "../../../src/device/device.ts";
 import { Bert } from "../../../src/models/bert.ts";
 import { Deberta } from "../../../src/models/deberta.ts";
-import type { ClassBatch, SpanBatch } from "../../../src/train/data/example.ts";
+import type { ClassBatch, SpanBatch } from "../../../src/data/example.ts";
 import {
   type GoldenAdapter,
   goldenCheckpoint,

@@ -19,10 +19,10 @@ import {
   ratioOf,
 } from "../../../src/eval/tasks/statistics.ts";
 import { bytesSource } from "../../../src/io/files/sources.ts";
-import { readCsv } from "../../../src/io/records/csv.ts";
+import { readCsv } from "../../../src/data/records/csv.ts";
 import { assertAllClose } from "../../helpers/assert.ts";
 import { golden } from "../../helpers/golden.ts";
-import { toyCodec } from "../../unit/train/data/codec.ts";
+import { toyCodec } from "../../unit/data/codec.ts";
 
 type Pair = [context: number[], continuation: number[]];
 

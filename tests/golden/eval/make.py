@@ -14,7 +14,7 @@ published rules, written anew here:
   and TemplateLM._encode_pair
 - windows: transformers, docs/source/en/perplexity.md
 
-All texts are this script's own. The toy tokenizer is that of tests/unit/train/data/codec.ts.
+All texts are this script's own. The toy tokenizer is that of tests/unit/data/codec.ts.
 """
 
 import csv

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import type { DataRecord } from "../../../src/io/records/record.ts";
-import { readExamples } from "../../../src/train/data/sft.ts";
-import { planSteps } from "../../../src/train/data/steps.ts";
+import type { DataRecord } from "../../../src/data/records/record.ts";
+import { readExamples } from "../../../src/data/tasks/sft.ts";
+import { planSteps } from "../../../src/train/steps.ts";
 import {
   schedule,
   type ScheduleName,
@@ -9,7 +9,7 @@ import {
 } from "../../../src/train/schedule.ts";
 import { assertAllClose } from "../../helpers/assert.ts";
 import { golden } from "../../helpers/golden.ts";
-import { toyCodec } from "../../unit/train/data/codec.ts";
+import { toyCodec } from "../../unit/data/codec.ts";
 
 interface Train {
   schedules: {

@@ -4,7 +4,7 @@ import { openCheckpoint } from "../../../src/io/open.ts";
 import { Llama } from "../../../src/models/llama.ts";
 import { quantize } from "../../../src/quant/quantize.ts";
 import { matrix } from "../../../src/tensor/matrix.ts";
-import { collate, IGNORED } from "../../../src/train/data/example.ts";
+import { collate, IGNORED } from "../../../src/data/example.ts";
 import { schedule } from "../../../src/train/schedule.ts";
 import { Trainer } from "../../../src/train/trainer.ts";
 import { assertAllClose } from "../../helpers/assert.ts";

@@ -7,17 +7,17 @@ import {
   openTokenizer,
   type Tokenizer,
 } from "../../../src/io/tokenizer/tokenizer.ts";
-import { DocumentEncoder } from "../../../src/train/data/document.ts";
-import { Framer } from "../../../src/train/data/frame.ts";
+import { DocumentEncoder } from "../../../src/data/tasks/document.ts";
+import { Framer } from "../../../src/data/frame.ts";
 import {
   LABELLED_SETS,
   readLabelledSet,
-} from "../../../src/train/data/glue.ts";
-import { labelReader } from "../../../src/train/data/labels.ts";
-import { readPairs } from "../../../src/train/data/pairs.ts";
-import { readSpanExamples } from "../../../src/train/data/qa.ts";
-import { type QaRecord, readSquad } from "../../../src/train/data/squad.ts";
-import { WindowCutter } from "../../../src/train/data/windows.ts";
+} from "../../../src/data/tasks/glue.ts";
+import { labelReader } from "../../../src/data/tasks/labels.ts";
+import { readPairs } from "../../../src/data/tasks/pairs.ts";
+import { readSpanExamples } from "../../../src/data/tasks/qa.ts";
+import { type QaRecord, readSquad } from "../../../src/data/tasks/squad.ts";
+import { WindowCutter } from "../../../src/data/tasks/windows.ts";
 import { golden } from "../../helpers/golden.ts";
 
 type Name = "wordpiece" | "bart" | "unigram-json";

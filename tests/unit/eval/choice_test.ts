@@ -7,7 +7,7 @@ import {
   encodePair,
   judge,
 } from "../../../src/eval/tasks/choice.ts";
-import { idOf, toyCodec } from "../train/data/codec.ts";
+import { idOf, toyCodec } from "../data/codec.ts";
 
 const encoder = toyCodec();
 

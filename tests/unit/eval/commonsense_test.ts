@@ -7,9 +7,9 @@ import {
   parseInstruction,
 } from "../../../src/eval/tasks/commonsense.ts";
 import { bytesSource } from "../../../src/io/files/sources.ts";
-import { readRecords } from "../../../src/io/records/records.ts";
+import { readRecords } from "../../../src/data/records/records.ts";
 import { exists, sharedData } from "../../helpers/inputs.ts";
-import { toyCodec } from "../train/data/codec.ts";
+import { toyCodec } from "../data/codec.ts";
 
 const encoder = toyCodec();
 

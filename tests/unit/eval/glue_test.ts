@@ -9,7 +9,7 @@ import {
 import { bytesSource } from "../../../src/io/files/sources.ts";
 import { exists, sharedData } from "../../helpers/inputs.ts";
 import { assertAllClose } from "../../helpers/assert.ts";
-import { BOS, EOS, file, idOf, pairCodec } from "../train/data/codec.ts";
+import { BOS, EOS, file, idOf, pairCodec } from "../data/codec.ts";
 
 const encoder = pairCodec();
 

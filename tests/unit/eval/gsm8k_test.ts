@@ -6,10 +6,10 @@ import {
   strictAnswer,
 } from "../../../src/eval/tasks/gsm8k.ts";
 import { bytesSource } from "../../../src/io/files/sources.ts";
-import { readRecords } from "../../../src/io/records/records.ts";
-import { applyTemplate } from "../../../src/train/data/templates.ts";
+import { readRecords } from "../../../src/data/records/records.ts";
+import { applyTemplate } from "../../../src/data/tasks/templates.ts";
 import { exists, sharedData } from "../../helpers/inputs.ts";
-import { toyCodec } from "../train/data/codec.ts";
+import { toyCodec } from "../data/codec.ts";
 
 const encoder = toyCodec();
 

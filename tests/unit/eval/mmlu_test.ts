@@ -7,9 +7,9 @@ import {
 } from "../../../src/eval/tasks/mmlu.ts";
 import { MMLU_SUBJECTS } from "../../../src/eval/tasks/mmlu_subjects.ts";
 import { bytesSource } from "../../../src/io/files/sources.ts";
-import { readRecords } from "../../../src/io/records/records.ts";
+import { readRecords } from "../../../src/data/records/records.ts";
 import { sharedData } from "../../helpers/inputs.ts";
-import { toyCodec } from "../train/data/codec.ts";
+import { toyCodec } from "../data/codec.ts";
 
 const encoder = toyCodec();
 

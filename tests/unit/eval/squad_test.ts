@@ -6,7 +6,7 @@ import {
   squadTask,
 } from "../../../src/eval/tasks/squad.ts";
 import type { SpanAnswer } from "../../../src/eval/tasks/task.ts";
-import { file, pairCodec } from "../train/data/codec.ts";
+import { file, pairCodec } from "../data/codec.ts";
 
 const encoder = pairCodec();
 const CONTEXT = "The tower, built in 1889, stands in Paris (France).";

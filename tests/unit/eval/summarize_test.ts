@@ -4,9 +4,9 @@ import {
   summarizeTask,
   type WriteOptions,
 } from "../../../src/eval/tasks/summarize.ts";
-import { readPairs } from "../../../src/train/data/pairs.ts";
+import { readPairs } from "../../../src/data/tasks/pairs.ts";
 import { assertAllClose } from "../../helpers/assert.ts";
-import { BOS, EOS, file, idOf, pairCodec } from "../train/data/codec.ts";
+import { BOS, EOS, file, idOf, pairCodec } from "../data/codec.ts";
 
 const encoder = pairCodec();
 

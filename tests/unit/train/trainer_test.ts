@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { openDevice } from "../../../src/device/open.ts";
-import { collate, IGNORED } from "../../../src/train/data/example.ts";
+import { collate, IGNORED } from "../../../src/data/example.ts";
 import { schedule } from "../../../src/train/schedule.ts";
 import { labelled, predicted } from "../../../src/train/objective.ts";
 import { Trainer } from "../../../src/train/trainer.ts";
