@@ -7,8 +7,8 @@
 import type { Device } from "../../src/device/device.ts";
 import { openTasks, type TaskName } from "../../src/eval/open_task.ts";
 import { runTask } from "../../src/eval/run.ts";
-import { calibrate, calibrationSequences } from "../../src/init/calibrate.ts";
-import { type Moments, openMoments } from "../../src/init/moments.ts";
+import { calibrate, calibrationSequences } from "../../src/calibrate/run.ts";
+import { type Moments, openMoments } from "../../src/calibrate/moments.ts";
 import type { Checkpoint } from "../../src/io/checkpoint/checkpoint.ts";
 import { checkpointTokenizer } from "../../src/io/tokenizer/tokenizer.ts";
 import { loadModel } from "../../src/models/load.ts";

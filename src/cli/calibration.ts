@@ -5,8 +5,8 @@
  */
 
 import { pairsIn } from "../eval/open_task.ts";
-import type { ModelInputs } from "../init/calibrate_model.ts";
-import { calibrationSequences } from "../init/calibrate.ts";
+import type { ModelInputs } from "../calibrate/model.ts";
+import { calibrationSequences } from "../calibrate/run.ts";
 import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import type { DataRecord } from "../data/records/record.ts";
 import {

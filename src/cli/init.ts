@@ -7,8 +7,8 @@
 import { openInstead } from "../device/fallback.ts";
 import { init } from "../init/run.ts";
 import type { InitOptions } from "../init/options.ts";
-import { calibrate } from "../init/calibrate.ts";
-import { openMoments } from "../init/moments.ts";
+import { calibrate } from "../calibrate/run.ts";
+import { openMoments } from "../calibrate/moments.ts";
 import { openInitOutput } from "../init/output.ts";
 import { joinPath } from "../io/files/deno.ts";
 import { openCheckpoint } from "../io/open.ts";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { openMoments } from "../../../src/init/moments.ts";
+import { openMoments } from "../../../src/calibrate/moments.ts";
 import { inFolder, safetensorsBytes } from "../../helpers/model.ts";
 
 const values = (n: number) => Float32Array.from({ length: n }, (_, i) => i + 1);

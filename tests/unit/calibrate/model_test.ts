@@ -6,9 +6,9 @@ import {
   calibrate,
   type CalibrateOptions,
   calibrationSequences,
-} from "../../../src/init/calibrate.ts";
+} from "../../../src/calibrate/run.ts";
 import { findTargets } from "../../../src/init/targets.ts";
-import { openMoments } from "../../../src/init/moments.ts";
+import { openMoments } from "../../../src/calibrate/moments.ts";
 import type { Checkpoint } from "../../../src/io/checkpoint/checkpoint.ts";
 import { openCheckpoint } from "../../../src/io/open.ts";
 import {

@@ -21,7 +21,7 @@ import {
 } from "../models/llama_names.ts";
 import { Weights } from "../models/weights.ts";
 import { ropeTables } from "../nn/rope.ts";
-import { MomentSums, type WriteMoments } from "./moment_sums.ts";
+import { MomentSums, type WriteMoments } from "./sums.ts";
 
 /** Tokens that go through a layer at a time. */
 const BATCH_TOKENS = 2048;

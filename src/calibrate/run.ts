@@ -17,13 +17,13 @@ import {
   SafetensorsWriter,
 } from "../io/safetensors/write.ts";
 import { familyOf } from "../models/families.ts";
-import { layerConfig, layerMoments, LayerPass } from "./calibrate_layers.ts";
-import { type ModelInputs, modelMoments } from "./calibrate_model.ts";
-import type { WriteMoments } from "./moment_sums.ts";
+import { layerConfig, layerMoments, LayerPass } from "./layers.ts";
+import { type ModelInputs, modelMoments } from "./model.ts";
+import type { WriteMoments } from "./sums.ts";
 import { ALIASES, momentsName } from "./moments.ts";
 
-export { calibrationSequences } from "./calibration_text.ts";
-export type { CalibrationPair } from "./calibrate_model.ts";
+export { calibrationSequences } from "./text.ts";
+export type { CalibrationPair } from "./model.ts";
 
 /** Metadata entry of the hash of everything that the moments depend on. */
 const KEY = "loqa.calibration";

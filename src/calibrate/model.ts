@@ -10,7 +10,7 @@ import { readF32 } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { familyOf } from "../models/families.ts";
 import type { Model, PassOptions, TokenBatch } from "../models/model.ts";
-import { MomentSums } from "./moment_sums.ts";
+import { MomentSums } from "./sums.ts";
 
 /** Tokens that go through a model at a time. */
 const BATCH_TOKENS = 1024;

@@ -5,11 +5,8 @@ import { inFolder } from "../../helpers/model.ts";
 import { mat, readF32 } from "../../../src/device/device.ts";
 import { openDevice } from "../../../src/device/open.ts";
 import { Tape } from "../../../src/autograd/tape.ts";
-import {
-  calibrate,
-  calibrationSequences,
-} from "../../../src/init/calibrate.ts";
-import { openMoments } from "../../../src/init/moments.ts";
+import { calibrate, calibrationSequences } from "../../../src/calibrate/run.ts";
+import { openMoments } from "../../../src/calibrate/moments.ts";
 import { openCheckpoint } from "../../../src/io/open.ts";
 import { Llama } from "../../../src/models/llama.ts";
 
