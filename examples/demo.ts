@@ -11,8 +11,8 @@ import { init } from "../src/init/run.ts";
 import { openCheckpoint } from "../src/io/open.ts";
 import { checkpointTokenizer } from "../src/io/tokenizer/tokenizer.ts";
 import { columns } from "../src/cli/tables.ts";
-import { generate } from "../src/models/generate.ts";
-import { loadCausal } from "../src/models/load.ts";
+import { generate } from "../src/models/generate/causal.ts";
+import { loadCausal } from "../src/models/load/load.ts";
 import { train, TRAIN_DEFAULTS } from "../src/train/run.ts";
 
 const here = (path: string) => new URL(path, import.meta.url).pathname;

@@ -16,8 +16,8 @@ import { runTask } from "../../src/eval/run.ts";
 import { init } from "../../src/init/run.ts";
 import { openCheckpoint } from "../../src/io/open.ts";
 import { checkpointTokenizer } from "../../src/io/tokenizer/tokenizer.ts";
-import { labelNames } from "../../src/models/head_config.ts";
-import { loadModel, writeOptions } from "../../src/models/load.ts";
+import { labelNames } from "../../src/models/encoder/head_config.ts";
+import { loadModel, writeOptions } from "../../src/models/load/load.ts";
 import { Random } from "../../src/tensor/random.ts";
 import {
   train,

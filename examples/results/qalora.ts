@@ -16,7 +16,7 @@ import { openCheckpoint } from "../../src/io/open.ts";
 import { replaceFolder } from "../../src/io/files/replace.ts";
 import { mergeDense } from "../../src/merge/dense.ts";
 import { mergeExact } from "../../src/merge/exact.ts";
-import { findModel, readAdapterFolder } from "../../src/models/open.ts";
+import { findModel, readAdapterFolder } from "../../src/models/load/locate.ts";
 import { proportionOf } from "../../src/eval/tasks/statistics.ts";
 import { plot } from "./plot.ts";
 import {

@@ -11,7 +11,7 @@ import { calibrate, calibrationSequences } from "../../src/calibrate/run.ts";
 import { type Moments, openMoments } from "../../src/calibrate/moments.ts";
 import type { Checkpoint } from "../../src/io/checkpoint/checkpoint.ts";
 import { checkpointTokenizer } from "../../src/io/tokenizer/tokenizer.ts";
-import { loadModel } from "../../src/models/load.ts";
+import { loadModel } from "../../src/models/load/load.ts";
 import {
   train,
   TRAIN_DEFAULTS,

@@ -12,14 +12,14 @@ import { Tape } from "../autograd/tape.ts";
 import type { Device } from "../device/device.ts";
 import { mat, readF32 } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
-import { type BlockContext, loadBlock } from "../models/llama_block.ts";
+import { type BlockContext, loadBlock } from "../models/decoder/block.ts";
 import { type LlamaConfig, readLlamaConfig } from "../models/llama_config.ts";
 import {
   blockLinears,
   checkLlamaTensors,
   layerPrefix,
 } from "../models/llama_names.ts";
-import { Weights } from "../models/weights.ts";
+import { Weights } from "../models/parts/weights.ts";
 import { ropeTables } from "../nn/rope.ts";
 import { MomentSums, type WriteMoments } from "./sums.ts";
 

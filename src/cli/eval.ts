@@ -10,9 +10,9 @@ import { GLUE } from "../eval/tasks/glue.ts";
 import { checkTask, evenLimits, runTask } from "../eval/run.ts";
 import type { TaskResult } from "../eval/tasks/task.ts";
 import { checkpointTokenizer } from "../io/tokenizer/tokenizer.ts";
-import { labelNames } from "../models/head_config.ts";
-import { openModel } from "../models/load.ts";
-import { stopTokens } from "../models/stop.ts";
+import { labelNames } from "../models/encoder/head_config.ts";
+import { openModel } from "../models/load/load.ts";
+import { stopTokens } from "../models/generate/stop.ts";
 import { VERSION } from "../version.ts";
 import {
   COMMON,

@@ -17,10 +17,10 @@ import {
   type Tokenizer,
 } from "../io/tokenizer/tokenizer.ts";
 import { checkKind, ofKind } from "../models/families.ts";
-import { checkPrompts, generate } from "../models/generate.ts";
-import { type OpenedModel, openModel } from "../models/load.ts";
-import { stopTokens } from "../models/stop.ts";
-import { write } from "../models/write.ts";
+import { checkPrompts, generate } from "../models/generate/causal.ts";
+import { type OpenedModel, openModel } from "../models/load/load.ts";
+import { stopTokens } from "../models/generate/stop.ts";
+import { write } from "../models/generate/seq2seq.ts";
 import { VERSION } from "../version.ts";
 import {
   COMMON,

@@ -12,7 +12,7 @@ import { openMoments } from "../calibrate/moments.ts";
 import { openInitOutput } from "../init/output.ts";
 import { joinPath } from "../io/files/deno.ts";
 import { openCheckpoint } from "../io/open.ts";
-import { findModel } from "../models/open.ts";
+import { findModel } from "../models/load/locate.ts";
 import { BASE_QUANTIZERS } from "../qalora/quantizer.ts";
 import { FORMAT_NAMES } from "../quant/formats.ts";
 import {

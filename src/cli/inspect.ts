@@ -11,7 +11,7 @@ import { openAdapter, openCheckpoint } from "../io/open.ts";
 import { settledPath } from "../io/files/output.ts";
 import type { Adapter } from "../io/peft/adapter.ts";
 import { standingFolder } from "../io/files/replace.ts";
-import { listRuns, readReport } from "../models/runs.ts";
+import { listRuns, readReport } from "../models/load/runs.ts";
 import { COMMON, optionHelp, type Options, parse } from "./args.ts";
 import { bytes, columnsWithin, initTable } from "./tables.ts";
 import { print, printFitted } from "./output.ts";

@@ -9,7 +9,7 @@ import {
   findAdapter,
   type ModelPlace,
   type PlaceOptions,
-} from "../models/open.ts";
+} from "../models/load/locate.ts";
 import { type Option, type Options, type Parsed, UsageError } from "./args.ts";
 import type { Progress } from "./progress.ts";
 

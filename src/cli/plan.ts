@@ -14,8 +14,8 @@ import {
 } from "../io/files/deno.ts";
 import { parseJsonObject } from "../io/files/json.ts";
 import { openCheckpoint } from "../io/open.ts";
-import { findModel } from "../models/open.ts";
-import { checkWhole } from "../models/whole.ts";
+import { findModel } from "../models/load/locate.ts";
+import { checkWhole } from "../models/load/whole.ts";
 import { modelConfig } from "../io/packed/config.ts";
 import { type Method, type MethodCost, methodCosts } from "../plan/cost.ts";
 import { KNOWN_MODELS } from "../plan/known.ts";

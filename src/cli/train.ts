@@ -329,7 +329,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   const data = args.list("data");
   if (!data?.length) throw new UsageError("train needs --data FILE");
   const given = readOptions(args);
-  const { findRun, homeOf } = await import("../models/runs.ts");
+  const { findRun, homeOf } = await import("../models/load/runs.ts");
   const { startPlace } = await import("../train/output.ts");
   const { openCheckpoint } = await import("../io/open.ts");
   const { familyOf } = await import("../models/families.ts");

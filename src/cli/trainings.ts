@@ -14,7 +14,7 @@ import {
   listCheckpoints,
   listRuns,
   shownRun,
-} from "../models/runs.ts";
+} from "../models/load/runs.ts";
 import { METRICS_FILE } from "../train/output.ts";
 import { columnsWithin } from "./tables.ts";
 

@@ -5,8 +5,8 @@
  */
 
 import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
-import { generationConfig } from "../models/stop.ts";
-import { type WriteOptions, writeOptions } from "../models/write.ts";
+import { generationConfig } from "../models/generate/stop.ts";
+import { type WriteOptions, writeOptions } from "../models/generate/seq2seq.ts";
 import { type Options, type Parsed, UsageError } from "./args.ts";
 
 const OF_MODEL = "the model's own";

@@ -8,7 +8,7 @@ import { KindError } from "../errors.ts";
 import { Tape } from "../autograd/tape.ts";
 import { readF32 } from "../device/device.ts";
 import type { EncoderModel, TokenBatch } from "../models/model.ts";
-import { padRight } from "../models/token_input.ts";
+import { padRight } from "../models/parts/token_input.ts";
 import type { EncodeRequest, SpanAnswer } from "./tasks/task.ts";
 
 /** Requests as one batch, padded on the right. */

@@ -5,15 +5,19 @@
  */
 
 import { checkKind, ofKind } from "../models/families.ts";
-import { generate } from "../models/generate.ts";
+import { generate } from "../models/generate/causal.ts";
 import type { BaseConfig, Model } from "../models/model.ts";
-import { write, WRITE_DEFAULTS, type WriteOptions } from "../models/write.ts";
+import {
+  write,
+  WRITE_DEFAULTS,
+  type WriteOptions,
+} from "../models/generate/seq2seq.ts";
 import { answerClasses, answerSpans } from "./answer.ts";
 import { scoreRequests } from "./score.ts";
 import type { Task, TaskResult } from "./tasks/task.ts";
 
 export type { CausalModel, EncoderModel, Model } from "../models/model.ts";
-export type { WriteOptions } from "../models/write.ts";
+export type { WriteOptions } from "../models/generate/seq2seq.ts";
 export type {
   ClassifyTask,
   EncodeRequest,

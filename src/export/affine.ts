@@ -20,7 +20,7 @@ import {
   SafetensorsWriter,
 } from "../io/safetensors/write.ts";
 import type { SafetensorsEntry } from "../io/safetensors/write.ts";
-import { checkWhole } from "../models/whole.ts";
+import { checkWhole } from "../models/load/whole.ts";
 import { GROUP_FORMATS } from "../quant/formats.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
 import { isFloat, TORCH_DTYPES } from "../tensor/dtype.ts";

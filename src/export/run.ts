@@ -14,8 +14,8 @@ import {
   type ModelPlace,
   type PlaceOptions,
   resolveStored,
-} from "../models/open.ts";
-import { readReport } from "../models/runs.ts";
+} from "../models/load/locate.ts";
+import { readReport } from "../models/load/runs.ts";
 import type { Exporter, ExporterOptions, ExportReport } from "./exporter.ts";
 
 export type {

@@ -30,7 +30,7 @@ import {
   safetensorsHeader,
   SafetensorsWriter,
 } from "../io/safetensors/write.ts";
-import { checkWhole } from "../models/whole.ts";
+import { checkWhole } from "../models/load/whole.ts";
 import { checkRanks } from "../nn/ranks.ts";
 import { VERSION } from "../version.ts";
 import { asBuilt } from "./architecture.ts";

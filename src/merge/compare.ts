@@ -16,7 +16,7 @@ import {
   type LoadedModel,
   loadModel,
   type PlaceOptions,
-} from "../models/load.ts";
+} from "../models/load/load.ts";
 import { Random } from "../tensor/random.ts";
 
 /** Differences of what two models say of the same tokens. */

@@ -19,7 +19,7 @@ import {
   safetensorsHeader,
   SafetensorsWriter,
 } from "../io/safetensors/write.ts";
-import { checkWhole } from "../models/whole.ts";
+import { checkWhole } from "../models/load/whole.ts";
 import type { AdapterModuleFactors } from "../nn/adapter.ts";
 import { isFloat, narrow, toF32, TORCH_DTYPES } from "../tensor/dtype.ts";
 

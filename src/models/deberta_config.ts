@@ -7,8 +7,8 @@
 import type { Activation } from "../device/network.ts";
 import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { type ConfigJson, ConfigReader } from "./config_reader.ts";
-import { blockTensors, type EncoderBlockShape } from "./encoder_block.ts";
-import { type ClassifierShape, headTensors } from "./encoder_head.ts";
+import { blockTensors, type EncoderBlockShape } from "./encoder/block.ts";
+import { type ClassifierShape, headTensors } from "./encoder/head.ts";
 import type { EncoderHead, WantedTensor } from "./model.ts";
 
 /** Model types that this architecture serves. */

@@ -7,7 +7,7 @@
 import { KindError } from "../errors.ts";
 import type { Device } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
-import { Bart } from "./bart.ts";
+import { Bart } from "./seq2seq/model.ts";
 import {
   BART_TYPES,
   bartNames,
@@ -15,7 +15,7 @@ import {
   FINAL_BIAS,
   readBartConfig,
 } from "./bart_config.ts";
-import { Bert } from "./bert.ts";
+import { Bert } from "./encoder/bert.ts";
 import {
   BERT_TYPES,
   bertClassifier,
@@ -23,7 +23,7 @@ import {
   bertTensors,
   readBertConfig,
 } from "./bert_config.ts";
-import { Deberta } from "./deberta.ts";
+import { Deberta } from "./encoder/deberta.ts";
 import {
   DEBERTA_TYPES,
   debertaClassifier,
@@ -31,8 +31,8 @@ import {
   debertaTensors,
   readDebertaConfig,
 } from "./deberta_config.ts";
-import { type ClassifierShape, headOf } from "./encoder_head.ts";
-import { Llama } from "./llama.ts";
+import { type ClassifierShape, headOf } from "./encoder/head.ts";
+import { Llama } from "./decoder/model.ts";
 import { LLAMA_TYPES, readLlamaConfig } from "./llama_config.ts";
 import { llamaTensors } from "./llama_names.ts";
 import type {

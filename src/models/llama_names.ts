@@ -7,7 +7,7 @@
 import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import type { LlamaConfig } from "./llama_config.ts";
 import type { WantedTensor } from "./model.ts";
-import { checkTensors } from "./tensor_check.ts";
+import { checkTensors } from "./parts/tensor_check.ts";
 
 /** Prefix of a layer's tensors. */
 export function layerPrefix(index: number): string {

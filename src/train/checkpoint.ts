@@ -26,7 +26,7 @@ import {
 } from "../io/files/deno.ts";
 import { isObject, MOST_TABLE, parseJsonObject } from "../io/files/json.ts";
 import type { HeldTensor } from "../io/checkpoint/overlay.ts";
-import { checkpointsFolder, listCheckpoints } from "../models/runs.ts";
+import { checkpointsFolder, listCheckpoints } from "../models/load/runs.ts";
 import { openSafetensors } from "../io/safetensors/read.ts";
 import {
   type SafetensorsEntry,

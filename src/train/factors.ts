@@ -23,7 +23,7 @@ import {
   checkBase,
   type ModelPlace,
   readAdapterFactors,
-} from "../models/open.ts";
+} from "../models/load/locate.ts";
 import type { AdapterModuleFactors } from "../nn/adapter.ts";
 import { checkRanks } from "../nn/ranks.ts";
 import type { TrainOptions } from "./options.ts";

@@ -8,8 +8,12 @@ import { ValueError } from "../errors.ts";
 import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { fileSource } from "../io/files/deno.ts";
 import { familyOf } from "../models/families.ts";
-import { type HeadInfo, headInfo, labelNames } from "../models/head_config.ts";
-import type { ModelPlace } from "../models/open.ts";
+import {
+  type HeadInfo,
+  headInfo,
+  labelNames,
+} from "../models/encoder/head_config.ts";
+import type { ModelPlace } from "../models/load/locate.ts";
 import { labelsOf } from "../data/tasks/classify.ts";
 import { readLabelledSet } from "../data/tasks/glue.ts";
 import { type LabelledText, readLabelled } from "../data/tasks/labelled.ts";

@@ -22,7 +22,7 @@ import type {
   Seq2SeqModel,
   TokenBatch,
 } from "../models/model.ts";
-import { rightBounds } from "../models/token_input.ts";
+import { rightBounds } from "../models/parts/token_input.ts";
 import {
   type AnyBatch,
   type Batch,

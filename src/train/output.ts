@@ -29,7 +29,7 @@ import {
   findModel,
   type ModelPlace,
   resolveStored,
-} from "../models/open.ts";
+} from "../models/load/locate.ts";
 import {
   findRun,
   type FoundRun,
@@ -38,7 +38,7 @@ import {
   runFolder,
   shownRun,
   START_RUN,
-} from "../models/runs.ts";
+} from "../models/load/runs.ts";
 import { VERSION } from "../version.ts";
 import type { TrainOptions, TrainRun } from "./options.ts";
 

@@ -27,7 +27,7 @@ import {
   readReport,
   runFolder,
   START_RUN,
-} from "../models/runs.ts";
+} from "../models/load/runs.ts";
 import { VERSION } from "../version.ts";
 import { planSteps } from "./steps.ts";
 import { type OpenedExamples, openExamples } from "./examples.ts";

@@ -20,14 +20,14 @@ import {
 import { saysTied } from "../io/checkpoint/tied.ts";
 import { wholeTensorName } from "../io/peft/whole.ts";
 import { poolingFactor, type QaloraGroups } from "../io/peft/qalora.ts";
-import { completed, fittedFactors, newHead } from "../models/completed.ts";
+import { completed, fittedFactors, newHead } from "../models/load/with_head.ts";
 import { familyOf } from "../models/families.ts";
-import { headConfig } from "../models/head_config.ts";
+import { headConfig } from "../models/encoder/head_config.ts";
 import type { Model, WantedTensor } from "../models/model.ts";
-import type { ModelPlace } from "../models/open.ts";
-import { untiedFor } from "../models/tables.ts";
-import { openTuned } from "../models/tuned.ts";
-import { trainedTensors } from "../models/weights.ts";
+import type { ModelPlace } from "../models/load/locate.ts";
+import { untiedFor } from "../models/parts/tables.ts";
+import { openTuned } from "../models/load/with_adapters.ts";
+import { trainedTensors } from "../models/parts/weights.ts";
 import {
   attachAdapter,
   type AttachedAdapter,

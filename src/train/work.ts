@@ -14,7 +14,7 @@ import {
   writeFileAtomic,
 } from "../io/files/deno.ts";
 import { readF32 } from "../device/device.ts";
-import { listCheckpoints } from "../models/runs.ts";
+import { listCheckpoints } from "../models/load/runs.ts";
 import {
   NotFiniteError,
   pruneCheckpoints,

@@ -9,11 +9,11 @@ import { Tape } from "../../src/autograd/tape.ts";
 import type { ParameterSet } from "../../src/autograd/parameter.ts";
 import type { Device } from "../../src/device/device.ts";
 import { readF32 } from "../../src/device/device.ts";
-import { type ForwardOptions, Llama } from "../../src/models/llama.ts";
+import { type ForwardOptions, Llama } from "../../src/models/decoder/model.ts";
 import { readLlamaConfig } from "../../src/models/llama_config.ts";
 import type { CausalModel, Model, TokenBatch } from "../../src/models/model.ts";
 import { llamaTensors } from "../../src/models/llama_names.ts";
-import { trainedTensors } from "../../src/models/weights.ts";
+import { trainedTensors } from "../../src/models/parts/weights.ts";
 import {
   type AdapterModuleFactors,
   attachAdapter,

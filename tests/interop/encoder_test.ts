@@ -4,7 +4,7 @@ import { readF32 } from "../../src/device/device.ts";
 import { openDevice } from "../../src/device/open.ts";
 import { answerClasses, answerSpans } from "../../src/eval/answer.ts";
 import { ofKind } from "../../src/models/families.ts";
-import { loadModel, type LoadOptions } from "../../src/models/load.ts";
+import { loadModel, type LoadOptions } from "../../src/models/load/load.ts";
 import type { EncoderModel } from "../../src/models/model.ts";
 import { assertAllClose } from "../helpers/assert.ts";
 import { sentences, writeEncoder } from "../helpers/encoders.ts";

@@ -4,7 +4,7 @@ import { exportModel } from "../../src/export/run.ts";
 import { openGguf } from "../../src/io/gguf/file.ts";
 import { ggufHeader, ggufPair, GgufWriter } from "../../src/io/gguf/write.ts";
 import { bytesSource, memorySink } from "../../src/io/files/sources.ts";
-import { loadCausal } from "../../src/models/load.ts";
+import { loadCausal } from "../../src/models/load/load.ts";
 import { logitsOf } from "../helpers/llama.ts";
 import { findNodePackage, runNodePackage } from "./environment.ts";
 import { scratch } from "./run.ts";

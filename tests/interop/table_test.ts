@@ -1,7 +1,7 @@
 import { openDevice } from "../../src/device/open.ts";
 import { answerClasses } from "../../src/eval/answer.ts";
 import { ofKind } from "../../src/models/families.ts";
-import { loadModel, type LoadOptions } from "../../src/models/load.ts";
+import { loadModel, type LoadOptions } from "../../src/models/load/load.ts";
 import { assertAllClose } from "../helpers/assert.ts";
 import { sentences, writeEncoder } from "../helpers/encoders.ts";
 import { loqaJson, peerTests, scratch } from "./run.ts";

@@ -1,5 +1,5 @@
 import { openDevice } from "../../src/device/open.ts";
-import { loadCausal } from "../../src/models/load.ts";
+import { loadCausal } from "../../src/models/load/load.ts";
 import { logitsOf } from "../helpers/llama.ts";
 import { own, stories } from "./models.ts";
 import { loqaJson, peerTests, scratch } from "./run.ts";

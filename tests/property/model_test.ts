@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { KeyValueCache, type Llama } from "../../src/models/llama.ts";
+import { KeyValueCache, type Llama } from "../../src/models/decoder/model.ts";
 import {
   type AdapterModuleFactors,
   attachAdapter,

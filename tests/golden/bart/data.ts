@@ -11,8 +11,8 @@ import {
   type HeldTensor,
   overlaid,
 } from "../../../src/io/checkpoint/overlay.ts";
-import { Bart } from "../../../src/models/bart.ts";
-import type { WriteOptions } from "../../../src/models/write.ts";
+import { Bart } from "../../../src/models/seq2seq/model.ts";
+import type { WriteOptions } from "../../../src/models/generate/seq2seq.ts";
 import { collate, type PairBatch } from "../../../src/data/example.ts";
 import { golden } from "../../helpers/golden.ts";
 import { type SmallTensors, writeModel } from "../../helpers/model.ts";

@@ -3,12 +3,12 @@ import type { Device } from "../../../src/device/device.ts";
 import { openDevice } from "../../../src/device/open.ts";
 import { openCheckpoint } from "../../../src/io/open.ts";
 import { checkpointTokenizer } from "../../../src/io/tokenizer/tokenizer.ts";
-import { Bart } from "../../../src/models/bart.ts";
+import { Bart } from "../../../src/models/seq2seq/model.ts";
 import {
   write,
   type WriteOptions,
   writeOptions,
-} from "../../../src/models/write.ts";
+} from "../../../src/models/generate/seq2seq.ts";
 import { golden } from "../../helpers/golden.ts";
 import { sharedData } from "../../helpers/inputs.ts";
 import { networkTest } from "../../helpers/network.ts";

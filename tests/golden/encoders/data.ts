@@ -6,8 +6,8 @@
 
 import type { ParameterSet } from "../../../src/autograd/parameter.ts";
 import type { Device } from "../../../src/device/device.ts";
-import { Bert } from "../../../src/models/bert.ts";
-import { Deberta } from "../../../src/models/deberta.ts";
+import { Bert } from "../../../src/models/encoder/bert.ts";
+import { Deberta } from "../../../src/models/encoder/deberta.ts";
 import type { ClassBatch, SpanBatch } from "../../../src/data/example.ts";
 import {
   type GoldenAdapter,

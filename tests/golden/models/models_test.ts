@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { Device } from "../../../src/device/device.ts";
-import { Llama } from "../../../src/models/llama.ts";
+import { Llama } from "../../../src/models/decoder/model.ts";
 import { batchLoss } from "../../../src/train/step.ts";
 import { assertAllClose } from "../../helpers/assert.ts";
 import { floats, golden } from "../../helpers/golden.ts";

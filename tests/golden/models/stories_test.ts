@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { scoreRequests } from "../../../src/eval/score.ts";
 import { openDevice } from "../../../src/device/open.ts";
 import { checkpointTokenizer } from "../../../src/io/tokenizer/tokenizer.ts";
-import { generate } from "../../../src/models/generate.ts";
-import { loadCausal } from "../../../src/models/load.ts";
+import { generate } from "../../../src/models/generate/causal.ts";
+import { loadCausal } from "../../../src/models/load/load.ts";
 import { golden } from "../../helpers/golden.ts";
 import { sharedData } from "../../helpers/inputs.ts";
 

@@ -8,7 +8,7 @@ import { Tape } from "../../../src/autograd/tape.ts";
 import { calibrate, calibrationSequences } from "../../../src/calibrate/run.ts";
 import { openMoments } from "../../../src/calibrate/moments.ts";
 import { openCheckpoint } from "../../../src/io/open.ts";
-import { Llama } from "../../../src/models/llama.ts";
+import { Llama } from "../../../src/models/decoder/model.ts";
 
 const EXAMPLE = new URL("../../../examples/model", import.meta.url).pathname;
 const TEXT = `${EXAMPLE}/sea-sample.txt`;

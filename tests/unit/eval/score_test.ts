@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { openDevice } from "../../../src/device/open.ts";
 import { scoreRequests } from "../../../src/eval/score.ts";
 import type { ScoreRow } from "../../../src/eval/tasks/task.ts";
-import type { Llama } from "../../../src/models/llama.ts";
+import type { Llama } from "../../../src/models/decoder/model.ts";
 import { Random } from "../../../src/tensor/random.ts";
 import { assertAllClose } from "../../helpers/assert.ts";
 import { integer } from "../../helpers/inputs.ts";

@@ -11,7 +11,7 @@ import {
   targetModuleNames,
 } from "../../../src/init/targets.ts";
 import { openAdapter, openCheckpoint } from "../../../src/io/open.ts";
-import { loadCausal, loadModel } from "../../../src/models/load.ts";
+import { loadCausal, loadModel } from "../../../src/models/load/load.ts";
 import { assertAllClose } from "../../helpers/assert.ts";
 import { logitsOf } from "../../helpers/llama.ts";
 import { inFolder, modelOf, openModel } from "../../helpers/model.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { openDevice } from "../../../src/device/open.ts";
-import { readAdapterFolder } from "../../../src/models/open.ts";
+import { readAdapterFolder } from "../../../src/models/load/locate.ts";
 import { openCheckpoint } from "../../../src/io/open.ts";
 import { openSafetensors } from "../../../src/io/safetensors/read.ts";
 import { fileSource } from "../../../src/io/files/deno.ts";

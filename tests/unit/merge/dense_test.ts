@@ -5,8 +5,8 @@ import { inFolder } from "../../helpers/model.ts";
 import { openDevice } from "../../../src/device/open.ts";
 import { openCheckpoint } from "../../../src/io/open.ts";
 import { mergeDense } from "../../../src/merge/dense.ts";
-import { loadCausal } from "../../../src/models/load.ts";
-import { readAdapterFolder } from "../../../src/models/open.ts";
+import { loadCausal } from "../../../src/models/load/load.ts";
+import { readAdapterFolder } from "../../../src/models/load/locate.ts";
 
 const EXAMPLE = new URL("../../../examples/model", import.meta.url).pathname;
 

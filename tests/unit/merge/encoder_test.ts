@@ -3,7 +3,7 @@ import { openDevice } from "../../../src/device/open.ts";
 import { answerClasses } from "../../../src/eval/answer.ts";
 import { openCheckpoint } from "../../../src/io/open.ts";
 import { ofKind } from "../../../src/models/families.ts";
-import { loadModel } from "../../../src/models/load.ts";
+import { loadModel } from "../../../src/models/load/load.ts";
 import { assertAllClose } from "../../helpers/assert.ts";
 import { loqa } from "../../helpers/cli.ts";
 import { sentences, writeEncoder } from "../../helpers/encoders.ts";

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { openDevice } from "../../../src/device/open.ts";
 import { openCheckpoint } from "../../../src/io/open.ts";
-import { loadModel, ofKind, write } from "../../../src/models/load.ts";
-import { writeOptions } from "../../../src/models/write.ts";
+import { loadModel, ofKind, write } from "../../../src/models/load/load.ts";
+import { writeOptions } from "../../../src/models/generate/seq2seq.ts";
 import { TRAIN_DEFAULTS } from "../../../src/train/options.ts";
 import { findSubject } from "../../../src/train/subject.ts";
 import { bartCheckpoint, models, writeBart } from "../../golden/bart/data.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { openDevice } from "../../../src/device/open.ts";
 import { init } from "../../../src/init/run.ts";
 import { openAdapter, openCheckpoint } from "../../../src/io/open.ts";
-import { readAdapterFolder } from "../../../src/models/open.ts";
+import { readAdapterFolder } from "../../../src/models/load/locate.ts";
 import {
   train,
   TRAIN_DEFAULTS,

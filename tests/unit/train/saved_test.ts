@@ -3,7 +3,7 @@ import { openDevice } from "../../../src/device/open.ts";
 import { openAdapter, openCheckpoint } from "../../../src/io/open.ts";
 import { findTargets } from "../../../src/init/targets.ts";
 import { familyOf } from "../../../src/models/families.ts";
-import { loadModel } from "../../../src/models/load.ts";
+import { loadModel } from "../../../src/models/load/load.ts";
 import { blockLinears } from "../../../src/train/factors.ts";
 import {
   train,

@@ -1,0 +1,158 @@
+/**
+ * One layer of a LLaMA: attention and a gated feed-forward part, each behind a norm and around a shortcut.
+ *
+ * @module
+ */
+
+import { attention } from "../../autograd/attention.ts";
+import { rope, type RopeTables, swiglu } from "../../autograd/elementwise.ts";
+import { type NormWeight, rmsNorm } from "../../autograd/norm.ts";
+import type { Tape, Tensor } from "../../autograd/tape.ts";
+import type { DeviceBuffer, Mat } from "../../device/device.ts";
+import type { AttentionShape } from "../../device/network.ts";
+import type { Linear } from "../../nn/linear.ts";
+import { Block } from "../parts/block.ts";
+import type { LlamaConfig } from "../llama_config.ts";
+import { blockLinears, layerPrefix } from "../llama_names.ts";
+import { storeRows } from "../parts/token_cache.ts";
+import type { Weights } from "../parts/weights.ts";
+
+/** Keys and values of one layer that were computed before; `[batch * capacity, kvHeads * headDim]`. */
+export interface LayerCache {
+  /** Keys. */
+  readonly k: Mat;
+  /** Values. */
+  readonly v: Mat;
+  /** Rows of a sequence. */
+  readonly capacity: number;
+}
+
+/** What all layers share in one pass. */
+export interface BlockContext {
+  /** Sequences. */
+  readonly batch: number;
+  /** Tokens of each sequence in this pass. */
+  readonly time: number;
+  /** Tokens of each sequence that are in the cache already. */
+  readonly past: number;
+  /** `u32 [batch * time]`. */
+  readonly positions: DeviceBuffer;
+  /** Cosines and sines of the positions. */
+  readonly tables: RopeTables;
+  /** `u32 [batch, 2]`, where sequences are padded. */
+  readonly bounds?: DeviceBuffer;
+  /** Told the input `[batch * time, in]` of each linear layer before it is used; for calibration. */
+  readonly onInput?: (module: string, x: Mat) => void;
+}
+
+/** A layer on a device. */
+export class LlamaBlock extends Block {
+  /** Number of the layer, from 0. */
+  readonly index: number;
+  readonly #config: LlamaConfig;
+  readonly #norms: readonly [NormWeight, NormWeight];
+
+  /** @ignore Use {@linkcode loadBlock}. */
+  constructor(
+    config: LlamaConfig,
+    { index, linears, norms }: {
+      index: number;
+      linears: ReadonlyMap<string, Linear>;
+      norms: readonly [NormWeight, NormWeight];
+    },
+  ) {
+    super(linears);
+    this.#config = config;
+    this.index = index;
+    this.#norms = norms;
+  }
+
+  /** `x[batch * time, hidden]` through the layer. With a cache, this pass's keys and values are added to it. */
+  forward(
+    tape: Tape,
+    x: Tensor,
+    { context, cache }: { context: BlockContext; cache?: LayerCache },
+  ): Tensor {
+    const { normEpsilon: epsilon } = this.#config;
+    const [first, second] = this.#norms;
+    const h = rmsNorm(tape, x, { weight: first, epsilon });
+    const a = this.#attention(tape, h, { context, cache });
+    const middle = this.apply(tape, a, {
+      name: "self_attn.o_proj",
+      context,
+      add: x,
+    });
+    const g = rmsNorm(tape, middle, { weight: second, epsilon });
+    const inner = swiglu(
+      tape,
+      this.apply(tape, g, { name: "mlp.gate_proj", context }),
+      this.apply(tape, g, { name: "mlp.up_proj", context }),
+    );
+    return this.apply(tape, inner, {
+      name: "mlp.down_proj",
+      context,
+      add: middle,
+    });
+  }
+
+  #attention(
+    tape: Tape,
+    h: Tensor,
+    { context, cache }: { context: BlockContext; cache?: LayerCache },
+  ): Tensor {
+    const { heads, kvHeads, headDim, windows } = this.#config;
+    const { batch, time, past, positions, tables, bounds } = context;
+    const turn = { positions, tables, headDim };
+    const part = (name: string) =>
+      this.apply(tape, h, { name: `self_attn.${name}`, context });
+    const q = rope(tape, part("q_proj"), turn);
+    let k = rope(tape, part("k_proj"), turn);
+    let v = part("v_proj");
+    if (cache) {
+      const { capacity } = cache;
+      const place = { batch, time, past, capacity };
+      storeRows(tape.device, { from: k.value, to: cache.k }, place);
+      storeRows(tape.device, { from: v.value, to: cache.v }, place);
+      k = tape.input(cache.k);
+      v = tape.input(cache.v);
+    }
+    const keys = past + time;
+    const shape: AttentionShape = {
+      batch,
+      time,
+      keys,
+      capacity: cache?.capacity ?? keys,
+      heads,
+      kvHeads,
+      headDim,
+      scale: 1 / Math.sqrt(headDim),
+      causal: true,
+      past,
+      window: windows[this.index],
+      bounds,
+    };
+    return attention(tape, { q, k, v }, shape);
+  }
+}
+
+/** Puts layer `index` of a checkpoint on a device. */
+export async function loadBlock(
+  weights: Weights,
+  config: LlamaConfig,
+  index: number,
+): Promise<LlamaBlock> {
+  const prefix = layerPrefix(index);
+  const linears = new Map<string, Linear>();
+  for (const { name, bias } of blockLinears(config)) {
+    linears.set(name, await weights.layer(`${prefix}.${name}`, bias));
+  }
+  const norm = (name: string) => weights.vector(`${prefix}.${name}.weight`);
+  return new LlamaBlock(config, {
+    index,
+    linears,
+    norms: [
+      await norm("input_layernorm"),
+      await norm("post_attention_layernorm"),
+    ],
+  });
+}

@@ -1,0 +1,249 @@
+/**
+ * Models of the LLaMA family (Touvron et al., 2302.13971), with a cache, adapters, gradients.
+ *
+ * @module
+ */
+
+import type { LinearWeight } from "../../autograd/linear_weight.ts";
+import { denseWeight } from "../../autograd/linear_weight.ts";
+import { type NormWeight, rmsNorm } from "../../autograd/norm.ts";
+import type { Parameter } from "../../autograd/parameter.ts";
+import type { Tape, Tensor } from "../../autograd/tape.ts";
+import type { RopeTables } from "../../autograd/elementwise.ts";
+import type { Device, Mat } from "../../device/device.ts";
+import { mat } from "../../device/device.ts";
+import type { Checkpoint } from "../../io/checkpoint/checkpoint.ts";
+import { fitsEightBit, ownEightBit } from "../../nn/eight_bit.ts";
+import type { Linear } from "../../nn/linear.ts";
+import { ropeTables } from "../../nn/rope.ts";
+import { linearsOf } from "../parts/block.ts";
+import {
+  type BlockContext,
+  type LayerCache,
+  type LlamaBlock,
+  loadBlock,
+} from "./block.ts";
+import { type LlamaConfig, readLlamaConfig } from "../llama_config.ts";
+import { checkLlamaTensors } from "../llama_names.ts";
+import type {
+  CausalModel,
+  ModelOptions,
+  PassOptions,
+  TokenBatch,
+  TokenCache,
+} from "../model.ts";
+import {
+  checkRoom,
+  checkTokens,
+  lookUp,
+  runBlocks,
+  uploadBounds,
+} from "../parts/token_input.ts";
+import { Weights } from "../parts/weights.ts";
+
+/** Options of {@linkcode Llama.load}. A quantised weight that is trained is decoded. */
+export interface LlamaOptions extends ModelOptions {
+  /** Whether products of the head with few rows are taken in 8 bits, for writing (false). */
+  readonly eightBitHead?: boolean;
+}
+
+/** How a pass runs. */
+export interface ForwardOptions extends PassOptions {
+  /** Keys and values of the tokens before; this pass's are added. Not for training. */
+  readonly cache?: KeyValueCache;
+}
+
+/** Keys and values of all layers, for sequences that grow. */
+export class KeyValueCache implements TokenCache {
+  /** Of each layer. */
+  readonly layers: readonly LayerCache[];
+  /** Sequences. */
+  readonly batch: number;
+  /** The most tokens of a sequence. */
+  readonly capacity: number;
+  /** Tokens of each sequence so far, padding included. */
+  length = 0;
+  readonly #memory = new DisposableStack();
+
+  /** Room for `batch` sequences of up to `capacity` tokens. */
+  constructor(
+    device: Device,
+    config: LlamaConfig,
+    { batch, capacity }: { batch: number; capacity: number },
+  ) {
+    this.batch = batch;
+    this.capacity = capacity;
+    const cols = config.kvHeads * config.headDim;
+    const room = (): Mat => {
+      const buffer = this.#memory.use(
+        device.alloc(batch * capacity * cols * 4),
+      );
+      return mat(buffer, batch * capacity, cols);
+    };
+    this.layers = Array.from(
+      { length: config.layers },
+      () => ({ k: room(), v: room(), capacity }),
+    );
+  }
+
+  /** Frees it. */
+  [Symbol.dispose](): void {
+    this.#memory.dispose();
+  }
+}
+
+/** A model on a device. */
+export class Llama implements CausalModel {
+  /** One side only: what is written goes on from what was read. */
+  readonly kind = "causal";
+  /** Where it is. */
+  readonly device: Device;
+  /** Sizes and switches. */
+  readonly config: LlamaConfig;
+  /** Its layers. */
+  readonly blocks: readonly LlamaBlock[];
+  /** The head, `[vocabulary, hidden]`. */
+  readonly head: LinearWeight;
+  readonly #embedding: { value: Mat; parameter?: Parameter };
+  readonly #norm: NormWeight;
+  readonly #memory: DisposableStack;
+  #tables: (RopeTables & Disposable) | undefined;
+
+  private constructor(parts: {
+    device: Device;
+    config: LlamaConfig;
+    blocks: readonly LlamaBlock[];
+    head: LinearWeight;
+    embedding: { value: Mat; parameter?: Parameter };
+    norm: NormWeight;
+    memory: DisposableStack;
+  }) {
+    this.device = parts.device;
+    this.config = parts.config;
+    this.blocks = parts.blocks;
+    this.head = parts.head;
+    this.#embedding = parts.embedding;
+    this.#norm = parts.norm;
+    this.#memory = parts.memory;
+  }
+
+  /**
+   * Puts a checkpoint on a device.
+   *
+   * @throws {TypeError} If it is no model of this family.
+   * @throws {SyntaxError} If its tensors do not fit its config; the error lists all that do not.
+   */
+  static async load(
+    device: Device,
+    checkpoint: Checkpoint,
+    { trained, compute, eightBitHead = false, onProgress }: LlamaOptions = {},
+  ): Promise<Llama> {
+    const config = readLlamaConfig(checkpoint.config, checkpoint.name);
+    checkLlamaTensors(checkpoint, config);
+    using memory = new DisposableStack();
+    const weights = memory.use(
+      new Weights(device, checkpoint, { trained, compute }),
+    );
+    const embedding = await weights.matrix("model.embed_tokens.weight");
+    const blocks: LlamaBlock[] = [];
+    for (let i = 0; i < config.layers; i++) {
+      onProgress?.((i + 1) / (config.layers + 2));
+      blocks.push(await loadBlock(weights, config, i));
+    }
+    const norm = await weights.vector("model.norm.weight");
+    let head = config.tied
+      ? denseWeight(embedding.value, embedding.parameter)
+      : await weights.linear("lm_head.weight");
+    if (eightBitHead && head.value && fitsEightBit(head.cols)) {
+      head = memory.use(await ownEightBit(device, head, head.value)).weight;
+    }
+    onProgress?.(1);
+    return new Llama({
+      device,
+      config,
+      blocks,
+      head,
+      embedding,
+      norm,
+      memory: memory.move(),
+    });
+  }
+
+  /** Linear layers of all blocks by module path. */
+  get linears(): Map<string, Linear> {
+    return linearsOf(this.blocks);
+  }
+
+  /** An empty cache. */
+  cache(size: { batch: number; capacity: number }): KeyValueCache {
+    return new KeyValueCache(this.device, this.config, size);
+  }
+
+  /**
+   * The features of each token, `[batch * time, hidden]`, after the last norm.
+   *
+   * @throws {RangeError} If the sequence is longer than the model's context or the cache, or an id is no token.
+   */
+  forward(
+    tape: Tape,
+    tokens: TokenBatch,
+    { cache, checkpointing, onInput }: ForwardOptions = {},
+  ): Tensor {
+    const context = this.#context(tape, tokens, { cache, onInput });
+    const x = runBlocks(tape, lookUp(tape, this.#embedding, tokens.ids), {
+      blocks: this.blocks.map((block) => (on, from) =>
+        block.forward(on, from, {
+          context,
+          cache: cache?.layers[block.index],
+        })
+      ),
+      checkpointing,
+    });
+    if (cache) cache.length += tokens.time;
+    return rmsNorm(tape, x, {
+      weight: this.#norm,
+      epsilon: this.config.normEpsilon,
+    });
+  }
+
+  /** What blocks share, with the sequence's bounds and positions checked and uploaded. */
+  #context(
+    tape: Tape,
+    tokens: TokenBatch,
+    { cache, onInput }: ForwardOptions,
+  ): BlockContext {
+    const { batch, time, bounds } = tokens;
+    const { maxLength } = this.config;
+    const past = cache?.length ?? 0;
+    checkTokens(tokens, this.config, past);
+    checkRoom(tokens, cache);
+    const positions = new Uint32Array(batch * time);
+    for (let b = 0; b < batch; b++) {
+      const first = bounds?.[b][0] ?? 0;
+      for (let t = 0; t < time; t++) {
+        positions[b * time + t] = Math.max(0, past + t - first);
+      }
+    }
+    this.#tables ??= this.#memory.use(
+      ropeTables(this.device, maxLength, {
+        headDim: this.config.headDim,
+        theta: this.config.ropeTheta,
+        scaling: this.config.ropeScaling,
+      }),
+    );
+    return {
+      batch,
+      time,
+      past,
+      positions: tape.upload(positions),
+      tables: this.#tables,
+      bounds: uploadBounds(tape, bounds),
+      onInput,
+    };
+  }
+
+  /** Frees the model; adapters are their owners'. */
+  [Symbol.dispose](): void {
+    this.#memory.dispose();
+  }
+}

@@ -1,0 +1,181 @@
+/**
+ * How sequences are written: settings, and what a model's own files say of them.
+ *
+ * @module
+ */
+
+import { ValueError } from "../../errors.ts";
+import type { Checkpoint } from "../../io/checkpoint/checkpoint.ts";
+import type { BeamOptions } from "./beam.ts";
+import { type ConfigJson, ConfigReader } from "../config_reader.ts";
+import type { Seq2SeqModel } from "../model.ts";
+
+/** How sequences are written; the names and meanings are those of transformers' generation config. */
+export interface WriteOptions extends BeamOptions {
+  /** Runs of so many tokens occur once at the most; 0 for no such rule. */
+  readonly noRepeatNgram: number;
+  /** Tokens before the one that ends a sequence, the first one included. */
+  readonly minLength: number;
+  /** Token that a sequence begins with; the model's own without it. */
+  readonly start?: number;
+  /** Token that comes right after the first one. */
+  readonly forcedBos?: number;
+  /** Tokens of which one ends a sequence of the greatest length. */
+  readonly forcedEos?: readonly number[];
+}
+
+/** What `generate` of transformers does where neither a model nor a caller says otherwise. */
+export const WRITE_DEFAULTS: WriteOptions = {
+  beams: 1,
+  lengthPenalty: 1,
+  earlyStopping: false,
+  // 20 besides the first one.
+  maxLength: 21,
+  eos: [],
+  noRepeatNgram: 0,
+  minLength: 0,
+};
+
+/** What a BART's config.json means where it says nothing. */
+const UNSAID: ConfigJson = {
+  "bos_token_id": 0,
+  "eos_token_id": 2,
+  "decoder_start_token_id": 2,
+  "forced_eos_token_id": 2,
+};
+
+/** Settings that would change what is written and are not done here, with the values that change nothing. */
+const OTHERS: Readonly<Record<string, unknown>> = {
+  "do_sample": false,
+  "num_return_sequences": 1,
+  "num_beam_groups": 1,
+  "diversity_penalty": 0,
+  "repetition_penalty": 1,
+  "encoder_repetition_penalty": 1,
+  "encoder_no_repeat_ngram_size": 0,
+  "renormalize_logits": false,
+  "guidance_scale": 1,
+  "bad_words_ids": [],
+  "force_words_ids": [],
+  "constraints": [],
+  "suppress_tokens": [],
+  "begin_suppress_tokens": [],
+  "forced_decoder_ids": [],
+  "sequence_bias": [],
+  "stop_strings": [],
+  "exponential_decay_length_penalty": [],
+};
+
+/**
+ * The settings of a model: those of its generation_config.json, or those in its config.json where it has no such file.
+ *
+ * @param generation The contents of generation_config.json.
+ * @throws {TypeError} If they ask for something that is not done here; the error lists all that is.
+ * @throws {SyntaxError} If a value is of the wrong kind.
+ */
+export function writeOptions(
+  { config, name }: Pick<Checkpoint, "config" | "name">,
+  generation?: ConfigJson,
+): WriteOptions {
+  const read = generation
+    ? new ConfigReader(generation, name, "generation_config.json")
+    : new ConfigReader({ ...UNSAID, ...config }, name);
+  refuseOthers(read);
+  const start = WRITE_DEFAULTS;
+  const token = (key: string): number | undefined =>
+    read.get(key) === undefined ? undefined : read.whole(key, undefined, 0);
+  const newTokens = (key: string): number | undefined => {
+    const count = token(key);
+    return count === undefined ? undefined : count + 1;
+  };
+  return {
+    beams: read.whole("num_beams", start.beams),
+    lengthPenalty: read.number(
+      "length_penalty",
+      start.lengthPenalty,
+      -Infinity,
+    ),
+    earlyStopping: read.get("early_stopping") === "never"
+      ? "never"
+      : read.flag("early_stopping", false),
+    maxLength: newTokens("max_new_tokens") ?? token("max_length") ??
+      Math.min(
+        start.maxLength,
+        new ConfigReader(config, name).whole("max_position_embeddings", 1024),
+      ),
+    eos: read.tokens("eos_token_id"),
+    noRepeatNgram: read.whole("no_repeat_ngram_size", start.noRepeatNgram, 0),
+    minLength: newTokens("min_new_tokens") ??
+      read.whole("min_length", start.minLength, 0),
+    start: token("decoder_start_token_id") ?? token("bos_token_id"),
+    forcedBos: token("forced_bos_token_id"),
+    forcedEos: read.get("forced_eos_token_id") === undefined
+      ? undefined
+      : read.tokens("forced_eos_token_id"),
+  };
+}
+
+function refuseOthers(read: ConfigReader): void {
+  const asked = Object.entries(OTHERS).flatMap(([key, neutral]) => {
+    const value = read.get(key);
+    const is = JSON.stringify(value);
+    return value === undefined || is === JSON.stringify(neutral)
+      ? []
+      : [`${key} ${is}`];
+  });
+  if (asked.length > 0) {
+    read.refuse(`writing with ${asked.join(", ")} is not supported`);
+  }
+}
+
+/**
+ * Checks that a model can write with these settings.
+ *
+ * @throws {RangeError} If it cannot.
+ */
+export function checkWriting(
+  { config }: Pick<Seq2SeqModel, "config">,
+  options: WriteOptions,
+): void {
+  const { beams, maxLength, minLength, noRepeatNgram } = options;
+  const wrong = (what: string): never => {
+    throw new ValueError(`Cannot write: ${what}`);
+  };
+  for (
+    const [name, value, least] of [
+      ["beams", beams, 1],
+      ["the greatest length", maxLength, 2],
+      ["the least length", minLength, 0],
+      ["the length of a run that must not occur again", noRepeatNgram, 0],
+    ] as const
+  ) {
+    if (!Number.isInteger(value) || value < least) {
+      wrong(`${name} must be a whole number >= ${least}, got ${value}`);
+    }
+  }
+  if (!Number.isFinite(options.lengthPenalty)) {
+    wrong(`the length penalty must be a number, got ${options.lengthPenalty}`);
+  }
+  if (minLength > maxLength) {
+    wrong(`the least length ${minLength} is above the greatest, ${maxLength}`);
+  }
+  // The last token is written, not read.
+  if (maxLength - 1 > config.maxLength) {
+    wrong(
+      `the greatest length ${maxLength} is beyond the model's context of ${config.maxLength}`,
+    );
+  }
+  const { start, forcedBos, forcedEos = [] } = options;
+  const unknown = [start, forcedBos, ...forcedEos].find((id) =>
+    id !== undefined &&
+    !(Number.isInteger(id) && id >= 0 && id < config.vocabSize)
+  );
+  if (unknown !== undefined) {
+    wrong(
+      `the token ${unknown} is not in the model's vocabulary of ${config.vocabSize}`,
+    );
+  }
+  if (options.forcedEos?.length === 0) {
+    wrong("no token is given that may end a sequence of the greatest length");
+  }
+}

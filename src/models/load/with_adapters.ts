@@ -1,0 +1,139 @@
+/**
+ * A model as fine-tuning left it: its weights, what an adapter holds in full laid over them, and the adapter's factors.
+ *
+ * @module
+ */
+
+import { KindError } from "../../errors.ts";
+import type { Checkpoint } from "../../io/checkpoint/checkpoint.ts";
+import type { JsonObject } from "../../io/files/json.ts";
+import { type Adapter, openAdapter, openCheckpoint } from "../../io/open.ts";
+import type { HeldTensor } from "../../io/checkpoint/overlay.ts";
+import type { AdapterModuleFactors } from "../../nn/adapter.ts";
+import { completed, fittedFactors, heldTensors } from "./with_head.ts";
+import { namesOf } from "./fitted.ts";
+import { headConfig, headInfo } from "../encoder/head_config.ts";
+import { checkBase, type ModelPlace, readAdapterFactors } from "./locate.ts";
+import { fittedWhole, tableModules, withTables } from "../parts/tables.ts";
+
+/** A model's weights and the adapters on them. */
+export interface TunedModel extends AsyncDisposable {
+  /** Its weights as they are in their file. */
+  readonly file: Checkpoint;
+  /** With what adapters hold in full. */
+  readonly checkpoint: Checkpoint;
+  /** Factors by adapter, under the names of the checkpoint's modules; none if they were not wanted. */
+  readonly adapters: ReadonlyMap<string, readonly AdapterModuleFactors[]>;
+  /** What adapters hold in full, and tables with the factors that belong to them, by name in the checkpoint. */
+  readonly whole: ReadonlyMap<string, HeldTensor>;
+}
+
+/** The checkpoint with these tensors over it, and the config entries of the head that its `loqa.json` tells of. */
+export function withWhole(
+  checkpoint: Checkpoint,
+  whole: ReadonlyMap<string, HeldTensor>,
+  { report }: ModelPlace,
+): Checkpoint {
+  if (whole.size === 0) return checkpoint;
+  const head = headInfo(report);
+  const config: JsonObject | undefined = head &&
+    headConfig(checkpoint.config.model_type, head);
+  return completed(checkpoint, { tensors: whole, config });
+}
+
+/**
+ * Checks that an adapter is for a model with such modules: that some are missing is told where it is put on.
+ *
+ * @throws {TypeError} If none of its modules is there.
+ */
+function checkNames(
+  checkpoint: Checkpoint,
+  factors: readonly AdapterModuleFactors[],
+  folder: string,
+): void {
+  const { tensors } = checkpoint;
+  if (factors.length === 0) return;
+  if (factors.some(({ module }) => tensors.has(`${module}.weight`))) return;
+  const [{ module }] = factors;
+  const leaf = `.${module.split(".").at(-1)}.weight`;
+  const names = [...tensors.keys()];
+  const like = names.find((name) => name.endsWith(leaf)) ??
+    names.find((name) => /\.\d+\..*\.weight$/.test(name));
+  throw new KindError(
+    `Cannot put the adapter ${folder} on ${checkpoint.name}: it has factors of ${module}, the model's layers are called ${
+      like?.replace(/\.weight$/, "") ?? "otherwise"
+    }`,
+  );
+}
+
+/** @throws {TypeError} If an adapter that is to be trained has factors of a table or a head. */
+function refuseTables(
+  { name, modules }: Adapter,
+  checkpoint: Checkpoint,
+): void {
+  const fit = namesOf(checkpoint);
+  const found = tableModules(
+    checkpoint,
+    [...modules.keys()].map((module) =>
+      fit(`${module}.weight`)?.replace(/\.weight$/, "") ?? module
+    ),
+  );
+  if (found.length === 0) return;
+  throw new KindError(
+    `Cannot train the adapter ${name}: it has factors of ${
+      found.join(" and ")
+    }, which can be run and merged here, not trained; merge it and train a new one (--modules-to-save for a table or a head in full)`,
+  );
+}
+
+/**
+ * Opens the weights of a model and the adapters in these folders, by the names that they are enabled by.
+ *
+ * @throws {RangeError} If an adapter belongs to other quantised weights.
+ * @throws {TypeError} If an adapter holds what is not known here, or what the model has no place for.
+ */
+export async function openTuned(
+  place: ModelPlace,
+  folders: Readonly<Record<string, string>>,
+  { factors: wanted = true }: {
+    /** Whether to read the adapters' factors as well (true). */
+    factors?: boolean;
+  } = {},
+): Promise<TunedModel> {
+  await using stack = new AsyncDisposableStack();
+  const file = stack.use(await openCheckpoint(place.model));
+  let base: Checkpoint = file;
+  let whole = new Map<string, HeldTensor>();
+  const read = new Map<string, readonly AdapterModuleFactors[]>();
+  for (const [name, folder] of Object.entries(folders)) {
+    await using adapter = await openAdapter(folder);
+    await checkBase(adapter, place, folder);
+    const fit = namesOf(base);
+    if (!wanted) refuseTables(adapter, base);
+    const brought = fittedWhole(base, await heldTensors(adapter), {
+      ...{ fit, what: folder },
+    });
+    const made = await withTables(base, {
+      whole: new Map([...whole, ...brought]),
+      factors: wanted
+        ? fittedFactors(base, await readAdapterFactors(adapter))
+        : [],
+    }, adapter.settings.staysTied);
+    ({ checkpoint: base, whole } = made);
+    read.set(name, made.factors);
+  }
+  const checkpoint = withWhole(base, whole, place);
+  // An encoder may have got the prefix that its names have beside a head.
+  for (const [name, factors] of read) {
+    const fitted = fittedFactors(checkpoint, factors);
+    checkNames(checkpoint, fitted, folders[name]);
+    read.set(name, fitted);
+  }
+  const owned = stack.move();
+  return {
+    ...{ file, checkpoint },
+    whole,
+    adapters: read,
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
