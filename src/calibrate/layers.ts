@@ -13,12 +13,12 @@ import type { Device } from "../device/device.ts";
 import { mat, readF32 } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { type BlockContext, loadBlock } from "../models/decoder/block.ts";
-import { type LlamaConfig, readLlamaConfig } from "../models/llama_config.ts";
+import { type LlamaConfig, readLlamaConfig } from "../families/decoder.ts";
 import {
   blockLinears,
   checkLlamaTensors,
   layerPrefix,
-} from "../models/llama_names.ts";
+} from "../families/decoder_tensors.ts";
 import { Weights } from "../models/parts/weights.ts";
 import { ropeTables } from "../nn/rope.ts";
 import { MomentSums, type WriteMoments } from "./sums.ts";

@@ -10,7 +10,7 @@
 
 import type { Checkpoint, TensorInfo } from "../io/checkpoint/checkpoint.ts";
 import { fileSink } from "../io/files/deno.ts";
-import { fileRow, ggufName } from "../io/gguf/names.ts";
+import { fileRow, ggufName } from "../families/gguf_names.ts";
 import {
   type AffineBlockType,
   blocksHold,
@@ -23,8 +23,11 @@ import { ggufTokenizerPairs } from "../io/gguf/write_tokenizer.ts";
 import { sourceFiles } from "../io/files/files.ts";
 import { bytesSource } from "../io/files/sources.ts";
 import { readTokenizerFiles } from "../io/tokenizer/find.ts";
-import { type LlamaConfig, readLlamaConfig } from "../models/llama_config.ts";
-import { checkLlamaTensors, llamaTensors } from "../models/llama_names.ts";
+import { type LlamaConfig, readLlamaConfig } from "../families/decoder.ts";
+import {
+  checkLlamaTensors,
+  llamaTensors,
+} from "../families/decoder_tensors.ts";
 import { fromF32, narrow } from "../tensor/dtype.ts";
 import type {
   ExportDType,

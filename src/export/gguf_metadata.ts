@@ -7,7 +7,7 @@
  */
 
 import { ggufPair } from "../io/gguf/write.ts";
-import type { LlamaConfig } from "../models/llama_config.ts";
+import type { LlamaConfig } from "../families/decoder.ts";
 import { ropeFrequencies } from "../nn/rope.ts";
 
 /** llama.cpp's architecture of a model type. */

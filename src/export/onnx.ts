@@ -17,8 +17,11 @@ import {
   writeFileAtomic,
 } from "../io/files/deno.ts";
 import { OnnxGraph } from "../io/onnx/graph.ts";
-import { readLlamaConfig } from "../models/llama_config.ts";
-import { checkLlamaTensors, llamaTensors } from "../models/llama_names.ts";
+import { readLlamaConfig } from "../families/decoder.ts";
+import {
+  checkLlamaTensors,
+  llamaTensors,
+} from "../families/decoder_tensors.ts";
 import type { FormatName } from "../quant/formats.ts";
 import { VERSION } from "../version.ts";
 import type { ExporterOptions, ExportReport } from "./exporter.ts";

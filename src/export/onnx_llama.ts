@@ -9,8 +9,8 @@
  */
 
 import type { OnnxGraph } from "../io/onnx/graph.ts";
-import type { LlamaConfig } from "../models/llama_config.ts";
-import { layerPrefix } from "../models/llama_names.ts";
+import type { LlamaConfig } from "../families/decoder.ts";
+import { layerPrefix } from "../families/decoder_tensors.ts";
 import { ropeFrequencies } from "../nn/rope.ts";
 import type { OnnxWeights } from "./onnx_linear.ts";
 

@@ -14,7 +14,7 @@ import {
   bartTensors,
   FINAL_BIAS,
   readBartConfig,
-} from "./bart_config.ts";
+} from "../families/bart.ts";
 import { Bert } from "./encoder/bert.ts";
 import {
   BERT_TYPES,
@@ -22,7 +22,7 @@ import {
   bertPrefix,
   bertTensors,
   readBertConfig,
-} from "./bert_config.ts";
+} from "../families/bert.ts";
 import { Deberta } from "./encoder/deberta.ts";
 import {
   DEBERTA_TYPES,
@@ -30,11 +30,11 @@ import {
   debertaPrefix,
   debertaTensors,
   readDebertaConfig,
-} from "./deberta_config.ts";
+} from "../families/deberta.ts";
 import { type ClassifierShape, headOf } from "./encoder/head.ts";
 import { Llama } from "./decoder/model.ts";
-import { LLAMA_TYPES, readLlamaConfig } from "./llama_config.ts";
-import { llamaTensors } from "./llama_names.ts";
+import { LLAMA_TYPES, readLlamaConfig } from "../families/decoder.ts";
+import { llamaTensors } from "../families/decoder_tensors.ts";
 import type {
   BaseConfig,
   CausalModel,

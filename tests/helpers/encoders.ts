@@ -6,11 +6,11 @@
  * @module
  */
 
-import { bertTensors, readBertConfig } from "../../src/models/bert_config.ts";
+import { bertTensors, readBertConfig } from "../../src/families/bert.ts";
 import {
   debertaTensors,
   readDebertaConfig,
-} from "../../src/models/deberta_config.ts";
+} from "../../src/families/deberta.ts";
 import { Random } from "../../src/tensor/random.ts";
 import { type SmallTensors, writeModel } from "./model.ts";
 

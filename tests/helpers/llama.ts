@@ -10,9 +10,9 @@ import type { ParameterSet } from "../../src/autograd/parameter.ts";
 import type { Device } from "../../src/device/device.ts";
 import { readF32 } from "../../src/device/device.ts";
 import { type ForwardOptions, Llama } from "../../src/models/decoder/model.ts";
-import { readLlamaConfig } from "../../src/models/llama_config.ts";
+import { readLlamaConfig } from "../../src/families/decoder.ts";
 import type { CausalModel, Model, TokenBatch } from "../../src/models/model.ts";
-import { llamaTensors } from "../../src/models/llama_names.ts";
+import { llamaTensors } from "../../src/families/decoder_tensors.ts";
 import { trainedTensors } from "../../src/models/parts/weights.ts";
 import {
   type AdapterModuleFactors,

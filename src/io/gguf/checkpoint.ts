@@ -18,7 +18,7 @@ import type { GgufModel } from "./config.ts";
 import { ggufPart, openGgufParts } from "./split.ts";
 import { partError } from "../files/split.ts";
 import { layersReason } from "../checkpoint/layer_count.ts";
-import { fileRow, huggingFaceName } from "./names.ts";
+import { fileRow, huggingFaceName } from "../../families/gguf_names.ts";
 import { blocksReader } from "./blocks.ts";
 import { ggufTokenizer } from "./tokenizer.ts";
 import { decodeBlocks, isDecodable } from "./types.ts";

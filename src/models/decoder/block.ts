@@ -12,8 +12,8 @@ import type { DeviceBuffer, Mat } from "../../device/device.ts";
 import type { AttentionShape } from "../../device/network.ts";
 import type { Linear } from "../../nn/linear.ts";
 import { Block } from "../parts/block.ts";
-import type { LlamaConfig } from "../llama_config.ts";
-import { blockLinears, layerPrefix } from "../llama_names.ts";
+import type { LlamaConfig } from "../../families/decoder.ts";
+import { blockLinears, layerPrefix } from "../../families/decoder_tensors.ts";
 import { storeRows } from "../parts/token_cache.ts";
 import type { Weights } from "../parts/weights.ts";
 

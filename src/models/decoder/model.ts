@@ -23,8 +23,8 @@ import {
   type LlamaBlock,
   loadBlock,
 } from "./block.ts";
-import { type LlamaConfig, readLlamaConfig } from "../llama_config.ts";
-import { checkLlamaTensors } from "../llama_names.ts";
+import { type LlamaConfig, readLlamaConfig } from "../../families/decoder.ts";
+import { checkLlamaTensors } from "../../families/decoder_tensors.ts";
 import type {
   CausalModel,
   ModelOptions,

@@ -21,7 +21,7 @@ import {
   bertPrefix,
   bertTensors,
   readBertConfig,
-} from "../bert_config.ts";
+} from "../../families/bert.ts";
 import { linearsOf } from "../parts/block.ts";
 import { EncoderBlock, type EncoderContext } from "./block.ts";
 import { headOf, type LoadedHead, loadHead } from "./head.ts";

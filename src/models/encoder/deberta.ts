@@ -25,7 +25,7 @@ import {
   debertaTensors,
   readDebertaConfig,
   relativeRow,
-} from "../deberta_config.ts";
+} from "../../families/deberta.ts";
 import { linearsOf } from "../parts/block.ts";
 import { EncoderBlock, type EncoderContext, type Projected } from "./block.ts";
 import { headOf, type LoadedHead, loadHead } from "./head.ts";

@@ -7,7 +7,7 @@
 import { ValueError } from "../../errors.ts";
 import type { Checkpoint } from "../../io/checkpoint/checkpoint.ts";
 import type { BeamOptions } from "./beam.ts";
-import { type ConfigJson, ConfigReader } from "../config_reader.ts";
+import { type ConfigJson, ConfigReader } from "../../families/config_reader.ts";
 import type { Seq2SeqModel } from "../model.ts";
 
 /** How sequences are written; the names and meanings are those of transformers' generation config. */

@@ -7,7 +7,7 @@
 import type { Checkpoint } from "../../io/checkpoint/checkpoint.ts";
 import { parseJsonObject } from "../../io/files/json.ts";
 import type { Tokenizer } from "../../io/tokenizer/tokenizer.ts";
-import { type ConfigJson, ConfigReader } from "../config_reader.ts";
+import { type ConfigJson, ConfigReader } from "../../families/config_reader.ts";
 
 const GENERATION = "generation_config.json";
 

@@ -5,7 +5,7 @@
  */
 
 import { type Device, type Mat, mat } from "../../device/device.ts";
-import type { BartConfig } from "../bart_config.ts";
+import type { BartConfig } from "../../families/bart.ts";
 import type { BartLayerCache, KeyValues } from "./layer.ts";
 import type { DecoderCache } from "../model.ts";
 

@@ -16,7 +16,7 @@ import {
   BART_EPSILON,
   type BartConfig,
   PROJECTIONS,
-} from "../bart_config.ts";
+} from "../../families/bart.ts";
 import { Block } from "../parts/block.ts";
 import type { PassOptions } from "../model.ts";
 import { storeRows } from "../parts/token_cache.ts";

@@ -27,7 +27,7 @@ import {
   FINAL_BIAS,
   POSITION_OFFSET,
   readBartConfig,
-} from "../bart_config.ts";
+} from "../../families/bart.ts";
 import { type BartContext, BartLayer, type Sequences } from "./layer.ts";
 import { linearsOf } from "../parts/block.ts";
 import type {

@@ -4,7 +4,7 @@ import { type Device, readF32 } from "../../../src/device/device.ts";
 import { openDevice } from "../../../src/device/open.ts";
 import { openCheckpoint } from "../../../src/io/open.ts";
 import { Bert } from "../../../src/models/encoder/bert.ts";
-import { relativeRow } from "../../../src/models/deberta_config.ts";
+import { relativeRow } from "../../../src/families/deberta.ts";
 import type { EncoderModel } from "../../../src/models/model.ts";
 import { trainedTensors } from "../../../src/models/parts/weights.ts";
 import { batchLoss } from "../../../src/train/step.ts";

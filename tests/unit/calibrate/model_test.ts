@@ -15,7 +15,7 @@ import {
   bartNames,
   bartTensors,
   readBartConfig,
-} from "../../../src/models/bart_config.ts";
+} from "../../../src/families/bart.ts";
 import { familyOf } from "../../../src/models/families.ts";
 import type { TokenBatch } from "../../../src/models/model.ts";
 import { Random } from "../../../src/tensor/random.ts";

@@ -8,7 +8,7 @@ import {
 import { openDevice } from "../../../../src/device/open.ts";
 import { overlaid } from "../../../../src/io/checkpoint/overlay.ts";
 import { Bart } from "../../../../src/models/seq2seq/model.ts";
-import { readBartConfig } from "../../../../src/models/bart_config.ts";
+import { readBartConfig } from "../../../../src/families/bart.ts";
 import type { TokenBatch } from "../../../../src/models/model.ts";
 import { trainedTensors } from "../../../../src/models/parts/weights.ts";
 import { accumulateGradients } from "../../../../src/train/step.ts";

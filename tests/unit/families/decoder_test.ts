@@ -1,6 +1,6 @@
 // deno-lint-ignore-file camelcase -- the keys are those of Hugging Face's files
 import assert from "node:assert/strict";
-import { readLlamaConfig } from "../../../src/models/llama_config.ts";
+import { readLlamaConfig } from "../../../src/families/decoder.ts";
 import { ropeFrequencies } from "../../../src/nn/rope.ts";
 import { smallConfig } from "../../helpers/llama.ts";
 

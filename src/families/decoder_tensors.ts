@@ -5,9 +5,9 @@
  */
 
 import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
-import type { LlamaConfig } from "./llama_config.ts";
-import type { WantedTensor } from "./model.ts";
-import { checkTensors } from "./parts/tensor_check.ts";
+import type { LlamaConfig } from "./decoder.ts";
+import type { WantedTensor } from "../models/model.ts";
+import { checkTensors } from "../models/parts/tensor_check.ts";
 
 /** Prefix of a layer's tensors. */
 export function layerPrefix(index: number): string {

@@ -7,9 +7,12 @@
 import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import type { Activation } from "../device/network.ts";
 import { type ConfigJson, ConfigReader } from "./config_reader.ts";
-import { blockTensors, type EncoderBlockShape } from "./encoder/block.ts";
-import { type ClassifierShape, headTensors } from "./encoder/head.ts";
-import type { EncoderHead, WantedTensor } from "./model.ts";
+import {
+  blockTensors,
+  type EncoderBlockShape,
+} from "../models/encoder/block.ts";
+import { type ClassifierShape, headTensors } from "../models/encoder/head.ts";
+import type { EncoderHead, WantedTensor } from "../models/model.ts";
 
 /** Model types that this architecture serves. */
 export const BERT_TYPES = ["bert", "roberta"] as const;

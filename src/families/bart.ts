@@ -7,7 +7,7 @@
 import type { Activation } from "../device/network.ts";
 import { type ConfigJson, ConfigReader } from "./config_reader.ts";
 import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
-import type { WantedTensor } from "./model.ts";
+import type { WantedTensor } from "../models/model.ts";
 
 /** Model types that this architecture serves. */
 export const BART_TYPES = ["bart"] as const;
