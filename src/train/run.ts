@@ -60,7 +60,7 @@ import {
   resumedSteps,
   type RunRecord,
 } from "./record.ts";
-import { findSubject, type FoundSubject, type Subject } from "./subject.ts";
+import { findSubject, type FoundSubject, type Subject } from "./trainable.ts";
 import { guessing } from "./warnings.ts";
 import { Work } from "./work.ts";
 

@@ -32,7 +32,7 @@ import { type TrainOptions, type TrainRun, writes } from "./options.ts";
 import { METRICS_FILE } from "./output.ts";
 import { schedule } from "./schedule.ts";
 import { batchLoss } from "./step.ts";
-import type { Subject } from "./subject.ts";
+import type { Subject } from "./trainable.ts";
 import { type StepReport, Trainer } from "./trainer.ts";
 import { DivergenceWatch, GradientWatch, PATIENCE } from "./warnings.ts";
 

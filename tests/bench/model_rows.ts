@@ -14,7 +14,7 @@ import { generate, loadCausal } from "../../src/models/load/load.ts";
 import { Random } from "../../src/tensor/random.ts";
 import { TRAIN_DEFAULTS } from "../../src/train/run.ts";
 import { findModel } from "../../src/models/load/locate.ts";
-import { findSubject } from "../../src/train/subject.ts";
+import { findSubject } from "../../src/train/trainable.ts";
 import { Trainer } from "../../src/train/trainer.ts";
 import { bundle, findChromium, runPage } from "../browser/browser.ts";
 import { findNodePackage, runNodePackage } from "../interop/environment.ts";

@@ -4,7 +4,7 @@ import { openCheckpoint } from "../../../src/io/open.ts";
 import { loadModel, ofKind, write } from "../../../src/models/load/load.ts";
 import { writeOptions } from "../../../src/models/generate/seq2seq.ts";
 import { TRAIN_DEFAULTS } from "../../../src/train/options.ts";
-import { findSubject } from "../../../src/train/subject.ts";
+import { findSubject } from "../../../src/train/trainable.ts";
 import { bartCheckpoint, models, writeBart } from "../../golden/bart/data.ts";
 import { inFolder } from "../../helpers/model.ts";
 

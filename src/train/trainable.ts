@@ -41,7 +41,7 @@ import {
   newFactors,
   type Start,
   storedFactors,
-} from "./factors.ts";
+} from "./initial_factors.ts";
 import { type WantedHead, wantedHead } from "./head.ts";
 import type { TrainOptions } from "./options.ts";
 
