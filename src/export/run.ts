@@ -45,27 +45,27 @@ export const TARGETS: Readonly<Record<string, ExportTarget>> = {
   gguf: {
     kind: "file",
     summary: "one file for llama.cpp and all that builds on it",
-    load: async () => (await import("./gguf.ts")).exportGguf,
+    load: async () => (await import("./gguf/export.ts")).exportGguf,
   },
   onnx: {
     kind: "folder",
     summary: "a graph for ONNX Runtime and transformers.js",
-    load: async () => (await import("./onnx.ts")).exportOnnx,
+    load: async () => (await import("./onnx/export.ts")).exportOnnx,
   },
   mlx: {
     kind: "folder",
     summary: "a folder for mlx and mlx_lm",
-    load: async () => (await import("./mlx.ts")).exportMlx,
+    load: async () => (await import("./affine/mlx.ts")).exportMlx,
   },
   hqq: {
     kind: "folder",
     summary: "a folder of HQQ's layers, axis=1",
-    load: async () => (await import("./hqq.ts")).exportHqq,
+    load: async () => (await import("./affine/hqq.ts")).exportHqq,
   },
   gptq: {
     kind: "folder",
     summary: "a folder for GPTQModel; approximate, its zeros are whole",
-    load: async () => (await import("./gptq.ts")).exportGptq,
+    load: async () => (await import("./affine/gptq.ts")).exportGptq,
   },
 };
 

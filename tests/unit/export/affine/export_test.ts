@@ -1,23 +1,23 @@
 import assert from "node:assert/strict";
-import type { ExporterOptions } from "../../../src/export/exporter.ts";
-import { exportGptq } from "../../../src/export/gptq.ts";
-import { exportHqq } from "../../../src/export/hqq.ts";
-import { exportMlx } from "../../../src/export/mlx.ts";
-import { affineReader } from "../../../src/io/affine/affine.ts";
-import type { Checkpoint } from "../../../src/io/checkpoint/checkpoint.ts";
-import { openCheckpoint } from "../../../src/io/open.ts";
+import type { ExporterOptions } from "../../../../src/export/exporter.ts";
+import { exportGptq } from "../../../../src/export/affine/gptq.ts";
+import { exportHqq } from "../../../../src/export/affine/hqq.ts";
+import { exportMlx } from "../../../../src/export/affine/mlx.ts";
+import { affineReader } from "../../../../src/io/affine/affine.ts";
+import type { Checkpoint } from "../../../../src/io/checkpoint/checkpoint.ts";
+import { openCheckpoint } from "../../../../src/io/open.ts";
 import {
   makeCheckpoint,
   plainReader,
-} from "../../../src/io/checkpoint/tensor_reader.ts";
-import { format, type FormatName } from "../../../src/quant/formats.ts";
-import { codesOf, packMatrix } from "../../../src/quant/pack.ts";
-import type { QuantizedMatrix } from "../../../src/quant/quantized.ts";
-import { Random } from "../../../src/tensor/random.ts";
-import { assertBytes } from "../../helpers/assert.ts";
-import { integer } from "../../helpers/inputs.ts";
-import { inFolder } from "../../helpers/model.ts";
-import { rejects } from "../io/helpers.ts";
+} from "../../../../src/io/checkpoint/tensor_reader.ts";
+import { format, type FormatName } from "../../../../src/quant/formats.ts";
+import { codesOf, packMatrix } from "../../../../src/quant/pack.ts";
+import type { QuantizedMatrix } from "../../../../src/quant/quantized.ts";
+import { Random } from "../../../../src/tensor/random.ts";
+import { assertBytes } from "../../../helpers/assert.ts";
+import { integer } from "../../../helpers/inputs.ts";
+import { inFolder } from "../../../helpers/model.ts";
+import { rejects } from "../../io/helpers.ts";
 
 const EXPORTERS = { mlx: exportMlx, hqq: exportHqq, gptq: exportGptq };
 type Target = keyof typeof EXPORTERS;

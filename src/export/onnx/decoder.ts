@@ -8,11 +8,11 @@
  * @module
  */
 
-import type { OnnxGraph } from "../io/onnx/graph.ts";
-import type { LlamaConfig } from "../families/decoder.ts";
-import { layerPrefix } from "../families/decoder_tensors.ts";
-import { ropeFrequencies } from "../nn/rope.ts";
-import type { OnnxWeights } from "./onnx_linear.ts";
+import type { OnnxGraph } from "../../io/onnx/graph.ts";
+import type { LlamaConfig } from "../../families/decoder.ts";
+import { layerPrefix } from "../../families/decoder_tensors.ts";
+import { ropeFrequencies } from "../../nn/rope.ts";
+import type { OnnxWeights } from "./linear.ts";
 
 /** What a masked score gets: finite, so that a row in which all are masked has a softmax. */
 const MASKED = -3.4028234663852886e38;

@@ -8,42 +8,42 @@
  * @module
  */
 
-import type { Checkpoint, TensorInfo } from "../io/checkpoint/checkpoint.ts";
-import { fileSink } from "../io/files/deno.ts";
-import { fileRow, ggufName } from "../families/gguf_names.ts";
+import type { Checkpoint, TensorInfo } from "../../io/checkpoint/checkpoint.ts";
+import { fileSink } from "../../io/files/deno.ts";
+import { fileRow, ggufName } from "../../families/gguf_names.ts";
 import {
   type AffineBlockType,
   blocksHold,
   blockTypeOf,
   encodeQ41,
-} from "../io/gguf/affine_blocks.ts";
-import { type GgufEntry, ggufHeader, GgufWriter } from "../io/gguf/write.ts";
-import { ggufTypeNamed } from "../io/gguf/types.ts";
-import { ggufTokenizerPairs } from "../io/gguf/write_tokenizer.ts";
-import { sourceFiles } from "../io/files/files.ts";
-import { bytesSource } from "../io/files/sources.ts";
-import { readTokenizerFiles } from "../io/tokenizer/find.ts";
-import { type LlamaConfig, readLlamaConfig } from "../families/decoder.ts";
+} from "../../io/gguf/affine_blocks.ts";
+import { type GgufEntry, ggufHeader, GgufWriter } from "../../io/gguf/write.ts";
+import { ggufTypeNamed } from "../../io/gguf/types.ts";
+import { ggufTokenizerPairs } from "../../io/gguf/write_tokenizer.ts";
+import { sourceFiles } from "../../io/files/files.ts";
+import { bytesSource } from "../../io/files/sources.ts";
+import { readTokenizerFiles } from "../../io/tokenizer/find.ts";
+import { type LlamaConfig, readLlamaConfig } from "../../families/decoder.ts";
 import {
   checkLlamaTensors,
   llamaTensors,
-} from "../families/decoder_tensors.ts";
-import { fromF32, narrow } from "../tensor/dtype.ts";
+} from "../../families/decoder_tensors.ts";
+import { fromF32, narrow } from "../../tensor/dtype.ts";
 import type {
   ExportDType,
   ExportedLayer,
   ExporterOptions,
   ExportReport,
-} from "./exporter.ts";
+} from "../exporter.ts";
 import {
   fileTypePair,
   ggufArchitecture,
   ggufModelPairs,
   ropeFactors,
-} from "./gguf_metadata.ts";
-import { type GgufOriginal, openOriginal } from "./gguf_original.ts";
-import { roundingLoss } from "./rounding.ts";
-import { losslessDType, RefusedFormats, storedFormat } from "./weights.ts";
+} from "./metadata.ts";
+import { type GgufOriginal, openOriginal } from "./original.ts";
+import { roundingLoss } from "../rounding.ts";
+import { losslessDType, RefusedFormats, storedFormat } from "../weights.ts";
 
 /** ggml's names of plain types. */
 const PLAIN: Readonly<Record<ExportDType, string>> = {

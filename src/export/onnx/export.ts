@@ -7,27 +7,27 @@
  * @module
  */
 
-import { KindError } from "../errors.ts";
-import { copySideFiles } from "../io/safetensors/copy.ts";
-import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
+import { KindError } from "../../errors.ts";
+import { copySideFiles } from "../../io/safetensors/copy.ts";
+import type { Checkpoint } from "../../io/checkpoint/checkpoint.ts";
 import {
   fileSink,
   joinPath,
   makeFolder,
   writeFileAtomic,
-} from "../io/files/deno.ts";
-import { OnnxGraph } from "../io/onnx/graph.ts";
-import { readLlamaConfig } from "../families/decoder.ts";
+} from "../../io/files/deno.ts";
+import { OnnxGraph } from "../../io/onnx/graph.ts";
+import { readLlamaConfig } from "../../families/decoder.ts";
 import {
   checkLlamaTensors,
   llamaTensors,
-} from "../families/decoder_tensors.ts";
-import type { FormatName } from "../quant/formats.ts";
-import { VERSION } from "../version.ts";
-import type { ExporterOptions, ExportReport } from "./exporter.ts";
-import { OnnxWeights } from "./onnx_linear.ts";
-import { OnnxLlama } from "./onnx_llama.ts";
-import { RefusedFormats, storedFormat } from "./weights.ts";
+} from "../../families/decoder_tensors.ts";
+import type { FormatName } from "../../quant/formats.ts";
+import { VERSION } from "../../version.ts";
+import type { ExporterOptions, ExportReport } from "../exporter.ts";
+import { OnnxWeights } from "./linear.ts";
+import { OnnxLlama } from "./decoder.ts";
+import { RefusedFormats, storedFormat } from "../weights.ts";
 
 /** Versions of the sets of operators. */
 const OPSETS = { "": 21, "com.microsoft": 1 };

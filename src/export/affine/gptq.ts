@@ -4,15 +4,15 @@
  * @module
  */
 
-import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
+import type { Checkpoint } from "../../io/checkpoint/checkpoint.ts";
 import {
   gptqConfigBlock,
   gptqEntries,
   gptqRefuses,
   gptqTensors,
-} from "../io/affine/gptq_write.ts";
-import { type AffineTarget, exportAffine } from "./affine.ts";
-import type { ExporterOptions, ExportReport } from "./exporter.ts";
+} from "../../io/affine/gptq_write.ts";
+import { type AffineTarget, exportAffine } from "./export.ts";
+import type { ExporterOptions, ExportReport } from "../exporter.ts";
 
 const GPTQ: AffineTarget = {
   name: "GPTQ",

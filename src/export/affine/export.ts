@@ -5,32 +5,32 @@
  * @module
  */
 
-import { KindError } from "../errors.ts";
-import { copySideFiles, copyTensor } from "../io/safetensors/copy.ts";
+import { KindError } from "../../errors.ts";
+import { copySideFiles, copyTensor } from "../../io/safetensors/copy.ts";
 import type {
   AffineShape,
   EncodedAffine,
   ScaleDType,
-} from "../io/affine/affine_write.ts";
-import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
-import { fileSink, joinPath, makeFolder } from "../io/files/deno.ts";
-import type { JsonObject } from "../io/files/json.ts";
+} from "../../io/affine/affine_write.ts";
+import type { Checkpoint } from "../../io/checkpoint/checkpoint.ts";
+import { fileSink, joinPath, makeFolder } from "../../io/files/deno.ts";
+import type { JsonObject } from "../../io/files/json.ts";
 import {
   safetensorsHeader,
   SafetensorsWriter,
-} from "../io/safetensors/write.ts";
-import type { SafetensorsEntry } from "../io/safetensors/write.ts";
-import { checkWhole } from "../models/load/whole.ts";
-import { GROUP_FORMATS } from "../quant/formats.ts";
-import type { QuantizedMatrix } from "../quant/quantized.ts";
-import { isFloat, TORCH_DTYPES } from "../tensor/dtype.ts";
+} from "../../io/safetensors/write.ts";
+import type { SafetensorsEntry } from "../../io/safetensors/write.ts";
+import { checkWhole } from "../../models/load/whole.ts";
+import { GROUP_FORMATS } from "../../quant/formats.ts";
+import type { QuantizedMatrix } from "../../quant/quantized.ts";
+import { isFloat, TORCH_DTYPES } from "../../tensor/dtype.ts";
 import type {
   ExportedLayer,
   ExporterOptions,
   ExportReport,
-} from "./exporter.ts";
-import { roundingLoss } from "./rounding.ts";
-import { few, RefusedFormats, storedFormat } from "./weights.ts";
+} from "../exporter.ts";
+import { roundingLoss } from "../rounding.ts";
+import { few, RefusedFormats, storedFormat } from "../weights.ts";
 
 /** A program's format. */
 export interface AffineTarget {

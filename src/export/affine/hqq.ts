@@ -6,15 +6,15 @@
  * @module
  */
 
-import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
+import type { Checkpoint } from "../../io/checkpoint/checkpoint.ts";
 import {
   hqqConfigBlock,
   hqqEntries,
   hqqRefuses,
   hqqTensors,
-} from "../io/affine/hqq_write.ts";
-import { type AffineTarget, exportAffine } from "./affine.ts";
-import type { ExporterOptions, ExportReport } from "./exporter.ts";
+} from "../../io/affine/hqq_write.ts";
+import { type AffineTarget, exportAffine } from "./export.ts";
+import type { ExporterOptions, ExportReport } from "../exporter.ts";
 
 const HQQ: AffineTarget = {
   name: "HQQ",

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { exportModel } from "../../../src/export/run.ts";
-import { ProtoReader } from "../../../src/io/tokenizer/protobuf.ts";
-import { codesOf, unpackCodes } from "../../../src/quant/pack.ts";
-import { FORMATS } from "../../../src/quant/formats.ts";
-import { inFolder } from "../../helpers/model.ts";
-import { rejects } from "../io/helpers.ts";
-import { OWN, writeSmallPacked } from "./helpers.ts";
+import { exportModel } from "../../../../src/export/run.ts";
+import { ProtoReader } from "../../../../src/io/tokenizer/protobuf.ts";
+import { codesOf, unpackCodes } from "../../../../src/quant/pack.ts";
+import { FORMATS } from "../../../../src/quant/formats.ts";
+import { inFolder } from "../../../helpers/model.ts";
+import { rejects } from "../../io/helpers.ts";
+import { OWN, writeSmallPacked } from "../helpers.ts";
 
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 

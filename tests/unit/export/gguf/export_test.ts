@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
-import { exportModel } from "../../../src/export/run.ts";
-import { openCheckpoint } from "../../../src/io/open.ts";
-import { codesOf } from "../../../src/quant/pack.ts";
-import { assertBytes } from "../../helpers/assert.ts";
-import { inFolder } from "../../helpers/model.ts";
-import { writePacked } from "../../helpers/packed.ts";
-import { GOLDEN, rejects } from "../io/helpers.ts";
-import { inHalves, writeSmallPacked } from "./helpers.ts";
+import { exportModel } from "../../../../src/export/run.ts";
+import { openCheckpoint } from "../../../../src/io/open.ts";
+import { codesOf } from "../../../../src/quant/pack.ts";
+import { assertBytes } from "../../../helpers/assert.ts";
+import { inFolder } from "../../../helpers/model.ts";
+import { writePacked } from "../../../helpers/packed.ts";
+import { GOLDEN, rejects } from "../../io/helpers.ts";
+import { inHalves, writeSmallPacked } from "../helpers.ts";
 
 for (const arch of ["llama", "qwen2"]) {
   const original = `${GOLDEN}/${arch}.gguf`;

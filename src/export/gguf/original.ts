@@ -4,13 +4,13 @@
  * @module
  */
 
-import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
-import { kindOf } from "../io/files/deno.ts";
-import type { GgufFile, GgufTensor } from "../io/gguf/file.ts";
-import { huggingFaceName } from "../families/gguf_names.ts";
-import { decodeBlocks } from "../io/gguf/types.ts";
-import { openGgufFile } from "../io/gguf/open.ts";
-import { openCheckpoint } from "../io/open.ts";
+import type { Checkpoint } from "../../io/checkpoint/checkpoint.ts";
+import { kindOf } from "../../io/files/deno.ts";
+import type { GgufFile, GgufTensor } from "../../io/gguf/file.ts";
+import { huggingFaceName } from "../../families/gguf_names.ts";
+import { decodeBlocks } from "../../io/gguf/types.ts";
+import { openGgufFile } from "../../io/gguf/open.ts";
+import { openCheckpoint } from "../../io/open.ts";
 
 /** Keys of a config that say nothing of what the model computes. */
 const FREE = new Set([

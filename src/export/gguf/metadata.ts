@@ -6,9 +6,9 @@
  * @module
  */
 
-import { ggufPair } from "../io/gguf/write.ts";
-import type { LlamaConfig } from "../families/decoder.ts";
-import { ropeFrequencies } from "../nn/rope.ts";
+import { ggufPair } from "../../io/gguf/write.ts";
+import type { LlamaConfig } from "../../families/decoder.ts";
+import { ropeFrequencies } from "../../nn/rope.ts";
 
 /** llama.cpp's architecture of a model type. */
 export function ggufArchitecture(config: LlamaConfig): "llama" | "qwen2" {

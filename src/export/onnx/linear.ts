@@ -8,16 +8,16 @@
  * @module
  */
 
-import { KindError } from "../errors.ts";
-import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
-import type { OnnxGraph } from "../io/onnx/graph.ts";
-import { format, type FormatName, FORMATS } from "../quant/formats.ts";
-import { codesOf, packMatrix } from "../quant/pack.ts";
-import type { QuantizedMatrix } from "../quant/quantized.ts";
-import { fromF32, narrow } from "../tensor/dtype.ts";
-import type { ExportedLayer } from "./exporter.ts";
-import { roundingLoss } from "./rounding.ts";
-import { losslessDType } from "./weights.ts";
+import { KindError } from "../../errors.ts";
+import type { Checkpoint } from "../../io/checkpoint/checkpoint.ts";
+import type { OnnxGraph } from "../../io/onnx/graph.ts";
+import { format, type FormatName, FORMATS } from "../../quant/formats.ts";
+import { codesOf, packMatrix } from "../../quant/pack.ts";
+import type { QuantizedMatrix } from "../../quant/quantized.ts";
+import { fromF32, narrow } from "../../tensor/dtype.ts";
+import type { ExportedLayer } from "../exporter.ts";
+import { roundingLoss } from "../rounding.ts";
+import { losslessDType } from "../weights.ts";
 
 /** Values of a plain tensor that are held at a time. */
 const CHUNK = 2 ** 21;
