@@ -29,43 +29,43 @@ interface Entry {
 const VERBS: Readonly<Record<string, Entry>> = {
   init: {
     summary: "quantise a model and find its LoRA start (LoftQ, QLoRA, QA-LoRA)",
-    load: () => import("./init.ts"),
+    load: () => import("./verbs/init.ts"),
   },
   train: {
     summary: "fine-tune a model or its adapter",
-    load: () => import("./train.ts"),
+    load: () => import("./verbs/train.ts"),
   },
   data: {
     summary: "show what a training would learn from a data file, and count it",
-    load: () => import("./data.ts"),
+    load: () => import("./verbs/data.ts"),
   },
   merge: {
     summary: "add an adapter to the weights of a model",
-    load: () => import("./merge.ts"),
+    load: () => import("./verbs/merge.ts"),
   },
   eval: {
     summary: "measure a model: perplexity, questions, GLUE, SQuAD, summaries",
-    load: () => import("./eval.ts"),
+    load: () => import("./verbs/eval.ts"),
   },
   generate: {
     summary: "let a model write",
-    load: () => import("./generate.ts"),
+    load: () => import("./verbs/generate.ts"),
   },
   export: {
     summary: "write a model in the format of another runtime: GGUF, ONNX, …",
-    load: () => import("./export.ts"),
+    load: () => import("./verbs/export.ts"),
   },
   inspect: {
     summary: "tell what a model, adapter or tensor file holds",
-    load: () => import("./inspect.ts"),
+    load: () => import("./verbs/inspect.ts"),
   },
   plan: {
     summary: "parameters, bytes and work of fine-tuning a model of any size",
-    load: () => import("./plan.ts"),
+    load: () => import("./verbs/plan.ts"),
   },
   bench: {
     summary: "this machine's figures beside its limits",
-    load: () => import("./bench.ts"),
+    load: () => import("./verbs/bench.ts"),
   },
 };
 

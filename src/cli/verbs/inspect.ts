@@ -4,19 +4,19 @@
  * @module
  */
 
-import type { InitReport } from "../init/report.ts";
-import type { Checkpoint, TensorInfo } from "../io/checkpoint/checkpoint.ts";
-import { exists, joinPath, kindOf } from "../io/files/deno.ts";
-import { openAdapter, openCheckpoint } from "../io/open.ts";
-import { settledPath } from "../io/files/output.ts";
-import type { Adapter } from "../io/peft/adapter.ts";
-import { standingFolder } from "../io/files/replace.ts";
-import { listRuns, readReport } from "../models/load/runs.ts";
-import { COMMON, optionHelp, type Options, parse } from "./args.ts";
-import { bytes, columnsWithin, initTable } from "./tables.ts";
-import { print, printFitted } from "./output.ts";
-import { terminalWidth } from "./wrap.ts";
-import { trainingReports, trainingsText } from "./trainings.ts";
+import type { InitReport } from "../../init/report.ts";
+import type { Checkpoint, TensorInfo } from "../../io/checkpoint/checkpoint.ts";
+import { exists, joinPath, kindOf } from "../../io/files/deno.ts";
+import { openAdapter, openCheckpoint } from "../../io/open.ts";
+import { settledPath } from "../../io/files/output.ts";
+import type { Adapter } from "../../io/peft/adapter.ts";
+import { standingFolder } from "../../io/files/replace.ts";
+import { listRuns, readReport } from "../../models/load/runs.ts";
+import { COMMON, optionHelp, type Options, parse } from "../args.ts";
+import { bytes, columnsWithin, initTable } from "../tables.ts";
+import { print, printFitted } from "../output.ts";
+import { terminalWidth } from "../wrap.ts";
+import { trainingReports, trainingsText } from "../trainings.ts";
 
 const OPTIONS: Options = {
   tensors: { help: "every tensor, not only a summary" },

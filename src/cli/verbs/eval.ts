@@ -4,16 +4,16 @@
  * @module
  */
 
-import type { Compute } from "../autograd/linear_weight.ts";
-import { openTasks, TASKS } from "../eval/open_task.ts";
-import { GLUE } from "../eval/tasks/glue.ts";
-import { checkTask, evenLimits, runTask } from "../eval/run.ts";
-import type { TaskResult } from "../eval/tasks/task.ts";
-import { checkpointTokenizer } from "../io/tokenizer/tokenizer.ts";
-import { labelNames } from "../models/encoder/head_config.ts";
-import { openModel } from "../models/load/load.ts";
-import { stopTokens } from "../models/generate/stop.ts";
-import { VERSION } from "../version.ts";
+import type { Compute } from "../../autograd/linear_weight.ts";
+import { openTasks, TASKS } from "../../eval/open_task.ts";
+import { GLUE } from "../../eval/tasks/glue.ts";
+import { checkTask, evenLimits, runTask } from "../../eval/run.ts";
+import type { TaskResult } from "../../eval/tasks/task.ts";
+import { checkpointTokenizer } from "../../io/tokenizer/tokenizer.ts";
+import { labelNames } from "../../models/encoder/head_config.ts";
+import { openModel } from "../../models/load/load.ts";
+import { stopTokens } from "../../models/generate/stop.ts";
+import { VERSION } from "../../version.ts";
 import {
   COMMON,
   COMPUTE,
@@ -22,14 +22,14 @@ import {
   type Options,
   parse,
   UsageError,
-} from "./args.ts";
-import { computeHasEffect, openChosen, readDeviceOptions } from "./device.ts";
-import { readWriting, refuseWriting, WRITING } from "./writing.ts";
-import { PLACE, readPlace, tellNotes } from "./place.ts";
-import { Progress } from "./progress.ts";
-import { columnsWithin } from "./tables.ts";
-import { print, printFitted } from "./output.ts";
-import { terminalWidth } from "./wrap.ts";
+} from "../args.ts";
+import { computeHasEffect, openChosen, readDeviceOptions } from "../device.ts";
+import { readWriting, refuseWriting, WRITING } from "../beam_options.ts";
+import { PLACE, readPlace, tellNotes } from "../place.ts";
+import { Progress } from "../progress.ts";
+import { columnsWithin } from "../tables.ts";
+import { print, printFitted } from "../output.ts";
+import { terminalWidth } from "../wrap.ts";
 
 const OPTIONS: Options = {
   task: { value: "NAME", help: `${TASKS.join(", ")}; needed` },

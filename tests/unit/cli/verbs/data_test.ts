@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { DataTally } from "../../../src/cli/data_tally.ts";
-import { shortened, shown, tallyText } from "../../../src/cli/data_text.ts";
-import { loqa } from "../../helpers/cli.ts";
-import { inFolder } from "../../helpers/model.ts";
+import { DataTally } from "../../../../src/cli/data_tally.ts";
+import { shortened, shown, tallyText } from "../../../../src/cli/data_text.ts";
+import { loqa } from "../../../helpers/cli.ts";
+import { inFolder } from "../../../helpers/model.ts";
 
-const EXAMPLE = new URL("../../../examples/model", import.meta.url).pathname;
+const EXAMPLE = new URL("../../../../examples/model", import.meta.url).pathname;
 const TEMPLATE =
   "{% for m in messages %}<{{ m.role }}>{{ m.content }}</s>\n{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
 

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { loqa } from "../../helpers/cli.ts";
-import { inFolder } from "../../helpers/model.ts";
+import { loqa } from "../../../helpers/cli.ts";
+import { inFolder } from "../../../helpers/model.ts";
 
-const EXAMPLE = new URL("../../../examples/model", import.meta.url).pathname;
+const EXAMPLE = new URL("../../../../examples/model", import.meta.url).pathname;
 
 async function generated(...args: string[]): Promise<string> {
   const { code, stdout, stderr } = await loqa(

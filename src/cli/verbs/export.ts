@@ -4,14 +4,20 @@
  * @module
  */
 
-import { exportModel, type ExportResult, TARGETS } from "../export/run.ts";
-import { VERSION } from "../version.ts";
-import { COMMON, optionHelp, type Options, parse, UsageError } from "./args.ts";
-import { interruptible } from "./interrupt.ts";
-import { PLACE, readPlace } from "./place.ts";
-import { Progress } from "./progress.ts";
-import { bytes } from "./tables.ts";
-import { print, printFitted } from "./output.ts";
+import { exportModel, type ExportResult, TARGETS } from "../../export/run.ts";
+import { VERSION } from "../../version.ts";
+import {
+  COMMON,
+  optionHelp,
+  type Options,
+  parse,
+  UsageError,
+} from "../args.ts";
+import { interruptible } from "../interrupt.ts";
+import { PLACE, readPlace } from "../place.ts";
+import { Progress } from "../progress.ts";
+import { bytes } from "../tables.ts";
+import { print, printFitted } from "../output.ts";
 
 const OPTIONS: Options = {
   to: { value: "NAME", help: `${Object.keys(TARGETS).join(", ")}; needed` },

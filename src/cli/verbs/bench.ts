@@ -11,12 +11,18 @@ import {
   preparePeak,
   prepareQuantize,
   type Work,
-} from "../bench/measure.ts";
-import { COMMON, optionHelp, type Options, parse, UsageError } from "./args.ts";
-import { openChosen, readDeviceOptions } from "./device.ts";
-import { columnsWithin } from "./tables.ts";
-import { print, printFitted } from "./output.ts";
-import { terminalWidth } from "./wrap.ts";
+} from "../../bench/measure.ts";
+import {
+  COMMON,
+  optionHelp,
+  type Options,
+  parse,
+  UsageError,
+} from "../args.ts";
+import { openChosen, readDeviceOptions } from "../device.ts";
+import { columnsWithin } from "../tables.ts";
+import { print, printFitted } from "../output.ts";
+import { terminalWidth } from "../wrap.ts";
 
 const OPTIONS: Options = {
   device: COMMON.device,

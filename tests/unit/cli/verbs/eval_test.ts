@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { loqa } from "../../helpers/cli.ts";
-import { exists, models, sharedData } from "../../helpers/inputs.ts";
-import { inFolder } from "../../helpers/model.ts";
+import { loqa } from "../../../helpers/cli.ts";
+import { exists, models, sharedData } from "../../../helpers/inputs.ts";
+import { inFolder } from "../../../helpers/model.ts";
 
-const EXAMPLE = new URL("../../../examples/model", import.meta.url).pathname;
+const EXAMPLE = new URL("../../../../examples/model", import.meta.url).pathname;
 const HELDOUT = `${EXAMPLE}/heldout.txt`;
 const WASM = ["--device", "wasm", "--threads", "1"];
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { loqa } from "../../helpers/cli.ts";
-import { inFolder } from "../../helpers/model.ts";
+import { loqa } from "../../../helpers/cli.ts";
+import { inFolder } from "../../../helpers/model.ts";
 
 Deno.test("plan prints one JSON document with the costs of every method", async () => {
   const args = ["plan", "llama-7b", "--json", "--rank", "64", "--gflops", "50"];
@@ -50,7 +50,7 @@ Deno.test("plan reads a config.json, alone or in a folder", async () => {
 
 Deno.test("plan takes a model, and the folder that init wrote", async () => {
   await inFolder(async (folder) => {
-    const example = new URL("../../../examples/model", import.meta.url)
+    const example = new URL("../../../../examples/model", import.meta.url)
       .pathname;
     const made = await loqa(
       ...["init", example, "-o", `${folder}/out`, "--rank", "2", "-q"],
@@ -71,7 +71,7 @@ Deno.test("plan takes a model, and the folder that init wrote", async () => {
 
 Deno.test("plan refuses a model of which a part or a tensor is missing, as init does", async () => {
   await inFolder(async (folder) => {
-    const example = new URL("../../../examples/model/", import.meta.url);
+    const example = new URL("../../../../examples/model/", import.meta.url);
     const refused = async (path: string, ...words: RegExp[]) => {
       for (const verb of ["plan", "init"]) {
         const more = verb === "init" ? ["-o", `${folder}/out`, "-q"] : [];
@@ -81,7 +81,7 @@ Deno.test("plan refuses a model of which a part or a tensor is missing, as init 
         for (const word of words) assert.match(stderr, word);
       }
     };
-    const golden = new URL("../../golden/io/llama.gguf", import.meta.url);
+    const golden = new URL("../../../golden/io/llama.gguf", import.meta.url);
     const part = `${folder}/m-00002-of-00003.gguf`;
     await Deno.copyFile(golden, part);
     await refused(part, /it is part 2 of 3 of a split model, and "m-00001-of/);

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { openAdapter, openCheckpoint } from "../../../src/io/open.ts";
-import { loqa } from "../../helpers/cli.ts";
-import { inFolder } from "../../helpers/model.ts";
+import { openAdapter, openCheckpoint } from "../../../../src/io/open.ts";
+import { loqa } from "../../../helpers/cli.ts";
+import { inFolder } from "../../../helpers/model.ts";
 
-const EXAMPLE = new URL("../../../examples/model", import.meta.url).pathname;
+const EXAMPLE = new URL("../../../../examples/model", import.meta.url).pathname;
 const WASM = ["--device", "wasm", "--threads", "1"];
 
 async function succeeds(...args: string[]) {

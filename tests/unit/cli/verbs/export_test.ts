@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { loqa } from "../../helpers/cli.ts";
-import { inFolder } from "../../helpers/model.ts";
-import { writeSmallPacked } from "../export/helpers.ts";
+import { loqa } from "../../../helpers/cli.ts";
+import { inFolder } from "../../../helpers/model.ts";
+import { writeSmallPacked } from "../../export/helpers.ts";
 
 Deno.test("loqa export writes a model and tells what it lost", () =>
   inFolder(async (folder) => {

@@ -4,14 +4,14 @@
  * @module
  */
 
-import type { TrainOptions, TrainReport } from "../train/run.ts";
-import { train, TRAIN_DEFAULTS } from "../train/run.ts";
-import { TRAINED_BIASES } from "../io/peft/whole.ts";
-import { LABELLED_SETS, type LabelledSetName } from "../data/tasks/glue.ts";
-import { TRAIN_TASKS } from "../train/options.ts";
-import { SCHEDULES } from "../train/schedule.ts";
-import { LEARNS } from "../data/tasks/sft.ts";
-import { TEMPLATES } from "../data/tasks/templates.ts";
+import type { TrainOptions, TrainReport } from "../../train/run.ts";
+import { train, TRAIN_DEFAULTS } from "../../train/run.ts";
+import { TRAINED_BIASES } from "../../io/peft/whole.ts";
+import { LABELLED_SETS, type LabelledSetName } from "../../data/tasks/glue.ts";
+import { TRAIN_TASKS } from "../../train/options.ts";
+import { SCHEDULES } from "../../train/schedule.ts";
+import { LEARNS } from "../../data/tasks/sft.ts";
+import { TEMPLATES } from "../../data/tasks/templates.ts";
 import {
   COMMON,
   COMPUTES,
@@ -21,13 +21,13 @@ import {
   parse,
   type Parsed,
   UsageError,
-} from "./args.ts";
-import { openChosen, readDeviceOptions } from "./device.ts";
-import { MODEL, tellNotes } from "./place.ts";
-import { interruptible } from "./interrupt.ts";
-import { Progress } from "./progress.ts";
-import { print, printFitted } from "./output.ts";
-import { counted } from "./tables.ts";
+} from "../args.ts";
+import { openChosen, readDeviceOptions } from "../device.ts";
+import { MODEL, tellNotes } from "../place.ts";
+import { interruptible } from "../interrupt.ts";
+import { Progress } from "../progress.ts";
+import { print, printFitted } from "../output.ts";
+import { counted } from "../tables.ts";
 
 const OPTIONS: Options = {
   data: {
@@ -329,10 +329,10 @@ export async function run(argv: readonly string[]): Promise<number> {
   const data = args.list("data");
   if (!data?.length) throw new UsageError("train needs --data FILE");
   const given = readOptions(args);
-  const { findRun, homeOf } = await import("../models/load/runs.ts");
-  const { startPlace } = await import("../train/output.ts");
-  const { openCheckpoint } = await import("../io/open.ts");
-  const { familyOf } = await import("../models/families.ts");
+  const { findRun, homeOf } = await import("../../models/load/runs.ts");
+  const { startPlace } = await import("../../train/output.ts");
+  const { openCheckpoint } = await import("../../io/open.ts");
+  const { familyOf } = await import("../../models/families.ts");
   const from = args.text("from");
   const model = args.text("model");
   // A run that is named stands for its folder, from that run on.

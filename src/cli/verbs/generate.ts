@@ -4,24 +4,24 @@
  * @module
  */
 
-import { promptTokens } from "../io/tokenizer/prompt.ts";
-import type { Device } from "../device/device.ts";
-import { KindError } from "../errors.ts";
-import type { ChatRecord } from "../io/chat/template.ts";
-import { readTextFile } from "../io/files/deno.ts";
-import { messageOf, quoted } from "../io/files/errors.ts";
-import { isObject } from "../io/files/json.ts";
-import { parseJsonExact } from "../io/files/json_exact.ts";
+import { promptTokens } from "../../io/tokenizer/prompt.ts";
+import type { Device } from "../../device/device.ts";
+import { KindError } from "../../errors.ts";
+import type { ChatRecord } from "../../io/chat/template.ts";
+import { readTextFile } from "../../io/files/deno.ts";
+import { messageOf, quoted } from "../../io/files/errors.ts";
+import { isObject } from "../../io/files/json.ts";
+import { parseJsonExact } from "../../io/files/json_exact.ts";
 import {
   checkpointTokenizer,
   type Tokenizer,
-} from "../io/tokenizer/tokenizer.ts";
-import { checkKind, ofKind } from "../models/families.ts";
-import { checkPrompts, generate } from "../models/generate/causal.ts";
-import { type OpenedModel, openModel } from "../models/load/load.ts";
-import { stopTokens } from "../models/generate/stop.ts";
-import { write } from "../models/generate/seq2seq.ts";
-import { VERSION } from "../version.ts";
+} from "../../io/tokenizer/tokenizer.ts";
+import { checkKind, ofKind } from "../../models/families.ts";
+import { checkPrompts, generate } from "../../models/generate/causal.ts";
+import { type OpenedModel, openModel } from "../../models/load/load.ts";
+import { stopTokens } from "../../models/generate/stop.ts";
+import { write } from "../../models/generate/seq2seq.ts";
+import { VERSION } from "../../version.ts";
 import {
   COMMON,
   COMPUTE,
@@ -31,12 +31,12 @@ import {
   parse,
   type Parsed,
   UsageError,
-} from "./args.ts";
-import { computeHasEffect, openChosen, readDeviceOptions } from "./device.ts";
-import { PLACE, readPlace, tellNotes } from "./place.ts";
-import { Progress } from "./progress.ts";
-import { readWriting, refuseWriting, WRITING } from "./writing.ts";
-import { print, printPart } from "./output.ts";
+} from "../args.ts";
+import { computeHasEffect, openChosen, readDeviceOptions } from "../device.ts";
+import { PLACE, readPlace, tellNotes } from "../place.ts";
+import { Progress } from "../progress.ts";
+import { readWriting, refuseWriting, WRITING } from "../beam_options.ts";
+import { print, printPart } from "../output.ts";
 
 const OPTIONS: Options = {
   prompt: { short: "p", value: "TEXT", help: "what to go on from; needed" },

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import type { InitReport } from "../../../src/init/report.ts";
-import { openCheckpoint } from "../../../src/io/open.ts";
-import { loqa } from "../../helpers/cli.ts";
+import type { InitReport } from "../../../../src/init/report.ts";
+import { openCheckpoint } from "../../../../src/io/open.ts";
+import { loqa } from "../../../helpers/cli.ts";
 import {
   comparable,
   inFolder,
@@ -9,9 +9,9 @@ import {
   safetensorsBytes,
   tinyLlama,
   writeModel,
-} from "../../helpers/model.ts";
+} from "../../../helpers/model.ts";
 
-const EXAMPLE = new URL("../../../examples/model", import.meta.url).pathname;
+const EXAMPLE = new URL("../../../../examples/model", import.meta.url).pathname;
 
 const json = async (path: string) => JSON.parse(await Deno.readTextFile(path));
 

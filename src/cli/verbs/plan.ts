@@ -4,26 +4,26 @@
  * @module
  */
 
-import { isMeant, ValueError } from "../errors.ts";
+import { isMeant, ValueError } from "../../errors.ts";
 import {
   exists,
   joinPath,
   kindOf,
   listFolder,
   readTextFile,
-} from "../io/files/deno.ts";
-import { parseJsonObject } from "../io/files/json.ts";
-import { openCheckpoint } from "../io/open.ts";
-import { findModel } from "../models/load/locate.ts";
-import { checkWhole } from "../models/load/whole.ts";
-import { modelConfig } from "../io/packed/config.ts";
-import { type Method, type MethodCost, methodCosts } from "../plan/cost.ts";
-import { KNOWN_MODELS } from "../plan/known.ts";
-import { type Config, type ModelShape, modelShape } from "../plan/shape.ts";
-import { COMMON, optionHelp, type Options, parse } from "./args.ts";
-import { bytes, columnsWithin } from "./tables.ts";
-import { print } from "./output.ts";
-import { fitted, terminalWidth, wrapped } from "./wrap.ts";
+} from "../../io/files/deno.ts";
+import { parseJsonObject } from "../../io/files/json.ts";
+import { openCheckpoint } from "../../io/open.ts";
+import { findModel } from "../../models/load/locate.ts";
+import { checkWhole } from "../../models/load/whole.ts";
+import { modelConfig } from "../../io/packed/config.ts";
+import { type Method, type MethodCost, methodCosts } from "../../plan/cost.ts";
+import { KNOWN_MODELS } from "../../plan/known.ts";
+import { type Config, type ModelShape, modelShape } from "../../plan/shape.ts";
+import { COMMON, optionHelp, type Options, parse } from "../args.ts";
+import { bytes, columnsWithin } from "../tables.ts";
+import { print } from "../output.ts";
+import { fitted, terminalWidth, wrapped } from "../wrap.ts";
 
 const OPTIONS: Options = {
   rank: { value: "R", default: "64", help: "rank of the adapters" },

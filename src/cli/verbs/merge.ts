@@ -4,27 +4,37 @@
  * @module
  */
 
-import { ValueError } from "../errors.ts";
-import type { Device } from "../device/device.ts";
-import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
-import { checkSideFiles } from "../io/safetensors/copy.ts";
-import { joinPath, readTextFile, writeFileAtomic } from "../io/files/deno.ts";
-import { openOutput } from "../io/files/output.ts";
-import { compareModels, type ForwardDifference } from "../merge/compare.ts";
-import { mergeDense } from "../merge/dense.ts";
-import { mergeExact, mergesExactly } from "../merge/exact.ts";
-import { familyOf, whyNotRun } from "../models/families.ts";
-import { findModel, type ModelPlace } from "../models/load/locate.ts";
-import { checkTensors } from "../models/parts/tensor_check.ts";
-import { openTuned } from "../models/load/with_adapters.ts";
-import type { AdapterModuleFactors } from "../nn/adapter.ts";
-import { VERSION } from "../version.ts";
-import { COMMON, optionHelp, type Options, parse, UsageError } from "./args.ts";
-import { openChosen, readDeviceOptions } from "./device.ts";
-import { interruptible } from "./interrupt.ts";
-import { PLACE, readPlace, tellNotes } from "./place.ts";
-import { Progress } from "./progress.ts";
-import { print, printFitted } from "./output.ts";
+import { ValueError } from "../../errors.ts";
+import type { Device } from "../../device/device.ts";
+import type { Checkpoint } from "../../io/checkpoint/checkpoint.ts";
+import { checkSideFiles } from "../../io/safetensors/copy.ts";
+import {
+  joinPath,
+  readTextFile,
+  writeFileAtomic,
+} from "../../io/files/deno.ts";
+import { openOutput } from "../../io/files/output.ts";
+import { compareModels, type ForwardDifference } from "../../merge/compare.ts";
+import { mergeDense } from "../../merge/dense.ts";
+import { mergeExact, mergesExactly } from "../../merge/exact.ts";
+import { familyOf, whyNotRun } from "../../models/families.ts";
+import { findModel, type ModelPlace } from "../../models/load/locate.ts";
+import { checkTensors } from "../../models/parts/tensor_check.ts";
+import { openTuned } from "../../models/load/with_adapters.ts";
+import type { AdapterModuleFactors } from "../../nn/adapter.ts";
+import { VERSION } from "../../version.ts";
+import {
+  COMMON,
+  optionHelp,
+  type Options,
+  parse,
+  UsageError,
+} from "../args.ts";
+import { openChosen, readDeviceOptions } from "../device.ts";
+import { interruptible } from "../interrupt.ts";
+import { PLACE, readPlace, tellNotes } from "../place.ts";
+import { Progress } from "../progress.ts";
+import { print, printFitted } from "../output.ts";
 
 const OPTIONS: Options = {
   out: { short: "o", value: "DIR", help: "folder to write; needed" },

@@ -4,34 +4,40 @@
  * @module
  */
 
-import { isMeant } from "../errors.ts";
-import { fileSource } from "../io/files/deno.ts";
-import { messageOf } from "../io/files/errors.ts";
-import { openCheckpoint } from "../io/open.ts";
-import { type DataRecord, placeOf } from "../data/records/record.ts";
-import { readRecords } from "../data/records/records.ts";
+import { isMeant } from "../../errors.ts";
+import { fileSource } from "../../io/files/deno.ts";
+import { messageOf } from "../../io/files/errors.ts";
+import { openCheckpoint } from "../../io/open.ts";
+import { type DataRecord, placeOf } from "../../data/records/record.ts";
+import { readRecords } from "../../data/records/records.ts";
 import {
   checkpointTokenizer,
   type Tokenizer,
-} from "../io/tokenizer/tokenizer.ts";
-import { familyOf } from "../models/families.ts";
-import { IGNORED } from "../data/example.ts";
-import { OVERFLOWS } from "../data/list.ts";
+} from "../../io/tokenizer/tokenizer.ts";
+import { familyOf } from "../../models/families.ts";
+import { IGNORED } from "../../data/example.ts";
+import { OVERFLOWS } from "../../data/list.ts";
 import {
   type LabelledExample,
   LEARNS,
   RecordReader,
-} from "../data/tasks/sft.ts";
-import { TEMPLATES } from "../data/tasks/templates.ts";
-import { TRAIN_DEFAULTS } from "../train/options.ts";
-import { startPlace } from "../train/output.ts";
-import { VERSION } from "../version.ts";
-import { COMMON, optionHelp, type Options, parse, UsageError } from "./args.ts";
-import { type DataReport, DataTally } from "./data_tally.ts";
-import { print } from "./output.ts";
-import { Progress } from "./progress.ts";
-import { type Run, shortened, shown, tallyText } from "./data_text.ts";
-import { terminalWidth } from "./wrap.ts";
+} from "../../data/tasks/sft.ts";
+import { TEMPLATES } from "../../data/tasks/templates.ts";
+import { TRAIN_DEFAULTS } from "../../train/options.ts";
+import { startPlace } from "../../train/output.ts";
+import { VERSION } from "../../version.ts";
+import {
+  COMMON,
+  optionHelp,
+  type Options,
+  parse,
+  UsageError,
+} from "../args.ts";
+import { type DataReport, DataTally } from "../data_tally.ts";
+import { print } from "../output.ts";
+import { Progress } from "../progress.ts";
+import { type Run, shortened, shown, tallyText } from "../data_text.ts";
+import { terminalWidth } from "../wrap.ts";
 
 const OPTIONS: Options = {
   model: {

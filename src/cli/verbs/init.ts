@@ -4,17 +4,17 @@
  * @module
  */
 
-import { openInstead } from "../device/fallback.ts";
-import { init } from "../init/run.ts";
-import type { InitOptions } from "../init/options.ts";
-import { calibrate } from "../calibrate/run.ts";
-import { openMoments } from "../calibrate/moments.ts";
-import { openInitOutput } from "../init/output.ts";
-import { joinPath } from "../io/files/deno.ts";
-import { openCheckpoint } from "../io/open.ts";
-import { findModel } from "../models/load/locate.ts";
-import { BASE_QUANTIZERS } from "../qalora/quantizer.ts";
-import { FORMAT_NAMES } from "../quant/formats.ts";
+import { openInstead } from "../../device/fallback.ts";
+import { init } from "../../init/run.ts";
+import type { InitOptions } from "../../init/options.ts";
+import { calibrate } from "../../calibrate/run.ts";
+import { openMoments } from "../../calibrate/moments.ts";
+import { openInitOutput } from "../../init/output.ts";
+import { joinPath } from "../../io/files/deno.ts";
+import { openCheckpoint } from "../../io/open.ts";
+import { findModel } from "../../models/load/locate.ts";
+import { BASE_QUANTIZERS } from "../../qalora/quantizer.ts";
+import { FORMAT_NAMES } from "../../quant/formats.ts";
 import {
   COMMON,
   numbersByName,
@@ -23,15 +23,15 @@ import {
   parse,
   type Parsed,
   UsageError,
-} from "./args.ts";
-import { calibrationInputs } from "./calibration.ts";
-import { openChosen, readDeviceOptions } from "./device.ts";
-import { interruptible } from "./interrupt.ts";
-import { tellNotes } from "./place.ts";
-import { Progress } from "./progress.ts";
-import { initTable } from "./tables.ts";
-import { print, printFitted } from "./output.ts";
-import { terminalWidth } from "./wrap.ts";
+} from "../args.ts";
+import { calibrationInputs } from "../calibration.ts";
+import { openChosen, readDeviceOptions } from "../device.ts";
+import { interruptible } from "../interrupt.ts";
+import { tellNotes } from "../place.ts";
+import { Progress } from "../progress.ts";
+import { initTable } from "../tables.ts";
+import { print, printFitted } from "../output.ts";
+import { terminalWidth } from "../wrap.ts";
 
 const OPTIONS: Options = {
   out: { short: "o", value: "DIR", help: "folder to write; needed" },
