@@ -1,7 +1,7 @@
 /**
  * Products of a matrix rounded to 8 bits with the codes of an affine one, four at a time by WGSL's packed dot product.
  *
- * The left side is rounded by groups of the right side's columns, as `src/device/reference_int8.ts` says. A workgroup
+ * The left side is rounded by groups of the right side's columns, as `src/device/reference/int8.ts` says. A workgroup
  * brings 64 rows of bytes and of codes, spread to a byte each, into its memory, and each thread adds up whole numbers for
  * a tile of 4 x 4; where a group ends they are scaled, and the bias times the sum of the bytes is added.
  *

@@ -1,7 +1,7 @@
 /**
  * The input gradient of a product in 8 bits: sums over the rows of the weight, whose scales differ within each sum. They
  * are multiplied into the left side before it is rounded, group by group of the weight's columns, as
- * `src/device/reference_int8.ts` says.
+ * `src/device/reference/int8.ts` says.
  *
  * A workgroup takes 64 rows and 32 columns, which share a group. It makes the bytes of the left side from units of 16 bits
  * on their way into its memory, and takes four rows of codes to a word.

@@ -37,7 +37,8 @@ const DEVICES: Partial<Record<DeviceName, Opener>> = {
     (await import("./wasm.ts")).openWasmDevice({ threads }),
   webgpu: async ({ gpu }) =>
     (await import("./webgpu.ts")).openWebGpuDevice({ gpu }),
-  reference: async () => (await import("./reference.ts")).openReferenceDevice(),
+  reference: async () =>
+    (await import("./reference/device.ts")).openReferenceDevice(),
 };
 
 /** What `auto` tries besides the GPU, best first. */

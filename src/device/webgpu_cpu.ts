@@ -18,7 +18,7 @@ function open(context: GpuContext): Promise<PartialDevice> {
     found = import("./wasm.ts")
       .then(({ openWasmDevice }) => openWasmDevice({ threads: 1 }))
       .catch(async () =>
-        (await import("./reference.ts")).openReferenceDevice()
+        (await import("./reference/device.ts")).openReferenceDevice()
       );
     DEVICES.set(context, found);
   }

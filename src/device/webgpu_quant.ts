@@ -18,7 +18,7 @@ import { encodeKernel } from "../../gpu/shaders/quant_encode.ts";
 import { checkDequantize, checkQuantize } from "./check.ts";
 import type { Operations } from "./device.ts";
 import { quantSizes } from "./device.ts";
-import { quantizeValues } from "./reference_quant.ts";
+import { quantizeValues } from "./reference/quant.ts";
 import type { WebGpuMemory } from "./webgpu_memory.ts";
 import {
   bindElements,

@@ -17,7 +17,7 @@ import {
 } from "../../gpu/shaders/quant_range.ts";
 import type { DeviceBuffer, Mat, QuantMat } from "./device.ts";
 import { quantSizes } from "./device.ts";
-import { SHRINK } from "./reference_quant.ts";
+import { SHRINK } from "./reference/quant.ts";
 import type { WebGpuMemory } from "./webgpu_memory.ts";
 import {
   bindElements,

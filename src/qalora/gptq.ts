@@ -9,7 +9,7 @@
 
 import type { Device } from "../device/device.ts";
 import { mat, readF32 } from "../device/device.ts";
-import { SHRINK } from "../device/reference_quant.ts";
+import { SHRINK } from "../device/reference/quant.ts";
 import type { Format } from "../quant/formats.ts";
 import type { GptqFactor, GptqGroup } from "./gptq_factor.ts";
 import { type GroupCodes, groupCount, type GroupShape } from "./groups.ts";

@@ -10,7 +10,7 @@ import type {
   PartialDevice,
 } from "../../src/device/device.ts";
 import { DEVICE_NAMES, openDevice } from "../../src/device/open.ts";
-import { openReferenceDevice } from "../../src/device/reference.ts";
+import { openReferenceDevice } from "../../src/device/reference/device.ts";
 import { openWasmDevice } from "../../src/device/wasm.ts";
 import type { Case } from "../conformance/table.ts";
 import { Workspace } from "../conformance/workspace.ts";

@@ -1,7 +1,7 @@
 /**
  * Scale and bias of a block, and the codes of a block with a given scale.
  *
- * Every rounding here is that of plain f32 arithmetic in the order of `src/device/reference_quant.ts`: no fused
+ * Every rounding here is that of plain f32 arithmetic in the order of `src/device/reference/quant.ts`: no fused
  * multiply-add, so that all devices choose the same codes.
  */
 

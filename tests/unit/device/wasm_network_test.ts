@@ -11,7 +11,7 @@ import {
   type AttentionShape,
   type NetworkOperations,
 } from "../../../src/device/network.ts";
-import { openReferenceDevice } from "../../../src/device/reference.ts";
+import { openReferenceDevice } from "../../../src/device/reference/device.ts";
 import { openWasmDevice } from "../../../src/device/wasm.ts";
 import { Random } from "../../../src/tensor/random.ts";
 import { assertAllClose } from "../../helpers/assert.ts";

@@ -6,7 +6,7 @@ import {
   quantSizes,
   readF32,
 } from "../../../src/device/device.ts";
-import { openReferenceDevice } from "../../../src/device/reference.ts";
+import { openReferenceDevice } from "../../../src/device/reference/device.ts";
 import { openWasmDevice } from "../../../src/device/wasm.ts";
 import { FORMATS } from "../../../src/quant/formats.ts";
 import { Random } from "../../../src/tensor/random.ts";

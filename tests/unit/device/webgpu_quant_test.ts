@@ -6,7 +6,7 @@ import {
   readF32,
   type ScaleRule,
 } from "../../../src/device/device.ts";
-import { openReferenceDevice } from "../../../src/device/reference.ts";
+import { openReferenceDevice } from "../../../src/device/reference/device.ts";
 import {
   openWebGpuDevice,
   type WebGpuDevice,

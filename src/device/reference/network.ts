@@ -22,12 +22,12 @@ import {
   checkSpreadColumns,
   checkSwiglu,
   checkSwigluBackward,
-} from "./check_network.ts";
-import { dropoutFactor, dropoutHash, dropoutThreshold } from "./dropout.ts";
-import type { NetworkOperations } from "./network.ts";
-import { attention, attentionBackward } from "./reference_attention.ts";
-import { referenceEncoder } from "./reference_encoder.ts";
-import { f32, i32, load, store, u32 } from "./reference_memory.ts";
+} from "../check_network.ts";
+import { dropoutFactor, dropoutHash, dropoutThreshold } from "../dropout.ts";
+import type { NetworkOperations } from "../network.ts";
+import { attention, attentionBackward } from "./attention.ts";
+import { referenceEncoder } from "./encoder.ts";
+import { f32, i32, load, store, u32 } from "./memory.ts";
 
 type Args<K extends keyof NetworkOperations> = Parameters<
   NetworkOperations[K]

@@ -4,9 +4,9 @@
  * @module
  */
 
-import { checkAttention, checkAttentionBackward } from "./check_network.ts";
-import type { AttentionShape, NetworkOperations } from "./network.ts";
-import { f32, load, store, u32 } from "./reference_memory.ts";
+import { checkAttention, checkAttentionBackward } from "../check_network.ts";
+import type { AttentionShape, NetworkOperations } from "../network.ts";
+import { f32, load, store, u32 } from "./memory.ts";
 
 type Args<K extends keyof NetworkOperations> = Parameters<
   NetworkOperations[K]

@@ -14,13 +14,13 @@ import {
   checkMaskedSoftmaxBackward,
   checkRelativeScores,
   checkRelativeScoresBackward,
-} from "./check_encoder.ts";
+} from "../check_encoder.ts";
 import type {
   Activation,
   NetworkOperations,
   RelativeShape,
-} from "./network.ts";
-import { f32, load, store, u32 } from "./reference_memory.ts";
+} from "../network.ts";
+import { f32, load, store, u32 } from "./memory.ts";
 
 type Args<K extends keyof NetworkOperations> = Parameters<
   NetworkOperations[K]

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { ValueError } from "../errors.ts";
+import { ValueError } from "../../errors.ts";
 import {
   checkCholesky,
   checkDequantize,
@@ -18,34 +18,21 @@ import {
   checkScaleColumns,
   checkSolveRight,
   checkSvd,
-} from "./check.ts";
+} from "../check.ts";
 import type {
   DeviceBuffer,
   Mat,
   Operations,
   PartialDevice,
   QuantMat,
-} from "./device.ts";
-import { gemmProducts, quantSizes } from "./device.ts";
-import { takenInInt8 } from "./int8.ts";
-import { roundedGradient, roundedRows } from "./reference_int8.ts";
-import {
-  choleskyFactor,
-  dot,
-  jacobiSvd,
-  orthonormalize,
-} from "./reference_linalg.ts";
-import {
-  Buffer,
-  f32,
-  load,
-  Memory,
-  own,
-  store,
-  u8,
-} from "./reference_memory.ts";
-import { networkOperations } from "./reference_network.ts";
-import { dequantizeValues, quantizeValues } from "./reference_quant.ts";
+} from "../device.ts";
+import { gemmProducts, quantSizes } from "../device.ts";
+import { takenInInt8 } from "../int8.ts";
+import { roundedGradient, roundedRows } from "./int8.ts";
+import { choleskyFactor, dot, jacobiSvd, orthonormalize } from "./linalg.ts";
+import { Buffer, f32, load, Memory, own, store, u8 } from "./memory.ts";
+import { networkOperations } from "./network.ts";
+import { dequantizeValues, quantizeValues } from "./quant.ts";
 
 /** A dense f64 copy of what `q` stands for, row-major. */
 function loadQuantized(q: QuantMat): Float64Array {

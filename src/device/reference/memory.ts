@@ -4,8 +4,8 @@
  * @module
  */
 
-import { KindError } from "../errors.ts";
-import type { DeviceBuffer, Mat } from "./device.ts";
+import { KindError } from "../../errors.ts";
+import type { DeviceBuffer, Mat } from "../device.ts";
 
 /** Counts what is allocated. */
 export class Memory {

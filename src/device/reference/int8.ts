@@ -4,9 +4,9 @@
  * @module
  */
 
-import { groupSize, ROW_BLOCK, SCALE_TOP, TOP, UNIT } from "./int8.ts";
-import type { Operations } from "./device.ts";
-import { f32, load } from "./reference_memory.ts";
+import { groupSize, ROW_BLOCK, SCALE_TOP, TOP, UNIT } from "../int8.ts";
+import type { Operations } from "../device.ts";
+import { f32, load } from "./memory.ts";
 
 type Args = Parameters<Operations["gemmInt8"]>[0];
 

@@ -5,9 +5,9 @@
  * @module
  */
 
-import type { QuantMat, QuantSpec, ScaleRule } from "./device.ts";
-import { quantSizes } from "./device.ts";
-import { packCodes, unpackCodes } from "./pack.ts";
+import type { QuantMat, QuantSpec, ScaleRule } from "../device.ts";
+import { quantSizes } from "../device.ts";
+import { packCodes, unpackCodes } from "../pack.ts";
 
 const { fround } = Math;
 
