@@ -50,7 +50,7 @@ export type {
   RelativeShape,
 } from "./src/device/network.ts";
 export { ACTIVATIONS } from "./src/device/network.ts";
-export { openDevice, type OpenOptions } from "./src/device/open.ts";
+export { openDevice, type OpenOptions } from "./src/backend/open.ts";
 export {
   DeviceAbsentError,
   DeviceFaultError,

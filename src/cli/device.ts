@@ -7,8 +7,8 @@
 import type { Compute } from "../autograd/linear_weight.ts";
 import type { Device, DeviceName } from "../device/device.ts";
 import { DeviceLacksError, isDeviceFailure } from "../device/errors.ts";
-import { openInstead } from "../device/fallback.ts";
-import { openDevice, type OpenOptions } from "../device/open.ts";
+import { openInstead } from "../backend/fallback.ts";
+import { openDevice, type OpenOptions } from "../backend/open.ts";
 import { environment, setEnvironment } from "../io/files/deno.ts";
 import type { Parsed } from "./args.ts";
 

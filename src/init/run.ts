@@ -72,7 +72,7 @@ export type { FormatName } from "../quant/formats.ts";
 export type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 export type { Device, ScaleRule } from "../device/device.ts";
 export type { DeviceFailure } from "../device/errors.ts";
-export { openInstead } from "../device/fallback.ts";
+export { openInstead } from "../backend/fallback.ts";
 
 /**
  * Initialises `checkpoint` into the folder `run.out`.

@@ -6,7 +6,7 @@
 
 import type { Device, Mat } from "../device/device.ts";
 import { mat, readF32 } from "../device/device.ts";
-import { onBestDevice } from "../device/fallback.ts";
+import { onBestDevice } from "../backend/fallback.ts";
 import { checkOptions, type OptionTable } from "../arguments.ts";
 import { checkMatrix, type Matrix, matrix } from "../tensor/matrix.ts";
 import { exactTruncator, randomizedTruncator } from "./truncated_svd.ts";

@@ -8,7 +8,7 @@
 import { isMeant, KindError, ValueError } from "../errors.ts";
 import type { Device, DeviceBuffer, Mat, ScaleRule } from "../device/device.ts";
 import { mat, readF32 } from "../device/device.ts";
-import { onBestDevice } from "../device/fallback.ts";
+import { onBestDevice } from "../backend/fallback.ts";
 import {
   exactTruncator,
   randomizedTruncator,

@@ -7,7 +7,7 @@
 import { KindError, ValueError } from "../errors.ts";
 import type { Device, QuantMat, ScaleRule } from "../device/device.ts";
 import { mat, quantSizes, readF32 } from "../device/device.ts";
-import { openDevice } from "../device/open.ts";
+import { openDevice } from "../backend/open.ts";
 import { checkOptions, type OptionTable } from "../arguments.ts";
 import { checkMatrix, type Matrix, matrix } from "../tensor/matrix.ts";
 import { type Format, format, type FormatName, scaleRules } from "./formats.ts";

@@ -9,7 +9,7 @@ import type { Compute } from "../../src/autograd/linear_weight.ts";
 import { Tape } from "../../src/autograd/tape.ts";
 import type { Device } from "../../src/device/device.ts";
 import { readF32 } from "../../src/device/device.ts";
-import { openDevice } from "../../src/device/open.ts";
+import { openDevice } from "../../src/backend/open.ts";
 import { generate, loadCausal } from "../../src/models/load/load.ts";
 import { Random } from "../../src/tensor/random.ts";
 import { TRAIN_DEFAULTS } from "../../src/train/run.ts";

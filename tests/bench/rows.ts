@@ -17,7 +17,7 @@ import {
   type Work,
 } from "../../src/bench/measure.ts";
 import { type Device, mat } from "../../src/device/device.ts";
-import { openDevice } from "../../src/device/open.ts";
+import { openDevice } from "../../src/backend/open.ts";
 import { findTargets } from "../../src/init/targets.ts";
 import { openCheckpoint } from "../../src/io/open.ts";
 import { randomizedTruncator } from "../../src/linalg/truncated_svd.ts";

@@ -9,7 +9,7 @@ import {
   type ProductShape,
   type Work,
 } from "../../src/bench/measure.ts";
-import { openDevice } from "../../src/device/open.ts";
+import { openDevice } from "../../src/backend/open.ts";
 import { Random } from "../../src/tensor/random.ts";
 import { quantizedProductRows } from "./quantized_rows.ts";
 import { type Row, takeRow } from "./table.ts";

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import type { Device } from "../../src/device/device.ts";
-import { openDevice } from "../../src/device/open.ts";
-import { choose } from "../../src/device/webgpu_auto.ts";
-import { openInstead } from "../../src/device/fallback.ts";
+import { openDevice } from "../../src/backend/open.ts";
+import { choose } from "../../src/backend/choose.ts";
+import { openInstead } from "../../src/backend/fallback.ts";
 import type { InitOptions, RunOptions } from "../../src/init/options.ts";
 import { init, type InitReport } from "../../src/init/run.ts";
 import { loftq, type LoftqOptions } from "../../src/loftq/loftq.ts";

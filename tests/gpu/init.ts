@@ -6,7 +6,7 @@
 
 import assert from "node:assert/strict";
 import type { DeviceName } from "../../src/device/device.ts";
-import { openDevice } from "../../src/device/open.ts";
+import { openDevice } from "../../src/backend/open.ts";
 import type { InitOptions } from "../../src/init/options.ts";
 import { init, type InitReport } from "../../src/init/run.ts";
 import { openCheckpoint } from "../../src/io/open.ts";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { openDevice } from "../../src/device/open.ts";
+import { openDevice } from "../../src/backend/open.ts";
 import type { WebGpuDevice } from "../../src/device/webgpu.ts";
 import { loftq } from "../../src/loftq/loftq.ts";
 import { Random } from "../../src/tensor/random.ts";

@@ -9,7 +9,7 @@ import type {
   DeviceName,
   PartialDevice,
 } from "../../src/device/device.ts";
-import { DEVICE_NAMES, openDevice } from "../../src/device/open.ts";
+import { DEVICE_NAMES, openDevice } from "../../src/backend/open.ts";
 import { openReferenceDevice } from "../../src/device/reference/device.ts";
 import { openWasmDevice } from "../../src/device/wasm.ts";
 import type { Case } from "../conformance/table.ts";

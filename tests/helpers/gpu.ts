@@ -9,7 +9,7 @@
 
 import { type AdapterFacts, findAdapter } from "../../gpu/adapter.ts";
 import type { DeviceName } from "../../src/device/device.ts";
-import { DEVICE_NAMES } from "../../src/device/open.ts";
+import { DEVICE_NAMES } from "../../src/backend/open.ts";
 import {
   openWebGpuDevice,
   type WebGpuDevice,

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Tape } from "../../src/autograd/tape.ts";
 import { readF32 } from "../../src/device/device.ts";
-import { openDevice } from "../../src/device/open.ts";
+import { openDevice } from "../../src/backend/open.ts";
 import { answerClasses, answerSpans } from "../../src/eval/answer.ts";
 import { ofKind } from "../../src/models/families.ts";
 import { loadModel, type LoadOptions } from "../../src/models/load/load.ts";

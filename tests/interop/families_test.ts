@@ -5,7 +5,7 @@
  * @module
  */
 
-import { openDevice } from "../../src/device/open.ts";
+import { openDevice } from "../../src/backend/open.ts";
 import { init } from "../../src/init/run.ts";
 import type { InitOptions } from "../../src/init/options.ts";
 import { openCheckpoint } from "../../src/io/open.ts";

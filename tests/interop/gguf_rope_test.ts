@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { openDevice } from "../../src/device/open.ts";
+import { openDevice } from "../../src/backend/open.ts";
 import { exportModel } from "../../src/export/run.ts";
 import { openGguf } from "../../src/io/gguf/file.ts";
 import { ggufHeader, ggufPair, GgufWriter } from "../../src/io/gguf/write.ts";

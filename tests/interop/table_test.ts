@@ -1,4 +1,4 @@
-import { openDevice } from "../../src/device/open.ts";
+import { openDevice } from "../../src/backend/open.ts";
 import { answerClasses } from "../../src/eval/answer.ts";
 import { ofKind } from "../../src/models/families.ts";
 import { loadModel, type LoadOptions } from "../../src/models/load/load.ts";

@@ -1,4 +1,4 @@
-import { openDevice } from "../../src/device/open.ts";
+import { openDevice } from "../../src/backend/open.ts";
 import { loadCausal } from "../../src/models/load/load.ts";
 import { logitsOf } from "../helpers/llama.ts";
 import { own, stories } from "./models.ts";

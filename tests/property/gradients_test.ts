@@ -5,7 +5,7 @@ import { ParameterSet } from "../../src/autograd/parameter.ts";
 import { Tape } from "../../src/autograd/tape.ts";
 import { type Device, type Mat, mat } from "../../src/device/device.ts";
 import type { AttentionShape } from "../../src/device/network.ts";
-import { openDevice } from "../../src/device/open.ts";
+import { openDevice } from "../../src/backend/open.ts";
 import { type Matrix, matrix } from "../../src/tensor/matrix.ts";
 import type { Random } from "../../src/tensor/random.ts";
 import { Workspace } from "../conformance/workspace.ts";

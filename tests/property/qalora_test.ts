@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { openDevice } from "../../src/device/open.ts";
+import { openDevice } from "../../src/backend/open.ts";
 import type { Metric } from "../../src/loftq/metric.ts";
 import {
   BASE_QUANTIZERS,

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { type Device, mat, readF32 } from "../../src/device/device.ts";
-import { openDevice } from "../../src/device/open.ts";
+import { openDevice } from "../../src/backend/open.ts";
 import type { Random } from "../../src/tensor/random.ts";
 import { eachDevice } from "../helpers/gpu.ts";
 import { forSeeds, integer, pick } from "../helpers/inputs.ts";

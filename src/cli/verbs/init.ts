@@ -4,7 +4,7 @@
  * @module
  */
 
-import { openInstead } from "../../device/fallback.ts";
+import { openInstead } from "../../backend/fallback.ts";
 import { init } from "../../init/run.ts";
 import type { InitOptions } from "../../init/options.ts";
 import { calibrate } from "../../calibrate/run.ts";

@@ -1,6 +1,6 @@
 import { Tape } from "../../../src/autograd/tape.ts";
 import { type Device, mat, readF32 } from "../../../src/device/device.ts";
-import { openDevice } from "../../../src/device/open.ts";
+import { openDevice } from "../../../src/backend/open.ts";
 import { openCheckpoint } from "../../../src/io/open.ts";
 import { checkpointTokenizer } from "../../../src/io/tokenizer/tokenizer.ts";
 import { Bart } from "../../../src/models/seq2seq/model.ts";

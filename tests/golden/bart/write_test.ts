@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { Device } from "../../../src/device/device.ts";
-import { openDevice } from "../../../src/device/open.ts";
+import { openDevice } from "../../../src/backend/open.ts";
 import { openCheckpoint } from "../../../src/io/open.ts";
 import { checkpointTokenizer } from "../../../src/io/tokenizer/tokenizer.ts";
 import { Bart } from "../../../src/models/seq2seq/model.ts";

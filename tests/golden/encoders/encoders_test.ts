@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Tape } from "../../../src/autograd/tape.ts";
 import { type Device, readF32 } from "../../../src/device/device.ts";
-import { openDevice } from "../../../src/device/open.ts";
+import { openDevice } from "../../../src/backend/open.ts";
 import { openCheckpoint } from "../../../src/io/open.ts";
 import { Bert } from "../../../src/models/encoder/bert.ts";
 import { relativeRow } from "../../../src/families/deberta.ts";

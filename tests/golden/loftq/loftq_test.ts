@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { Device, ScaleRule } from "../../../src/device/device.ts";
-import { openDevice } from "../../../src/device/open.ts";
+import { openDevice } from "../../../src/backend/open.ts";
 import {
   loftq,
   type LoftqOptions,

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { mat } from "../../../src/device/device.ts";
-import { openDevice } from "../../../src/device/open.ts";
+import { openDevice } from "../../../src/backend/open.ts";
 import { svd } from "../../../src/linalg/svd.ts";
 import { exactTruncator } from "../../../src/linalg/truncated_svd.ts";
 import { assertAllClose } from "../../helpers/assert.ts";

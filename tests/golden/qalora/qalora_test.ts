@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { Device } from "../../../src/device/device.ts";
-import { openDevice } from "../../../src/device/open.ts";
+import { openDevice } from "../../../src/backend/open.ts";
 import type { Metric } from "../../../src/loftq/metric.ts";
 import { biases, quantize, start } from "../../../src/qalora/qalora.ts";
 import { codesOf } from "../../../src/quant/pack.ts";

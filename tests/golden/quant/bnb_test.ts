@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { openDevice } from "../../../src/device/open.ts";
+import { openDevice } from "../../../src/backend/open.ts";
 import { fileSource } from "../../../src/io/files/deno.ts";
 import { openGguf } from "../../../src/io/gguf/file.ts";
 import { decodeBlocks } from "../../../src/io/gguf/types.ts";

@@ -9,7 +9,7 @@ import { ParameterSet } from "../../../src/autograd/parameter.ts";
 import { Tape } from "../../../src/autograd/tape.ts";
 import { type Device, readF32 } from "../../../src/device/device.ts";
 import { dropoutHash } from "../../../src/device/dropout.ts";
-import { openDevice } from "../../../src/device/open.ts";
+import { openDevice } from "../../../src/backend/open.ts";
 import { dequantize, quantize, upload } from "../../../src/quant/quantize.ts";
 import type { QuantizedMatrix } from "../../../src/quant/quantized.ts";
 import { type Matrix, matrix } from "../../../src/tensor/matrix.ts";

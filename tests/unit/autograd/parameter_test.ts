@@ -5,7 +5,7 @@ import {
 } from "../../../src/autograd/parameter.ts";
 import type { Device } from "../../../src/device/device.ts";
 import { readF32 } from "../../../src/device/device.ts";
-import { openDevice } from "../../../src/device/open.ts";
+import { openDevice } from "../../../src/backend/open.ts";
 import { Random } from "../../../src/tensor/random.ts";
 import { Optimizer } from "../../../src/train/optimizer.ts";
 import { assertAllClose } from "../../helpers/assert.ts";

@@ -5,7 +5,7 @@ import { linear } from "../../../src/autograd/linear.ts";
 import { Tape } from "../../../src/autograd/tape.ts";
 import type { Device, OperationName } from "../../../src/device/device.ts";
 import { mat, readF32 } from "../../../src/device/device.ts";
-import { openDevice } from "../../../src/device/open.ts";
+import { openDevice } from "../../../src/backend/open.ts";
 import { Random } from "../../../src/tensor/random.ts";
 import { generate } from "../../../src/models/generate/causal.ts";
 import { KeyValueCache } from "../../../src/models/decoder/model.ts";

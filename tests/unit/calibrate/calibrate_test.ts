@@ -3,7 +3,7 @@ import { assertAllClose } from "../../helpers/assert.ts";
 import { loqa } from "../../helpers/cli.ts";
 import { inFolder } from "../../helpers/model.ts";
 import { mat, readF32 } from "../../../src/device/device.ts";
-import { openDevice } from "../../../src/device/open.ts";
+import { openDevice } from "../../../src/backend/open.ts";
 import { Tape } from "../../../src/autograd/tape.ts";
 import { calibrate, calibrationSequences } from "../../../src/calibrate/run.ts";
 import { openMoments } from "../../../src/calibrate/moments.ts";

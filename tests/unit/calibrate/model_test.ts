@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Tape } from "../../../src/autograd/tape.ts";
-import { openDevice } from "../../../src/device/open.ts";
+import { openDevice } from "../../../src/backend/open.ts";
 import { type Mat, readF32 } from "../../../src/device/device.ts";
 import {
   calibrate,

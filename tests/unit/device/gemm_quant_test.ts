@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { type Device, mat } from "../../../src/device/device.ts";
-import { openDevice } from "../../../src/device/open.ts";
+import { openDevice } from "../../../src/backend/open.ts";
 import { format } from "../../../src/quant/formats.ts";
 import { allocQuant } from "../../../src/quant/quantize.ts";
 import { Random } from "../../../src/tensor/random.ts";

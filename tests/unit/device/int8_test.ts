@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { type Device, mat, readF32 } from "../../../src/device/device.ts";
-import { openDevice } from "../../../src/device/open.ts";
+import { openDevice } from "../../../src/backend/open.ts";
 import { format, type FormatName } from "../../../src/quant/formats.ts";
 import { allocQuant } from "../../../src/quant/quantize.ts";
 import { forceSums } from "../../../src/device/wasm_int8.ts";

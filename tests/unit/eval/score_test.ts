@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { openDevice } from "../../../src/device/open.ts";
+import { openDevice } from "../../../src/backend/open.ts";
 import { scoreRequests } from "../../../src/eval/score.ts";
 import type { ScoreRow } from "../../../src/eval/tasks/task.ts";
 import type { Llama } from "../../../src/models/decoder/model.ts";

@@ -1,6 +1,6 @@
 import { exportModel } from "../../../src/export/run.ts";
 import { openCheckpoint } from "../../../src/io/open.ts";
-import { openDevice } from "../../../src/device/open.ts";
+import { openDevice } from "../../../src/backend/open.ts";
 import { init } from "../../../src/init/run.ts";
 import { mergeDense } from "../../../src/merge/dense.ts";
 import { smallConfig, smallWeights } from "../../helpers/llama.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { type Device, readF32 } from "../../../src/device/device.ts";
-import { openDevice } from "../../../src/device/open.ts";
+import { openDevice } from "../../../src/backend/open.ts";
 import {
   exactTruncator,
   randomizedTruncator,

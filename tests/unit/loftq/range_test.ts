@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { openDevice } from "../../../src/device/open.ts";
+import { openDevice } from "../../../src/backend/open.ts";
 import { loftq } from "../../../src/loftq/loftq.ts";
 import { qaloraLayer } from "../../../src/qalora/layer.ts";
 import { matrix } from "../../../src/tensor/matrix.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { loqa } from "../../helpers/cli.ts";
 import { logitsOf } from "../../helpers/llama.ts";
 import { inFolder } from "../../helpers/model.ts";
-import { openDevice } from "../../../src/device/open.ts";
+import { openDevice } from "../../../src/backend/open.ts";
 import { openCheckpoint } from "../../../src/io/open.ts";
 import { mergeDense } from "../../../src/merge/dense.ts";
 import { loadCausal } from "../../../src/models/load/load.ts";

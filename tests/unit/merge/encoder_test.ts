@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { openDevice } from "../../../src/device/open.ts";
+import { openDevice } from "../../../src/backend/open.ts";
 import { answerClasses } from "../../../src/eval/answer.ts";
 import { openCheckpoint } from "../../../src/io/open.ts";
 import { ofKind } from "../../../src/models/families.ts";

@@ -3,7 +3,7 @@ import {
   denseWeight,
   quantizedWeight,
 } from "../../../src/autograd/linear_weight.ts";
-import { openDevice } from "../../../src/device/open.ts";
+import { openDevice } from "../../../src/backend/open.ts";
 import {
   type AdapterModuleFactors,
   attachAdapter,

@@ -1,6 +1,6 @@
 import { Tape } from "../../../src/autograd/tape.ts";
 import { mat, readF32 } from "../../../src/device/device.ts";
-import { openDevice } from "../../../src/device/open.ts";
+import { openDevice } from "../../../src/backend/open.ts";
 import { attachAdapter } from "../../../src/nn/adapter.ts";
 import { Embedding } from "../../../src/nn/embedding.ts";
 import { Random } from "../../../src/tensor/random.ts";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { openDevice } from "../../../src/device/open.ts";
+import { openDevice } from "../../../src/backend/open.ts";
 import { biases, merge, quantize, spread } from "../../../src/qalora/qalora.ts";
 import { dequantize } from "../../../src/quant/quantize.ts";
 import { matrix } from "../../../src/tensor/matrix.ts";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { openDevice } from "../../../src/device/open.ts";
+import { openDevice } from "../../../src/backend/open.ts";
 import type { LoftqResult } from "../../../src/loftq/loftq.ts";
 import { layer, merge, quantize, start } from "../../../src/qalora/qalora.ts";
 import { dequantize } from "../../../src/quant/quantize.ts";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { openDevice } from "../../../src/device/open.ts";
+import { openDevice } from "../../../src/backend/open.ts";
 import { openCheckpoint } from "../../../src/io/open.ts";
 import { loadModel, ofKind, write } from "../../../src/models/load/load.ts";
 import { writeOptions } from "../../../src/models/generate/seq2seq.ts";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { openDevice } from "../../../src/device/open.ts";
+import { openDevice } from "../../../src/backend/open.ts";
 import { openTasks } from "../../../src/eval/open_task.ts";
 import { runTask } from "../../../src/eval/run.ts";
 import { openAdapter } from "../../../src/io/open.ts";

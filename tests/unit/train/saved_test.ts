@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { openDevice } from "../../../src/device/open.ts";
+import { openDevice } from "../../../src/backend/open.ts";
 import { openAdapter, openCheckpoint } from "../../../src/io/open.ts";
 import { findTargets } from "../../../src/init/targets.ts";
 import { familyOf } from "../../../src/models/families.ts";

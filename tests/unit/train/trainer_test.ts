@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { openDevice } from "../../../src/device/open.ts";
+import { openDevice } from "../../../src/backend/open.ts";
 import { collate, IGNORED } from "../../../src/data/example.ts";
 import { schedule } from "../../../src/train/schedule.ts";
 import { labelled, predicted } from "../../../src/train/objective.ts";

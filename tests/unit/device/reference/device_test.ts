@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { mat, readF32 } from "../../../../src/device/device.ts";
-import { openDevice } from "../../../../src/device/open.ts";
+import { openDevice } from "../../../../src/backend/open.ts";
 
 Deno.test("reference: memory that nobody wrote reads as NaN", async () => {
   using device = await openDevice("reference");

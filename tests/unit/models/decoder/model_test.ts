@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { openDevice } from "../../../../src/device/open.ts";
+import { openDevice } from "../../../../src/backend/open.ts";
 import { KeyValueCache, Llama } from "../../../../src/models/decoder/model.ts";
 import { loadModel } from "../../../../src/models/load/load.ts";
 import { attachAdapter } from "../../../../src/nn/adapter.ts";

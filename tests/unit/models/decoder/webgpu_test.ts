@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { Device } from "../../../../src/device/device.ts";
-import { openDevice } from "../../../../src/device/open.ts";
+import { openDevice } from "../../../../src/backend/open.ts";
 import { openWebGpuDevice } from "../../../../src/device/webgpu.ts";
 import { openCheckpoint } from "../../../../src/io/open.ts";
 import { Llama } from "../../../../src/models/decoder/model.ts";

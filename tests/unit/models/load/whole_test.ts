@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { openDevice } from "../../../../src/device/open.ts";
+import { openDevice } from "../../../../src/backend/open.ts";
 import { init } from "../../../../src/init/run.ts";
 import { checkWhole } from "../../../../src/models/load/whole.ts";
 import { exists } from "../../../../src/io/files/deno.ts";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { openDevice } from "../../../../src/device/open.ts";
+import { openDevice } from "../../../../src/backend/open.ts";
 import { adapterConfig } from "../../../../src/io/peft/config.ts";
 import { loadCausal } from "../../../../src/models/load/load.ts";
 import { findModel } from "../../../../src/models/load/locate.ts";

@@ -5,7 +5,7 @@ import {
   type Mat,
   readF32,
 } from "../../../../src/device/device.ts";
-import { openDevice } from "../../../../src/device/open.ts";
+import { openDevice } from "../../../../src/backend/open.ts";
 import { overlaid } from "../../../../src/io/checkpoint/overlay.ts";
 import { Bart } from "../../../../src/models/seq2seq/model.ts";
 import { readBartConfig } from "../../../../src/families/bart.ts";

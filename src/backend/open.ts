@@ -10,10 +10,10 @@ import type {
   DeviceName,
   OperationName,
   PartialDevice,
-} from "./device.ts";
-import { OPERATIONS } from "./device.ts";
-import { DeviceLacksError } from "./errors.ts";
-import { NETWORK_OPERATIONS } from "./network.ts";
+} from "../device/device.ts";
+import { OPERATIONS } from "../device/device.ts";
+import { DeviceLacksError } from "../device/errors.ts";
+import { NETWORK_OPERATIONS } from "../device/network.ts";
 
 /** Options of {@linkcode openDevice}. */
 export interface OpenOptions {
@@ -34,11 +34,11 @@ type Opener = (options: OpenOptions) => Promise<PartialDevice>;
 /** The devices of this build. Adding one is its folder and a line here. */
 const DEVICES: Partial<Record<DeviceName, Opener>> = {
   wasm: async ({ threads }) =>
-    (await import("./wasm.ts")).openWasmDevice({ threads }),
+    (await import("../device/wasm.ts")).openWasmDevice({ threads }),
   webgpu: async ({ gpu }) =>
-    (await import("./webgpu.ts")).openWebGpuDevice({ gpu }),
+    (await import("../device/webgpu.ts")).openWebGpuDevice({ gpu }),
   reference: async () =>
-    (await import("./reference/device.ts")).openReferenceDevice(),
+    (await import("../device/reference/device.ts")).openReferenceDevice(),
 };
 
 /** What `auto` tries besides the GPU, best first. */
@@ -108,7 +108,7 @@ async function openBest(options: OpenOptions): Promise<Device> {
     }
     return device;
   }
-  const { choose } = await import("./webgpu_auto.ts");
+  const { choose } = await import("./choose.ts");
   const { device, why, broken } = await choose({
     gpu,
     openGpu: () => openByName("webgpu", options),

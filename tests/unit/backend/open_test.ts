@@ -6,7 +6,7 @@ import {
   missingOperations,
   openDevice,
   type OpenOptions,
-} from "../../../src/device/open.ts";
+} from "../../../src/backend/open.ts";
 import { replaced } from "../../helpers/globals.ts";
 import { eachDevice, faultyGpu, gpuTest, HARDWARE } from "../../helpers/gpu.ts";
 import { FAULTS, nth } from "../../helpers/gpu_faults.ts";

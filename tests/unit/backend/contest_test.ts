@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { Device } from "../../../src/device/device.ts";
-import { openDevice } from "../../../src/device/open.ts";
-import { compareDevices } from "../../../src/device/trial.ts";
+import { openDevice } from "../../../src/backend/open.ts";
+import { compareDevices } from "../../../src/backend/contest.ts";
 
 const cpu = await openDevice("wasm", { threads: 1 });
 

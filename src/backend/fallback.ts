@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { Device } from "./device.ts";
-import { DeviceLostError, isDeviceFailure } from "./errors.ts";
+import type { Device } from "../device/device.ts";
+import { DeviceLostError, isDeviceFailure } from "../device/errors.ts";
 import { openDevice, type OpenOptions } from "./open.ts";
 
 /** Opens the best device but the GPU in place of one that failed or lacks something; one line to `onWarning` says so. */
@@ -33,7 +33,7 @@ export async function onBestDevice<T>(
     const { gpu = globalThis.navigator?.gpu } = options;
     if (!gpu || !isDeviceFailure(error)) throw error;
     if (error instanceof DeviceLostError) {
-      (await import("./webgpu_auto.ts")).distrust(gpu, error.message);
+      (await import("./choose.ts")).distrust(gpu, error.message);
     }
     using device = await openInstead(error, options);
     return await work(device);

@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { Device, Mat } from "./device.ts";
-import { mat, readF32 } from "./device.ts";
+import type { Device, Mat } from "../device/device.ts";
+import { mat, readF32 } from "../device/device.ts";
 
 /** What a contest showed. */
 export interface Trial {

@@ -4,12 +4,12 @@ import {
   DeviceLacksError,
   DeviceLostError,
 } from "../../../src/device/errors.ts";
-import { openDevice } from "../../../src/device/open.ts";
+import { openDevice } from "../../../src/backend/open.ts";
 import {
   type Candidates,
   choose,
   distrust,
-} from "../../../src/device/webgpu_auto.ts";
+} from "../../../src/backend/choose.ts";
 import { HARDWARE } from "../../helpers/gpu.ts";
 
 const wasm = await openDevice("wasm", { threads: 1 });

@@ -7,9 +7,9 @@
  */
 
 import { findAdapter } from "../../gpu/adapter.ts";
-import type { Device } from "./device.ts";
-import { DeviceAbsentError, DeviceLacksError } from "./errors.ts";
-import { compareDevices } from "./trial.ts";
+import type { Device } from "../device/device.ts";
+import { DeviceAbsentError, DeviceLacksError } from "../device/errors.ts";
+import { compareDevices } from "./contest.ts";
 
 /** A device, and what a person may want to know about how it was chosen. */
 export interface Choice {
