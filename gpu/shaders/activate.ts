@@ -7,7 +7,7 @@
 import type { Activation } from "../../src/device/network.ts";
 import type { MapText } from "./map.ts";
 
-/** As `wasm/assembly/activate.ts` has them; e^88 is still a number: a compiler may take it that there is no infinity. */
+/** As `wasm/assembly/elementwise/activate.ts` has them; e^88 is still a number: a compiler may take it that there is no infinity. */
 const HELPERS = `
 fn bell(x: f32) -> f32 { return exp(max(-0.5 * x * x, -87.0)); }
 

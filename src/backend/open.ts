@@ -34,7 +34,7 @@ type Opener = (options: OpenOptions) => Promise<PartialDevice>;
 /** The devices of this build. Adding one is its folder and a line here. */
 const DEVICES: Partial<Record<DeviceName, Opener>> = {
   wasm: async ({ threads }) =>
-    (await import("../device/wasm.ts")).openWasmDevice({ threads }),
+    (await import("../../wasm/device.ts")).openWasmDevice({ threads }),
   webgpu: async ({ gpu }) =>
     (await import("../device/webgpu.ts")).openWebGpuDevice({ gpu }),
   reference: async () =>

@@ -17,7 +17,7 @@ import {
 import { format, type FormatName } from "../quant/formats.ts";
 import { allocQuant } from "../quant/quantize.ts";
 import { Random } from "../tensor/random.ts";
-import { f32, openKernels } from "../../wasm/loader.ts";
+import { f32, openKernels } from "../../wasm/runtime/loader.ts";
 
 /** Something to time, with the memory it works on. */
 export interface Work extends Disposable {

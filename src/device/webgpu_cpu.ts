@@ -15,7 +15,7 @@ const DEVICES = new WeakMap<GpuContext, Promise<PartialDevice>>();
 function open(context: GpuContext): Promise<PartialDevice> {
   let found = DEVICES.get(context);
   if (!found) {
-    found = import("./wasm.ts")
+    found = import("../../wasm/device.ts")
       .then(({ openWasmDevice }) => openWasmDevice({ threads: 1 }))
       .catch(async () =>
         (await import("./reference/device.ts")).openReferenceDevice()

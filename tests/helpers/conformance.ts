@@ -11,7 +11,7 @@ import type {
 } from "../../src/device/device.ts";
 import { DEVICE_NAMES, openDevice } from "../../src/backend/open.ts";
 import { openReferenceDevice } from "../../src/device/reference/device.ts";
-import { openWasmDevice } from "../../src/device/wasm.ts";
+import { openWasmDevice } from "../../wasm/device.ts";
 import type { Case } from "../conformance/table.ts";
 import { Workspace } from "../conformance/workspace.ts";
 

@@ -9,9 +9,9 @@ export const ROOT: URL = new URL("../../", import.meta.url);
 
 /** Files that a build step writes; exempt from the rules for written code. */
 export const GENERATED: ReadonlySet<string> = new Set([
-  "wasm/kernels.ts",
-  "wasm/plain_kernels.ts",
-  "wasm/worker_source.ts",
+  "wasm/generated/kernels.ts",
+  "wasm/generated/plain_kernels.ts",
+  "wasm/generated/worker_source.ts",
   "gpu/shaders.ts",
 ]);
 

@@ -1,6 +1,6 @@
 /** Everything the loader sees: jobs `(args, part, parts)`, single-thread steps, and the loops of the benchmark. */
 
-export { adamw, adamwRow } from "./optimizer";
+export { adamw, adamwRow } from "./elementwise/optimizer";
 export {
   addRow,
   columnSums,
@@ -10,45 +10,45 @@ export {
   gatherRows,
   scaleRow,
   scatterRows,
-} from "./rows";
-export { applyInverse, factor, gram } from "./qr";
-export { attention, softmaxRow } from "./attention";
+} from "./elementwise/rows";
+export { applyInverse, factor, gram } from "./linalg/qr";
+export { attention, softmaxRow } from "./attention/attention";
 export {
   attentionBackward,
   attentionSums,
   gradientRow,
-} from "./attention_backward";
+} from "./attention/attention_backward";
 export {
   attentionMerge,
   attentionOne,
   dotKeys,
   sumValues,
-} from "./attention_one";
-export { choleskyDiagonal, choleskyRows, solveRight } from "./triangular";
+} from "./attention/attention_one";
+export { choleskyDiagonal, choleskyRows, solveRight } from "./linalg/triangular";
 export {
   activate,
   activateBackward,
   activateRow,
   activateSlope,
-} from "./activate";
-export { crossEntropy } from "./loss";
-export { dequantize } from "./dequantize";
-export { dotRows } from "./vector";
-export { expSum, rowMax } from "./exp";
-export { gemm } from "./gemm";
-export { dotBytes, dotFour, dotNibbles, gemv, gemvQuantized } from "./gemv";
-export { micro } from "./gemm_micro";
-export { microF64 } from "./f64_micro";
-export { int8Forward, int8Rows, largest, roundRow } from "./int8";
+} from "./elementwise/activate";
+export { crossEntropy } from "./norm/loss";
+export { dequantize } from "./quant/dequantize";
+export { dotRows } from "./lib/vector";
+export { expSum, rowMax } from "./lib/exp";
+export { gemm } from "./gemm/gemm";
+export { dotBytes, dotFour, dotNibbles, gemv, gemvQuantized } from "./gemm/gemv";
+export { micro } from "./gemm/gemm_micro";
+export { microF64 } from "./linalg/f64_micro";
+export { int8Forward, int8Rows, largest, roundRow } from "./gemm/int8";
 export {
   int8Backward,
   int8Fold,
   int8Units,
   roundFive,
-} from "./int8_backward";
-export { micro16, micro16Signed, micro8 } from "./int8_micro";
-export { fourBytes, fourNibbles, int8Gemv } from "./int8_rows";
-export { jacobi, svdStore } from "./svd";
+} from "./gemm/int8_backward";
+export { micro16, micro16Signed, micro8 } from "./gemm/int8_micro";
+export { fourBytes, fourNibbles, int8Gemv } from "./gemm/int8_rows";
+export { jacobi, svdStore } from "./linalg/svd";
 export {
   layerNorm,
   layerNormBackward,
@@ -56,13 +56,13 @@ export {
   layerNormWeight,
   normRow,
   rowSum,
-} from "./layer_norm";
+} from "./norm/layer_norm";
 export {
   maskedSoftmax,
   maskedSoftmaxBackward,
   relativeScores,
   relativeScoresBackward,
-} from "./scores";
+} from "./attention/scores";
 export {
   dotWeighted,
   normGradient,
@@ -70,23 +70,23 @@ export {
   rmsNorm,
   rmsNormBackward,
   scaleByWeight,
-} from "./norm";
-export { peak, peakDots, peakDotsJob, peakJob } from "./peak";
-export { poolColumns, spreadColumns } from "./groups";
-export { quantize } from "./quantize";
-export { rope, rotate } from "./rope";
-export { roundHalf, rowSquares, scaleColumns } from "./elementwise";
-export { svdGram, svdLoad, svdNorms, svdRound, svdTurn } from "./svd_block";
+} from "./norm/norm";
+export { peak, peakDots, peakDotsJob, peakJob } from "./lib/peak";
+export { poolColumns, spreadColumns } from "./elementwise/groups";
+export { quantize } from "./quant/quantize";
+export { rope, rotate } from "./attention/rope";
+export { roundHalf, rowSquares, scaleColumns } from "./elementwise/elementwise";
+export { svdGram, svdLoad, svdNorms, svdRound, svdTurn } from "./linalg/svd_block";
 export {
   swiglu,
   swigluBackward,
   swigluGradient,
   swigluRow,
-} from "./activation";
+} from "./elementwise/activation";
 export {
   svdBasis,
   svdRotate,
   tridiagonalize,
   tridiagonalQl,
-} from "./svd_eigen";
-export { relaxed } from "./trial";
+} from "./linalg/svd_eigen";
+export { relaxed } from "./lib/trial";

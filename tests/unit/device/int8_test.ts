@@ -3,7 +3,7 @@ import { type Device, mat, readF32 } from "../../../src/device/device.ts";
 import { openDevice } from "../../../src/backend/open.ts";
 import { format, type FormatName } from "../../../src/quant/formats.ts";
 import { allocQuant } from "../../../src/quant/quantize.ts";
-import { forceSums } from "../../../src/device/wasm_int8.ts";
+import { forceSums } from "../../../wasm/ops/int8.ts";
 import { Random } from "../../../src/tensor/random.ts";
 
 interface Product {

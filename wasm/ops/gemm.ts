@@ -1,0 +1,169 @@
+/**
+ * Products and elementwise operations on the WASM device. The kernels: `wasm/assembly/gemm/gemm.ts`, `elementwise.ts`.
+ *
+ * @module
+ */
+
+import { f32, type Word } from "../runtime/loader.ts";
+import {
+  checkGemm,
+  checkRoundHalf,
+  checkRowSquares,
+  checkScaleColumns,
+} from "../../src/device/check.ts";
+import {
+  gemmProducts,
+  type Mat,
+  type Operations,
+} from "../../src/device/device.ts";
+import type { WasmMemory } from "../buffers.ts";
+
+/** Inner indices of a block: eight columns and five rows of this length fill half of a usual L1 cache. */
+const K_BLOCK = 320;
+
+/** Bytes of packed columns that should stay in a thread's L2 cache. */
+const PACKED_BYTES = 1 << 19;
+
+/** Rows or columns of a part of a product, if there are more parts than threads. */
+const LEAST_SIDE = 384;
+
+/** Rows on the left up to which packing the right side costs more than it saves. */
+export const FEW_ROWS = 4;
+
+/** Scratch memory that a thread keeps a partial tile in. */
+const TILE_BYTES = 192;
+
+/** As the contract says. */
+export function gemm(
+  memory: WasmMemory,
+  args: Parameters<Operations["gemm"]>[0],
+): void {
+  const sizes = checkGemm(args);
+  if (sizes.m === 0 || sizes.n === 0) return;
+  for (const product of gemmProducts(args)) multiply(memory, product, sizes);
+}
+
+function multiply(
+  memory: WasmMemory,
+  args: Parameters<Operations["gemm"]>[0],
+  { m, n, k }: { m: number; n: number; k: number },
+): void {
+  const { a, b, c, transA = false, transB = false } = args;
+  const { alpha = 1, beta = 0 } = args;
+  const add = beta === 0 ? undefined : args.add;
+  const { kernels } = memory;
+  if (m <= FEW_ROWS && transB && !transA) {
+    kernels.run("gemv", memory.parts(m * n * k, 1 << 16), [
+      ...[m, n, k, memory.origin(a), a.stride * 4],
+      ...[memory.origin(b), b.stride * 4],
+      ...resultWords(memory, { c, add, alpha, beta }),
+    ]);
+    return;
+  }
+  const kBlock = Math.ceil(k / Math.max(1, Math.ceil(k / K_BLOCK)) / 4) * 4;
+  const panels = Math.ceil(n / 8);
+  const blocks = Math.max(1, Math.ceil(panels * kBlock * 32 / PACKED_BYTES));
+  const nBlock = Math.ceil(panels / blocks) * 8;
+  const scratchBytes = TILE_BYTES + kBlock * 20 + nBlock * kBlock * 4;
+  // Every part packs the shorter side anew, which costs as much as the products of some dozens of rows. As many parts
+  // for each thread: what one does alone at the end, the others wait for.
+  const { threads } = kernels;
+  const rounds = Math.ceil(Math.max(m, n) / (LEAST_SIDE * threads));
+  const parts = Math.min(
+    memory.parts(m * n * k, 1 << 18),
+    threads * Math.max(1, rounds),
+  );
+  kernels.run("gemm", parts, [
+    m,
+    n,
+    k,
+    memory.origin(a),
+    a.stride * 4,
+    transA ? 1 : 0,
+    memory.origin(b),
+    b.stride * 4,
+    transB ? 1 : 0,
+    ...resultWords(memory, { c, add, alpha, beta }),
+    memory.scratch(scratchBytes),
+    scratchBytes,
+    kBlock,
+    nBlock,
+  ]);
+}
+
+/** Words of where the result of a product goes and what is added: c, its stride, add (0: none), its stride. */
+export function placeWords(
+  memory: WasmMemory,
+  { c, add }: { c: Mat; add?: Mat },
+): Word[] {
+  return [
+    memory.origin(c),
+    c.stride * 4,
+    add ? memory.origin(add) : 0,
+    add ? add.stride * 4 : 0,
+  ];
+}
+
+/** {@linkcode placeWords}, then alpha and beta. */
+export function resultWords(
+  memory: WasmMemory,
+  { alpha, beta, ...place }: {
+    c: Mat;
+    add?: Mat;
+    alpha: number;
+    beta: number;
+  },
+): Word[] {
+  return [...placeWords(memory, place), f32(alpha), f32(beta)];
+}
+
+/** As the contract says. */
+export function rowSquares(
+  memory: WasmMemory,
+  args: Parameters<Operations["rowSquares"]>[0],
+): void {
+  checkRowSquares(args);
+  const { x, out } = args;
+  memory.kernels.run("rowSquares", memory.parts(x.rows * x.cols, 32768), [
+    memory.origin(x),
+    x.stride * 4,
+    x.rows,
+    x.cols,
+    memory.address(out),
+  ]);
+}
+
+/** As the contract says. */
+export function roundHalf(
+  memory: WasmMemory,
+  args: Parameters<Operations["roundHalf"]>[0],
+): void {
+  checkRoundHalf(args);
+  const { x, out } = args;
+  memory.kernels.run("roundHalf", memory.parts(x.rows * x.cols, 32768), [
+    memory.origin(x),
+    x.stride * 4,
+    x.rows,
+    x.cols,
+    memory.origin(out),
+    out.stride * 4,
+  ]);
+}
+
+/** As the contract says. */
+export function scaleColumns(
+  memory: WasmMemory,
+  args: Parameters<Operations["scaleColumns"]>[0],
+): void {
+  checkScaleColumns(args);
+  const { x, by, out } = args;
+  memory.kernels.run("scaleColumns", memory.parts(x.rows * x.cols, 32768), [
+    memory.origin(x),
+    x.stride * 4,
+    x.rows,
+    x.cols,
+    memory.address(by),
+    memory.origin(out),
+    out.stride * 4,
+  ]);
+}

@@ -1,0 +1,142 @@
+/**
+ * Quantisation on the WASM device. The kernels: `wasm/assembly/quant/quantize.ts`, `dequantize.ts`.
+ *
+ * @module
+ */
+
+import { checkDequantize, checkQuantize } from "../../src/device/check.ts";
+import type {
+  Operations,
+  QuantMat,
+  ScaleRule,
+} from "../../src/device/device.ts";
+import { putFormat, putPlanes, type WasmMemory } from "../buffers.ts";
+
+/** Numbers of the rules in `wasm/assembly/quant/quantize_scale.ts`. */
+const RULES: Readonly<Record<ScaleRule, number>> = {
+  absmax: 0,
+  minmax: 1,
+  mse: 2,
+  std: 3,
+  clip: 4,
+};
+
+/** Values that a thread takes at once, with its codes about half of a usual L1 cache. */
+const RUN = 4096;
+
+/** Elements of a block, with 0 and what is longer than a row or the matrix replaced by that. */
+export function blockSize(q: QuantMat): number {
+  const line = q.spec.grouping === "flat" ? q.rows * q.cols : q.cols;
+  return Math.min(q.block || line, line);
+}
+
+/** As the contract says. */
+export function quantize(
+  memory: WasmMemory,
+  args: Parameters<Operations["quantize"]>[0],
+): void {
+  checkQuantize(args);
+  const { w, q, scale, weight } = args;
+  const { spec, rows, cols } = q;
+  const size = rows * cols;
+  if (size === 0) return;
+  const { kernels } = memory;
+  const block = blockSize(q);
+  const flat = spec.grouping === "flat";
+  // Blocks that together fill whole bytes for any number of bits.
+  const unit = block === size ? 1 : 8 / gcd(block, 8);
+  const run = Math.max(1, Math.floor(RUN / (unit * block)));
+  const longest = flat ? Math.min(size, unit * run * block) : cols;
+  const gathered = flat
+    ? (w.stride === cols ? 0 : 4) + (weight === undefined ? 0 : 4)
+    : 0;
+  const scratchBytes = Math.ceil((longest * (1 + gathered) + 64) / 64) * 64;
+  // The search tries 25 scales, each about as dear as the final codes.
+  const parts = memory.parts(size, scale === "mse" ? 2048 : 32768);
+  kernels.run("quantize", parts, [
+    memory.origin(w),
+    w.stride * 4,
+    rows,
+    cols,
+    block,
+    spec.bits,
+    ...putFormat(kernels, spec),
+    spec.order === "high" ? 1 : 0,
+    memory.address(q.codes),
+    memory.address(q.scales),
+    q.biases && spec.levels === null ? memory.address(q.biases) : 0,
+    RULES[scale],
+    weight ? memory.address(weight) : 0,
+    memory.scratch(scratchBytes),
+    scratchBytes,
+    flat ? 1 : 0,
+    unit,
+    run,
+  ]);
+}
+
+/** As the contract says. */
+export function dequantize(
+  memory: WasmMemory,
+  args: Parameters<Operations["dequantize"]>[0],
+): void {
+  checkDequantize(args);
+  const { q, out, from } = args;
+  decode(memory, {
+    ...q,
+    block: blockSize(q),
+    codes: memory.address(q.codes),
+    scales: memory.address(q.scales),
+    biases: q.spec.levels === null ? memory.address(q.biases!) : 0,
+    out: memory.origin(out),
+    stride: out.stride,
+    from: from && { address: memory.origin(from), stride: from.stride },
+  });
+}
+
+/** A quantised matrix by addresses, and where its values go. */
+export interface DecodeWork extends Pick<QuantMat, "spec" | "rows" | "cols"> {
+  /** Elements of a block, at least 1. */
+  readonly block: number;
+  readonly codes: number;
+  readonly scales: number;
+  /** 0 for a codebook. */
+  readonly biases: number;
+  readonly out: number;
+  /** Elements from the start of a row of the result to that of the next. */
+  readonly stride: number;
+  /** What the values are taken from. */
+  readonly from?: { readonly address: number; readonly stride: number };
+}
+
+/** Writes the values of a quantised matrix, or `from` less them. */
+export function decode(memory: WasmMemory, work: DecodeWork): void {
+  const { spec, rows, cols, from } = work;
+  if (rows === 0 || cols === 0) return;
+  const { kernels } = memory;
+  const scratchBytes = RUN + 64;
+  kernels.run("dequantize", memory.parts(rows * cols, 32768), [
+    work.out,
+    work.stride * 4,
+    rows,
+    cols,
+    work.block,
+    spec.bits,
+    putPlanes(kernels, spec),
+    spec.levels === null ? 1 : 0,
+    spec.order === "high" ? 1 : 0,
+    work.codes,
+    work.scales,
+    work.biases,
+    from ? from.address : 0,
+    from ? from.stride * 4 : 0,
+    spec.grouping === "flat" ? 1 : 0,
+    memory.scratch(scratchBytes),
+    scratchBytes,
+  ]);
+}
+
+/** Greatest common divisor. */
+export function gcd(a: number, b: number): number {
+  return b === 0 ? a : gcd(b, a % b);
+}
