@@ -36,7 +36,7 @@ const DEVICES: Partial<Record<DeviceName, Opener>> = {
   wasm: async ({ threads }) =>
     (await import("../../wasm/device.ts")).openWasmDevice({ threads }),
   webgpu: async ({ gpu }) =>
-    (await import("../device/webgpu.ts")).openWebGpuDevice({ gpu }),
+    (await import("../../gpu/device.ts")).openWebGpuDevice({ gpu }),
   reference: async () =>
     (await import("../device/reference/device.ts")).openReferenceDevice(),
 };

@@ -5,7 +5,7 @@
  */
 
 import type { PartialDevice } from "../../src/device/device.ts";
-import { openWebGpuDevice } from "../../src/device/webgpu.ts";
+import { openWebGpuDevice } from "../../gpu/device.ts";
 import { networkTable } from "../conformance/network_cases.ts";
 import { TABLE } from "../conformance/table.ts";
 import { failuresOf } from "../helpers/conformance.ts";

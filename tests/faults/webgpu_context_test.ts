@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { GpuContext, Kernel } from "../../gpu/context.ts";
 import { mat, readF32 } from "../../src/device/device.ts";
-import { openWebGpuDevice } from "../../src/device/webgpu.ts";
+import { openWebGpuDevice } from "../../gpu/device.ts";
 import { gpuTest, openFaulty } from "../helpers/gpu.ts";
 import { FAULTS, nth } from "../helpers/gpu_faults.ts";
 import { outcome, spawnLoqa } from "../helpers/cli.ts";
@@ -265,7 +265,7 @@ for (const [end, code] of Object.entries(ENDS)) {
       await Deno.writeTextFile(
         script,
         `import { mat } from "${root}src/device/device.ts";
-         import { openWebGpuDevice } from "${root}src/device/webgpu.ts";
+         import { openWebGpuDevice } from "${root}gpu/device.ts";
          const device = await openWebGpuDevice();
          const buffer = device.alloc(1024);
          const x = mat(buffer, 16, 16);

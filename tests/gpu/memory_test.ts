@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { openDevice } from "../../src/backend/open.ts";
-import type { WebGpuDevice } from "../../src/device/webgpu.ts";
+import type { WebGpuDevice } from "../../gpu/device.ts";
 import { loftq } from "../../src/loftq/loftq.ts";
 import { Random } from "../../src/tensor/random.ts";
 import { gpuTest } from "../helpers/gpu.ts";

@@ -5,9 +5,13 @@
  */
 
 import type { Kernel } from "../../gpu/context.ts";
-import { directGemm, gemmSum, tiledGemm } from "../../gpu/shaders/gemm.ts";
-import type { GemmVariant } from "../../gpu/shaders/gemm_text.ts";
-import { TILES } from "../../src/device/webgpu_gemm_tiles.ts";
+import {
+  directGemm,
+  gemmSum,
+  tiledGemm,
+} from "../../gpu/kernels/gemm/gemm.wgsl.ts";
+import type { GemmVariant } from "../../gpu/kernels/gemm/text.wgsl.ts";
+import { TILES } from "../../gpu/kernels/gemm/tiles.ts";
 
 const EITHER = [false, true];
 const ALONG = ["k", "outer"] as const;

@@ -10,10 +10,7 @@
 import { type AdapterFacts, findAdapter } from "../../gpu/adapter.ts";
 import type { DeviceName } from "../../src/device/device.ts";
 import { DEVICE_NAMES } from "../../src/backend/open.ts";
-import {
-  openWebGpuDevice,
-  type WebGpuDevice,
-} from "../../src/device/webgpu.ts";
+import { openWebGpuDevice, type WebGpuDevice } from "../../gpu/device.ts";
 
 // Mesa's drivers complain on stderr where they know no such folder; the command line sets it too.
 if (Deno.build.os === "linux" && !Deno.env.get("XDG_RUNTIME_DIR")) {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { openAdapter } from "../../../gpu/adapter.ts";
 import { GpuContext, grid, type Kernel } from "../../../gpu/context.ts";
-import { openWebGpuDevice } from "../../../src/device/webgpu.ts";
+import { openWebGpuDevice } from "../../../gpu/device.ts";
 import { mat } from "../../../src/device/device.ts";
 import { gpuTest } from "../../helpers/gpu.ts";
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { Device } from "../../../../src/device/device.ts";
 import { openDevice } from "../../../../src/backend/open.ts";
-import { openWebGpuDevice } from "../../../../src/device/webgpu.ts";
+import { openWebGpuDevice } from "../../../../gpu/device.ts";
 import { openCheckpoint } from "../../../../src/io/open.ts";
 import { Llama } from "../../../../src/models/decoder/model.ts";
 import { Random } from "../../../../src/tensor/random.ts";

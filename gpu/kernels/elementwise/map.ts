@@ -1,0 +1,165 @@
+/**
+ * Parts of matrices that one binding reaches, and kernels that take each element by itself.
+ *
+ * @module
+ */
+
+import { grid, type Word } from "../../context.ts";
+import { MAP_SPAN, mapKernel, type MapText } from "./map.wgsl.ts";
+import { SCALE } from "./rows.wgsl.ts";
+import {
+  type DeviceBuffer,
+  type Mat,
+  mat,
+} from "../../../src/device/device.ts";
+import type { BoundMat, WebGpuMemory } from "../../buffers.ts";
+
+/** Elements that a binding may lose at its ends: it begins and ends where WebGPU wants it to. */
+const LOST = 68;
+
+/** Rows and columns of a matrix. */
+export interface Tile {
+  readonly row: number;
+  readonly rows: number;
+  readonly col: number;
+  readonly cols: number;
+}
+
+/** A part of a matrix. */
+export function part(
+  x: Mat,
+  { row = 0, rows = x.rows - row, col = 0, cols = x.cols - col }: Partial<Tile>,
+): Mat {
+  return { ...x, rows, cols, offset: x.offset + row * x.stride + col };
+}
+
+/** A matrix as a binding; one without elements as whatever its buffer begins with. */
+export function bindMat(memory: WebGpuMemory, x: Mat): BoundMat {
+  if (memory.extent(x) > 0) return memory.bind(x);
+  const { span } = memory.part(x.buffer, 0, 4);
+  return { span, first: 0, stride: x.stride };
+}
+
+/** Rows of `x` that one binding reaches, at least one: if that is too wide, binding it tells. */
+export function rowsBound(memory: WebGpuMemory, x: Mat): number {
+  const most = memory.context.mostBound / 4 - LOST - x.cols;
+  return Math.max(
+    1,
+    x.stride === 0 ? Infinity : Math.floor(most / x.stride) + 1,
+  );
+}
+
+/** Runs of whole rows of matrices that one binding each reaches. */
+export function rowTiles(
+  memory: WebGpuMemory,
+  mats: readonly Mat[],
+): { row: number; rows: number }[] {
+  const { rows } = mats[0];
+  const step = Math.min(...mats.map((x) => rowsBound(memory, x)));
+  const out: { row: number; rows: number }[] = [];
+  for (let row = 0; row < rows; row += step) {
+    out.push({ row, rows: Math.min(step, rows - row) });
+  }
+  return out;
+}
+
+/** Parts of matrices of one shape that one binding each reaches: rows, or where one is too wide parts of rows. */
+export function tiles(memory: WebGpuMemory, mats: readonly Mat[]): Tile[] {
+  const { rows, cols } = mats[0];
+  const width = Math.floor(memory.context.mostBound / 4) - LOST;
+  if (cols <= width) {
+    return rowTiles(memory, mats).map((tile) => ({ ...tile, col: 0, cols }));
+  }
+  const out: Tile[] = [];
+  for (let row = 0; row < rows; row++) {
+    for (let col = 0; col < cols; col += width) {
+      out.push({ row, rows: 1, col, cols: Math.min(width, cols - col) });
+    }
+  }
+  return out;
+}
+
+/** What a kernel of {@linkcode MapText} is called with. */
+export interface MapCall {
+  /** The matrices by name, all of one shape. */
+  readonly mats: Readonly<Record<string, Mat>>;
+  /** Vectors by name, of whose values the first counts. */
+  readonly scalars?: Readonly<Record<string, DeviceBuffer>>;
+  /** The further parameters. */
+  readonly words?: (tile: Tile) => readonly Word[];
+}
+
+/** Runs a kernel on each element of matrices; what is read may be what is written. */
+export function runMap(
+  memory: WebGpuMemory,
+  text: MapText,
+  { mats, scalars = {}, words = () => [] }: MapCall,
+): void {
+  const { reads, writes } = text;
+  const all = [...reads, ...writes].map((name) => mats[name]);
+  if (all[0].rows === 0 || all[0].cols === 0) return;
+  const places: Record<string, string> = {};
+  for (const x of reads) {
+    const y = writes.find((y) => same(mats[x], mats[y]));
+    if (y) places[x] = y;
+  }
+  const kernel = mapKernel(text, places);
+  const spans = (text.scalars ?? []).map((name) =>
+    memory.part(scalars[name], 0, 4).span
+  );
+  const runs = tiles(memory, all).map((tile) => {
+    const { rows, cols } = tile;
+    const bound = all.map((x) => memory.bind(part(x, tile)));
+    const params = [
+      rows,
+      cols,
+      ...bound.flatMap(({ first, stride }) => [first, stride]),
+      ...spans.map(() => 0),
+      ...words(tile),
+    ];
+    const own = bound.filter((_, i) =>
+      i < reads.length && !(reads[i] in places)
+    );
+    return () =>
+      memory.context.run(kernel, {
+        params,
+        reads: [...own.map(({ span }) => span), ...spans],
+        writes: bound.slice(reads.length).map(({ span }) => span),
+        groups: grid(Math.ceil(rows * cols / MAP_SPAN)),
+        shape: `${rows}x${cols}`,
+      });
+  });
+  memory.enqueue(() => runs.forEach((run) => run()));
+}
+
+/**
+ * Calls `run` with `x`, or where `x` lies too near to `other` for both to be written by one kernel, with a place of its
+ * own, whose values then go to `x`.
+ */
+export function writeApart(
+  memory: WebGpuMemory,
+  { x, other }: { x: Mat; other: Mat },
+  run: (x: Mat) => void,
+): void {
+  const [a, b] = [x, other].map((m) => ({
+    from: m.offset * 4 - m.offset * 4 % 256,
+    to: m.offset * 4 + memory.extent(m),
+  }));
+  if (x.buffer !== other.buffer || a.to <= b.from || b.to <= a.from) {
+    run(x);
+    return;
+  }
+  using buffer = memory.alloc(x.rows * x.cols * 4);
+  const own = mat(buffer, x.rows, x.cols);
+  run(own);
+  runMap(memory, SCALE, {
+    mats: { x: own, out: x },
+    words: () => [{ f32: 1 }],
+  });
+}
+
+/** Whether two matrices of the same shape are one and the same. */
+export function same(x: Mat, y: Mat): boolean {
+  return x.buffer === y.buffer && x.offset === y.offset &&
+    x.stride === y.stride;
+}

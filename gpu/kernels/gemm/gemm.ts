@@ -1,0 +1,384 @@
+/**
+ * Products and elementwise operations on the WebGPU device. The kernels: `gpu/kernels/gemm/gemm.wgsl.ts`, `elementwise.ts`.
+ *
+ * @module
+ */
+
+import type { Kernel, Span, Word } from "../../context.ts";
+import { grid } from "../../context.ts";
+import {
+  ELEMENTWISE_THREADS,
+  ROW_SQUARES,
+  scaleColumnsKernel,
+} from "../elementwise/columns.wgsl.ts";
+import { directGemm, gemmSum, SUM_THREADS, tiledGemm } from "./gemm.wgsl.ts";
+import { ROUND_HALF } from "../elementwise/rows.wgsl.ts";
+import { DIRECT_DEPTH, DIRECT_SIDE, DIRECT_THREADS } from "./direct.wgsl.ts";
+import type { Source } from "./text.wgsl.ts";
+import {
+  checkGemm,
+  checkRoundHalf,
+  checkRowSquares,
+  checkScaleColumns,
+} from "../../../src/device/check.ts";
+import type { GemmBatch, Mat, Operations } from "../../../src/device/device.ts";
+import { chooseTile, shareOut } from "./tiles.ts";
+import { part, rowTiles, runMap, same } from "../elementwise/map.ts";
+import type { WebGpuMemory } from "../../buffers.ts";
+
+type GemmArgs = Parameters<Operations["gemm"]>[0];
+
+/** The most rows or columns of a product, so that workgroups of the smallest tile stay within 65535 a dimension. */
+const MOST_SIDE = 2 ** 18;
+
+/** The most products of a dispatch: with their inner indices shared out they are a dimension of workgroups. */
+const MOST_PRODUCTS = 1024;
+
+/** The most workgroups of a dimension. */
+const MOST_GROUPS = 65535;
+
+/** The most inner indices of a dispatch: Mesa's software adapter leaves a kernel after 65536 turns of its loops. */
+const MOST_INNER = 2 ** 17;
+
+/** Where a split falls: a multiple of this, if there is one. */
+const SPLIT = 64;
+
+/** A product with nothing left open, and a batch even for one. */
+interface Product {
+  readonly a: Mat;
+  readonly b: Mat;
+  readonly c: Mat;
+  readonly add: Mat | undefined;
+  readonly transA: boolean;
+  readonly transB: boolean;
+  readonly alpha: number;
+  readonly beta: number;
+  readonly batch: Required<GemmBatch>;
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+}
+
+/** As the contract says. */
+export function gemm(memory: WebGpuMemory, args: GemmArgs): void {
+  const { m, n, k } = checkGemm(args);
+  const { transA = false, transB = false, alpha = 1, beta = 0 } = args;
+  const batch: GemmBatch = args.batch ?? { count: 1, a: 0, b: 0, c: 0 };
+  if (m === 0 || n === 0 || batch.count === 0) return;
+  const product = {
+    ...args,
+    ...{ transA, transB, alpha, beta, m, n, k },
+    add: beta === 0 ? undefined : args.add,
+    batch: { ...batch, add: batch.add ?? batch.c },
+  };
+  const runs = Array.from(
+    fitting(memory, product),
+    (fit) => prepare(memory, fit),
+  );
+  memory.enqueue(() => runs.forEach((run) => run()));
+}
+
+/** Bytes from the first to the last value of all matrices of a batch, and what a binding takes besides at its ends. */
+function reach(memory: WebGpuMemory, x: Mat, step: number, count: number) {
+  return memory.extent(x) + (count - 1) * step * 4 + 272;
+}
+
+/**
+ * Cuts a product in halves until every binding reaches what it must: a matrix is cut across its rows, which are rows
+ * of the product, columns, or inner indices, depending on the matrix.
+ */
+function* fitting(memory: WebGpuMemory, p: Product): Generator<Product> {
+  const { a, b, c, add, transA, transB, batch, m, n, k } = p;
+  const { count } = batch;
+  const tooLong = (x: Mat, step: number) =>
+    x.rows > 1 && reach(memory, x, step, count) > memory.context.mostBound;
+  const longA = tooLong(a, batch.a);
+  const longB = tooLong(b, batch.b);
+  const longC = tooLong(c, batch.c) ||
+    add !== undefined && tooLong(add, batch.add);
+  const halves = (length: number) => {
+    const half = Math.ceil(length / 2 / SPLIT) * SPLIT;
+    const at = half < length ? half : Math.ceil(length / 2);
+    return [[0, at], [at, length - at]];
+  };
+  if (count > 1 && (longA || longB || longC || count > MOST_PRODUCTS)) {
+    for (const [at, many] of halves(count)) {
+      const move = (x: Mat, step: number) => ({
+        ...x,
+        offset: x.offset + at * step,
+      });
+      yield* fitting(memory, {
+        ...p,
+        a: move(a, batch.a),
+        b: move(b, batch.b),
+        c: move(c, batch.c),
+        add: add && move(add, batch.add),
+        batch: { ...batch, count: many },
+      });
+    }
+  } else if (longC || longA && !transA || m > MOST_SIDE) {
+    for (const [row, rows] of halves(m)) {
+      yield* fitting(memory, {
+        ...p,
+        m: rows,
+        a: part(a, transA ? { col: row, cols: rows } : { row, rows }),
+        c: part(c, { row, rows }),
+        add: add && part(add, { row, rows }),
+      });
+    }
+  } else if (longB && transB || n > MOST_SIDE) {
+    for (const [col, cols] of halves(n)) {
+      yield* fitting(memory, {
+        ...p,
+        n: cols,
+        b: part(b, transB ? { row: col, rows: cols } : { col, cols }),
+        c: part(c, { col, cols }),
+        add: add && part(add, { col, cols }),
+      });
+    }
+  } else if (longA || longB || k > MOST_INNER) {
+    for (const [at, many] of halves(k)) {
+      const [row, rows] = [at, many];
+      const [col, cols] = [at, many];
+      yield* fitting(memory, {
+        ...p,
+        k: many,
+        a: part(a, transA ? { row, rows } : { col, cols }),
+        b: part(b, transB ? { col, cols } : { row, rows }),
+        ...(at > 0 && { add: c, beta: 1, batch: { ...batch, add: batch.c } }),
+      });
+    }
+  } else yield p;
+}
+
+/** Matrices of a batch as a kernel takes them. */
+interface Bound {
+  readonly span: Span;
+  readonly first: number;
+  readonly stride: number;
+  readonly step: number;
+  /** Whether a kernel may take them as vectors of four. */
+  readonly vectors: boolean;
+}
+
+function bind(
+  memory: WebGpuMemory,
+  x: Mat,
+  { step, count }: { step: number; count: number },
+): Bound {
+  const bytes = memory.extent(x) + (count - 1) * step * 4;
+  const { span, first } = memory.part(
+    x.buffer,
+    x.offset * 4,
+    Math.max(bytes, 4),
+  );
+  const wide = { ...span, bytes: Math.ceil(span.bytes / 16) * 16 };
+  const vectors = first % 16 === 0 &&
+    (x.rows <= 1 || x.stride % 4 === 0) && (count === 1 || step % 4 === 0) &&
+    wide.at + wide.bytes <= span.buffer.size &&
+    wide.bytes <= memory.context.mostBound;
+  const { stride } = x;
+  return {
+    span: vectors ? wide : span,
+    first: first / 4,
+    stride,
+    step,
+    vectors,
+  };
+}
+
+/** What a kernel reads b through, where it is no matrix. */
+export interface BoundSource {
+  readonly source: Source;
+  readonly spans: readonly Span[];
+  /** Parameters of its fields. */
+  readonly fields: readonly Word[];
+  /** Elements from the start of a row to that of the next, as the source counts them. */
+  readonly stride: number;
+  /** The kernel to take in place of those for matrices. `vectors`: whether it may read a four values at a time. */
+  kernel?(
+    variant: { readonly vectors: boolean; readonly addend: boolean },
+  ): { kernel: Kernel; groups: readonly [number, number, number] };
+}
+
+/** Binds what a product needs now; gives what records it. */
+export function prepare(
+  memory: WebGpuMemory,
+  p: Omit<Product, "b"> & { readonly b: Mat | BoundSource },
+): () => void {
+  const { context } = memory;
+  const { transA, transB, alpha, beta, batch, m, n, k } = p;
+  const { count } = batch;
+  const inC = p.add !== undefined && same(p.add, p.c) && batch.add === batch.c;
+  const c = bind(memory, p.c, { step: batch.c, count });
+  const own = p.add && !inC
+    ? bind(memory, p.add, { step: batch.add, count })
+    : undefined;
+  const addend = own !== undefined;
+  const reads = own ? [own.span] : [];
+  const shape = `${m}x${n}x${k}${count > 1 ? ` of ${count}` : ""}`;
+  const result = [...place(c), ...place(own), { f32: alpha }, { f32: beta }];
+  const finish = (inner: readonly Word[], parts: readonly Span[]) =>
+    context.run(gemmSum({ addend, empty: parts.length === 0 }), {
+      params: [m, n, k, ...inner, ...place(), ...result],
+      reads: [...parts, ...reads],
+      writes: [c.span],
+      groups: [Math.ceil(n / SUM_THREADS), Math.min(m, MOST_GROUPS), count],
+      shape,
+    });
+  if (k === 0) return () => finish([0, 0, ...place()], []);
+
+  const a = bind(memory, p.a, { step: batch.a, count });
+  const { b, spans, fields, source } = bindRight(memory, p.b, {
+    step: batch.b,
+    count,
+  });
+  const along = {
+    a: transA ? "outer" : "k",
+    b: transB ? "k" : "outer",
+  } as const;
+  const all = own ? [a, b, c, own] : [a, b, c];
+  const vectors = n % 4 === 0 && all.every((x) => x.vectors);
+  const operands = [...place(a), ...place(b)];
+  const whole = {
+    params: [...fields, m, n, k, k, 1, ...operands, ...result],
+    reads: [a.span, ...spans, ...reads],
+    writes: [c.span],
+    shape,
+  };
+  const special = "source" in p.b
+    ? p.b.kernel?.({ vectors: a.vectors, addend })
+    : undefined;
+  if (special) {
+    return () =>
+      context.run(special.kernel, { ...whole, groups: special.groups });
+  }
+  if (context.software) {
+    const tiles = Math.ceil(m / DIRECT_SIDE) * Math.ceil(n / DIRECT_SIDE);
+    const [x, y] = grid(Math.ceil(tiles / DIRECT_THREADS));
+    const ragged = k % DIRECT_DEPTH !== 0;
+    const kernel = directGemm({ ...along, vectors, addend }, { ragged });
+    return () => context.run(kernel, { ...whole, groups: [x, y, count] });
+  }
+  const sizes = { m, n, k, count };
+  const tile = chooseTile(sizes);
+  const { part, parts } = shareOut(sizes, tile, { most: context.mostBound });
+  const groups = [
+    Math.ceil(n / (tile.lanesX * tile.cols)),
+    Math.ceil(m / (tile.lanesY * tile.rows)),
+    count * parts,
+  ] as const;
+  if (parts === 1) {
+    const kernel = tiledGemm({ ...along, vectors, addend, source }, tile);
+    return () => context.run(kernel, { ...whole, groups });
+  }
+  const kernel = tiledGemm(
+    {
+      ...along,
+      vectors: n % 4 === 0 && a.vectors && b.vectors,
+      addend: false,
+      source,
+    },
+    tile,
+  );
+  const bytes = count * parts * m * n * 4;
+  return () => {
+    const buffer = context.take(bytes);
+    const span = { buffer, at: 0, bytes };
+    context.run(kernel, {
+      params: [
+        ...[...fields, m, n, k, part, parts, ...operands],
+        ...[0, n, m * n, ...place(), { f32: 1 }, { f32: 0 }],
+      ],
+      reads: [a.span, ...spans],
+      writes: [span],
+      groups,
+      shape,
+    });
+    finish([part, parts, 0, n, m * n], [span]);
+    context.release(buffer);
+  };
+}
+
+/** The right operand, a matrix or not. */
+function bindRight(
+  memory: WebGpuMemory,
+  b: Mat | BoundSource,
+  batch: { step: number; count: number },
+): {
+  b: Omit<Bound, "span">;
+  spans: readonly Span[];
+  fields: readonly Word[];
+  source?: Source;
+} {
+  if ("source" in b) {
+    return { ...b, b: { first: 0, stride: b.stride, step: 0, vectors: true } };
+  }
+  const bound = bind(memory, b, batch);
+  return { b: bound, spans: [bound.span], fields: [] };
+}
+
+/** Parameters that say where a matrix is. */
+function place(x?: Omit<Bound, "span">): number[] {
+  return x ? [x.first, x.stride, x.step] : [0, 0, 0];
+}
+
+/** As the contract says. */
+export function rowSquares(
+  memory: WebGpuMemory,
+  args: Parameters<Operations["rowSquares"]>[0],
+): void {
+  checkRowSquares(args);
+  const { out } = args;
+  const runs = rowTiles(memory, [args.x]).map(({ row, rows }) => {
+    const x = memory.bind(part(args.x, { row, rows }));
+    const { span, first } = memory.part(out, row * 4, rows * 4);
+    return () =>
+      memory.context.run(ROW_SQUARES, {
+        params: [rows, args.x.cols, x.first, x.stride, first / 4],
+        reads: [x.span],
+        writes: [span],
+        groups: grid(rows),
+        shape: `${rows}x${args.x.cols}`,
+      });
+  });
+  memory.enqueue(() => runs.forEach((run) => run()));
+}
+
+/** As the contract says. */
+export function roundHalf(
+  memory: WebGpuMemory,
+  args: Parameters<Operations["roundHalf"]>[0],
+): void {
+  checkRoundHalf(args);
+  runMap(memory, ROUND_HALF, { mats: { x: args.x, out: args.out } });
+}
+
+/** As the contract says. */
+export function scaleColumns(
+  memory: WebGpuMemory,
+  args: Parameters<Operations["scaleColumns"]>[0],
+): void {
+  checkScaleColumns(args);
+  const { cols } = args.x;
+  if (cols === 0) return;
+  const inPlace = same(args.x, args.out);
+  const by = memory.part(args.by, 0, cols * 4);
+  const widest = args.x.stride > args.out.stride ? args.x : args.out;
+  const runs = rowTiles(memory, [widest]).map(({ row, rows }) => {
+    const x = memory.bind(part(args.x, { row, rows }));
+    const out = memory.bind(part(args.out, { row, rows }));
+    return () =>
+      memory.context.run(scaleColumnsKernel(inPlace), {
+        params: [
+          ...[rows, cols, x.first, x.stride, out.first, out.stride],
+          by.first / 4,
+        ],
+        reads: inPlace ? [by.span] : [by.span, x.span],
+        writes: [out.span],
+        groups: grid(Math.ceil(rows * cols / ELEMENTWISE_THREADS)),
+        shape: `${rows}x${cols}`,
+      });
+  });
+  memory.enqueue(() => runs.forEach((run) => run()));
+}

@@ -1,0 +1,235 @@
+/**
+ * The input gradient of a product in 8 bits: sums over the rows of the weight, whose scales differ within each sum. They
+ * are multiplied into the left side before it is rounded, group by group of the weight's columns, as
+ * `src/device/reference/int8.ts` says.
+ *
+ * A workgroup takes 64 rows and 32 columns, which share a group. It makes the bytes of the left side from units of 16 bits
+ * on their way into its memory, and takes four rows of codes to a word.
+ *
+ * @module
+ */
+
+import { ROW_BLOCK, SCALE_TOP, TOP, UNIT } from "../../../src/device/int8.ts";
+import type { Kernel } from "../../context.ts";
+import {
+  CODES_TEXT,
+  dotsText,
+  eachText,
+  four,
+  putText,
+  sidesText,
+  SUMS_TEXT,
+} from "./int8_text.wgsl.ts";
+import { paramsText, resultText, times } from "./text.wgsl.ts";
+import { kept } from "../../kernel_cache.ts";
+
+/** Rows and columns of the result that a workgroup of {@linkcode gradientKernel} takes. */
+export const GRADIENT_TILE = { rows: 64, cols: 32 } as const;
+
+/** What `x * factor` is, to the nearest whole number of at most `most`. */
+const UNITS_TEXT = (most: number) => /* wgsl */ `
+fn units(x: f32, factor: f32) -> i32 {
+  return i32(clamp(round(x * factor), -${most}.0, ${most}.0));
+}`;
+
+/**
+ * Rounds rows to units of 16 bits by blocks of {@linkcode ROW_BLOCK} values: a thread a block. Parameters: blocks in all, of a
+ * row, elements of a row, the first of the matrix, its stride. Reads the matrix; writes units, two to a word, and each
+ * block's largest magnitude.
+ */
+export function unitsKernel(): Kernel {
+  return kept({ name: "gemm int8, gradient in units" }, () => /* wgsl */ `
+struct Params { count: u32, blocks: u32, cols: u32, first: u32, stride: u32 }
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> a: array<f32>;
+@group(0) @binding(2) var<storage, read_write> pairs: array<u32>;
+@group(0) @binding(3) var<storage, read_write> mosts: array<f32>;
+${UNITS_TEXT(TOP)}
+
+${
+    eachText(/* wgsl */ `
+    let row = number / p.blocks;
+    let begin = number % p.blocks * ${ROW_BLOCK}u;
+    let end = min(begin + ${ROW_BLOCK}u, p.cols);
+    let at = p.first + row * p.stride;
+    var most = 0.0;
+    for (var j = begin; j < end; j += 1u) {
+      most = max(most, abs(a[at + j]));
+    }
+    let factor = select(0.0, ${TOP}.0 / most, most > 0.0);
+    for (var j = begin; j < end; j += 2u) {
+      let low = units(a[at + j], factor);
+      let high = units(a[at + j + 1u], factor);
+      pairs[(row * p.cols + j) / 2u] =
+        (bitcast<u32>(low) & 0xffffu) | (bitcast<u32>(high) << 16u);
+    }
+    mosts[number] = most;
+  `)
+  }`);
+}
+
+/**
+ * Rounds scales to units of the largest of a block of {@linkcode ROW_BLOCK} rows: a thread a block and group. Parameters:
+ * blocks times groups, groups, rows, the place of the first scale. Reads scales `[rows, groups]`; writes units
+ * `[groups, rows]`, and the largest magnitudes `[blocks, groups]`.
+ */
+export function scaleUnitsKernel(): Kernel {
+  return kept({ name: "gemm int8, scales in units" }, () => /* wgsl */ `
+struct Params { count: u32, groups: u32, rows: u32, first: u32 }
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> scales: array<f32>;
+@group(0) @binding(2) var<storage, read_write> found: array<i32>;
+@group(0) @binding(3) var<storage, read_write> mosts: array<f32>;
+${UNITS_TEXT(SCALE_TOP)}
+
+${
+    eachText(/* wgsl */ `
+    let g = number % p.groups;
+    let begin = number / p.groups * ${ROW_BLOCK}u;
+    let end = min(begin + ${ROW_BLOCK}u, p.rows);
+    var most = 0.0;
+    for (var o = begin; o < end; o += 1u) {
+      most = max(most, abs(scales[p.first + o * p.groups + g]));
+    }
+    let factor = select(0.0, ${SCALE_TOP}.0 / most, most > 0.0);
+    for (var o = begin; o < end; o += 1u) {
+      let scale = scales[p.first + o * p.groups + g];
+      found[g * p.rows + o] = units(scale, factor);
+    }
+    mosts[number] = most;
+  `)
+  }`);
+}
+
+/** Fields before those of a product. */
+const FIELDS = /* wgsl */ `
+  /** Columns of a group, and groups of a row of the weight. */
+  group: u32,
+  groups: u32,
+  /** Bit of the first code, in the binding of the codes; bits from a row to the next. */
+  first_bit: u32,
+  line_bits: u32,
+  /** Blocks of rows. */
+  blocks: u32,
+`;
+
+/** Threads along the rows and the columns of a tile, each with 4 x 4 values. */
+const DOWN = GRADIENT_TILE.rows / 4;
+const ACROSS = GRADIENT_TILE.cols / 4;
+const TILE = { down: DOWN, across: ACROSS };
+
+/** Words of four inner indices that a workgroup brings at once. */
+const DEPTH = 8;
+
+/**
+ * The product by tiles, of groups that are whole tiles wide. Groups: tiles across and down. Parameters: those of its
+ * fields, then a product's. Reads units, their largest, units of scales, their largest, codes, what the biases add
+ * `[m, groups]`, and the addend if there is one; writes c.
+ */
+export function gradientKernel(
+  { bits, addend }: { readonly bits: number; readonly addend: boolean },
+): Kernel {
+  return kept({
+    name: `gemm int8, gradient${addend ? ", addend" : ""}`,
+    constants: { BITS: bits },
+  }, () => text({ addend }));
+}
+
+function text({ addend }: { addend: boolean }): string {
+  return /* wgsl */ `
+${paramsText(FIELDS)}
+@group(0) @binding(1) var<storage, read> pairs: array<vec2u>;
+@group(0) @binding(2) var<storage, read> mosts: array<f32>;
+@group(0) @binding(3) var<storage, read> scales: array<vec4i>;
+@group(0) @binding(4) var<storage, read> most_scales: array<f32>;
+@group(0) @binding(5) var<storage, read> codes: array<u32>;
+@group(0) @binding(6) var<storage, read> plain: array<f32>;
+${resultText({ vectors: false, addend }, 7)}
+${CODES_TEXT}
+${sidesText(TILE, DEPTH)}
+/** Four gradients times four scales, a byte each. */
+fn bytes_at(row: u32, word: u32, g: u32) -> u32 {
+  var found = 0u;
+  if (row < p.m && word * 4u < p.k) {
+    let pair = bitcast<vec2i>(pairs[row * (p.k / 4u) + word]);
+    let low = (pair << vec2u(16u)) >> vec2u(16u);
+    let high = pair >> vec2u(16u);
+    let y = vec4i(low.x, high.x, low.y, high.y);
+    let product = y * scales[g * (p.k / 4u) + word];
+    let sixteen = (product + vec4i(${2 ** 14})) >> vec4u(15u);
+    found = pack4xI8((sixteen + vec4i(128)) >> vec4u(8u));
+  }
+  return found;
+}
+
+/** Four codes of a row of the weight less the middle one, from a column on. */
+fn codes_at(row: u32, col: u32) -> vec4i {
+  var found = vec4i();
+  if (row < p.k && col < p.n) {
+    let all = four_codes(p.first_bit + row * p.line_bits + col * BITS);
+    found = vec4i(all) - vec4i(1i << (BITS - 1u));
+  }
+  return found;
+}
+
+fn worth(row: u32, block: u32, g: u32) -> f32 {
+  var found = 0.0;
+  if (row < p.m) {
+    found = mosts[row * p.blocks + block] *
+      (most_scales[block * p.groups + g] * ${UNIT});
+  }
+  return found;
+}
+
+fn plain_at(row: u32, g: u32) -> f32 {
+  var found = 0.0;
+  if (row < p.m) { found = plain[row * p.groups + g]; }
+  return found;
+}
+
+@compute @workgroup_size(${ACROSS}, ${DOWN})
+fn main(
+  @builtin(workgroup_id) tile: vec3u,
+  @builtin(local_invocation_id) lane: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+) {
+  let row = tile.y * ${GRADIENT_TILE.rows}u;
+  let col = tile.x * ${GRADIENT_TILE.cols}u;
+  let g = col / p.group;
+  let own = row + lane.y * 4u;
+  ${SUMS_TEXT}
+  for (var word = 0u; word * 4u < p.k; word += ${DEPTH}u) {
+    {
+      let quad = thread / ${DEPTH}u;
+      let one = thread % ${DEPTH}u;
+      let rows = row + quad * 4u;
+      left[one * ${DOWN}u + quad] =
+        vec4u${four((i) => `bytes_at(rows + ${i}u, word + one, g)`)};
+    }
+    if (thread < ${DEPTH * ACROSS}u) {
+      let quad = thread % ${ACROSS}u;
+      let one = thread / ${ACROSS}u;
+      let rows = (word + one) * 4u;
+      let cols = col + quad * 4u;
+      ${times(4, (i) => `let q${i} = codes_at(rows + ${i}u, cols);`)}
+      right[one * ${ACROSS}u + quad] = vec4u${
+    four((j) => `pack4xI8(vec4i${four((i) => `q${i}[${j}]`)})`)
+  };
+    }
+${dotsText({ ...TILE, depth: `${DEPTH}u` })}
+    let next = (word + ${DEPTH}u) * 4u;
+    if (next % ${ROW_BLOCK}u == 0u || next >= p.k) {
+      let block = word * 4u / ${ROW_BLOCK}u;
+      ${
+    times(4, (i) => `
+      sum${i} += vec4f(dot${i}) * worth(own + ${i}u, block, g);
+      dot${i} = vec4i();`)
+  }
+    }
+    workgroupBarrier();
+  }
+  ${times(4, (i) => `sum${i} += vec4f(plain_at(own + ${i}u, g));`)}
+  ${putText("own", "col + lane.x * 4u")}
+}
+`;
+}

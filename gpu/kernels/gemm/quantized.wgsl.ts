@@ -1,0 +1,182 @@
+/**
+ * Products with a quantised matrix: what lets the kernels of `gemm.ts` read one, and a kernel of its own for few rows,
+ * where a tile of the result would be mostly empty.
+ *
+ * @module
+ */
+
+import type { Kernel } from "../../context.ts";
+import {
+  CUT_TEXT,
+  operandText,
+  paramsText,
+  resultText,
+  type Source,
+  times,
+} from "./text.wgsl.ts";
+import { kept } from "../../kernel_cache.ts";
+import {
+  quantReader,
+  type QuantTraits,
+  READER_FIELDS,
+  readerConstants,
+} from "../quant/quant.wgsl.ts";
+
+/** Bindings of codes, scales and biases. */
+function bindingsOf({ affine }: QuantTraits): number {
+  return affine ? 3 : 2;
+}
+
+/**
+ * A quantised matrix as the right operand of a product. Its rows are counted as if they were a power of two of elements
+ * apart, so that a place tells row and column without a division.
+ */
+export function quantSource(traits: QuantTraits): Source {
+  return {
+    name: traits.affine ? "affine" : "levels",
+    fields: READER_FIELDS,
+    bindings: bindingsOf(traits),
+    constants: readerConstants(traits),
+    text: `
+${quantReader(traits, { binding: 2, product: "scale * level" })}
+fn bFour(i: u32) -> vec4f {
+  let bits = firstTrailingBit(p.bStride);
+  return quad_at(i >> bits, i & (p.bStride - 1u));
+}`,
+  };
+}
+
+/** The most rows of a {@linkcode narrowKernel}. */
+export const NARROW_ROWS = 8;
+
+/** Threads of its workgroups. */
+const THREADS = 64;
+
+/** What the text of a {@linkcode narrowKernel} depends on. */
+export interface NarrowVariant {
+  /** Rows that a thread takes, at most {@linkcode NARROW_ROWS}. */
+  readonly rows: number;
+  /** Whether the quantised matrix is transposed: its rows are then columns of the result. */
+  readonly transposed: boolean;
+  /** Whether `a` begins at, and has rows of, a multiple of four values. */
+  readonly vectors: boolean;
+  readonly addend: boolean;
+  /** Threads that share the inner indices of a value: a power of two. */
+  readonly lanes: number;
+}
+
+/** Columns of the result that a workgroup takes. */
+export function narrowColumns(
+  { transposed, lanes }: Pick<NarrowVariant, "transposed" | "lanes">,
+): number {
+  return THREADS / lanes * (transposed ? 1 : 4);
+}
+
+/**
+ * A product with few rows on the left: each value of the quantised matrix is worked out once for all of them. Groups:
+ * `grid` of columns by {@linkcode narrowColumns}, and rows. Parameters and bindings as those of a product with
+ * {@linkcode quantSource}.
+ */
+export function narrowKernel(
+  traits: QuantTraits,
+  variant: NarrowVariant,
+): Kernel {
+  const { rows, transposed, lanes, addend } = variant;
+  const marks = [
+    `${rows} rows by ${traits.affine ? "affine" : "levels"}`,
+    transposed ? "transposed" : "as it is",
+    ...(variant.vectors ? ["vectors"] : []),
+    ...(addend ? ["addend"] : []),
+    `${lanes} lanes`,
+  ];
+  const name = `gemm of ${marks.join(", ")}`;
+  const constants = readerConstants(traits);
+  return kept({ name, constants }, () => narrowText(traits, variant));
+}
+
+function narrowText(traits: QuantTraits, variant: NarrowVariant): string {
+  const { rows, transposed, lanes, addend } = variant;
+  // Neighbouring threads read what lies side by side: of a row its next values, of several rows the next columns.
+  const vectors = transposed && variant.vectors;
+  const teams = THREADS / lanes;
+  const type = transposed ? "f32" : "vec4f";
+  const step = transposed ? 1 : teams;
+  return `
+${paramsText(READER_FIELDS)}
+${operandText("a", { vectors })}
+${quantReader(traits, { binding: 2, product: "scale * level" })}
+${resultText({ vectors: false, addend }, 2 + bindingsOf(traits))}
+${CUT_TEXT}
+var<workgroup> sums: array<${type}, ${THREADS * rows}>;
+
+@compute @workgroup_size(${THREADS})
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+) {
+  let row = group.z * ${rows}u;
+  let lane = thread ${transposed ? `% ${lanes}u` : `/ ${teams}u`};
+  let team = (group.x + group.y * groups.x) * ${teams}u +
+    thread ${transposed ? `/ ${lanes}u` : `% ${teams}u`};
+  ${times(rows, (i) => `var sum${i} = ${type}();`)}
+  ${transposed ? along(variant) : across(variant)}
+  ${times(rows, (i) => `sums[${i * THREADS}u + thread] = sum${i};`)}
+  for (var half = ${lanes / 2}u; half > 0u; half >>= 1u) {
+    workgroupBarrier();
+    if (lane < half) {
+      for (var i = thread; i < ${THREADS * rows}u; i += ${THREADS}u) {
+        sums[i] += sums[i + half * ${step}u];
+      }
+    }
+  }
+  if (lane == 0u) {
+    for (var i = 0u; i < ${rows}u; i += 1u) {
+      let sum = sums[i * ${THREADS}u + thread];
+      ${
+    transposed
+      ? "put(0u, row + i, team, sum);"
+      : `for (var e = 0u; e < 4u; e += 1u) {
+        put(0u, row + i, team * 4u + e, sum[e]);
+      }`
+  }
+    }
+  }
+}
+`;
+}
+
+/** Dot products with a row of the quantised matrix, four inner indices at a time. */
+function along({ rows, lanes, vectors }: NarrowVariant): string {
+  const cut = (value: string) => vectors ? value : `cutAlong(${value}, l, p.k)`;
+  return `
+  if (team < p.n) {
+    for (var l = lane * 4u; l < p.k; l += ${lanes * 4}u) {
+      let at = p.a + row * p.aStride + l;
+      let value = ${cut("quad_at(team, l)")};
+      ${
+    times(
+      rows,
+      (i) => `sum${i} += dot(${cut(`aFour(at + ${i}u * p.aStride)`)}, value);`,
+    )
+  }
+    }
+  }`;
+}
+
+/** Sums of rows of the quantised matrix, four columns at a time. */
+function across({ rows, lanes }: NarrowVariant): string {
+  return `
+  if (team * 4u < p.n) {
+    for (var l = lane; l < p.k; l += ${lanes}u) {
+      let at = p.a + row * p.aStride + l;
+      let value = quad_at(l, team * 4u);
+      ${
+    times(
+      rows,
+      (i) => `sum${i} = fma(vec4f(a[at + ${i}u * p.aStride]), value, sum${i});`,
+    )
+  }
+    }
+  }`;
+}

@@ -1,0 +1,157 @@
+/**
+ * Orthonormal columns on the WebGPU device. The kernels: `gpu/kernels/linalg/qr.wgsl.ts`.
+ *
+ * @module
+ */
+
+import { grid, type Kernel, type Span } from "../../context.ts";
+import {
+  APPLY,
+  APPLY_GROUP,
+  factorKernel,
+  GRAM,
+  GRAM_SCHMIDT,
+  GRAM_SLAB,
+  GRAM_TILE,
+  MULTIPLY_TRIANGLES,
+  SCHMIDT_BLOCK,
+  SCHMIDT_THREADS,
+} from "./qr.wgsl.ts";
+import { checkQr } from "../../../src/device/check.ts";
+import type { Operations } from "../../../src/device/device.ts";
+import { onCpu } from "../../on_cpu.ts";
+import type { WebGpuMemory } from "../../buffers.ts";
+
+/**
+ * The largest `‖R⁻¹‖²` of columns of length one whose Gram matrix is factorised: f32 gets it wrong by some 1e-6, so that
+ * what one pass leaves is orthonormal to about 0.1, and the second to rounding.
+ */
+const LIMIT = 1e5;
+
+/** Parts of a Gram matrix, unless they have more rows than they may: one workgroup sums them. */
+const PARTS = 16;
+
+/** The most rows of a part. */
+const MOST_CHUNK = 8192;
+
+/**
+ * Turns of its loops that a thread may take. After 65536 in all loops together Mesa's software adapter leaves them,
+ * without a word; the count is rough, hence the margin.
+ */
+const MOST_TURNS = 25000;
+
+/** With more columns one workgroup cannot factorise the Gram matrix in so many turns. */
+const MOST_COLUMNS = 272;
+
+/** As the contract says. What is too wide, or too large for one binding, the CPU does. */
+export function qr(
+  memory: WebGpuMemory,
+  args: Parameters<Operations["qr"]>[0],
+): void {
+  checkQr(args);
+  const { context } = memory;
+  const { rows, cols } = args.y;
+  if (cols === 0) return;
+  const squareBytes = cols * cols * 4;
+  const columnBytes = rows * cols * 4;
+  const chunk = Math.min(
+    Math.ceil(Math.max(64, rows / PARTS) / GRAM_SLAB) * GRAM_SLAB,
+    MOST_CHUNK,
+  );
+  const parts = Math.ceil(rows / chunk);
+  const largest = Math.max(
+    memory.extent(args.y) + 256,
+    memory.extent(args.r) + 256,
+    columnBytes,
+    parts * squareBytes,
+  );
+  if (
+    cols > MOST_COLUMNS || schmidtTurns(rows, cols) > MOST_TURNS ||
+    largest > context.mostBound
+  ) {
+    onCpu(memory, {
+      args,
+      reads: ["y"],
+      writes: ["y", "r"],
+      run: (ops, { y, r }) => ops.qr({ y, r }),
+    });
+    return;
+  }
+  const y = memory.bind(args.y);
+  const r = memory.bind(args.r);
+  const shape = `${rows}x${cols}`;
+  const matrix = [rows, cols, y.first, y.stride];
+  const tiles = Math.ceil(cols / GRAM_TILE);
+  const shared = squareBytes + 1024 <=
+    context.limits.maxComputeWorkgroupStorageSize;
+  const factor: Kernel = {
+    ...factorKernel(shared),
+    ...(shared && { constants: { SQUARE: cols * cols } }),
+  };
+
+  memory.enqueue(() => {
+    const taken: GPUBuffer[] = [];
+    const take = (bytes: number): Span => {
+      const buffer = context.take(bytes);
+      taken.push(buffer);
+      return { buffer, at: 0, bytes };
+    };
+    const state = take(8);
+    const gram = take(parts * squareBytes);
+    const square = shared ? [] : [take(squareBytes)];
+    const factors = [take(squareBytes), take(squareBytes)];
+    factors.forEach((one, pass) => {
+      context.run(GRAM, {
+        params: [...matrix, chunk, tiles],
+        reads: [y.span],
+        writes: [gram],
+        groups: [tiles * (tiles + 1) / 2, parts],
+        shape,
+      });
+      context.run(factor, {
+        params: [cols, parts, pass, { f32: LIMIT }],
+        reads: [gram],
+        writes: [one, state, ...square],
+        groups: [1],
+        shape,
+      });
+      context.run(APPLY, {
+        params: [...matrix, pass],
+        reads: [state, one],
+        writes: [y.span],
+        groups: grid(Math.ceil(rows / APPLY_GROUP)),
+        shape,
+      });
+    });
+    const q = take(columnBytes);
+    for (let begin = 0, end = 0; begin < cols; begin = end) {
+      let turns = 0;
+      while (end < cols) {
+        turns += schmidtTurns(rows, end);
+        if (turns > MOST_TURNS && end > begin) break;
+        end++;
+      }
+      context.run(GRAM_SCHMIDT, {
+        params: [...matrix, begin, end],
+        reads: [state],
+        writes: [y.span, factors[1], q],
+        groups: [1],
+        shape,
+      });
+    }
+    context.run(MULTIPLY_TRIANGLES, {
+      params: [cols, r.first, r.stride],
+      reads: [factors[1], factors[0]],
+      writes: [r.span],
+      groups: [Math.ceil(cols / 8), Math.ceil(cols / 8)],
+      shape,
+    });
+    for (const buffer of taken) context.release(buffer);
+  });
+}
+
+/** Turns of the loops of Gram-Schmidt for the column `j`. */
+function schmidtTurns(rows: number, j: number): number {
+  const lines = Math.ceil(rows / SCHMIDT_THREADS);
+  return 50 + 4 * lines + 2 * Math.ceil(j / SCHMIDT_BLOCK) * (12 + 2 * lines);
+}

@@ -1,0 +1,279 @@
+/**
+ * Cholesky factors and triangular solves on the WebGPU device: blocks of columns, and between them products. The kernels:
+ * `gpu/kernels/linalg/triangular.wgsl.ts`.
+ *
+ * @module
+ */
+
+import { grid } from "../../context.ts";
+import {
+  copySquare,
+  DAMPING,
+  FACTOR_BLOCK,
+  SOLVE_BLOCK,
+  SOLVE_ROWS,
+  TRIANGLE_BLOCK,
+} from "./triangular.wgsl.ts";
+import { checkCholesky, checkSolveRight } from "../../../src/device/check.ts";
+import {
+  type DeviceBuffer,
+  type Mat,
+  mat,
+  type Operations,
+} from "../../../src/device/device.ts";
+import { cpuWork } from "../../on_cpu.ts";
+import { gemm } from "../gemm/gemm.ts";
+import { part } from "../elementwise/map.ts";
+import type { WebGpuMemory } from "../../buffers.ts";
+
+/** Columns that are updated at once: what lies above the diagonal is left out strip by strip. */
+const STRIP = 1024;
+
+/** Cuts the rows of `x` into runs that one binding reaches. */
+function* runs(memory: WebGpuMemory, x: Mat): Generator<Mat & { row: number }> {
+  // 64 elements for the start of a binding, which is aligned.
+  const elements = memory.context.mostBound / 4 - x.cols - 64;
+  const most = Math.max(1, Math.floor(elements / x.stride));
+  for (let row = 0; row < x.rows; row += most) {
+    const rows = Math.min(most, x.rows - row);
+    yield { ...part(x, { row, rows }), row };
+  }
+}
+
+/**
+ * As the contract says, in f32. Where a pivot is too small to be told from rounding the CPU does it over, with sums in
+ * f64: to know that, the operation waits once.
+ */
+export function cholesky(
+  memory: WebGpuMemory,
+  args: Parameters<Operations["cholesky"]>[0],
+): void {
+  checkCholesky(args);
+  const { context } = memory;
+  const { h, l, damping } = args;
+  const n = h.rows;
+  if (n === 0) return;
+  using room = new DisposableStack();
+  const alloc = (words: number): DeviceBuffer =>
+    room.use(memory.alloc(words * 4));
+  const a = mat(alloc(n * n), n, n);
+  const panel = mat(alloc(n * TRIANGLE_BLOCK), n, TRIANGLE_BLOCK);
+  const corner = mat(
+    alloc(TRIANGLE_BLOCK ** 2),
+    TRIANGLE_BLOCK,
+    TRIANGLE_BLOCK,
+  );
+  const diagonal = alloc(n);
+  const bad = alloc(1);
+  memory.write(bad, new Uint32Array(1));
+  copyDamped(memory, { h, a, damping, diagonal });
+  for (let at = 0; at < n; at += TRIANGLE_BLOCK) {
+    const cols = Math.min(TRIANGLE_BLOCK, n - at);
+    const next = at + cols;
+    const block = memory.bind(part(a, { row: at, col: at, rows: cols, cols }));
+    const reads = [memory.whole(diagonal)];
+    const writes = [block.span, memory.whole(corner.buffer), memory.whole(bad)];
+    memory.enqueue(() =>
+      context.run(FACTOR_BLOCK, {
+        params: [cols, block.first, block.stride, at],
+        reads,
+        writes,
+        groups: [1],
+        shape: `${n}x${n}`,
+      })
+    );
+    if (next === n) break;
+    solveBlock(memory, {
+      x: part(a, { row: next, col: at, cols }),
+      l: corner,
+      panel,
+      transpose: true,
+    });
+    const left = n - next;
+    for (let strip = 0; strip < left; strip += STRIP) {
+      const c = part(a, {
+        row: next + strip,
+        col: next + strip,
+        cols: Math.min(STRIP, left - strip),
+      });
+      const rows = part(panel, { row: strip, rows: c.rows, cols });
+      gemm(memory, {
+        a: rows,
+        b: { ...rows, rows: c.cols },
+        c,
+        transB: true,
+        alpha: -1,
+        beta: 1,
+        add: c,
+      });
+    }
+  }
+  const done = copyLower(memory, { a, l });
+  const again = cpuWork(memory, {
+    args: { h, l },
+    reads: ["h"],
+    writes: ["l"],
+    run: (ops, { h, l }) => ops.cholesky({ h, l, damping }),
+  });
+  const word = memory.gpu(bad);
+  memory.enqueue(async () => {
+    const [found] = new Uint32Array((await context.read(word, 0, 4)).buffer);
+    if (found) await again();
+    else done();
+  });
+}
+
+/** `a = h` with its diagonal raised by the damping; the new diagonal also by itself. */
+function copyDamped(
+  memory: WebGpuMemory,
+  { h, a, damping, diagonal }: {
+    h: Mat;
+    a: Mat;
+    damping: number;
+    diagonal: DeviceBuffer;
+  },
+): void {
+  const { context } = memory;
+  const n = h.rows;
+  const shape = `${n}x${n}`;
+  const pieces = [...runs(memory, h)].map(({ row, ...piece }, i) => ({
+    row,
+    piece,
+    from: memory.bind(piece),
+    to: memory.bind(part(a, { row, rows: piece.rows })),
+    i,
+  }));
+  using shares = memory.alloc(pieces.length * 4);
+  const added = memory.whole(shares);
+  const raised = memory.whole(diagonal);
+  memory.enqueue(() => {
+    for (const { row, piece: { rows }, from, i } of pieces) {
+      context.run(DAMPING, {
+        params: [rows, from.first + row, from.stride, i, {
+          f32: damping / n,
+        }],
+        reads: [from.span],
+        writes: [added],
+        groups: [1],
+        shape,
+      });
+    }
+    for (const { row, piece: { rows }, from, to } of pieces) {
+      context.run(copySquare({ lower: false }), {
+        params: [
+          rows,
+          n,
+          from.first,
+          from.stride,
+          to.first,
+          to.stride,
+          row,
+          pieces.length,
+        ],
+        reads: [from.span, added],
+        writes: [to.span, raised],
+        groups: grid(Math.ceil(rows * n / 64)),
+        shape,
+      });
+    }
+  });
+}
+
+/** What copies the lower triangle of `a` to `l`, with zeros above, when it is called. */
+function copyLower(
+  memory: WebGpuMemory,
+  { a, l }: { a: Mat; l: Mat },
+): () => void {
+  const n = a.rows;
+  const pieces = [...runs(memory, l)].map(({ row, ...piece }) => ({
+    row,
+    rows: piece.rows,
+    from: memory.bind(part(a, { row, rows: piece.rows })),
+    to: memory.bind(piece),
+  }));
+  return () => {
+    for (const { row, rows, from, to } of pieces) {
+      memory.context.run(copySquare({ lower: true }), {
+        params: [rows, n, from.first, from.stride, to.first, to.stride, row],
+        reads: [from.span],
+        writes: [to.span],
+        groups: grid(Math.ceil(rows * n / 64)),
+        shape: `${n}x${n}`,
+      });
+    }
+  };
+}
+
+/** As the contract says. */
+export function solveRight(
+  memory: WebGpuMemory,
+  args: Parameters<Operations["solveRight"]>[0],
+): void {
+  checkSolveRight(args);
+  const { x, l, transpose = false } = args;
+  const n = x.cols;
+  if (x.rows === 0 || n === 0) return;
+  using buffer = memory.alloc(x.rows * TRIANGLE_BLOCK * 4);
+  const panel = mat(buffer, x.rows, TRIANGLE_BLOCK);
+  const blocks = Math.ceil(n / TRIANGLE_BLOCK);
+  for (let step = 0; step < blocks; step++) {
+    const col = (transpose ? step : blocks - 1 - step) * TRIANGLE_BLOCK;
+    const cols = Math.min(TRIANGLE_BLOCK, n - col);
+    solveBlock(memory, {
+      x: part(x, { col, cols }),
+      l: part(l, { row: col, col, rows: cols, cols }),
+      panel,
+      transpose,
+    });
+    const next = col + cols;
+    const c = transpose ? part(x, { col: next }) : part(x, { cols: col });
+    if (c.cols === 0) continue;
+    gemm(memory, {
+      a: part(panel, { cols }),
+      b: transpose
+        ? part(l, { row: next, col, cols })
+        : part(l, { row: col, rows: cols, cols: col }),
+      c,
+      transB: transpose,
+      alpha: -1,
+      beta: 1,
+      add: c,
+    });
+  }
+}
+
+/** Solves for the columns of one block, in place and into `panel`. */
+function solveBlock(
+  memory: WebGpuMemory,
+  { x, l, panel, transpose }: {
+    x: Mat;
+    l: Mat;
+    panel: Mat;
+    transpose: boolean;
+  },
+): void {
+  const triangle = memory.bind(l);
+  for (const { row, ...piece } of runs(memory, x)) {
+    const { rows, cols } = piece;
+    const from = memory.bind(piece);
+    const to = memory.bind(part(panel, { row, rows }));
+    memory.enqueue(() =>
+      memory.context.run(SOLVE_BLOCK, {
+        params: [
+          rows,
+          cols,
+          from.first,
+          from.stride,
+          triangle.first,
+          triangle.stride,
+          transpose ? 1 : 0,
+          to.first,
+        ],
+        reads: [triangle.span],
+        writes: [from.span, to.span],
+        groups: grid(Math.ceil(rows / SOLVE_ROWS)),
+        shape: `${rows}x${cols}`,
+      })
+    );
+  }
+}
