@@ -48,8 +48,8 @@ export type {
   AttentionShape,
   NetworkOperations,
   RelativeShape,
-} from "./src/device/network.ts";
-export { ACTIVATIONS } from "./src/device/network.ts";
+} from "./src/device/contract/network.ts";
+export { ACTIVATIONS } from "./src/device/contract/network.ts";
 export { openDevice, type OpenOptions } from "./src/backend/open.ts";
 export {
   DeviceAbsentError,

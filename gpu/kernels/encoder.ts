@@ -31,12 +31,12 @@ import {
   checkMaskedSoftmaxBackward,
   checkRelativeScores,
   checkRelativeScoresBackward,
-} from "../../src/device/check_encoder.ts";
+} from "../../src/device/contract/check_encoder.ts";
 import type { Mat } from "../../src/device/device.ts";
 import type {
   NetworkOperations,
   RelativeShape,
-} from "../../src/device/network.ts";
+} from "../../src/device/contract/network.ts";
 import { part, rowsBound, rowTiles, runMap, same } from "./elementwise/map.ts";
 import type { WebGpuMemory } from "../buffers.ts";
 import { bindVector, sumColumns } from "./network.ts";

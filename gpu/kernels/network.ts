@@ -51,10 +51,10 @@ import {
   checkSpreadColumns,
   checkSwiglu,
   checkSwigluBackward,
-} from "../../src/device/check_network.ts";
+} from "../../src/device/contract/check_network.ts";
 import type { DeviceBuffer, Mat } from "../../src/device/device.ts";
 import { dropoutFactor, dropoutThreshold } from "../../src/device/dropout.ts";
-import type { NetworkOperations } from "../../src/device/network.ts";
+import type { NetworkOperations } from "../../src/device/contract/network.ts";
 import { attention, attentionBackward } from "./attention/attention.ts";
 import { encoderOperations } from "./encoder.ts";
 import {

@@ -5,7 +5,7 @@
  */
 
 import type { Mat } from "../device/device.ts";
-import type { AttentionShape } from "../device/network.ts";
+import type { AttentionShape } from "../device/contract/network.ts";
 import { give } from "./elementwise.ts";
 import type { Tape, Tensor } from "./tape.ts";
 

@@ -13,7 +13,7 @@ import type {
 } from "../device/device.ts";
 import { OPERATIONS } from "../device/device.ts";
 import { DeviceLacksError } from "../device/errors.ts";
-import { NETWORK_OPERATIONS } from "../device/network.ts";
+import { NETWORK_OPERATIONS } from "../device/contract/network.ts";
 
 /** Options of {@linkcode openDevice}. */
 export interface OpenOptions {

@@ -14,7 +14,7 @@
  */
 
 import { ValueError } from "../errors.ts";
-import type { NetworkOperations } from "./network.ts";
+import type { NetworkOperations } from "./contract/network.ts";
 
 /** Memory owned by a device. Freed by `using` or {@linkcode Disposable}, never by the collector. */
 export interface DeviceBuffer extends Disposable {
@@ -183,7 +183,7 @@ export function* gemmProducts(
 /**
  * The operations. Sizes: `m`, `n`, `k` of a product, `r` rank, `l` columns of a tall matrix.
  *
- * An output may not alias an input unless its line says so. Shapes are checked by `src/device/check.ts`, once
+ * An output may not alias an input unless its line says so. Shapes are checked by `src/device/contract/check.ts`, once
  * for all devices, with a `TypeError`.
  */
 export interface Operations extends NetworkOperations {

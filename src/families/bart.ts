@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Activation } from "../device/network.ts";
+import type { Activation } from "../device/contract/network.ts";
 import { type ConfigJson, ConfigReader } from "./config_reader.ts";
 import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import type { WantedTensor } from "../models/model.ts";

@@ -5,7 +5,7 @@
  */
 
 import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
-import type { Activation } from "../device/network.ts";
+import type { Activation } from "../device/contract/network.ts";
 import { type ConfigJson, ConfigReader } from "./config_reader.ts";
 import {
   blockTensors,

@@ -5,7 +5,7 @@
  */
 
 import { FormatError, KindError } from "../errors.ts";
-import type { Activation } from "../device/network.ts";
+import type { Activation } from "../device/contract/network.ts";
 
 /** A parsed `config.json`. */
 export type ConfigJson = Readonly<Record<string, unknown>>;

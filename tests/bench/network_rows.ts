@@ -11,7 +11,7 @@ import {
   type Mat,
   mat,
 } from "../../src/device/device.ts";
-import type { AttentionShape } from "../../src/device/network.ts";
+import type { AttentionShape } from "../../src/device/contract/network.ts";
 import { Random } from "../../src/tensor/random.ts";
 import type { Settings } from "./rows.ts";
 import { type Row, takeRow } from "./table.ts";

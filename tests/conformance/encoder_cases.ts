@@ -5,7 +5,10 @@
  * @module
  */
 
-import { type Activation, ACTIVATIONS } from "../../src/device/network.ts";
+import {
+  type Activation,
+  ACTIVATIONS,
+} from "../../src/device/contract/network.ts";
 import { type Matrix, matrix } from "../../src/tensor/matrix.ts";
 import { Random } from "../../src/tensor/random.ts";
 import { assertAllClose } from "../helpers/assert.ts";

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { assertConforms, RUNS } from "../helpers/conformance.ts";
 import type { DeviceBuffer } from "../../src/device/device.ts";
-import { NETWORK_OPERATIONS } from "../../src/device/network.ts";
-import type { NetworkOperations } from "../../src/device/network.ts";
+import { NETWORK_OPERATIONS } from "../../src/device/contract/network.ts";
+import type { NetworkOperations } from "../../src/device/contract/network.ts";
 import { gpuTest } from "../helpers/gpu.ts";
 import { networkTable } from "./network_cases.ts";
 import { Workspace } from "./workspace.ts";

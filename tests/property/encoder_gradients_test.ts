@@ -6,7 +6,7 @@ import { type Parameter, ParameterSet } from "../../src/autograd/parameter.ts";
 import { relativeAttention } from "../../src/autograd/relative.ts";
 import { Tape, type Tensor } from "../../src/autograd/tape.ts";
 import { type Device, mat, readF32 } from "../../src/device/device.ts";
-import { ACTIVATIONS } from "../../src/device/network.ts";
+import { ACTIVATIONS } from "../../src/device/contract/network.ts";
 import { openDevice } from "../../src/backend/open.ts";
 import type { Matrix } from "../../src/tensor/matrix.ts";
 import type { Random } from "../../src/tensor/random.ts";

@@ -4,7 +4,7 @@ import { linear } from "../../src/autograd/linear.ts";
 import { ParameterSet } from "../../src/autograd/parameter.ts";
 import { Tape } from "../../src/autograd/tape.ts";
 import { type Device, type Mat, mat } from "../../src/device/device.ts";
-import type { AttentionShape } from "../../src/device/network.ts";
+import type { AttentionShape } from "../../src/device/contract/network.ts";
 import { openDevice } from "../../src/backend/open.ts";
 import { type Matrix, matrix } from "../../src/tensor/matrix.ts";
 import type { Random } from "../../src/tensor/random.ts";

@@ -10,12 +10,12 @@ import { f32, MAX_PARTS, type Word } from "../runtime/loader.ts";
 import {
   checkAttention,
   checkAttentionBackward,
-} from "../../src/device/check_network.ts";
+} from "../../src/device/contract/check_network.ts";
 import type { DeviceBuffer, Mat } from "../../src/device/device.ts";
 import type {
   AttentionShape,
   NetworkOperations,
-} from "../../src/device/network.ts";
+} from "../../src/device/contract/network.ts";
 import type { WasmMemory } from "../buffers.ts";
 
 type Args<K extends keyof NetworkOperations> = Parameters<

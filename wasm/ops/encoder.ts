@@ -14,11 +14,11 @@ import {
   checkMaskedSoftmaxBackward,
   checkRelativeScores,
   checkRelativeScoresBackward,
-} from "../../src/device/check_encoder.ts";
+} from "../../src/device/contract/check_encoder.ts";
 import {
   ACTIVATIONS,
   type NetworkOperations,
-} from "../../src/device/network.ts";
+} from "../../src/device/contract/network.ts";
 import type { WasmMemory } from "../buffers.ts";
 import {
   GRAIN,

@@ -10,7 +10,7 @@ import {
   checkRoundHalf,
   checkRowSquares,
   checkScaleColumns,
-} from "../../src/device/check.ts";
+} from "../../src/device/contract/check.ts";
 import {
   gemmProducts,
   type Mat,

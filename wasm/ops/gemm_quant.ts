@@ -5,7 +5,7 @@
  * @module
  */
 
-import { checkGemmQuantized } from "../../src/device/check.ts";
+import { checkGemmQuantized } from "../../src/device/contract/check.ts";
 import {
   type Mat,
   mat,

@@ -5,7 +5,7 @@
  */
 
 import { f32 } from "../runtime/loader.ts";
-import { checkGemmQuantized } from "../../src/device/check.ts";
+import { checkGemmQuantized } from "../../src/device/contract/check.ts";
 import { mat, type Operations } from "../../src/device/device.ts";
 import { groupSize, ROW_BLOCK, takenInInt8 } from "../../src/device/int8.ts";
 import { FEW_ROWS, gemm, placeWords, resultWords } from "./gemm.ts";

@@ -8,7 +8,7 @@ import {
   checkCholesky,
   checkQr,
   checkSolveRight,
-} from "../../src/device/check.ts";
+} from "../../src/device/contract/check.ts";
 import type { Operations } from "../../src/device/device.ts";
 import type { WasmMemory } from "../buffers.ts";
 

@@ -27,10 +27,10 @@ import {
   checkSpreadColumns,
   checkSwiglu,
   checkSwigluBackward,
-} from "../../src/device/check_network.ts";
+} from "../../src/device/contract/check_network.ts";
 import type { DeviceBuffer, Mat } from "../../src/device/device.ts";
 import { dropoutFactor, dropoutThreshold } from "../../src/device/dropout.ts";
-import type { NetworkOperations } from "../../src/device/network.ts";
+import type { NetworkOperations } from "../../src/device/contract/network.ts";
 import { attention, attentionBackward } from "./attention.ts";
 import { encoderOperations } from "./encoder.ts";
 import type { WasmMemory } from "../buffers.ts";

@@ -4,7 +4,10 @@
  * @module
  */
 
-import { checkDequantize, checkQuantize } from "../../src/device/check.ts";
+import {
+  checkDequantize,
+  checkQuantize,
+} from "../../src/device/contract/check.ts";
 import type {
   Operations,
   QuantMat,

@@ -5,7 +5,7 @@
  */
 
 import type { Kernels } from "../runtime/loader.ts";
-import { checkSvd } from "../../src/device/check.ts";
+import { checkSvd } from "../../src/device/contract/check.ts";
 import type { Operations } from "../../src/device/device.ts";
 import type { WasmMemory } from "../buffers.ts";
 

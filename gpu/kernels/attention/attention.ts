@@ -25,12 +25,12 @@ import { FIELDS, type Operand, OPERANDS, slicesOf, TILE } from "./text.wgsl.ts";
 import {
   checkAttention,
   checkAttentionBackward,
-} from "../../../src/device/check_network.ts";
+} from "../../../src/device/contract/check_network.ts";
 import type { DeviceBuffer, Mat } from "../../../src/device/device.ts";
 import type {
   AttentionShape,
   NetworkOperations,
-} from "../../../src/device/network.ts";
+} from "../../../src/device/contract/network.ts";
 import { bindMat, part, rowsBound, writeApart } from "../elementwise/map.ts";
 import type { BoundMat, WebGpuMemory } from "../../buffers.ts";
 

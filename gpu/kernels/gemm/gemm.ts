@@ -20,7 +20,7 @@ import {
   checkRoundHalf,
   checkRowSquares,
   checkScaleColumns,
-} from "../../../src/device/check.ts";
+} from "../../../src/device/contract/check.ts";
 import type { GemmBatch, Mat, Operations } from "../../../src/device/device.ts";
 import { chooseTile, shareOut } from "./tiles.ts";
 import { part, rowTiles, runMap, same } from "../elementwise/map.ts";

@@ -18,7 +18,7 @@ import {
 } from "./int8_gradient.wgsl.ts";
 import { EACH_THREADS } from "./int8_text.wgsl.ts";
 import { NARROW_ROWS } from "./quantized.wgsl.ts";
-import { checkGemmQuantized } from "../../../src/device/check.ts";
+import { checkGemmQuantized } from "../../../src/device/contract/check.ts";
 import {
   type DeviceBuffer,
   mat,

@@ -16,7 +16,7 @@ import {
   narrowKernel,
   quantSource,
 } from "./quantized.wgsl.ts";
-import { checkGemmQuantized } from "../../../src/device/check.ts";
+import { checkGemmQuantized } from "../../../src/device/contract/check.ts";
 import {
   mat,
   type Operations,

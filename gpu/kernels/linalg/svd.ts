@@ -4,7 +4,7 @@
  * @module
  */
 
-import { checkSvd } from "../../../src/device/check.ts";
+import { checkSvd } from "../../../src/device/contract/check.ts";
 import type { Operations } from "../../../src/device/device.ts";
 import { onCpu } from "../../on_cpu.ts";
 import type { WebGpuMemory } from "../../buffers.ts";

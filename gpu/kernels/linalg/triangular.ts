@@ -14,7 +14,10 @@ import {
   SOLVE_ROWS,
   TRIANGLE_BLOCK,
 } from "./triangular.wgsl.ts";
-import { checkCholesky, checkSolveRight } from "../../../src/device/check.ts";
+import {
+  checkCholesky,
+  checkSolveRight,
+} from "../../../src/device/contract/check.ts";
 import {
   type DeviceBuffer,
   type Mat,

@@ -11,7 +11,10 @@
 import { grid } from "../../context.ts";
 import { DECODE_SPAN, type DecodeFrom, decodeKernel } from "./decode.wgsl.ts";
 import { encodeKernel } from "./encode.wgsl.ts";
-import { checkDequantize, checkQuantize } from "../../../src/device/check.ts";
+import {
+  checkDequantize,
+  checkQuantize,
+} from "../../../src/device/contract/check.ts";
 import type { Operations } from "../../../src/device/device.ts";
 import { quantSizes } from "../../../src/device/device.ts";
 import { quantizeValues } from "../../../src/device/reference/quant.ts";

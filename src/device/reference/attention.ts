@@ -4,8 +4,11 @@
  * @module
  */
 
-import { checkAttention, checkAttentionBackward } from "../check_network.ts";
-import type { AttentionShape, NetworkOperations } from "../network.ts";
+import {
+  checkAttention,
+  checkAttentionBackward,
+} from "../contract/check_network.ts";
+import type { AttentionShape, NetworkOperations } from "../contract/network.ts";
 import { f32, load, store, u32 } from "./memory.ts";
 
 type Args<K extends keyof NetworkOperations> = Parameters<

@@ -18,7 +18,7 @@ import {
   checkScaleColumns,
   checkSolveRight,
   checkSvd,
-} from "../check.ts";
+} from "../contract/check.ts";
 import type {
   DeviceBuffer,
   Mat,

@@ -14,12 +14,12 @@ import {
   checkMaskedSoftmaxBackward,
   checkRelativeScores,
   checkRelativeScoresBackward,
-} from "../check_encoder.ts";
+} from "../contract/check_encoder.ts";
 import type {
   Activation,
   NetworkOperations,
   RelativeShape,
-} from "../network.ts";
+} from "../contract/network.ts";
 import { f32, load, store, u32 } from "./memory.ts";
 
 type Args<K extends keyof NetworkOperations> = Parameters<

@@ -22,9 +22,9 @@ import {
   checkSpreadColumns,
   checkSwiglu,
   checkSwigluBackward,
-} from "../check_network.ts";
+} from "../contract/check_network.ts";
 import { dropoutFactor, dropoutHash, dropoutThreshold } from "../dropout.ts";
-import type { NetworkOperations } from "../network.ts";
+import type { NetworkOperations } from "../contract/network.ts";
 import { attention, attentionBackward } from "./attention.ts";
 import { referenceEncoder } from "./encoder.ts";
 import { f32, i32, load, store, u32 } from "./memory.ts";

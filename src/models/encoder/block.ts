@@ -7,7 +7,7 @@
 import { activate } from "../../autograd/activation.ts";
 import { layerNorm } from "../../autograd/norm.ts";
 import type { Tape, Tensor } from "../../autograd/tape.ts";
-import type { Activation } from "../../device/network.ts";
+import type { Activation } from "../../device/contract/network.ts";
 import type { Linear } from "../../nn/linear.ts";
 import { Block } from "../parts/block.ts";
 import type { PassOptions, WantedTensor } from "../model.ts";

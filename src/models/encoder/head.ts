@@ -10,7 +10,7 @@ import { selectRows } from "../../autograd/elementwise.ts";
 import { transpose } from "../../autograd/layout.ts";
 import { linear } from "../../autograd/linear.ts";
 import type { Tape, Tensor } from "../../autograd/tape.ts";
-import type { Activation } from "../../device/network.ts";
+import type { Activation } from "../../device/contract/network.ts";
 import type { Checkpoint } from "../../io/checkpoint/checkpoint.ts";
 import type { Linear } from "../../nn/linear.ts";
 import type { EncoderHead, TokenBatch, WantedTensor } from "../model.ts";

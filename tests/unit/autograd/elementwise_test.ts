@@ -3,7 +3,7 @@ import { activate } from "../../../src/autograd/activation.ts";
 import { add, dropout, scale } from "../../../src/autograd/elementwise.ts";
 import { Tape, type Tensor } from "../../../src/autograd/tape.ts";
 import { type Device, mat, readF32 } from "../../../src/device/device.ts";
-import { ACTIVATIONS } from "../../../src/device/network.ts";
+import { ACTIVATIONS } from "../../../src/device/contract/network.ts";
 import { openDevice } from "../../../src/backend/open.ts";
 import { Random } from "../../../src/tensor/random.ts";
 import { assertAllClose } from "../../helpers/assert.ts";

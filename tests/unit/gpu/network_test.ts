@@ -4,8 +4,8 @@ import {
   type DeviceBuffer,
   mat,
 } from "../../../src/device/device.ts";
-import { NETWORK_OPERATIONS } from "../../../src/device/network.ts";
-import type { NetworkOperations } from "../../../src/device/network.ts";
+import { NETWORK_OPERATIONS } from "../../../src/device/contract/network.ts";
+import type { NetworkOperations } from "../../../src/device/contract/network.ts";
 import { openWebGpuDevice } from "../../../gpu/device.ts";
 import { matrix } from "../../../src/tensor/matrix.ts";
 import { Random } from "../../../src/tensor/random.ts";

@@ -10,7 +10,7 @@ import {
   ACTIVATIONS,
   type AttentionShape,
   type NetworkOperations,
-} from "../../../src/device/network.ts";
+} from "../../../src/device/contract/network.ts";
 import { openReferenceDevice } from "../../../src/device/reference/device.ts";
 import { openWasmDevice } from "../../../wasm/device.ts";
 import { Random } from "../../../src/tensor/random.ts";

@@ -4,9 +4,9 @@
  * @module
  */
 
-import { KindError, ValueError } from "../errors.ts";
-import type { DeviceBuffer, Mat, Operations, QuantMat } from "./device.ts";
-import { quantSizes } from "./device.ts";
+import { KindError, ValueError } from "../../errors.ts";
+import type { DeviceBuffer, Mat, Operations, QuantMat } from "../device.ts";
+import { quantSizes } from "../device.ts";
 
 type Args<K extends keyof Operations> = Parameters<Operations[K]>[0];
 

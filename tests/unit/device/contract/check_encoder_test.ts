@@ -7,9 +7,9 @@ import {
   checkMaskedSoftmaxBackward,
   checkRelativeScores,
   checkRelativeScoresBackward,
-} from "../../../src/device/check_encoder.ts";
-import type { Activation } from "../../../src/device/network.ts";
-import { m, refuses, words } from "../../helpers/checks.ts";
+} from "../../../../src/device/contract/check_encoder.ts";
+import type { Activation } from "../../../../src/device/contract/network.ts";
+import { m, refuses, words } from "../../../helpers/checks.ts";
 
 Deno.test("encoder checks: layer norms", () => {
   const x = m(3, 4);

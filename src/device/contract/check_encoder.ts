@@ -4,10 +4,10 @@
  * @module
  */
 
-import { KindError, ValueError } from "../errors.ts";
+import { KindError, ValueError } from "../../errors.ts";
 import { want, wantBytes } from "./check.ts";
 import { wantSame, wantWhole } from "./check_network.ts";
-import type { Mat } from "./device.ts";
+import type { Mat } from "../device.ts";
 import {
   type Activation,
   ACTIVATIONS,

@@ -5,14 +5,14 @@
  * sequence by sequence. Each operation's backward stands beside it and takes what the forward left behind. An output
  * may not alias an input unless its line says so. Sums run in an order that does not depend on the number of threads.
  *
- * Shapes are checked by `src/device/check_network.ts`, once for all devices. What lies in buffers (ids, positions,
+ * Shapes are checked by `src/device/contract/check_network.ts`, once for all devices. What lies in buffers (ids, positions,
  * labels, bounds) is not looked at: that it is in range is the caller's part. Scalars reach a kernel as f32: what is
  * made of them (`1 - beta`, `1 - lr * decay`) is made in f64 and rounded once.
  *
  * @module
  */
 
-import type { DeviceBuffer, Mat } from "./device.ts";
+import type { DeviceBuffer, Mat } from "../device.ts";
 
 /** Shape and mask of an attention; see {@linkcode NetworkOperations.attention}. */
 export interface AttentionShape {

@@ -17,8 +17,8 @@ import {
   checkSpreadColumns,
   checkSwiglu,
   checkSwigluBackward,
-} from "../../../src/device/check_network.ts";
-import { m, refuses, words } from "../../helpers/checks.ts";
+} from "../../../../src/device/contract/check_network.ts";
+import { m, refuses, words } from "../../../helpers/checks.ts";
 
 Deno.test("network checks: rows", () => {
   const x = m(3, 4);
