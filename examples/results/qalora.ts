@@ -13,7 +13,7 @@ import type { Compute } from "../../src/autograd/linear_weight.ts";
 import { openChosen } from "../../src/cli/device.ts";
 import { init } from "../../src/init/run.ts";
 import { openCheckpoint } from "../../src/io/open.ts";
-import { replaceFolder } from "../../src/io/files/replace.ts";
+import { replaceFolder } from "../../src/io/output/replace.ts";
 import { mergeDense } from "../../src/merge/dense.ts";
 import { mergeExact } from "../../src/merge/exact.ts";
 import { findModel, readAdapterFolder } from "../../src/models/load/locate.ts";

@@ -8,7 +8,7 @@ import { ValueError } from "../errors.ts";
 import { checkSideFiles } from "../io/safetensors/copy.ts";
 import { fileSize, joinPath, kindOf, listFolder } from "../io/files/deno.ts";
 import { openCheckpoint } from "../io/open.ts";
-import { openOutput } from "../io/files/output.ts";
+import { openOutput } from "../io/output/output.ts";
 import {
   findModel,
   type ModelPlace,

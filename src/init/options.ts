@@ -12,7 +12,7 @@ import type { Metric } from "../loftq/metric.ts";
 import type { BaseQuantizer } from "../qalora/quantizer.ts";
 import type { FormatName } from "../quant/formats.ts";
 import type { BackboneKind, PlainDType } from "./backbone.ts";
-import type { Output } from "../io/files/output.ts";
+import type { Output } from "../io/output/output.ts";
 
 /** What decides the bytes of the result; all of it goes into loqa.json. */
 export interface InitOptions {

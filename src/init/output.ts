@@ -21,7 +21,7 @@ import {
   type Output,
   placeOf,
   taken,
-} from "../io/files/output.ts";
+} from "../io/output/output.ts";
 import { isObject } from "../io/files/json.ts";
 import type { InitReport } from "./report.ts";
 

@@ -50,7 +50,7 @@ import {
   type RunOptions,
 } from "./options.ts";
 import { adapterGroups, checkQaloraOptions } from "./qalora.ts";
-import { JOURNAL_FILE } from "../io/files/output.ts";
+import { JOURNAL_FILE } from "../io/output/output.ts";
 import { finish, openInitOutput, wholeResult } from "./output.ts";
 import { type InitReport, mean } from "./report.ts";
 import {
@@ -63,7 +63,7 @@ import {
 import { Work } from "./work.ts";
 
 export type { InitOptions, RunOptions } from "./options.ts";
-export type { Output } from "../io/files/output.ts";
+export type { Output } from "../io/output/output.ts";
 export type { InitReport, LayerReport } from "./report.ts";
 export type { BackboneKind, PlainDType } from "./backbone.ts";
 export type { Metric } from "../loftq/metric.ts";

@@ -18,7 +18,7 @@ import type { FileSet } from "./files/files.ts";
 import { openFileSet } from "./recognise.ts";
 import type { OpenOptions } from "./recognise.ts";
 import { TEMPLATE_FOLDER, templateOfFile } from "./files/named_templates.ts";
-import { settledPath } from "./files/output.ts";
+import { settledPath } from "./output/output.ts";
 import { partNames } from "./files/split.ts";
 import { openAdapterFrom } from "./peft/adapter.ts";
 import type { Adapter } from "./peft/adapter.ts";

@@ -20,10 +20,10 @@ import {
   writeFileAtomic,
 } from "../io/files/deno.ts";
 import type { JsonObject } from "../io/files/json.ts";
-import { fileMarks } from "../io/files/marks.ts";
-import { LOCK_FILE } from "../io/files/lock.ts";
+import { fileMarks } from "../io/output/marks.ts";
+import { LOCK_FILE } from "../io/output/lock.ts";
 import { normalPath, storedPath } from "../io/files/paths.ts";
-import { recoverFolder, replaceFolder } from "../io/files/replace.ts";
+import { recoverFolder, replaceFolder } from "../io/output/replace.ts";
 import {
   adapterHome,
   findModel,

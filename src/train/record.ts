@@ -7,7 +7,11 @@
 
 import { ValueError } from "../errors.ts";
 import type { JsonObject } from "../io/files/json.ts";
-import { type FileMark, markDifference, readMarks } from "../io/files/marks.ts";
+import {
+  type FileMark,
+  markDifference,
+  readMarks,
+} from "../io/output/marks.ts";
 import { digest } from "../io/checkpoint/fingerprint.ts";
 import { type FoundRun, goingOnOrder, listRuns } from "../models/load/runs.ts";
 import type { TrainOptions } from "./options.ts";

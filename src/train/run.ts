@@ -16,9 +16,9 @@ import {
 } from "../io/files/deno.ts";
 import { fingerprint } from "../io/checkpoint/fingerprint.ts";
 import type { JsonObject } from "../io/files/json.ts";
-import { type Lock, lockFolder } from "../io/files/lock.ts";
-import { fileMarks } from "../io/files/marks.ts";
-import { replaceFolder } from "../io/files/replace.ts";
+import { type Lock, lockFolder } from "../io/output/lock.ts";
+import { fileMarks } from "../io/output/marks.ts";
+import { replaceFolder } from "../io/output/replace.ts";
 import { checkpointTokenizer } from "../io/tokenizer/tokenizer.ts";
 import { familyOf } from "../models/families.ts";
 import {

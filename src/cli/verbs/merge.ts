@@ -13,7 +13,7 @@ import {
   readTextFile,
   writeFileAtomic,
 } from "../../io/files/deno.ts";
-import { openOutput } from "../../io/files/output.ts";
+import { openOutput } from "../../io/output/output.ts";
 import { compareModels, type ForwardDifference } from "../../merge/compare.ts";
 import { mergeDense } from "../../merge/dense.ts";
 import { mergeExact, mergesExactly } from "../../merge/exact.ts";

@@ -20,16 +20,16 @@ import {
   type JsonObject,
   parseJsonObject,
 } from "../../io/files/json.ts";
-import { fileMarks, markDifference, readMarks } from "../../io/files/marks.ts";
+import { fileMarks, markDifference, readMarks } from "../../io/output/marks.ts";
 import { type Adapter, openAdapter } from "../../io/open.ts";
-import { settledPath } from "../../io/files/output.ts";
+import { settledPath } from "../../io/output/output.ts";
 import {
   isAbsolute,
   isInside,
   normalPath,
   splitPath,
 } from "../../io/files/paths.ts";
-import { standingFolder } from "../../io/files/replace.ts";
+import { standingFolder } from "../../io/output/replace.ts";
 import type { AdapterModuleFactors } from "../../nn/adapter.ts";
 import {
   checkpointLine,

@@ -3,7 +3,7 @@ import {
   recoverFolder,
   replaceFolder,
   standingFolder,
-} from "../../../../src/io/files/replace.ts";
+} from "../../../../src/io/output/replace.ts";
 import { inFolder, readTree } from "../../../helpers/model.ts";
 
 async function put(path: string, text: string): Promise<void> {

@@ -26,8 +26,8 @@ import {
   rename,
   syncFolder,
   writeFileAtomic,
-} from "./deno.ts";
-import { IoError, messageOf, quoted } from "./errors.ts";
+} from "../files/deno.ts";
+import { IoError, messageOf, quoted } from "../files/errors.ts";
 import { type Lock, LOCK_FILE, lockFolder } from "./lock.ts";
 
 /** The file in `OUT.partial` that says loqa made it. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { exists, remove, rename } from "./deno.ts";
+import { exists, remove, rename } from "../files/deno.ts";
 
 function replacedPath(place: string): string {
   return `${place}.replaced`;

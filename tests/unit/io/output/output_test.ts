@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { IoError } from "../../../../src/io/files/errors.ts";
-import { lockFolder } from "../../../../src/io/files/lock.ts";
+import { lockFolder } from "../../../../src/io/output/lock.ts";
 import {
   openOutput,
   type OutputOptions,
   settledPath,
-} from "../../../../src/io/files/output.ts";
+} from "../../../../src/io/output/output.ts";
 import { inFolder, readTree } from "../../../helpers/model.ts";
 
 const FOLDER: OutputOptions = { verb: "merge", kind: "folder" };
@@ -260,7 +260,7 @@ Deno.test("a right to write the place that is not there is asked for before the 
   inFolder(async (folder) => {
     const code = `
       import { openOutput } from ${
-      JSON.stringify(import.meta.resolve("../../../../src/io/files/output.ts"))
+      JSON.stringify(import.meta.resolve("../../../../src/io/output/output.ts"))
     };
       await openOutput(${JSON.stringify(`${folder}/out`)}, ${
       JSON.stringify(FOLDER)
@@ -292,7 +292,7 @@ Deno.test("rights to the place and the folder beside it are enough, to the end a
       `
       import { openOutput } from ${
         JSON.stringify(
-          import.meta.resolve("../../../../src/io/files/output.ts"),
+          import.meta.resolve("../../../../src/io/output/output.ts"),
         )
       };
       for (const text of ["old", "new"]) {

@@ -8,9 +8,9 @@
  * @module
  */
 
-import { joinPath, readTextFile } from "./deno.ts";
+import { joinPath, readTextFile } from "../files/deno.ts";
 import { holdFile, hostName, processId, processStart } from "./deno_lock.ts";
-import { IoError, quoted } from "./errors.ts";
+import { IoError, quoted } from "../files/errors.ts";
 
 /** Name of the file in the folder that is written to. */
 export const LOCK_FILE = "loqa.lock";

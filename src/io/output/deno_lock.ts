@@ -4,7 +4,7 @@
  * @module
  */
 
-import { doing, granted, mayRead } from "./deno.ts";
+import { doing, granted, mayRead } from "../files/deno.ts";
 
 /** A file that this process has for itself: see {@linkcode holdFile}. */
 export interface HeldFile {

@@ -10,10 +10,10 @@ import {
   joinPath,
   kindOf,
   listFolder,
-} from "./deno.ts";
+} from "../files/deno.ts";
 import { digest } from "../checkpoint/fingerprint.ts";
-import { isObject } from "./json.ts";
-import { splitPath } from "./paths.ts";
+import { isObject } from "../files/json.ts";
+import { splitPath } from "../files/paths.ts";
 
 /** A file of weights as it was. */
 export interface FileMark {

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { exists } from "../../../../src/io/files/deno.ts";
-import { hostName, processStart } from "../../../../src/io/files/deno_lock.ts";
+import { hostName, processStart } from "../../../../src/io/output/deno_lock.ts";
 import { IoError } from "../../../../src/io/files/errors.ts";
 import {
   LOCK_FILE,
   lockFolder,
   mayHold,
-} from "../../../../src/io/files/lock.ts";
+} from "../../../../src/io/output/lock.ts";
 import { inFolder } from "../helpers.ts";
 
 const HERE = hostName();
@@ -15,7 +15,7 @@ const HERE = hostName();
 async function holder(folder: string): Promise<Deno.ChildProcess> {
   const code = `
     import { lockFolder } from ${
-    JSON.stringify(import.meta.resolve("../../../../src/io/files/lock.ts"))
+    JSON.stringify(import.meta.resolve("../../../../src/io/output/lock.ts"))
   };
     await using _ = await lockFolder(${JSON.stringify(folder)}, "train");
     console.log("held");
