@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { openGguf } from "../../src/io/gguf/file.ts";
-import { scoredMerges } from "../../src/io/tokenizer/scored_merges.ts";
+import { scoredMerges } from "../../src/io/tokenizer/sentencepiece/scored_merges.ts";
 import { parseJsonObject } from "../../src/io/files/json.ts";
 import { readPickle } from "../../src/io/torch/pickle.ts";
 import { bytesSource } from "../../src/io/files/sources.ts";

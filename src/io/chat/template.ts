@@ -17,7 +17,7 @@ import {
   type Output,
   type Runnable,
 } from "../jinja/compile.ts";
-import { GLOBALS } from "../jinja/globals.ts";
+import { GLOBALS } from "../jinja/library/globals.ts";
 import type { Value } from "../jinja/values.ts";
 import {
   DEFAULT,

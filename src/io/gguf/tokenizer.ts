@@ -12,7 +12,7 @@ import { FormatError, KindError } from "../../errors.ts";
 import { quoted } from "../files/errors.ts";
 import type { GgufFile } from "./file.ts";
 import { Metadata } from "./config.ts";
-import { scoredMerges } from "../tokenizer/scored_merges.ts";
+import { scoredMerges } from "../tokenizer/sentencepiece/scored_merges.ts";
 import type { JsonObject } from "../files/json.ts";
 import { DEFAULT } from "../files/named_templates.ts";
 

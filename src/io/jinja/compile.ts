@@ -5,9 +5,9 @@
  */
 
 import { bind, NONE } from "./args.ts";
-import type { ArgNodes, Expr, Signature, Stmt, Target } from "./ast.ts";
+import type { ArgNodes, Expr, Signature, Stmt, Target } from "./syntax/ast.ts";
 import { spend } from "./budget.ts";
-import { isFilter, runFilter } from "./filters.ts";
+import { isFilter, runFilter } from "./library/filters.ts";
 import { Loop } from "./loop.ts";
 import {
   attribute,
@@ -20,12 +20,12 @@ import {
   slice,
 } from "./operators.ts";
 import { capture, type Exec, invoke, type Signal } from "./calls.ts";
-import { malformed } from "./lexer.ts";
-import { parse } from "./parser.ts";
+import { malformed } from "./syntax/lexer.ts";
+import { parse } from "./syntax/parser.ts";
 import { END, type Output, type Run, Scope } from "./scope.ts";
-import { symbolsOf, targetNames } from "./symbols.ts";
-import { isTest, runTest } from "./tests.ts";
-import { str } from "./text.ts";
+import { symbolsOf, targetNames } from "./syntax/symbols.ts";
+import { isTest, runTest } from "./library/tests.ts";
+import { str } from "./library/text.ts";
 import {
   type Args,
   Dict,

@@ -5,9 +5,9 @@
  */
 
 import { paid, spend } from "./budget.ts";
-import { percentFormat } from "./format.ts";
-import { methodOf } from "./methods.ts";
-import { str } from "./text.ts";
+import { percentFormat } from "./library/format.ts";
+import { methodOf } from "./library/methods.ts";
+import { str } from "./library/text.ts";
 import {
   compare,
   Dict,

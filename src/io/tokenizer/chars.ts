@@ -8,7 +8,7 @@
 import { FormatError } from "../../errors.ts";
 import { quoted } from "../files/errors.ts";
 import type { JsonObject } from "../files/json.ts";
-import type { TokenizerContents } from "./sentencepiece.ts";
+import type { TokenizerContents } from "./sentencepiece/model.ts";
 import { template } from "./special.ts";
 
 /** Which text of a model that turns one into another. */

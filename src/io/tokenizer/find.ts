@@ -25,7 +25,7 @@ import { checkTokenizer } from "./check.ts";
 import {
   sentencePieceTokenizer,
   type TokenizerContents,
-} from "./sentencepiece.ts";
+} from "./sentencepiece/model.ts";
 import { withSpecialTokens } from "./special.ts";
 import { modelConfig } from "../packed/config.ts";
 import {

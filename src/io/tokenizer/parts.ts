@@ -14,7 +14,7 @@ import { messageOf, quoted } from "../files/errors.ts";
 import { isObject, type JsonObject } from "../files/json.ts";
 import { loadPackage } from "../files/package.ts";
 import { parsePattern, type PatternCost, patternCost } from "../../pattern.ts";
-import { Charsmap } from "./charsmap.ts";
+import { Charsmap } from "./sentencepiece/charsmap.ts";
 import { longWordCuts, safeCuts } from "./cut.ts";
 import {
   type Behavior,

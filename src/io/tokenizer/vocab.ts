@@ -12,7 +12,7 @@ import {
   MOST_TABLE,
   parseJsonObject,
 } from "../files/json.ts";
-import type { TokenizerContents } from "./sentencepiece.ts";
+import type { TokenizerContents } from "./sentencepiece/model.ts";
 import { template } from "./special.ts";
 
 /** A file's bytes, and what errors call it. */

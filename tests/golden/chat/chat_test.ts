@@ -12,7 +12,7 @@ import {
   compileChatTemplate,
 } from "../../../src/io/chat/template.ts";
 import { parseJsonExact } from "../../../src/io/files/json_exact.ts";
-import { strftime } from "../../../src/io/jinja/globals.ts";
+import { strftime } from "../../../src/io/jinja/library/globals.ts";
 import { golden } from "../../helpers/golden.ts";
 
 interface Row {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { exportModel } from "../../../../src/export/run.ts";
-import { ProtoReader } from "../../../../src/io/tokenizer/protobuf.ts";
+import { ProtoReader } from "../../../../src/io/tokenizer/sentencepiece/protobuf.ts";
 import { codesOf, unpackCodes } from "../../../../src/quant/pack.ts";
 import { FORMATS } from "../../../../src/quant/formats.ts";
 import { inFolder } from "../../../helpers/model.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { openGguf } from "../../../../src/io/gguf/file.ts";
 import type { GgufValue } from "../../../../src/io/gguf/cursor.ts";
-import { scoredMerges } from "../../../../src/io/tokenizer/scored_merges.ts";
+import { scoredMerges } from "../../../../src/io/tokenizer/sentencepiece/scored_merges.ts";
 import { ggufTokenizer } from "../../../../src/io/gguf/tokenizer.ts";
 import { goldenJson, goldenSource } from "../helpers.ts";
 

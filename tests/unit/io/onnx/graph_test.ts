@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { OnnxGraph } from "../../../../src/io/onnx/graph.ts";
 import { ProtoWriter } from "../../../../src/io/onnx/protobuf.ts";
 import { memorySink } from "../../../../src/io/files/sources.ts";
-import { ProtoReader } from "../../../../src/io/tokenizer/protobuf.ts";
+import { ProtoReader } from "../../../../src/io/tokenizer/sentencepiece/protobuf.ts";
 
 function reader(bytes: Uint8Array): ProtoReader {
   return new ProtoReader(bytes, (reason) => new SyntaxError(reason));

@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { Cursor } from "../../../../src/io/gguf/cursor.ts";
-import { Charsmap } from "../../../../src/io/tokenizer/charsmap.ts";
+import { Charsmap } from "../../../../src/io/tokenizer/sentencepiece/charsmap.ts";
 import { safeCuts } from "../../../../src/io/tokenizer/cut.ts";
 import {
   decodeTokens,
   makeDecoder,
   TokenStream,
 } from "../../../../src/io/tokenizer/decode.ts";
-import { ProtoReader } from "../../../../src/io/tokenizer/protobuf.ts";
+import { ProtoReader } from "../../../../src/io/tokenizer/sentencepiece/protobuf.ts";
 import {
   type Behavior,
   bertWords,

@@ -4,10 +4,10 @@
  * @module
  */
 
-import { bind } from "./args.ts";
+import { bind } from "../args.ts";
 import { isFilter } from "./filters.ts";
 import { isLower, isUpper } from "./methods.ts";
-import { binary, compares } from "./operators.ts";
+import { binary, compares } from "../operators.ts";
 import { str } from "./text.ts";
 import {
   type Args,
@@ -26,7 +26,7 @@ import {
   Tuple,
   Undefined,
   type Value,
-} from "./values.ts";
+} from "../values.ts";
 
 type Test = (value: Value, args: Args) => boolean;
 

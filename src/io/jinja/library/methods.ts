@@ -4,10 +4,10 @@
  * @module
  */
 
-import { bind, intArg, textArg } from "./args.ts";
-import { paid, spend } from "./budget.ts";
+import { bind, intArg, textArg } from "../args.ts";
+import { paid, spend } from "../budget.ts";
 import { braceFormat } from "./format.ts";
-import { isSpace, strip } from "./lexer.ts";
+import { isSpace, strip } from "../syntax/lexer.ts";
 import {
   type Args,
   Dict,
@@ -33,7 +33,7 @@ import {
   Undefined,
   type Value,
   View,
-} from "./values.ts";
+} from "../values.ts";
 
 type Method<T> = (self: T, args: Args) => Value;
 

@@ -7,10 +7,10 @@
  * @module
  */
 
-import { FormatError, KindError } from "../../errors.ts";
-import { quoted } from "../files/errors.ts";
+import { FormatError, KindError } from "../../../errors.ts";
+import { quoted } from "../../files/errors.ts";
 import { scoredMerges } from "./scored_merges.ts";
-import type { JsonObject } from "../files/json.ts";
+import type { JsonObject } from "../../files/json.ts";
 import { ProtoReader } from "./protobuf.ts";
 
 /** Types of pieces: a piece of text is NORMAL; CONTROL and UNKNOWN stand for no text of their own. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Value } from "./values.ts";
+import type { Value } from "../values.ts";
 
 /** Arguments as they are written. */
 export interface ArgNodes {

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { paid, spend } from "./budget.ts";
+import { paid, spend } from "../budget.ts";
 import {
   compare,
   Dict,
@@ -25,7 +25,7 @@ import {
   Undefined,
   type Value,
   View,
-} from "./values.ts";
+} from "../values.ts";
 
 /** Deeper than what records hold. */
 const MOST_DEPTH = 1000;

@@ -6,7 +6,7 @@
 
 import type { ArgNodes, Expr, Signature, Stmt, Target } from "./ast.ts";
 import { malformed, type Token, tokenize } from "./lexer.ts";
-import { float, int } from "./values.ts";
+import { float, int } from "../values.ts";
 
 /** Deeper than templates are written. */
 const MOST_DEPTH = 200;

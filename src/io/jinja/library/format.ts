@@ -4,7 +4,7 @@
  * @module
  */
 
-import { paid, spend } from "./budget.ts";
+import { paid, spend } from "../budget.ts";
 import { floatText, repr, str } from "./text.ts";
 import {
   type Args,
@@ -23,7 +23,7 @@ import {
   typeName,
   Undefined,
   type Value,
-} from "./values.ts";
+} from "../values.ts";
 
 type Integral = number | bigint | boolean;
 

@@ -4,8 +4,8 @@
  * @module
  */
 
-import { FormatError } from "../../errors.ts";
-import { stringEnd } from "../files/json_exact.ts";
+import { FormatError } from "../../../errors.ts";
+import { stringEnd } from "../../files/json_exact.ts";
 
 /** A piece of a template. */
 export interface Token {

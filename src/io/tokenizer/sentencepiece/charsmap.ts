@@ -8,8 +8,8 @@
  * @module
  */
 
-import { FormatError } from "../../errors.ts";
-import { quoted } from "../files/errors.ts";
+import { FormatError } from "../../../errors.ts";
+import { quoted } from "../../files/errors.ts";
 
 /** A key found at a position. */
 interface Found {

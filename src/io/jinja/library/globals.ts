@@ -4,8 +4,8 @@
  * @module
  */
 
-import { bind, intArg } from "./args.ts";
-import { spend } from "./budget.ts";
+import { bind, intArg } from "../args.ts";
+import { spend } from "../budget.ts";
 import { str } from "./text.ts";
 import {
   Dict,
@@ -20,8 +20,8 @@ import {
   textOf,
   typeName,
   type Value,
-} from "./values.ts";
-import { KindError, ValueError } from "../../errors.ts";
+} from "../values.ts";
+import { KindError, ValueError } from "../../../errors.ts";
 
 /** Numbers that one `range` gives at most, as in Jinja2's sandbox. */
 const MOST_NUMBERS = 100_000;

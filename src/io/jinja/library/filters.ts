@@ -4,10 +4,10 @@
  * @module
  */
 
-import { bind, intArg, textArg } from "./args.ts";
-import { paid, spend } from "./budget.ts";
+import { bind, intArg, textArg } from "../args.ts";
+import { paid, spend } from "../budget.ts";
 import { percentFormat } from "./format.ts";
-import { SPACE, strip } from "./lexer.ts";
+import { SPACE, strip } from "../syntax/lexer.ts";
 import {
   capitalize,
   justify,
@@ -16,7 +16,7 @@ import {
   toFloat,
   toInt,
 } from "./methods.ts";
-import { attribute, binary, escapeHtml, item, sign } from "./operators.ts";
+import { attribute, binary, escapeHtml, item, sign } from "../operators.ts";
 import { jsonText, str } from "./text.ts";
 import { runTest } from "./tests.ts";
 import {
@@ -43,7 +43,7 @@ import {
   Undefined,
   type Value,
   View,
-} from "./values.ts";
+} from "../values.ts";
 
 type Filter = (value: Value, args: Args) => Value;
 

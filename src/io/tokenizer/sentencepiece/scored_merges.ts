@@ -7,8 +7,8 @@
  * @module
  */
 
-import { FormatError } from "../../errors.ts";
-import { quoted } from "../files/errors.ts";
+import { FormatError } from "../../../errors.ts";
+import { quoted } from "../../files/errors.ts";
 
 /** Merges that a piece gives at most, all of them together: those of real vocabularies give two or three. */
 const MOST_MERGES = 32;
