@@ -2,7 +2,7 @@
  * What is trained on, one kind of example for each kind of answer, and batches of them.
  *
  * Labels of a language model stand as in transformers: `labels[t]` is the token at `t` itself, or {@linkcode IGNORED}; the
- * model's prediction at `t - 1` is held against it; `targetsOf` in `src/train/step.ts` does the shift. Where one sequence is
+ * model's prediction at `t - 1` is held against it; `targetsOf` in `src/train/step/step.ts` does the shift. Where one sequence is
  * read and another written, the batch holds the target shifted instead: what the decoder sees at `t` is what it had to
  * say at `t - 1`.
  *

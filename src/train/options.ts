@@ -14,7 +14,7 @@ import type { TextUnit } from "../data/records/records.ts";
 import type { LabelledSetName } from "../data/tasks/glue.ts";
 import type { Overflow } from "../data/list.ts";
 import type { TemplateName } from "../data/tasks/templates.ts";
-import type { ScheduleName } from "./schedule.ts";
+import type { ScheduleName } from "./step/schedule.ts";
 
 /** What can be trained. */
 export const TRAIN_TASKS = [

@@ -102,7 +102,7 @@ export type { ListedSet } from "../data/list.ts";
 export type { DataRecord as FileRecord } from "../data/records/record.ts";
 export type { Overflow } from "../data/list.ts";
 export type { TemplateName } from "../data/tasks/templates.ts";
-export type { ScheduleName } from "./schedule.ts";
+export type { ScheduleName } from "./step/schedule.ts";
 export type { TextUnit } from "../data/records/records.ts";
 
 /** Paths, and what is found there. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { StepReport } from "./trainer.ts";
+import type { StepReport } from "./step/trainer.ts";
 
 /** Share of the loss of guessing from which a model knows nothing. */
 const GUESSING = 0.99;

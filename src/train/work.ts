@@ -27,13 +27,13 @@ import {
 import { type AnyBatch, collate } from "../data/example.ts";
 import { DataOrder } from "./order.ts";
 import type { OpenedExamples } from "./examples.ts";
-import { taskBatch } from "./objective.ts";
+import { taskBatch } from "./step/objective.ts";
 import { type TrainOptions, type TrainRun, writes } from "./options.ts";
 import { METRICS_FILE } from "./output.ts";
-import { schedule } from "./schedule.ts";
-import { batchLoss } from "./step.ts";
+import { schedule } from "./step/schedule.ts";
+import { batchLoss } from "./step/step.ts";
 import type { Subject } from "./trainable.ts";
-import { type StepReport, Trainer } from "./trainer.ts";
+import { type StepReport, Trainer } from "./step/trainer.ts";
 import { DivergenceWatch, GradientWatch, PATIENCE } from "./warnings.ts";
 
 /** Share of the steps in which the learning rate rises by default. */

@@ -15,7 +15,7 @@ import { Random } from "../../src/tensor/random.ts";
 import { TRAIN_DEFAULTS } from "../../src/train/run.ts";
 import { findModel } from "../../src/models/load/locate.ts";
 import { findSubject } from "../../src/train/trainable.ts";
-import { Trainer } from "../../src/train/trainer.ts";
+import { Trainer } from "../../src/train/step/trainer.ts";
 import { bundle, findChromium, runPage } from "../browser/browser.ts";
 import { findNodePackage, runNodePackage } from "../interop/environment.ts";
 import { Peer } from "./peer.ts";

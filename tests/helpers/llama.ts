@@ -24,8 +24,8 @@ import {
   type LabelledBatch,
   predicted,
   type TaskBatch,
-} from "../../src/train/objective.ts";
-import { accumulateGradients } from "../../src/train/step.ts";
+} from "../../src/train/step/objective.ts";
+import { accumulateGradients } from "../../src/train/step/step.ts";
 import { openModel, type SmallTensors } from "./model.ts";
 
 /** Scores of every token, `[batch * time, vocabulary]`. */

@@ -9,7 +9,7 @@ import { train, TRAIN_DEFAULTS } from "../../train/run.ts";
 import { TRAINED_BIASES } from "../../io/peft/whole.ts";
 import { LABELLED_SETS, type LabelledSetName } from "../../data/tasks/glue.ts";
 import { TRAIN_TASKS } from "../../train/options.ts";
-import { SCHEDULES } from "../../train/schedule.ts";
+import { SCHEDULES } from "../../train/step/schedule.ts";
 import { LEARNS } from "../../data/tasks/sft.ts";
 import { TEMPLATES } from "../../data/tasks/templates.ts";
 import {

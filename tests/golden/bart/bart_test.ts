@@ -5,7 +5,7 @@ import { openCheckpoint } from "../../../src/io/open.ts";
 import { checkpointTokenizer } from "../../../src/io/tokenizer/tokenizer.ts";
 import { Bart } from "../../../src/models/seq2seq/model.ts";
 import { trainedTensors } from "../../../src/models/parts/weights.ts";
-import { batchLoss } from "../../../src/train/step.ts";
+import { batchLoss } from "../../../src/train/step/step.ts";
 import { assertAllClose } from "../../helpers/assert.ts";
 import { floats } from "../../helpers/golden.ts";
 import { sharedData } from "../../helpers/inputs.ts";

@@ -7,7 +7,7 @@ import { Bert } from "../../../src/models/encoder/bert.ts";
 import { relativeRow } from "../../../src/families/deberta.ts";
 import type { EncoderModel } from "../../../src/models/model.ts";
 import { trainedTensors } from "../../../src/models/parts/weights.ts";
-import { batchLoss } from "../../../src/train/step.ts";
+import { batchLoss } from "../../../src/train/step/step.ts";
 import { assertAllClose } from "../../helpers/assert.ts";
 import { floats, golden } from "../../helpers/golden.ts";
 import { trainedAdapter } from "../../helpers/llama.ts";

@@ -6,7 +6,7 @@ import {
   schedule,
   type ScheduleName,
   warmupSteps,
-} from "../../../src/train/schedule.ts";
+} from "../../../src/train/step/schedule.ts";
 import { assertAllClose } from "../../helpers/assert.ts";
 import { golden } from "../../helpers/golden.ts";
 import { toyCodec } from "../../unit/data/codec.ts";

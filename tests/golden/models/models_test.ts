@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { Device } from "../../../src/device/device.ts";
 import { Llama } from "../../../src/models/decoder/model.ts";
-import { batchLoss } from "../../../src/train/step.ts";
+import { batchLoss } from "../../../src/train/step/step.ts";
 import { assertAllClose } from "../../helpers/assert.ts";
 import { floats, golden } from "../../helpers/golden.ts";
 import {

@@ -17,7 +17,7 @@ import {
 } from "../../../src/device/device.ts";
 import { matrix } from "../../../src/tensor/matrix.ts";
 import { Random } from "../../../src/tensor/random.ts";
-import { targetsOf } from "../../../src/train/objective.ts";
+import { targetsOf } from "../../../src/train/step/objective.ts";
 import { Workspace } from "../../conformance/workspace.ts";
 import { assertAllClose } from "../../helpers/assert.ts";
 import { numericGradient } from "../../helpers/gradients.ts";

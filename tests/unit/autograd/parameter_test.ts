@@ -7,7 +7,7 @@ import type { Device } from "../../../src/device/device.ts";
 import { readF32 } from "../../../src/device/device.ts";
 import { openDevice } from "../../../src/backend/open.ts";
 import { Random } from "../../../src/tensor/random.ts";
-import { Optimizer } from "../../../src/train/optimizer.ts";
+import { Optimizer } from "../../../src/train/step/optimizer.ts";
 import { assertAllClose } from "../../helpers/assert.ts";
 import { networkTest } from "../../helpers/network.ts";
 

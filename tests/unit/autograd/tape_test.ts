@@ -9,7 +9,10 @@ import { openDevice } from "../../../src/backend/open.ts";
 import { Random } from "../../../src/tensor/random.ts";
 import { generate } from "../../../src/models/generate/causal.ts";
 import { KeyValueCache } from "../../../src/models/decoder/model.ts";
-import { accumulateGradients, batchLoss } from "../../../src/train/step.ts";
+import {
+  accumulateGradients,
+  batchLoss,
+} from "../../../src/train/step/step.ts";
 import { Workspace } from "../../conformance/workspace.ts";
 import { assertAllClose } from "../../helpers/assert.ts";
 import { replaced } from "../../helpers/globals.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { DataOrder, type OrderOptions } from "../../../src/train/order.ts";
 import { planSteps } from "../../../src/train/steps.ts";
-import { schedule, warmupSteps } from "../../../src/train/schedule.ts";
+import { schedule, warmupSteps } from "../../../src/train/step/schedule.ts";
 
 const SHUFFLE: OrderOptions = { kind: "shuffle", size: 23, seed: 7 };
 

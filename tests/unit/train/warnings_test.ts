@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { StepReport } from "../../../src/train/trainer.ts";
+import type { StepReport } from "../../../src/train/step/trainer.ts";
 import { DivergenceWatch } from "../../../src/train/warnings.ts";
 
 const GUESS = Math.log(768);

@@ -5,8 +5,8 @@ import { openWebGpuDevice } from "../../../../gpu/device.ts";
 import { openCheckpoint } from "../../../../src/io/open.ts";
 import { Llama } from "../../../../src/models/decoder/model.ts";
 import { Random } from "../../../../src/tensor/random.ts";
-import { schedule } from "../../../../src/train/schedule.ts";
-import { Trainer } from "../../../../src/train/trainer.ts";
+import { schedule } from "../../../../src/train/step/schedule.ts";
+import { Trainer } from "../../../../src/train/step/trainer.ts";
 import { NO_GPU, onAdapter } from "../../../helpers/gpu.ts";
 import {
   assertNear,

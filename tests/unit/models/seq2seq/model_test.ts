@@ -11,7 +11,7 @@ import { Bart } from "../../../../src/models/seq2seq/model.ts";
 import { readBartConfig } from "../../../../src/families/bart.ts";
 import type { TokenBatch } from "../../../../src/models/model.ts";
 import { trainedTensors } from "../../../../src/models/parts/weights.ts";
-import { accumulateGradients } from "../../../../src/train/step.ts";
+import { accumulateGradients } from "../../../../src/train/step/step.ts";
 import {
   bartCheckpoint,
   batchOf,

@@ -4,25 +4,25 @@
  * @module
  */
 
-import { KindError } from "../errors.ts";
-import { selectRows } from "../autograd/elementwise.ts";
+import { KindError } from "../../errors.ts";
+import { selectRows } from "../../autograd/elementwise.ts";
 import {
   crossEntropy,
   headLoss,
   spanLoss,
   squaredError,
-} from "../autograd/loss.ts";
-import type { LinearWeight } from "../autograd/linear_weight.ts";
-import type { Tape, Tensor } from "../autograd/tape.ts";
-import type { DeviceBuffer, Mat } from "../device/device.ts";
+} from "../../autograd/loss.ts";
+import type { LinearWeight } from "../../autograd/linear_weight.ts";
+import type { Tape, Tensor } from "../../autograd/tape.ts";
+import type { DeviceBuffer, Mat } from "../../device/device.ts";
 import type {
   CausalModel,
   EncoderModel,
   Model,
   Seq2SeqModel,
   TokenBatch,
-} from "../models/model.ts";
-import { rightBounds } from "../models/parts/token_input.ts";
+} from "../../models/model.ts";
+import { rightBounds } from "../../models/parts/token_input.ts";
 import {
   type AnyBatch,
   type Batch,
@@ -31,7 +31,7 @@ import {
   type PairBatch,
   type SpanBatch,
   type TokenRows,
-} from "../data/example.ts";
+} from "../../data/example.ts";
 
 /** Sequences with the answers that count. */
 export interface LabelledBatch extends TokenBatch {

@@ -1,18 +1,18 @@
 import assert from "node:assert/strict";
-import { openDevice } from "../../../src/backend/open.ts";
-import { collate, IGNORED } from "../../../src/data/example.ts";
-import { schedule } from "../../../src/train/schedule.ts";
-import { labelled, predicted } from "../../../src/train/objective.ts";
-import { Trainer } from "../../../src/train/trainer.ts";
-import { Random } from "../../../src/tensor/random.ts";
-import { assertAllClose } from "../../helpers/assert.ts";
+import { openDevice } from "../../../../src/backend/open.ts";
+import { collate, IGNORED } from "../../../../src/data/example.ts";
+import { schedule } from "../../../../src/train/step/schedule.ts";
+import { labelled, predicted } from "../../../../src/train/step/objective.ts";
+import { Trainer } from "../../../../src/train/step/trainer.ts";
+import { Random } from "../../../../src/tensor/random.ts";
+import { assertAllClose } from "../../../helpers/assert.ts";
 import {
   gradientsOf,
   smallModel,
   someFactors,
   someRows,
   trainedAdapter,
-} from "../../helpers/llama.ts";
+} from "../../../helpers/llama.ts";
 
 const ROWS = someRows(new Random(1), { count: 6, time: 5 });
 

@@ -4,10 +4,10 @@
  * @module
  */
 
-import { Tape } from "../autograd/tape.ts";
-import type { DeviceBuffer } from "../device/device.ts";
-import { mat, readF32 } from "../device/device.ts";
-import type { Model } from "../models/model.ts";
+import { Tape } from "../../autograd/tape.ts";
+import type { DeviceBuffer } from "../../device/device.ts";
+import { mat, readF32 } from "../../device/device.ts";
+import type { Model } from "../../models/model.ts";
 import { lossOf, type RowLosses, type TaskBatch } from "./objective.ts";
 
 /** Options of {@linkcode accumulateGradients}. */

@@ -4,11 +4,11 @@
  * @module
  */
 
-import { ValueError } from "../errors.ts";
-import type { ParameterSet } from "../autograd/parameter.ts";
-import { type DeviceBuffer, mat, readF32 } from "../device/device.ts";
-import type { Model } from "../models/model.ts";
-import type { AnyBatch } from "../data/example.ts";
+import { ValueError } from "../../errors.ts";
+import type { ParameterSet } from "../../autograd/parameter.ts";
+import { type DeviceBuffer, mat, readF32 } from "../../device/device.ts";
+import type { Model } from "../../models/model.ts";
+import type { AnyBatch } from "../../data/example.ts";
 import { Optimizer, type OptimizerOptions } from "./optimizer.ts";
 import type { Schedule } from "./schedule.ts";
 import { predicted, taskBatch } from "./objective.ts";

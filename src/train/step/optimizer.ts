@@ -4,9 +4,9 @@
  * @module
  */
 
-import type { ParameterSet } from "../autograd/parameter.ts";
-import type { DeviceBuffer, Mat } from "../device/device.ts";
-import { mat } from "../device/device.ts";
+import type { ParameterSet } from "../../autograd/parameter.ts";
+import type { DeviceBuffer, Mat } from "../../device/device.ts";
+import { mat } from "../../device/device.ts";
 
 /** Options of {@linkcode Optimizer}; the defaults are those of PyTorch and of transformers' trainer. */
 export interface OptimizerOptions {

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { ValueError } from "../errors.ts";
+import { ValueError } from "../../errors.ts";
 
 /** How the learning rate goes on after the warm-up. */
 export type ScheduleName = "constant" | "linear" | "cosine";
