@@ -6,7 +6,7 @@
 
 import { markMeant } from "../errors.ts";
 import { quoted } from "../io/files/errors.ts";
-import { nearest, suggestOption } from "./suggest.ts";
+import { nearest, suggestOption } from "./text/suggest.ts";
 import { parseArgs } from "node:util";
 
 /** A command line that cannot be understood: exit code 2. */

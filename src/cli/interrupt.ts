@@ -4,7 +4,7 @@
  * @module
  */
 
-import { clearBar } from "./progress.ts";
+import { clearBar } from "./text/progress.ts";
 
 /**
  * Runs `work` so that it can be interrupted; resolves to the exit code. Until `work` calls `started`, or the second time, an

@@ -9,8 +9,8 @@ import { VERSION } from "../version.ts";
 import { UsageError } from "./args.ts";
 import { print, ReaderGone } from "./output.ts";
 import { flagsOf, lacksPermission, permissionHelp } from "./permissions.ts";
-import { suggestVerb } from "./suggest.ts";
-import { terminalWidth, wrapped } from "./wrap.ts";
+import { suggestVerb } from "./text/suggest.ts";
+import { terminalWidth, wrapped } from "./text/wrap.ts";
 
 /** What a verb's module exports. */
 export interface Verb {

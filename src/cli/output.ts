@@ -5,7 +5,7 @@
  */
 
 import { IoError, messageOf } from "../io/files/errors.ts";
-import { fitted, terminalWidth } from "./wrap.ts";
+import { fitted, terminalWidth } from "./text/wrap.ts";
 
 /** Whoever read stdout has gone (`loqa … | head`): no reason for a word, and none to go on. */
 export class ReaderGone extends Error {

@@ -11,7 +11,7 @@ import {
   type PlaceOptions,
 } from "../models/load/locate.ts";
 import { type Option, type Options, type Parsed, UsageError } from "./args.ts";
-import type { Progress } from "./progress.ts";
+import type { Progress } from "./text/progress.ts";
 
 /** The option that names the weights of a model which were moved. */
 export const MODEL: Option = {

@@ -20,9 +20,9 @@ import {
   UsageError,
 } from "../args.ts";
 import { openChosen, readDeviceOptions } from "../device.ts";
-import { columnsWithin } from "../tables.ts";
+import { columnsWithin } from "../text/tables.ts";
 import { print, printFitted } from "../output.ts";
-import { terminalWidth } from "../wrap.ts";
+import { terminalWidth } from "../text/wrap.ts";
 
 const OPTIONS: Options = {
   device: COMMON.device,

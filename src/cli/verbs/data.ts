@@ -35,9 +35,9 @@ import {
 } from "../args.ts";
 import { type DataReport, DataTally } from "../data_tally.ts";
 import { print } from "../output.ts";
-import { Progress } from "../progress.ts";
-import { type Run, shortened, shown, tallyText } from "../data_text.ts";
-import { terminalWidth } from "../wrap.ts";
+import { Progress } from "../text/progress.ts";
+import { type Run, shortened, shown, tallyText } from "../text/data.ts";
+import { terminalWidth } from "../text/wrap.ts";
 
 const OPTIONS: Options = {
   model: {

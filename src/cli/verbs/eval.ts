@@ -26,10 +26,10 @@ import {
 import { computeHasEffect, openChosen, readDeviceOptions } from "../device.ts";
 import { readWriting, refuseWriting, WRITING } from "../beam_options.ts";
 import { PLACE, readPlace, tellNotes } from "../place.ts";
-import { Progress } from "../progress.ts";
-import { columnsWithin } from "../tables.ts";
+import { Progress } from "../text/progress.ts";
+import { columnsWithin } from "../text/tables.ts";
 import { print, printFitted } from "../output.ts";
-import { terminalWidth } from "../wrap.ts";
+import { terminalWidth } from "../text/wrap.ts";
 
 const OPTIONS: Options = {
   task: { value: "NAME", help: `${TASKS.join(", ")}; needed` },

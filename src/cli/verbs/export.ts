@@ -15,8 +15,8 @@ import {
 } from "../args.ts";
 import { interruptible } from "../interrupt.ts";
 import { PLACE, readPlace } from "../place.ts";
-import { Progress } from "../progress.ts";
-import { bytes } from "../tables.ts";
+import { Progress } from "../text/progress.ts";
+import { bytes } from "../text/tables.ts";
 import { print, printFitted } from "../output.ts";
 
 const OPTIONS: Options = {

@@ -34,7 +34,7 @@ import {
 } from "../args.ts";
 import { computeHasEffect, openChosen, readDeviceOptions } from "../device.ts";
 import { PLACE, readPlace, tellNotes } from "../place.ts";
-import { Progress } from "../progress.ts";
+import { Progress } from "../text/progress.ts";
 import { readWriting, refuseWriting, WRITING } from "../beam_options.ts";
 import { print, printPart } from "../output.ts";
 

@@ -28,10 +28,10 @@ import { calibrationInputs } from "../calibration.ts";
 import { openChosen, readDeviceOptions } from "../device.ts";
 import { interruptible } from "../interrupt.ts";
 import { tellNotes } from "../place.ts";
-import { Progress } from "../progress.ts";
-import { initTable } from "../tables.ts";
+import { Progress } from "../text/progress.ts";
+import { initTable } from "../text/tables.ts";
 import { print, printFitted } from "../output.ts";
-import { terminalWidth } from "../wrap.ts";
+import { terminalWidth } from "../text/wrap.ts";
 
 const OPTIONS: Options = {
   out: { short: "o", value: "DIR", help: "folder to write; needed" },

@@ -13,10 +13,10 @@ import type { Adapter } from "../../io/peft/adapter.ts";
 import { standingFolder } from "../../io/output/replace.ts";
 import { listRuns, readReport } from "../../models/load/runs.ts";
 import { COMMON, optionHelp, type Options, parse } from "../args.ts";
-import { bytes, columnsWithin, initTable } from "../tables.ts";
+import { bytes, columnsWithin, initTable } from "../text/tables.ts";
 import { print, printFitted } from "../output.ts";
-import { terminalWidth } from "../wrap.ts";
-import { trainingReports, trainingsText } from "../trainings.ts";
+import { terminalWidth } from "../text/wrap.ts";
+import { trainingReports, trainingsText } from "../text/trainings.ts";
 
 const OPTIONS: Options = {
   tensors: { help: "every tensor, not only a summary" },

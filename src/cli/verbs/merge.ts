@@ -33,7 +33,7 @@ import {
 import { openChosen, readDeviceOptions } from "../device.ts";
 import { interruptible } from "../interrupt.ts";
 import { PLACE, readPlace, tellNotes } from "../place.ts";
-import { Progress } from "../progress.ts";
+import { Progress } from "../text/progress.ts";
 import { print, printFitted } from "../output.ts";
 
 const OPTIONS: Options = {

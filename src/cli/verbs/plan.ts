@@ -21,9 +21,9 @@ import { type Method, type MethodCost, methodCosts } from "../../plan/cost.ts";
 import { KNOWN_MODELS } from "../../plan/known.ts";
 import { type Config, type ModelShape, modelShape } from "../../plan/shape.ts";
 import { COMMON, optionHelp, type Options, parse } from "../args.ts";
-import { bytes, columnsWithin } from "../tables.ts";
+import { bytes, columnsWithin } from "../text/tables.ts";
 import { print } from "../output.ts";
-import { fitted, terminalWidth, wrapped } from "../wrap.ts";
+import { fitted, terminalWidth, wrapped } from "../text/wrap.ts";
 
 const OPTIONS: Options = {
   rank: { value: "R", default: "64", help: "rank of the adapters" },

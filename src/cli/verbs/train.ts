@@ -25,9 +25,9 @@ import {
 import { openChosen, readDeviceOptions } from "../device.ts";
 import { MODEL, tellNotes } from "../place.ts";
 import { interruptible } from "../interrupt.ts";
-import { Progress } from "../progress.ts";
+import { Progress } from "../text/progress.ts";
 import { print, printFitted } from "../output.ts";
-import { counted } from "../tables.ts";
+import { counted } from "../text/tables.ts";
 
 const OPTIONS: Options = {
   data: {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { DataTally } from "../../../../src/cli/data_tally.ts";
-import { shortened, shown, tallyText } from "../../../../src/cli/data_text.ts";
+import { shortened, shown, tallyText } from "../../../../src/cli/text/data.ts";
 import { loqa } from "../../../helpers/cli.ts";
 import { inFolder } from "../../../helpers/model.ts";
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { bytes, columns, initTable } from "../../../src/cli/tables.ts";
-import type { InitReport, LayerReport } from "../../../src/init/report.ts";
+import { bytes, columns, initTable } from "../../../../src/cli/text/tables.ts";
+import type { InitReport, LayerReport } from "../../../../src/init/report.ts";
 
 Deno.test("columns() aligns texts left and numbers right", () => {
   assert.equal(

@@ -1,5 +1,9 @@
 import assert from "node:assert/strict";
-import { clearBar, clock, Progress } from "../../../src/cli/progress.ts";
+import {
+  clearBar,
+  clock,
+  Progress,
+} from "../../../../src/cli/text/progress.ts";
 
 /** Progress with a clock of its own; `at` moves it to a second. */
 function tracked(options: { terminal: boolean; quiet?: boolean }) {

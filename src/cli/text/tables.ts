@@ -4,8 +4,8 @@
  * @module
  */
 
-import { type InitReport, type LayerReport, mean } from "../init/report.ts";
-import { loadingLine } from "./loading.ts";
+import { type InitReport, type LayerReport, mean } from "../../init/report.ts";
+import { loadingLine } from "../loading.ts";
 import { clock } from "./progress.ts";
 
 /** Columns of text, numbers (`right`) aligned at their end. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { DataReport } from "./data_tally.ts";
+import type { DataReport } from "../data_tally.ts";
 import { columns } from "./tables.ts";
 import { wrapped } from "./wrap.ts";
 

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { inFolder } from "../../helpers/model.ts";
-import { optionHelp } from "../../../src/cli/args.ts";
-import { columnsWithin, counted } from "../../../src/cli/tables.ts";
-import { fitted, wrapped } from "../../../src/cli/wrap.ts";
+import { inFolder } from "../../../helpers/model.ts";
+import { optionHelp } from "../../../../src/cli/args.ts";
+import { columnsWithin, counted } from "../../../../src/cli/text/tables.ts";
+import { fitted, wrapped } from "../../../../src/cli/text/wrap.ts";
 
 const PAGE = `loqa train DIR: a line that is longer than the page is wide
 and goes on here.
@@ -88,8 +88,8 @@ async function inTerminal(
     .trimEnd().split("\n").map((line) => line.trimEnd());
 }
 
-const MAIN = new URL("../../../src/cli/main.ts", import.meta.url).pathname;
-const EXAMPLE = new URL("../../../examples/model", import.meta.url).pathname;
+const MAIN = new URL("../../../../src/cli/main.ts", import.meta.url).pathname;
+const EXAMPLE = new URL("../../../../examples/model", import.meta.url).pathname;
 
 const hasScript = await new Deno.Command("script", {
   args: ["-qec", "true", "/dev/null"],

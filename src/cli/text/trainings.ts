@@ -4,9 +4,9 @@
  * @module
  */
 
-import { exists, joinPath, readTextFile } from "../io/files/deno.ts";
-import { isObject, type JsonObject } from "../io/files/json.ts";
-import { splitPath } from "../io/files/paths.ts";
+import { exists, joinPath, readTextFile } from "../../io/files/deno.ts";
+import { isObject, type JsonObject } from "../../io/files/json.ts";
+import { splitPath } from "../../io/files/paths.ts";
 import {
   type FoundRun,
   isRun,
@@ -14,8 +14,8 @@ import {
   listCheckpoints,
   listRuns,
   shownRun,
-} from "../models/load/runs.ts";
-import { METRICS_FILE } from "../train/output.ts";
+} from "../../models/load/runs.ts";
+import { METRICS_FILE } from "../../train/output.ts";
 import { columnsWithin } from "./tables.ts";
 
 /** A training as `inspect` tells it. */
