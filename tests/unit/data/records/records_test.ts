@@ -271,7 +271,7 @@ Deno.test("plain text by line, by paragraph and as a whole", async () => {
 Deno.test("Parquet in every compression, lists of objects and all", async () => {
   for (const kind of ["none", "snappy", "gzip", "zstd", "lz4"]) {
     const path = new URL(
-      `../../golden/eval/rows-${kind}.parquet`,
+      `../../../golden/eval/rows-${kind}.parquet`,
       import.meta.url,
     );
     const found = await read("d.parquet", await Deno.readFile(path));

@@ -256,7 +256,7 @@ Deno.test("qaloraGroups(): PEFT's way only where the group divides every layer",
 });
 
 const REAL = new URL(
-  "../../../../shared/data/lora/roberta_base_lora_mnli.bin",
+  "../../../../../shared/data/lora/roberta_base_lora_mnli.bin",
   import.meta.url,
 );
 const hasReal = await Deno.stat(REAL).then(() => true, () => false);

@@ -107,7 +107,7 @@ for (const [what, [bytes, part]] of Object.entries(PICKLES)) {
 }
 
 const REAL = new URL(
-  "../../../../shared/data/lora/roberta_base_lora_mnli.bin",
+  "../../../../../shared/data/lora/roberta_base_lora_mnli.bin",
   import.meta.url,
 ).pathname;
 const hasReal = await Deno.stat(REAL).then(() => true, () => false);
