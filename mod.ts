@@ -113,10 +113,10 @@ export { type HttpOptions, httpSource } from "./src/io/hub/http.ts";
 export type {
   Checkpoint,
   CheckpointFile,
-  SideFile,
   SideFileOptions,
   TensorInfo,
 } from "./src/io/checkpoint/checkpoint.ts";
+export type { SideFile } from "./src/io/files/files.ts";
 export type { FileSet } from "./src/io/files/files.ts";
 export { openCheckpointFrom } from "./src/io/recognise.ts";
 export type { JsonObject } from "./src/io/files/json.ts";

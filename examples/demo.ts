@@ -9,7 +9,7 @@ import { openChosen } from "../src/cli/device.ts";
 import type { InitReport } from "../src/init/report.ts";
 import { init } from "../src/init/run.ts";
 import { openCheckpoint } from "../src/io/open.ts";
-import { checkpointTokenizer } from "../src/io/tokenizer/tokenizer.ts";
+import { checkpointTokenizer } from "../src/io/open_tokenizer.ts";
 import { columns } from "../src/cli/text/tables.ts";
 import { generate } from "../src/models/generate/causal.ts";
 import { loadCausal } from "../src/models/load/load.ts";

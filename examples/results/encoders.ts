@@ -15,7 +15,7 @@ import { openTasks } from "../../src/eval/open_task.ts";
 import { runTask } from "../../src/eval/run.ts";
 import { init } from "../../src/init/run.ts";
 import { openCheckpoint } from "../../src/io/open.ts";
-import { checkpointTokenizer } from "../../src/io/tokenizer/tokenizer.ts";
+import { checkpointTokenizer } from "../../src/io/open_tokenizer.ts";
 import { labelNames } from "../../src/models/encoder/head_config.ts";
 import { loadModel, writeOptions } from "../../src/models/load/load.ts";
 import { Random } from "../../src/tensor/random.ts";

@@ -10,7 +10,7 @@ import { runTask } from "../../src/eval/run.ts";
 import { calibrate, calibrationSequences } from "../../src/calibrate/run.ts";
 import { type Moments, openMoments } from "../../src/calibrate/moments.ts";
 import type { Checkpoint } from "../../src/io/checkpoint/checkpoint.ts";
-import { checkpointTokenizer } from "../../src/io/tokenizer/tokenizer.ts";
+import { checkpointTokenizer } from "../../src/io/open_tokenizer.ts";
 import { loadModel } from "../../src/models/load/load.ts";
 import {
   train,

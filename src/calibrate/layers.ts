@@ -9,16 +9,12 @@
 
 import { ValueError } from "../errors.ts";
 import { Tape } from "../autograd/tape.ts";
-import type { Device } from "../device/device.ts";
-import { mat, readF32 } from "../device/device.ts";
+import { type Device, mat, readF32 } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { type BlockContext, loadBlock } from "../models/decoder/block.ts";
 import { type LlamaConfig, readLlamaConfig } from "../families/decoder.ts";
-import {
-  blockLinears,
-  checkLlamaTensors,
-  layerPrefix,
-} from "../families/decoder_tensors.ts";
+import { blockLinears, layerPrefix } from "../families/decoder_tensors.ts";
+import { checkLlamaTensors } from "../models/decoder/check.ts";
 import { Weights } from "../models/parts/weights.ts";
 import { ropeTables } from "../nn/rope.ts";
 import { MomentSums, type WriteMoments } from "./sums.ts";

@@ -10,7 +10,8 @@ import { ValueError } from "../errors.ts";
 import type { Device } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { exists, fileSink, fileSource } from "../io/files/deno.ts";
-import { digest, fingerprint } from "../io/checkpoint/fingerprint.ts";
+import { digest } from "../io/files/digest.ts";
+import { fingerprint } from "../io/checkpoint/fingerprint.ts";
 import { openSafetensors } from "../io/safetensors/read.ts";
 import {
   safetensorsHeader,

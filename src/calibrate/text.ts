@@ -9,10 +9,8 @@ import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { fileSource } from "../io/files/deno.ts";
 import { type DataRecord, textField } from "../data/records/record.ts";
 import { readRecords } from "../data/records/records.ts";
-import {
-  checkpointTokenizer,
-  type Tokenizer,
-} from "../io/tokenizer/tokenizer.ts";
+import { checkpointTokenizer } from "../io/open_tokenizer.ts";
+import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import { familyOf } from "../models/families.ts";
 
 /** Characters of a token on average, at the very most. */

@@ -9,10 +9,8 @@ import type { ModelInputs } from "../calibrate/model.ts";
 import { calibrationSequences } from "../calibrate/run.ts";
 import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import type { DataRecord } from "../data/records/record.ts";
-import {
-  checkpointTokenizer,
-  type Tokenizer,
-} from "../io/tokenizer/tokenizer.ts";
+import { checkpointTokenizer } from "../io/open_tokenizer.ts";
+import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import { familyOf } from "../models/families.ts";
 import { Framer } from "../data/frame.ts";
 import { RecordReader } from "../data/tasks/sft.ts";

@@ -6,7 +6,8 @@
 
 import { checkKind, ofKind } from "../models/families.ts";
 import { generate } from "../models/generate/causal.ts";
-import type { BaseConfig, Model } from "../models/model.ts";
+import type { BaseConfig } from "../families/tensors.ts";
+import type { Model } from "../models/model.ts";
 import {
   write,
   WRITE_DEFAULTS,

@@ -4,10 +4,9 @@
  * @module
  */
 
+import type { TensorShapes, WantedTensor } from "./tensors.ts";
 import type { Activation } from "../device/contract/network.ts";
 import { type ConfigJson, ConfigReader } from "./config_reader.ts";
-import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
-import type { WantedTensor } from "../models/model.ts";
 
 /** Model types that this architecture serves. */
 export const BART_TYPES = ["bart"] as const;
@@ -103,7 +102,7 @@ export interface BartNames {
 /** The names of a checkpoint's tensors. */
 export function bartNames(
   { tied }: Pick<BartConfig, "tied">,
-  { tensors }: Pick<Checkpoint, "tensors">,
+  { tensors }: TensorShapes,
 ): BartNames {
   const prefix = tensors.has("model.encoder.embed_positions.weight") ||
       !tensors.has("encoder.embed_positions.weight")

@@ -4,15 +4,15 @@
  * @module
  */
 
-import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
+import type { EncoderHead, TensorShapes, WantedTensor } from "./tensors.ts";
 import type { Activation } from "../device/contract/network.ts";
 import { type ConfigJson, ConfigReader } from "./config_reader.ts";
 import {
   blockTensors,
+  type ClassifierShape,
   type EncoderBlockShape,
-} from "../models/encoder/block.ts";
-import { type ClassifierShape, headTensors } from "../models/encoder/head.ts";
-import type { EncoderHead, WantedTensor } from "../models/model.ts";
+  headTensors,
+} from "./encoder.ts";
 
 /** Model types that this architecture serves. */
 export const BERT_TYPES = ["bert", "roberta"] as const;
@@ -90,7 +90,7 @@ export function readBertConfig(config: ConfigJson, where: string): BertConfig {
 /** What a checkpoint's names begin with: `bert.`, or nothing where the model was stored without a head. */
 export function bertPrefix(
   { modelType }: Pick<BertConfig, "modelType">,
-  { tensors }: Pick<Checkpoint, "tensors">,
+  { tensors }: TensorShapes,
 ): string {
   const prefix = `${modelType}.`;
   return tensors.has(`${prefix}embeddings.word_embeddings.weight`)

@@ -4,15 +4,15 @@
  * @module
  */
 
+import type { EncoderHead, TensorShapes, WantedTensor } from "./tensors.ts";
 import type { Activation } from "../device/contract/network.ts";
-import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { type ConfigJson, ConfigReader } from "./config_reader.ts";
 import {
   blockTensors,
+  type ClassifierShape,
   type EncoderBlockShape,
-} from "../models/encoder/block.ts";
-import { type ClassifierShape, headTensors } from "../models/encoder/head.ts";
-import type { EncoderHead, WantedTensor } from "../models/model.ts";
+  headTensors,
+} from "./encoder.ts";
 
 /** Model types that this architecture serves. */
 export const DEBERTA_TYPES = ["deberta-v2"] as const;
@@ -170,7 +170,7 @@ function readConvolution(
 
 /** What a checkpoint's names begin with: `deberta.`, or nothing where the model was stored without a head. */
 export function debertaPrefix(
-  { tensors }: Pick<Checkpoint, "tensors">,
+  { tensors }: TensorShapes,
 ): string {
   return tensors.has("deberta.embeddings.word_embeddings.weight")
     ? "deberta."

@@ -5,8 +5,10 @@
  */
 
 import { FormatError, KindError } from "../errors.ts";
-import { isObject } from "../io/files/json.ts";
-import type { RopeScaling } from "../nn/rope.ts";
+import type { RopeScaling } from "./rope.ts";
+
+const isObject = (value: unknown): value is Json =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** Sizes and switches of a model. */
 export interface LlamaConfig {

@@ -4,10 +4,8 @@
  * @module
  */
 
-import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import type { LlamaConfig } from "./decoder.ts";
-import type { WantedTensor } from "../models/model.ts";
-import { checkTensors } from "../models/parts/tensor_check.ts";
+import type { WantedTensor } from "./tensors.ts";
 
 /** Prefix of a layer's tensors. */
 export function layerPrefix(index: number): string {
@@ -75,16 +73,4 @@ export function llamaTensors(config: LlamaConfig): WantedTensor[] {
 }
 
 /** What old files carry along and nobody needs. Copies of a shared table are left out where a file is opened (`tied.ts`). */
-const IGNORED = /rotary_emb\.inv_freq$/;
-
-/**
- * Checks that a checkpoint holds the tensors of its config, and no others.
- *
- * @throws {SyntaxError} That lists every tensor that is missing, of another shape, or unknown.
- */
-export function checkLlamaTensors(
-  checkpoint: Checkpoint,
-  config: LlamaConfig,
-): void {
-  checkTensors(checkpoint, llamaTensors(config), IGNORED);
-}
+export const IGNORED = /rotary_emb\.inv_freq$/;

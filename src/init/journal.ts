@@ -13,7 +13,7 @@ import {
   writeFileAtomic,
 } from "../io/files/deno.ts";
 import { quoted } from "../io/files/errors.ts";
-import { digest } from "../io/checkpoint/fingerprint.ts";
+import { digest } from "../io/files/digest.ts";
 import {
   isObject,
   type JsonObject,

@@ -4,7 +4,8 @@
  * @module
  */
 
-import type { CheckpointFile, SideFile } from "../io/checkpoint/checkpoint.ts";
+import type { CheckpointFile } from "../io/checkpoint/checkpoint.ts";
+import type { SideFile } from "../io/files/files.ts";
 import { writeSideFiles } from "../io/safetensors/copy.ts";
 import {
   exists,

@@ -22,7 +22,8 @@ import {
   peakMemory,
   rename,
 } from "../io/files/deno.ts";
-import { digest, fingerprint } from "../io/checkpoint/fingerprint.ts";
+import { digest } from "../io/files/digest.ts";
+import { fingerprint } from "../io/checkpoint/fingerprint.ts";
 import { adapterEntries } from "../io/peft/adapter.ts";
 import { adapterConfig } from "../io/peft/config.ts";
 import { wholeTensorName } from "../io/peft/whole.ts";

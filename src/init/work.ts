@@ -21,7 +21,7 @@ import { BASE_QUANTIZERS } from "../qalora/quantizer.ts";
 import { fromF32 } from "../tensor/dtype.ts";
 import { type Matrix, matrix, transposed } from "../tensor/matrix.ts";
 import type { BackbonePlan } from "./backbone.ts";
-import { digest } from "../io/checkpoint/fingerprint.ts";
+import { digest } from "../io/files/digest.ts";
 import {
   type JournalLayer,
   type JournalPart,

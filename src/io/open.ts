@@ -15,16 +15,14 @@ import {
 } from "./files/deno.ts";
 import { IoError, quoted } from "./files/errors.ts";
 import type { FileSet } from "./files/files.ts";
-import { openFileSet } from "./recognise.ts";
-import type { OpenOptions } from "./recognise.ts";
+import { openFileSet, type OpenOptions } from "./recognise.ts";
 import { TEMPLATE_FOLDER, templateOfFile } from "./files/named_templates.ts";
 import { settledPath } from "./output/output.ts";
 import { partNames } from "./files/split.ts";
-import { openAdapterFrom } from "./peft/adapter.ts";
-import type { Adapter } from "./peft/adapter.ts";
+import { type Adapter, openAdapterFrom } from "./peft/adapter.ts";
 
 export { fileSource } from "./files/deno.ts";
-export { checkpointTokenizer, openTokenizer } from "./tokenizer/tokenizer.ts";
+export { checkpointTokenizer, openTokenizer } from "./open_tokenizer.ts";
 export type {
   ChatMessage,
   ChatOptions,
@@ -47,10 +45,10 @@ export type { Adapter } from "./peft/adapter.ts";
 export type {
   Checkpoint,
   CheckpointFile,
-  SideFile,
   SideFileOptions,
   TensorInfo,
 } from "./checkpoint/checkpoint.ts";
+export type { SideFile } from "./files/files.ts";
 export type { FileSet } from "./files/files.ts";
 
 /**

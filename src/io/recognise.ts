@@ -9,14 +9,13 @@ import type { ByteSource } from "./files/bytes.ts";
 import { bnbReaders, hasBnb } from "./bnb/read.ts";
 import type { Checkpoint, CheckpointFile } from "./checkpoint/checkpoint.ts";
 import { quoted } from "./files/errors.ts";
-import { readFile, readSideFiles, sourceFiles } from "./files/files.ts";
-import type { FileSet } from "./files/files.ts";
+import { type FileSet, readFile, sourceFiles } from "./files/files.ts";
+import { readSideFiles } from "./side_files.ts";
 import { foreignReason } from "./checkpoint/foreign.ts";
 import { openGgufCheckpoint } from "./gguf/checkpoint.ts";
 import { gptqReaders, hasGptq } from "./affine/gptq.ts";
 import { hasHqq, hqqReaders } from "./affine/hqq.ts";
-import { parseJsonObject } from "./files/json.ts";
-import type { JsonObject } from "./files/json.ts";
+import { type JsonObject, parseJsonObject } from "./files/json.ts";
 import { layersReason } from "./checkpoint/layer_count.ts";
 import { hasMlx, mlxReaders } from "./affine/mlx.ts";
 import { presented } from "./checkpoint/names.ts";
@@ -24,14 +23,16 @@ import { settledTies } from "./checkpoint/tied.ts";
 import { hasPacked, packedReaders } from "./packed/packed.ts";
 import { modelConfig } from "./packed/config.ts";
 import { partError, partNames, partOf } from "./files/split.ts";
-import { makeCheckpoint } from "./checkpoint/tensor_reader.ts";
-import type { TensorReader } from "./checkpoint/tensor_reader.ts";
+import {
+  makeCheckpoint,
+  type TensorReader,
+} from "./checkpoint/tensor_reader.ts";
 import {
   openSafetensorsFile,
   openSafetensorsIndex,
+  type TensorStore,
   unreadError,
 } from "./safetensors/store.ts";
-import type { TensorStore } from "./safetensors/store.ts";
 import { openTorchFiles } from "./torch/store.ts";
 
 /**

@@ -7,9 +7,8 @@
 import { ValueError } from "../errors.ts";
 import { Tape, type Tensor } from "../autograd/tape.ts";
 import type { LinearWeight } from "../autograd/linear_weight.ts";
-import type { Device } from "../device/device.ts";
-import { readF32 } from "../device/device.ts";
-import { checkpointTokenizer } from "../io/tokenizer/tokenizer.ts";
+import { type Device, readF32 } from "../device/device.ts";
+import { checkpointTokenizer } from "../io/open_tokenizer.ts";
 import type { CausalModel, Model } from "../models/model.ts";
 import {
   generate,

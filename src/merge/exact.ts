@@ -13,7 +13,7 @@ import { copySideFiles, copyTensor } from "../io/safetensors/copy.ts";
 import { hasGroups } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { fileSink, joinPath, makeFolder } from "../io/files/deno.ts";
-import { digest } from "../io/checkpoint/fingerprint.ts";
+import { digest } from "../io/files/digest.ts";
 import {
   exactType,
   keptEntry,

@@ -31,18 +31,17 @@ import {
   debertaTensors,
   readDebertaConfig,
 } from "../families/deberta.ts";
-import { type ClassifierShape, headOf } from "./encoder/head.ts";
+import { type ClassifierShape, headOf } from "../families/encoder.ts";
 import { Llama } from "./decoder/model.ts";
 import { LLAMA_TYPES, readLlamaConfig } from "../families/decoder.ts";
 import { llamaTensors } from "../families/decoder_tensors.ts";
+import type { BaseConfig, WantedTensor } from "../families/tensors.ts";
 import type {
-  BaseConfig,
   CausalModel,
   EncoderModel,
   Model,
   ModelOptions,
   Seq2SeqModel,
-  WantedTensor,
 } from "./model.ts";
 
 /** Options of {@linkcode Family.load}. */

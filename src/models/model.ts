@@ -8,6 +8,7 @@ import type { Compute, LinearWeight } from "../autograd/linear_weight.ts";
 import type { ParameterSet } from "../autograd/parameter.ts";
 import type { Tape, Tensor } from "../autograd/tape.ts";
 import type { Device, Mat } from "../device/device.ts";
+import type { BaseConfig, EncoderHead } from "../families/tensors.ts";
 import type { Embedding } from "../nn/embedding.ts";
 import type { Linear } from "../nn/linear.ts";
 
@@ -23,16 +24,6 @@ export interface TokenBatch {
   readonly bounds?: readonly (readonly [number, number])[];
   /** `batch * time`: which of two texts a token belongs to, for models that tell them apart; all 0 without it. */
   readonly typeIds?: ArrayLike<number>;
-}
-
-/** What every config tells. */
-export interface BaseConfig {
-  /** `llama`, `bert`, `deberta-v2`, `bart`, … */
-  readonly modelType: string;
-  /** Longest sequence, special tokens included. */
-  readonly maxLength: number;
-  /** Tokens of the vocabulary. */
-  readonly vocabSize: number;
 }
 
 /** What every model has. */
@@ -80,15 +71,6 @@ export interface CausalModel extends BaseModel {
     options?: PassOptions & { readonly cache?: TokenCache },
   ): Tensor;
 }
-
-/** What an encoder's head answers. */
-export type EncoderHead =
-  /** A class of each sequence, or a number where `labels` is 1. */
-  | { readonly kind: "classify"; readonly labels: number }
-  /** Where in each sequence an answer begins and ends. */
-  | { readonly kind: "span" }
-  /** Nothing: features only. */
-  | { readonly kind: "none" };
 
 /** A model that reads whole sequences: BERT, RoBERTa, DeBERTa. */
 export interface EncoderModel extends BaseModel {
@@ -147,12 +129,6 @@ export interface Seq2SeqModel extends BaseModel {
 
 /** A model of any kind. */
 export type Model = CausalModel | EncoderModel | Seq2SeqModel;
-
-/** A tensor that a model wants from its checkpoint. */
-export interface WantedTensor {
-  readonly name: string;
-  readonly shape: readonly number[];
-}
 
 /** How a checkpoint is put on a device, for every kind of model. */
 export interface ModelOptions {

@@ -5,22 +5,8 @@
  */
 
 import type { RopeTables } from "../autograd/elementwise.ts";
-import type { Device } from "../device/device.ts";
-import { mat } from "../device/device.ts";
-
-/** How positions turn into angles. */
-export type RopeScaling =
-  | { readonly type: "default" }
-  /** Positions divided by `factor` (position interpolation, 2306.15595). */
-  | { readonly type: "linear"; readonly factor: number }
-  /** Long wavelengths divided by `factor`, short ones kept, a ramp between (Llama 3.1). */
-  | {
-    readonly type: "llama3";
-    readonly factor: number;
-    readonly lowFreqFactor: number;
-    readonly highFreqFactor: number;
-    readonly originalLength: number;
-  };
+import { type Device, mat } from "../device/device.ts";
+import type { RopeScaling } from "../families/rope.ts";
 
 /** What fixes the angles. */
 export interface RopeOptions {

@@ -7,7 +7,7 @@
 import { ValueError } from "../errors.ts";
 import { fileSource } from "../io/files/deno.ts";
 import { quoted } from "../io/files/errors.ts";
-import { digest } from "../io/checkpoint/fingerprint.ts";
+import { digest } from "../io/files/digest.ts";
 import type { ListedSet } from "../data/list.ts";
 import { labelledTexts } from "./head.ts";
 import { readClassExamples } from "../data/tasks/classify.ts";

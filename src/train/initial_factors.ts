@@ -6,7 +6,7 @@
 
 import { ValueError } from "../errors.ts";
 import { absolutePath } from "../io/files/deno.ts";
-import { digest } from "../io/checkpoint/fingerprint.ts";
+import { digest } from "../io/files/digest.ts";
 import { openAdapter } from "../io/open.ts";
 import { adapterConfig, moduleScaling } from "../io/peft/config.ts";
 import { qaloraFields, type QaloraGroups } from "../io/peft/qalora.ts";
@@ -18,7 +18,8 @@ import {
   unmatchedKeys,
 } from "../loftq/plan.ts";
 import { loraStart } from "../loftq/start.ts";
-import type { Model, WantedTensor } from "../models/model.ts";
+import type { Model } from "../models/model.ts";
+import type { WantedTensor } from "../families/tensors.ts";
 import {
   checkBase,
   type ModelPlace,

@@ -12,7 +12,7 @@ import {
   markDifference,
   readMarks,
 } from "../io/output/marks.ts";
-import { digest } from "../io/checkpoint/fingerprint.ts";
+import { digest } from "../io/files/digest.ts";
 import { type FoundRun, goingOnOrder, listRuns } from "../models/load/runs.ts";
 import type { TrainOptions } from "./options.ts";
 

@@ -19,7 +19,7 @@ import type { JsonObject } from "../io/files/json.ts";
 import { type Lock, lockFolder } from "../io/output/lock.ts";
 import { fileMarks } from "../io/output/marks.ts";
 import { replaceFolder } from "../io/output/replace.ts";
-import { checkpointTokenizer } from "../io/tokenizer/tokenizer.ts";
+import { checkpointTokenizer } from "../io/open_tokenizer.ts";
 import { familyOf } from "../models/families.ts";
 import {
   findUnfinished,

@@ -1,6 +1,6 @@
 // deno-lint-ignore-file camelcase -- the keys are those of Hugging Face's files
 import { folderFiles } from "../../src/io/open.ts";
-import { openTokenizer } from "../../src/io/tokenizer/tokenizer.ts";
+import { openTokenizer } from "../../src/io/open_tokenizer.ts";
 import { own } from "./models.ts";
 import { loqaJson, peerTests, scratch } from "./run.ts";
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { openCheckpoint } from "../../src/io/open.ts";
-import { checkpointTokenizer } from "../../src/io/tokenizer/tokenizer.ts";
+import { checkpointTokenizer } from "../../src/io/open_tokenizer.ts";
 import { sharedData } from "../helpers/inputs.ts";
 import { findNodePackage, runNodePackage } from "./environment.ts";
 import { smollm } from "./models.ts";

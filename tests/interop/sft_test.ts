@@ -1,6 +1,6 @@
 import { compileChatTemplate } from "../../src/io/chat/template.ts";
 import { folderFiles } from "../../src/io/open.ts";
-import { openTokenizer } from "../../src/io/tokenizer/tokenizer.ts";
+import { openTokenizer } from "../../src/io/open_tokenizer.ts";
 import { readExamples, type TextCodec } from "../../src/train/run.ts";
 import { findPython } from "./environment.ts";
 import { own } from "./models.ts";

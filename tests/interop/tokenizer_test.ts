@@ -1,8 +1,6 @@
 import { folderFiles, openCheckpoint } from "../../src/io/open.ts";
-import {
-  openTokenizer,
-  type Tokenizer,
-} from "../../src/io/tokenizer/tokenizer.ts";
+import { openTokenizer } from "../../src/io/open_tokenizer.ts";
+import type { Tokenizer } from "../../src/io/tokenizer/tokenizer.ts";
 import { Random } from "../../src/tensor/random.ts";
 import { exists, integer, sharedData } from "../helpers/inputs.ts";
 import { bert, own, smollm, stories } from "./models.ts";

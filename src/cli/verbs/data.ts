@@ -10,10 +10,8 @@ import { messageOf } from "../../io/files/errors.ts";
 import { openCheckpoint } from "../../io/open.ts";
 import { type DataRecord, placeOf } from "../../data/records/record.ts";
 import { readRecords } from "../../data/records/records.ts";
-import {
-  checkpointTokenizer,
-  type Tokenizer,
-} from "../../io/tokenizer/tokenizer.ts";
+import { checkpointTokenizer } from "../../io/open_tokenizer.ts";
+import type { Tokenizer } from "../../io/tokenizer/tokenizer.ts";
 import { familyOf } from "../../models/families.ts";
 import { IGNORED } from "../../data/example.ts";
 import { OVERFLOWS } from "../../data/list.ts";

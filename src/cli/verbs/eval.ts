@@ -9,7 +9,7 @@ import { openTasks, TASKS } from "../../eval/open_task.ts";
 import { GLUE } from "../../eval/tasks/glue.ts";
 import { checkTask, evenLimits, runTask } from "../../eval/run.ts";
 import type { TaskResult } from "../../eval/tasks/task.ts";
-import { checkpointTokenizer } from "../../io/tokenizer/tokenizer.ts";
+import { checkpointTokenizer } from "../../io/open_tokenizer.ts";
 import { labelNames } from "../../models/encoder/head_config.ts";
 import { openModel } from "../../models/load/load.ts";
 import { stopTokens } from "../../models/generate/stop.ts";

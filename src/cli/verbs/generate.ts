@@ -12,10 +12,8 @@ import { readTextFile } from "../../io/files/deno.ts";
 import { messageOf, quoted } from "../../io/files/errors.ts";
 import { isObject } from "../../io/files/json.ts";
 import { parseJsonExact } from "../../io/files/json_exact.ts";
-import {
-  checkpointTokenizer,
-  type Tokenizer,
-} from "../../io/tokenizer/tokenizer.ts";
+import { checkpointTokenizer } from "../../io/open_tokenizer.ts";
+import type { Tokenizer } from "../../io/tokenizer/tokenizer.ts";
 import { checkKind, ofKind } from "../../models/families.ts";
 import { checkPrompts, generate } from "../../models/generate/causal.ts";
 import { type OpenedModel, openModel } from "../../models/load/load.ts";

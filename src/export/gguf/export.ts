@@ -22,12 +22,10 @@ import { ggufTypeNamed } from "../../io/gguf/types.ts";
 import { ggufTokenizerPairs } from "../../io/gguf/write_tokenizer.ts";
 import { sourceFiles } from "../../io/files/files.ts";
 import { bytesSource } from "../../io/files/sources.ts";
-import { readTokenizerFiles } from "../../io/tokenizer/find.ts";
+import { readTokenizerFiles } from "../../io/open_tokenizer.ts";
 import { type LlamaConfig, readLlamaConfig } from "../../families/decoder.ts";
-import {
-  checkLlamaTensors,
-  llamaTensors,
-} from "../../families/decoder_tensors.ts";
+import { checkLlamaTensors } from "../../models/decoder/check.ts";
+import { llamaTensors } from "../../families/decoder_tensors.ts";
 import { fromF32, narrow } from "../../tensor/dtype.ts";
 import type {
   ExportDType,

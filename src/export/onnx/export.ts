@@ -18,10 +18,8 @@ import {
 } from "../../io/files/deno.ts";
 import { OnnxGraph } from "../../io/onnx/graph.ts";
 import { readLlamaConfig } from "../../families/decoder.ts";
-import {
-  checkLlamaTensors,
-  llamaTensors,
-} from "../../families/decoder_tensors.ts";
+import { checkLlamaTensors } from "../../models/decoder/check.ts";
+import { llamaTensors } from "../../families/decoder_tensors.ts";
 import type { FormatName } from "../../quant/formats.ts";
 import { VERSION } from "../../version.ts";
 import type { ExporterOptions, ExportReport } from "../exporter.ts";

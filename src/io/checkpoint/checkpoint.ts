@@ -6,6 +6,7 @@
 
 import type { QuantizedMatrix } from "../../quant/quantized.ts";
 import type { DType } from "../../tensor/dtype.ts";
+import type { SideFile } from "../files/files.ts";
 
 /** One tensor of a checkpoint. */
 export interface TensorInfo {
@@ -24,14 +25,6 @@ export interface TensorInfo {
   readonly bytes: number;
   /** Type of ggml whose whole blocks its rows are stored in; {@linkcode Checkpoint.readBlocks} gives them as they are. */
   readonly blocks?: string;
-}
-
-/** A tokenizer, config or other small file that travels with a model. */
-export interface SideFile {
-  /** File name, no folder. */
-  readonly name: string;
-  /** Its contents. */
-  readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
 /** How {@linkcode Checkpoint.sideFiles} are read. */

@@ -4,13 +4,10 @@
  * @module
  */
 
-import type { ByteSource } from "./bytes.ts";
-import type { SideFile } from "../checkpoint/checkpoint.ts";
 import { FormatError } from "../../errors.ts";
+import type { ByteSource } from "./bytes.ts";
 import { IoError, quoted } from "./errors.ts";
-import { decodeText, parseJsonObject } from "./json.ts";
 import { templateOfFile } from "./named_templates.ts";
-import { modelConfigText } from "../packed/config.ts";
 
 /** Files by name. */
 export interface FileSet {
@@ -78,23 +75,10 @@ export function isSideFile(name: string): boolean {
     !name.endsWith(".part");
 }
 
-/** Contents of the side files of a set; of a packed model's config.json, the model's own config. */
-export async function readSideFiles(files: FileSet): Promise<SideFile[]> {
-  const side: SideFile[] = [];
-  for (const name of files.names.filter(isSideFile)) {
-    const bytes = await readFile(files, name);
-    side.push({
-      name,
-      bytes: name === "config.json"
-        ? ownConfig(bytes, `${files.name}/${name}`)
-        : bytes,
-    });
-  }
-  return side;
-}
-
-function ownConfig(bytes: Uint8Array<ArrayBuffer>, name: string) {
-  const text = decodeText(bytes, name);
-  const own = modelConfigText(parseJsonObject(text, name), text);
-  return own === text ? bytes : new TextEncoder().encode(own);
+/** A tokenizer, config or other small file that travels with a model. */
+export interface SideFile {
+  /** File name, no folder. */
+  readonly name: string;
+  /** Its contents. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
 }

@@ -6,15 +6,11 @@
 
 import { isMeant, KindError } from "../../errors.ts";
 import type { ByteSource } from "../files/bytes.ts";
-import type {
-  Checkpoint,
-  SideFile,
-  SideFileOptions,
-} from "../checkpoint/checkpoint.ts";
+import type { Checkpoint, SideFileOptions } from "../checkpoint/checkpoint.ts";
+import type { SideFile } from "../files/files.ts";
 import { Problems, quoted } from "../files/errors.ts";
 import type { GgufFile, GgufTensor } from "./file.ts";
-import { ggufModel, Metadata } from "./config.ts";
-import type { GgufModel } from "./config.ts";
+import { type GgufModel, ggufModel, Metadata } from "./config.ts";
 import { ggufPart, openGgufParts } from "./split.ts";
 import { partError } from "../files/split.ts";
 import { layersReason } from "../checkpoint/layer_count.ts";
@@ -24,15 +20,13 @@ import { ggufTokenizer } from "./tokenizer.ts";
 import { decodeBlocks, isDecodable } from "./types.ts";
 import type { JsonObject } from "../files/json.ts";
 import {
+  type CheckpointParts,
   decodedReader,
   makeCheckpoint,
   plainReader,
   rowSize,
+  type TensorReader,
   unreadReader,
-} from "../checkpoint/tensor_reader.ts";
-import type {
-  CheckpointParts,
-  TensorReader,
 } from "../checkpoint/tensor_reader.ts";
 
 /** Llama 3's frequency factors: a part of the config, no weight. */

@@ -15,7 +15,7 @@ import { RULES, TEMPLATE_KEY } from "./tokenizer.ts";
 import { ggufPair } from "./write.ts";
 import { isObject, type JsonObject } from "../files/json.ts";
 import { DEFAULT, type NamedTemplates } from "../files/named_templates.ts";
-import type { TokenizerFiles } from "../tokenizer/find.ts";
+import type { TokenizerFiles } from "../tokenizer/contents.ts";
 import { tokenText, vocabulary } from "../tokenizer/special.ts";
 
 /** llama.cpp's types of tokens. */

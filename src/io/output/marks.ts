@@ -11,7 +11,7 @@ import {
   kindOf,
   listFolder,
 } from "../files/deno.ts";
-import { digest } from "../checkpoint/fingerprint.ts";
+import { digest } from "../files/digest.ts";
 import { isObject } from "../files/json.ts";
 import { splitPath } from "../files/paths.ts";
 

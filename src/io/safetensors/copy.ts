@@ -6,16 +6,16 @@
 
 import { type DType, isFloat, narrow } from "../../tensor/dtype.ts";
 import { isMeant, KindError } from "../../errors.ts";
-import type {
-  Checkpoint,
-  SideFile,
-  TensorInfo,
-} from "../checkpoint/checkpoint.ts";
+import type { Checkpoint, TensorInfo } from "../checkpoint/checkpoint.ts";
+import { isSideFile, type SideFile } from "../files/files.ts";
 import { joinPath, makeFolder, writeFileAtomic } from "../files/deno.ts";
 import { quoted } from "../files/errors.ts";
-import { isSideFile } from "../files/files.ts";
-import type { JsonObject } from "../files/json.ts";
-import { MOST_TABLE, parseJsonObject, stringifyLike } from "../files/json.ts";
+import {
+  type JsonObject,
+  MOST_TABLE,
+  parseJsonObject,
+  stringifyLike,
+} from "../files/json.ts";
 import type { SafetensorsWriter } from "./write.ts";
 
 /** Values of a tensor that are held at a time. */

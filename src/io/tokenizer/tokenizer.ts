@@ -4,30 +4,18 @@
  * @module
  */
 
-import { FormatError, KindError, ValueError } from "../../errors.ts";
-import {
-  type ChatMessage,
-  type ChatOptions,
-  type ChatTemplate,
-  compileChatTemplates,
+import { KindError, ValueError } from "../../errors.ts";
+import type {
+  ChatMessage,
+  ChatOptions,
+  ChatTemplate,
 } from "../chat/template.ts";
-import type { Checkpoint } from "../checkpoint/checkpoint.ts";
-import { IoError, messageOf, quoted } from "../files/errors.ts";
-import { type FileSet, sourceFiles } from "../files/files.ts";
-import { bytesSource } from "../files/sources.ts";
-import {
-  decodeTokens,
-  makeDecoder,
-  type TokenDecoder,
-  TokenStream,
-} from "./decode.ts";
+import { quoted } from "../files/errors.ts";
 import type { Side } from "./chars.ts";
-import { OffsetEncoder, type TokenOffsets } from "./offsets.ts";
+import { decodeTokens, type TokenDecoder, TokenStream } from "./decode.ts";
 import { type Encode, encodeLong, LONG_TEXT } from "./long.ts";
-import { readTokenizerFiles } from "./find.ts";
-import { buildTokenizer, type LibraryTokenizer } from "./parts.ts";
-import { ROLES, tokenText, vocabulary } from "./special.ts";
-
+import { OffsetEncoder, type TokenOffsets } from "./offsets.ts";
+import type { LibraryTokenizer } from "./parts.ts";
 export type {
   ChatMessage,
   ChatOptions,
@@ -35,7 +23,6 @@ export type {
   ChatTemplate,
   RenderedChat,
 } from "../chat/template.ts";
-
 export type { Side } from "./chars.ts";
 export type { TokenOffsets } from "./offsets.ts";
 
@@ -129,78 +116,8 @@ export interface Tokenizer {
   ): string;
 }
 
-/**
- * Opens the tokenizer among the files of a model: `tokenizer.json`, a SentencePiece `.model`, `vocab.json` with
- * `merges.txt`, `vocab.txt`, the vocabulary in a `.gguf` file, or characters in `config.json`, the first of these that
- * is there.
- *
- * Ids are those of Hugging Face's tokenizers library for a `tokenizer.json`, of SentencePiece for a `.model`.
- * Truncation and padding that a file sets are not applied.
- *
- * @throws {IoError} If there is none, or it cannot be read.
- * @throws {SyntaxError} If a file is malformed.
- * @throws {TypeError} If it is of a kind that loqa does not read.
- */
-export async function openTokenizer(
-  files: FileSet,
-  { side = "source" }: TokenizerOptions = {},
-): Promise<Tokenizer> {
-  const read = await readTokenizerFiles(files, side);
-  const { name, tokenizer, config } = read;
-  const decoder = makeDecoder(tokenizer.decoder, name);
-  let library: LibraryTokenizer;
-  try {
-    library = await buildTokenizer(tokenizer, name);
-    // What is put around texts is looked at only when there is a text.
-    idsOf(library.encode("a", { text_pair: "a" }).ids);
-  } catch (cause) {
-    if (cause instanceof IoError || cause instanceof KindError) throw cause;
-    throw new FormatError(
-      `Cannot read the tokenizer ${quoted(name)}: ${messageOf(cause)}`,
-      { cause },
-    );
-  }
-  const roles = ROLES.flatMap((role) => {
-    const text = tokenText(config[role]);
-    return text === undefined ? [] : [[role, text] as const];
-  });
-  return new LoadedTokenizer({
-    name,
-    library,
-    decoder,
-    ids: vocabulary(tokenizer),
-    special: new Set(
-      (tokenizer.added_tokens as { id: number; special?: boolean }[])
-        .filter((token) => token.special).map(({ id }) => id),
-    ),
-    roles,
-    chat: read.chatTemplates.size === 0
-      ? undefined
-      : compileChatTemplates(read.chatTemplates, Object.fromEntries(roles)),
-  });
-}
-
-/**
- * Opens the tokenizer that travels with a checkpoint, a GGUF file's included.
- *
- * @throws What {@linkcode openTokenizer} does.
- */
-export async function checkpointTokenizer(
-  checkpoint: Checkpoint,
-  options?: TokenizerOptions,
-): Promise<Tokenizer> {
-  const side = await checkpoint.sideFiles();
-  const sources = new Map(
-    side.map(({ name, bytes }) => [
-      name,
-      bytesSource(bytes, `${checkpoint.name}/${name}`),
-    ]),
-  );
-  return await openTokenizer(sourceFiles(sources, checkpoint.name), options);
-}
-
 /** @throws {RangeError} If a token has no id. */
-function idsOf(
+export function idsOf(
   ids: readonly (number | undefined)[],
 ): Int32Array<ArrayBuffer> {
   const at = ids.indexOf(undefined);
@@ -220,7 +137,8 @@ interface Parts {
   readonly chat: ChatTemplate | undefined;
 }
 
-class LoadedTokenizer implements Tokenizer {
+/** A tokenizer of Hugging Face's library, with decoding and offsets of our own. */
+export class LoadedTokenizer implements Tokenizer {
   readonly name: string;
   readonly vocabSize: number;
   readonly specialIds: ReadonlyMap<string, number>;

@@ -4,14 +4,15 @@
  * @module
  */
 
-import type { LinearWeight } from "../../autograd/linear_weight.ts";
-import { denseWeight } from "../../autograd/linear_weight.ts";
+import {
+  denseWeight,
+  type LinearWeight,
+} from "../../autograd/linear_weight.ts";
 import { type NormWeight, rmsNorm } from "../../autograd/norm.ts";
 import type { Parameter } from "../../autograd/parameter.ts";
 import type { Tape, Tensor } from "../../autograd/tape.ts";
 import type { RopeTables } from "../../autograd/elementwise.ts";
-import type { Device, Mat } from "../../device/device.ts";
-import { mat } from "../../device/device.ts";
+import { type Device, type Mat, mat } from "../../device/device.ts";
 import type { Checkpoint } from "../../io/checkpoint/checkpoint.ts";
 import { fitsEightBit, ownEightBit } from "../../nn/eight_bit.ts";
 import type { Linear } from "../../nn/linear.ts";
@@ -24,7 +25,7 @@ import {
   loadBlock,
 } from "./block.ts";
 import { type LlamaConfig, readLlamaConfig } from "../../families/decoder.ts";
-import { checkLlamaTensors } from "../../families/decoder_tensors.ts";
+import { checkLlamaTensors } from "./check.ts";
 import type {
   CausalModel,
   ModelOptions,

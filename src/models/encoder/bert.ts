@@ -24,9 +24,10 @@ import {
 } from "../../families/bert.ts";
 import { linearsOf } from "../parts/block.ts";
 import { EncoderBlock, type EncoderContext } from "./block.ts";
-import { headOf, type LoadedHead, loadHead } from "./head.ts";
+import { headOf } from "../../families/encoder.ts";
+import { type LoadedHead, loadHead } from "./head.ts";
+import type { EncoderHead } from "../../families/tensors.ts";
 import type {
-  EncoderHead,
   EncoderModel,
   ModelOptions,
   PassOptions,

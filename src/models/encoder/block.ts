@@ -7,27 +7,11 @@
 import { activate } from "../../autograd/activation.ts";
 import { layerNorm } from "../../autograd/norm.ts";
 import type { Tape, Tensor } from "../../autograd/tape.ts";
-import type { Activation } from "../../device/contract/network.ts";
+import { type EncoderBlockShape, OUTPUTS } from "../../families/encoder.ts";
 import type { Linear } from "../../nn/linear.ts";
+import type { PassOptions } from "../model.ts";
 import { Block } from "../parts/block.ts";
-import type { PassOptions, WantedTensor } from "../model.ts";
 import type { LayerNormWeights, Weights } from "../parts/weights.ts";
-
-/** Sizes and names of a layer. */
-export interface EncoderBlockShape {
-  /** Features of a token. */
-  readonly hiddenSize: number;
-  /** Features inside the feed-forward part. */
-  readonly intermediateSize: number;
-  /** What stands between the two linear layers of the feed-forward part. */
-  readonly activation: Activation;
-  /** Added to the variance in a norm. */
-  readonly normEpsilon: number;
-  /** Names in `attention.self` of what makes queries, keys and values. */
-  readonly projections: readonly [q: string, k: string, v: string];
-  /** Further linear layers of `attention.self`, in the shape of these. */
-  readonly others?: readonly string[];
-}
 
 /** Queries, keys and values, `[batch * time, hidden]`. */
 export interface Projected {
@@ -40,35 +24,6 @@ export interface Projected {
 export interface EncoderContext extends PassOptions {
   /** Attention of a layer from its projections. */
   attend(tape: Tape, projected: Projected, block: EncoderBlock): Tensor;
-}
-
-const OUTPUTS = ["attention.output", "output"] as const;
-
-/** Tensors of the layer at `prefix`. */
-export function blockTensors(
-  prefix: string,
-  shape: EncoderBlockShape,
-): WantedTensor[] {
-  const { hiddenSize: n, intermediateSize: m, projections, others } = shape;
-  const layer = (name: string, rows: number, cols: number): WantedTensor[] => [
-    { name: `${prefix}.${name}.weight`, shape: [rows, cols] },
-    { name: `${prefix}.${name}.bias`, shape: [rows] },
-  ];
-  const norm = (name: string): WantedTensor[] =>
-    ["weight", "bias"].map((part) => ({
-      name: `${prefix}.${name}.LayerNorm.${part}`,
-      shape: [n],
-    }));
-  return [
-    ...[...projections, ...others ?? []].flatMap((name) =>
-      layer(`attention.self.${name}`, n, n)
-    ),
-    ...layer("attention.output.dense", n, n),
-    ...norm("attention.output"),
-    ...layer("intermediate.dense", m, n),
-    ...layer("output.dense", n, m),
-    ...norm("output"),
-  ];
 }
 
 /** A layer on a device. */

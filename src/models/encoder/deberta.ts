@@ -28,9 +28,10 @@ import {
 } from "../../families/deberta.ts";
 import { linearsOf } from "../parts/block.ts";
 import { EncoderBlock, type EncoderContext, type Projected } from "./block.ts";
-import { headOf, type LoadedHead, loadHead } from "./head.ts";
+import { headOf } from "../../families/encoder.ts";
+import { type LoadedHead, loadHead } from "./head.ts";
+import type { EncoderHead } from "../../families/tensors.ts";
 import type {
-  EncoderHead,
   EncoderModel,
   ModelOptions,
   PassOptions,

@@ -4,60 +4,17 @@
  * @module
  */
 
-import { KindError } from "../../errors.ts";
 import { activate } from "../../autograd/activation.ts";
 import { selectRows } from "../../autograd/elementwise.ts";
 import { transpose } from "../../autograd/layout.ts";
 import { linear } from "../../autograd/linear.ts";
 import type { Tape, Tensor } from "../../autograd/tape.ts";
-import type { Activation } from "../../device/contract/network.ts";
-import type { Checkpoint } from "../../io/checkpoint/checkpoint.ts";
+import { KindError } from "../../errors.ts";
+import { type ClassifierShape, SPAN } from "../../families/encoder.ts";
+import type { EncoderHead } from "../../families/tensors.ts";
 import type { Linear } from "../../nn/linear.ts";
-import type { EncoderHead, TokenBatch, WantedTensor } from "../model.ts";
+import type { TokenBatch } from "../model.ts";
 import type { Weights } from "../parts/weights.ts";
-
-/** How a family answers with classes. */
-export interface ClassifierShape {
-  /** Linear layer on the first token's features, with its activation after it. */
-  readonly dense: string;
-  readonly activation: Activation;
-  /** Linear layer that makes the scores. */
-  readonly out: string;
-}
-
-/** Linear layer that makes the scores of spans. */
-const SPAN = "qa_outputs";
-
-/** The head that a checkpoint has the tensors of. */
-export function headOf(
-  checkpoint: Checkpoint,
-  { out }: ClassifierShape,
-): EncoderHead {
-  const rows = checkpoint.tensors.get(`${out}.weight`)?.shape[0];
-  if (rows !== undefined) return { kind: "classify", labels: rows };
-  if (checkpoint.tensors.has(`${SPAN}.weight`)) return { kind: "span" };
-  return { kind: "none" };
-}
-
-/** Tensors of a head on features of size `n`. */
-export function headTensors(
-  head: EncoderHead,
-  { dense, out }: ClassifierShape,
-  n: number,
-): WantedTensor[] {
-  const layer = (name: string, rows: number): WantedTensor[] => [
-    { name: `${name}.weight`, shape: [rows, n] },
-    { name: `${name}.bias`, shape: [rows] },
-  ];
-  switch (head.kind) {
-    case "classify":
-      return [...layer(dense, n), ...layer(out, head.labels)];
-    case "span":
-      return layer(SPAN, 2);
-    case "none":
-      return [];
-  }
-}
 
 /** A head on a device: scores from the features `[batch * time, hidden]` of tokens. */
 export type LoadedHead = (

@@ -9,12 +9,8 @@ import { rowsOf } from "../../autograd/loss.ts";
 import { Tape, type Tensor } from "../../autograd/tape.ts";
 import { mat, readF32 } from "../../device/device.ts";
 import { Random } from "../../tensor/random.ts";
-import type {
-  BaseConfig,
-  CausalModel,
-  TokenBatch,
-  TokenCache,
-} from "../model.ts";
+import type { BaseConfig } from "../../families/tensors.ts";
+import type { CausalModel, TokenBatch, TokenCache } from "../model.ts";
 import { sample, type SamplingOptions } from "./sampling.ts";
 
 /** Options of {@linkcode generate}. */

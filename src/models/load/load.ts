@@ -9,9 +9,10 @@ import type { Compute } from "../../autograd/linear_weight.ts";
 import type { Device } from "../../device/device.ts";
 import type { Checkpoint } from "../../io/checkpoint/checkpoint.ts";
 import { type AdapterModuleFactors, attachAdapter } from "../../nn/adapter.ts";
-import { headOf } from "../encoder/head.ts";
+import { headOf } from "../../families/encoder.ts";
 import { type Family, familyOf, ofKind } from "../families.ts";
-import type { BaseConfig, CausalModel, EncoderHead, Model } from "../model.ts";
+import type { BaseConfig, EncoderHead } from "../../families/tensors.ts";
+import type { CausalModel, Model } from "../model.ts";
 import { findModel, type ModelPlace, type PlaceOptions } from "./locate.ts";
 import { openTuned } from "./with_adapters.ts";
 
@@ -28,12 +29,11 @@ export type {
   KeyValueCache,
   LlamaOptions,
 } from "../decoder/model.ts";
+export type { BaseConfig, EncoderHead } from "../../families/tensors.ts";
 export type {
-  BaseConfig,
   BaseModel,
   CausalModel,
   DecoderCache,
-  EncoderHead,
   EncoderModel,
   Model,
   ModelOptions,
@@ -52,7 +52,7 @@ export type { Block } from "../parts/block.ts";
 export type { BlockContext, LayerCache, LlamaBlock } from "../decoder/block.ts";
 export type { Linear } from "../../nn/linear.ts";
 export type { Embedding, EmbeddingFactors } from "../../nn/embedding.ts";
-export type { RopeScaling } from "../../nn/rope.ts";
+export type { RopeScaling } from "../../families/rope.ts";
 export { Tape, type Tensor } from "../../autograd/tape.ts";
 export type { LinearLayer } from "../../autograd/linear.ts";
 export type {

@@ -8,7 +8,7 @@ import { isMeant } from "../../errors.ts";
 import type { Checkpoint } from "../../io/checkpoint/checkpoint.ts";
 import { Problems, quoted } from "../../io/files/errors.ts";
 import { findFamily } from "../families.ts";
-import type { WantedTensor } from "../model.ts";
+import type { WantedTensor } from "../../families/tensors.ts";
 
 /** Heads: a class with another task has another one, or none. */
 const HEAD =

@@ -12,10 +12,10 @@ import type { Adapter } from "../../io/peft/adapter.ts";
 import { wholeTensors } from "../../io/peft/whole.ts";
 import type { AdapterModuleFactors } from "../../nn/adapter.ts";
 import { Random } from "../../tensor/random.ts";
-import { headTensors } from "../encoder/head.ts";
+import { headTensors } from "../../families/encoder.ts";
 import { familyOf, findFamily } from "../families.ts";
 import { namesOf } from "./fitted.ts";
-import type { EncoderHead } from "../model.ts";
+import type { EncoderHead } from "../../families/tensors.ts";
 
 /** Deviation of new weights where the config tells none; transformers' own. */
 const DEVIATION = 0.02;

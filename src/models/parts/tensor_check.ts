@@ -6,7 +6,7 @@
 
 import type { Checkpoint } from "../../io/checkpoint/checkpoint.ts";
 import { Problems, quoted } from "../../io/files/errors.ts";
-import type { WantedTensor } from "../model.ts";
+import type { WantedTensor } from "../../families/tensors.ts";
 
 /**
  * Checks that a checkpoint holds the tensors of its model, and no others but those that match `ignored`.

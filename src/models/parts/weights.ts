@@ -11,8 +11,12 @@ import {
 } from "../../autograd/linear_weight.ts";
 import type { NormWeight } from "../../autograd/norm.ts";
 import { type Parameter, ParameterSet } from "../../autograd/parameter.ts";
-import type { Device, DeviceBuffer, Mat } from "../../device/device.ts";
-import { mat } from "../../device/device.ts";
+import {
+  type Device,
+  type DeviceBuffer,
+  type Mat,
+  mat,
+} from "../../device/device.ts";
 import type { Checkpoint } from "../../io/checkpoint/checkpoint.ts";
 import { Embedding } from "../../nn/embedding.ts";
 import { Linear, ownQuantized } from "../../nn/linear.ts";
@@ -20,7 +24,7 @@ import { ValueError } from "../../errors.ts";
 import { quoted } from "../../io/files/errors.ts";
 import { nonFiniteAt } from "../../tensor/finite.ts";
 import { release } from "../../tensor/release.ts";
-import type { WantedTensor } from "../model.ts";
+import type { WantedTensor } from "../../families/tensors.ts";
 
 /** Values that are read at a time: the host never holds a whole embedding. */
 const CHUNK = 2 ** 19;

@@ -2,7 +2,7 @@ import { Tape } from "../../../src/autograd/tape.ts";
 import { type Device, mat, readF32 } from "../../../src/device/device.ts";
 import { openDevice } from "../../../src/backend/open.ts";
 import { openCheckpoint } from "../../../src/io/open.ts";
-import { checkpointTokenizer } from "../../../src/io/tokenizer/tokenizer.ts";
+import { checkpointTokenizer } from "../../../src/io/open_tokenizer.ts";
 import { Bart } from "../../../src/models/seq2seq/model.ts";
 import { trainedTensors } from "../../../src/models/parts/weights.ts";
 import { batchLoss } from "../../../src/train/step/step.ts";

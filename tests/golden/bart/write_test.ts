@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { Device } from "../../../src/device/device.ts";
 import { openDevice } from "../../../src/backend/open.ts";
 import { openCheckpoint } from "../../../src/io/open.ts";
-import { checkpointTokenizer } from "../../../src/io/tokenizer/tokenizer.ts";
+import { checkpointTokenizer } from "../../../src/io/open_tokenizer.ts";
 import { Bart } from "../../../src/models/seq2seq/model.ts";
 import {
   write,

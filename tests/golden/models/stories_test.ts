@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { scoreRequests } from "../../../src/eval/score.ts";
 import { openDevice } from "../../../src/backend/open.ts";
-import { checkpointTokenizer } from "../../../src/io/tokenizer/tokenizer.ts";
+import { checkpointTokenizer } from "../../../src/io/open_tokenizer.ts";
 import { generate } from "../../../src/models/generate/causal.ts";
 import { loadCausal } from "../../../src/models/load/load.ts";
 import { golden } from "../../helpers/golden.ts";

@@ -3,10 +3,8 @@ import { pickAnswer } from "../../../src/eval/tasks/squad.ts";
 import type { ByteSource } from "../../../src/io/files/bytes.ts";
 import { folderFiles } from "../../../src/io/open.ts";
 import { bytesSource } from "../../../src/io/files/sources.ts";
-import {
-  openTokenizer,
-  type Tokenizer,
-} from "../../../src/io/tokenizer/tokenizer.ts";
+import { openTokenizer } from "../../../src/io/open_tokenizer.ts";
+import type { Tokenizer } from "../../../src/io/tokenizer/tokenizer.ts";
 import { DocumentEncoder } from "../../../src/data/tasks/document.ts";
 import { Framer } from "../../../src/data/frame.ts";
 import {

@@ -5,13 +5,13 @@
  */
 
 import assert from "node:assert/strict";
-import { compileChatTemplate } from "../../../src/io/chat/template.ts";
-import type { ChatMessage } from "../../../src/io/chat/template.ts";
-import { folderFiles } from "../../../src/io/open.ts";
 import {
-  openTokenizer,
-  type Tokenizer,
-} from "../../../src/io/tokenizer/tokenizer.ts";
+  type ChatMessage,
+  compileChatTemplate,
+} from "../../../src/io/chat/template.ts";
+import { folderFiles } from "../../../src/io/open.ts";
+import { openTokenizer } from "../../../src/io/open_tokenizer.ts";
+import type { Tokenizer } from "../../../src/io/tokenizer/tokenizer.ts";
 import { golden } from "../../helpers/golden.ts";
 
 interface Row {

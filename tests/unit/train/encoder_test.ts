@@ -3,7 +3,7 @@ import { openDevice } from "../../../src/backend/open.ts";
 import { openTasks } from "../../../src/eval/open_task.ts";
 import { runTask } from "../../../src/eval/run.ts";
 import { openAdapter } from "../../../src/io/open.ts";
-import { checkpointTokenizer } from "../../../src/io/tokenizer/tokenizer.ts";
+import { checkpointTokenizer } from "../../../src/io/open_tokenizer.ts";
 import { labelNames } from "../../../src/models/encoder/head_config.ts";
 import { loadModel } from "../../../src/models/load/load.ts";
 import {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { compileChatTemplate } from "../../../../src/io/chat/template.ts";
-import { openTokenizer } from "../../../../src/io/tokenizer/tokenizer.ts";
+import { openTokenizer } from "../../../../src/io/open_tokenizer.ts";
 import { files } from "../helpers.ts";
 
 const MODEL = {

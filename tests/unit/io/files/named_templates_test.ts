@@ -9,9 +9,9 @@ import { bytesSource } from "../../../../src/io/files/sources.ts";
 import {
   checkpointTokenizer,
   openTokenizer,
-} from "../../../../src/io/tokenizer/tokenizer.ts";
+  readTokenizerFiles,
+} from "../../../../src/io/open_tokenizer.ts";
 import type { Tokenizer } from "../../../../src/io/tokenizer/tokenizer.ts";
-import { readTokenizerFiles } from "../../../../src/io/tokenizer/find.ts";
 import { files, inFolder, rawSafetensors } from "../helpers.ts";
 
 const MODEL = JSON.stringify({

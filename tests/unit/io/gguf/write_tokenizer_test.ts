@@ -6,11 +6,11 @@ import { ggufHeader } from "../../../../src/io/gguf/write.ts";
 import { ggufTokenizerPairs } from "../../../../src/io/gguf/write_tokenizer.ts";
 import type { JsonObject } from "../../../../src/io/files/json.ts";
 import { bytesSource } from "../../../../src/io/files/sources.ts";
-import { openTokenizer } from "../../../../src/io/tokenizer/tokenizer.ts";
 import {
+  openTokenizer,
   readTokenizerFiles,
-  type TokenizerFiles,
-} from "../../../../src/io/tokenizer/find.ts";
+} from "../../../../src/io/open_tokenizer.ts";
+import type { TokenizerFiles } from "../../../../src/io/tokenizer/contents.ts";
 import { files, goldenSource, rejects } from "../helpers.ts";
 
 const FOLDER = new URL("../../../golden/tokenizer/", import.meta.url).pathname;

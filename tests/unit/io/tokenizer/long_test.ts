@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { encodeLong } from "../../../../src/io/tokenizer/long.ts";
-import { openTokenizer } from "../../../../src/io/tokenizer/tokenizer.ts";
+import { openTokenizer } from "../../../../src/io/open_tokenizer.ts";
 import { files } from "../helpers.ts";
 
 const GOLDEN = new URL("../../../golden/tokenizer/", import.meta.url);

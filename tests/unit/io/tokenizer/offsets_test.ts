@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { folderFiles } from "../../../../src/io/open.ts";
-import { openTokenizer } from "../../../../src/io/tokenizer/tokenizer.ts";
+import { openTokenizer } from "../../../../src/io/open_tokenizer.ts";
 import { inFolder } from "../../../helpers/model.ts";
 
 const CHARS = " abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.,?!é";

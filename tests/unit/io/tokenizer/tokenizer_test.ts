@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import type { FileSet } from "../../../../src/io/files/files.ts";
-import { checkpointTokenizer } from "../../../../src/io/tokenizer/tokenizer.ts";
+import {
+  checkpointTokenizer,
+  openTokenizer,
+} from "../../../../src/io/open_tokenizer.ts";
 import { openCheckpointFrom } from "../../../../src/io/recognise.ts";
 import { IoError } from "../../../../src/io/files/errors.ts";
-import { openTokenizer } from "../../../../src/io/tokenizer/tokenizer.ts";
 import { bytesSource } from "../../../../src/io/files/sources.ts";
 import { Random } from "../../../../src/tensor/random.ts";
 import { files, goldenBytes, rejects } from "../helpers.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { Checkpoint } from "../../../../src/io/checkpoint/checkpoint.ts";
-import { checkpointTokenizer } from "../../../../src/io/tokenizer/tokenizer.ts";
+import { checkpointTokenizer } from "../../../../src/io/open_tokenizer.ts";
 import { stopTokens } from "../../../../src/models/generate/stop.ts";
 
 type Json = Record<string, unknown>;

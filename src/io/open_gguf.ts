@@ -4,10 +4,10 @@
  * @module
  */
 
-import type { ByteSource } from "../files/bytes.ts";
-import type { GgufFile } from "./file.ts";
-import { openGgufParts } from "./split.ts";
-import { modelFiles } from "../open.ts";
+import type { ByteSource } from "./files/bytes.ts";
+import type { GgufFile } from "./gguf/file.ts";
+import { openGgufParts } from "./gguf/split.ts";
+import { modelFiles } from "./open.ts";
 
 /**
  * Opens the GGUF file at `path` and its other parts, if it is one of several.

@@ -4,43 +4,57 @@
  * @module
  */
 
-import { IoError, quoted } from "../files/errors.ts";
-import { type FileSet, readFile } from "../files/files.ts";
-import { openGguf } from "../gguf/file.ts";
-import { ggufTokenizer } from "../gguf/tokenizer.ts";
+import { FormatError, KindError } from "../errors.ts";
+import { compileChatTemplates } from "./chat/template.ts";
+import type { Checkpoint } from "./checkpoint/checkpoint.ts";
+import { IoError, messageOf, quoted } from "./files/errors.ts";
+import { type FileSet, readFile, sourceFiles } from "./files/files.ts";
 import {
   decodeText,
   type JsonObject,
   MOST_TABLE,
   parseJsonObject,
-} from "../files/json.ts";
-import { characterTokenizer, hasCharacters, type Side } from "./chars.ts";
+} from "./files/json.ts";
 import {
   type NamedTemplate,
   type NamedTemplates,
   templateOfFile,
   templatesOfConfig,
-} from "../files/named_templates.ts";
-import { checkTokenizer } from "./check.ts";
+} from "./files/named_templates.ts";
+import { bytesSource } from "./files/sources.ts";
+import { openGguf } from "./gguf/file.ts";
+import { ggufTokenizer } from "./gguf/tokenizer.ts";
+import { modelConfig } from "./packed/config.ts";
+import {
+  characterTokenizer,
+  hasCharacters,
+  type Side,
+} from "./tokenizer/chars.ts";
+import { checkTokenizer } from "./tokenizer/check.ts";
+import type { TokenizerFiles } from "./tokenizer/contents.ts";
+import { makeDecoder } from "./tokenizer/decode.ts";
+import { buildTokenizer, type LibraryTokenizer } from "./tokenizer/parts.ts";
 import {
   sentencePieceTokenizer,
   type TokenizerContents,
-} from "./sentencepiece/model.ts";
-import { withSpecialTokens } from "./special.ts";
-import { modelConfig } from "../packed/config.ts";
+} from "./tokenizer/sentencepiece/model.ts";
+import {
+  ROLES,
+  tokenText,
+  vocabulary,
+  withSpecialTokens,
+} from "./tokenizer/special.ts";
+import {
+  idsOf,
+  LoadedTokenizer,
+  type Tokenizer,
+  type TokenizerOptions,
+} from "./tokenizer/tokenizer.ts";
 import {
   byteLevelTokenizer,
   type NamedBytes,
   wordPieceTokenizer,
-} from "./vocab.ts";
-
-/** A tokenizer read from files. */
-export interface TokenizerFiles extends TokenizerContents {
-  /** What errors call it: the set, and the file in it. */
-  readonly name: string;
-  /** The chat templates by name; none where there is none. */
-  readonly chatTemplates: NamedTemplates;
-}
+} from "./tokenizer/vocab.ts";
 
 /**
  * Reads the tokenizer among `files`: `tokenizer.json`; else a SentencePiece `.model`; else `vocab.json` with
@@ -167,4 +181,74 @@ async function named(
 async function namedBytes(files: FileSet, name: string): Promise<NamedBytes> {
   const [bytes, full] = await named(files, name);
   return { bytes, name: full };
+}
+
+/**
+ * Opens the tokenizer among the files of a model: `tokenizer.json`, a SentencePiece `.model`, `vocab.json` with
+ * `merges.txt`, `vocab.txt`, the vocabulary in a `.gguf` file, or characters in `config.json`, the first of these that
+ * is there.
+ *
+ * Ids are those of Hugging Face's tokenizers library for a `tokenizer.json`, of SentencePiece for a `.model`.
+ * Truncation and padding that a file sets are not applied.
+ *
+ * @throws {IoError} If there is none, or it cannot be read.
+ * @throws {SyntaxError} If a file is malformed.
+ * @throws {TypeError} If it is of a kind that loqa does not read.
+ */
+export async function openTokenizer(
+  files: FileSet,
+  { side = "source" }: TokenizerOptions = {},
+): Promise<Tokenizer> {
+  const read = await readTokenizerFiles(files, side);
+  const { name, tokenizer, config } = read;
+  const decoder = makeDecoder(tokenizer.decoder, name);
+  let library: LibraryTokenizer;
+  try {
+    library = await buildTokenizer(tokenizer, name);
+    // What is put around texts is looked at only when there is a text.
+    idsOf(library.encode("a", { text_pair: "a" }).ids);
+  } catch (cause) {
+    if (cause instanceof IoError || cause instanceof KindError) throw cause;
+    throw new FormatError(
+      `Cannot read the tokenizer ${quoted(name)}: ${messageOf(cause)}`,
+      { cause },
+    );
+  }
+  const roles = ROLES.flatMap((role) => {
+    const text = tokenText(config[role]);
+    return text === undefined ? [] : [[role, text] as const];
+  });
+  return new LoadedTokenizer({
+    name,
+    library,
+    decoder,
+    ids: vocabulary(tokenizer),
+    special: new Set(
+      (tokenizer.added_tokens as { id: number; special?: boolean }[])
+        .filter((token) => token.special).map(({ id }) => id),
+    ),
+    roles,
+    chat: read.chatTemplates.size === 0
+      ? undefined
+      : compileChatTemplates(read.chatTemplates, Object.fromEntries(roles)),
+  });
+}
+
+/**
+ * Opens the tokenizer that travels with a checkpoint, a GGUF file's included.
+ *
+ * @throws What {@linkcode openTokenizer} does.
+ */
+export async function checkpointTokenizer(
+  checkpoint: Checkpoint,
+  options?: TokenizerOptions,
+): Promise<Tokenizer> {
+  const side = await checkpoint.sideFiles();
+  const sources = new Map(
+    side.map(({ name, bytes }) => [
+      name,
+      bytesSource(bytes, `${checkpoint.name}/${name}`),
+    ]),
+  );
+  return await openTokenizer(sourceFiles(sources, checkpoint.name), options);
 }
