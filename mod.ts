@@ -28,20 +28,17 @@ export { Random } from "./src/tensor/random.ts";
 export type { DType, FloatDType } from "./src/tensor/dtype.ts";
 export { fromF32, toF32 } from "./src/tensor/dtype.ts";
 
+export type { Device, DeviceName, PartialDevice } from "./src/device/device.ts";
+export type { DeviceBuffer, Mat } from "./src/device/buffer.ts";
 export type {
-  Device,
-  DeviceBuffer,
-  DeviceName,
   GemmBatch,
-  Mat,
   OperationName,
   Operations,
-  PartialDevice,
-  QuantMat,
-  QuantSpec,
-  ScaleRule,
-} from "./src/device/device.ts";
-export { mat, OPERATIONS, quantSizes } from "./src/device/device.ts";
+} from "./src/device/operations.ts";
+export type { QuantMat, QuantSpec, ScaleRule } from "./src/device/quant_mat.ts";
+export { mat } from "./src/device/buffer.ts";
+export { OPERATIONS } from "./src/device/operations.ts";
+export { quantSizes } from "./src/device/quant_mat.ts";
 export type {
   Activation,
   AdamwStep,

@@ -10,7 +10,7 @@
 
 import { KindError, ValueError } from "../src/errors.ts";
 import type { GpuContext, Span } from "./context.ts";
-import type { DeviceBuffer, Mat } from "../src/device/device.ts";
+import type { DeviceBuffer, Mat } from "../src/device/buffer.ts";
 import { DeviceMemoryError } from "../src/device/errors.ts";
 
 /** Bindings begin at multiples of this many bytes. */

@@ -5,8 +5,11 @@
  */
 
 import type { GpuContext } from "./context.ts";
-import type { Mat, Operations, PartialDevice } from "../src/device/device.ts";
-import { mat, readF32 } from "../src/device/device.ts";
+import type { Mat } from "../src/device/buffer.ts";
+import type { Operations } from "../src/device/operations.ts";
+import type { PartialDevice } from "../src/device/device.ts";
+import { mat } from "../src/device/buffer.ts";
+import { readF32 } from "../src/device/device.ts";
 import type { WebGpuMemory } from "./buffers.ts";
 
 /** One device of each context, opened at first need. One thread: there are no workers that would have to be ended. */

@@ -7,7 +7,8 @@
 import { KindError, ValueError } from "../src/errors.ts";
 import type { Kernels, Word } from "./runtime/loader.ts";
 import { MAX_PARTS, TABLES } from "./runtime/loader.ts";
-import type { DeviceBuffer, Mat, QuantSpec } from "../src/device/device.ts";
+import type { DeviceBuffer, Mat } from "../src/device/buffer.ts";
+import type { QuantSpec } from "../src/device/quant_mat.ts";
 
 /** Memory of a {@linkcode WasmMemory}. */
 class WasmBuffer implements DeviceBuffer {

@@ -10,7 +10,8 @@
 
 import { ValueError } from "../src/errors.ts";
 import { openKernels } from "./runtime/loader.ts";
-import type { DeviceBuffer, PartialDevice } from "../src/device/device.ts";
+import type { DeviceBuffer } from "../src/device/buffer.ts";
+import type { PartialDevice } from "../src/device/device.ts";
 import { gemm, roundHalf, rowSquares, scaleColumns } from "./ops/gemm.ts";
 import { gemmQuantized } from "./ops/gemm_quant.ts";
 import { gemmInt8 } from "./ops/int8.ts";

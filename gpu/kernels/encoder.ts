@@ -32,7 +32,7 @@ import {
   checkRelativeScores,
   checkRelativeScoresBackward,
 } from "../../src/device/contract/check_encoder.ts";
-import type { Mat } from "../../src/device/device.ts";
+import type { Mat } from "../../src/device/buffer.ts";
 import type {
   NetworkOperations,
   RelativeShape,

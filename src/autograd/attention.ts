@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Mat } from "../device/device.ts";
+import type { Mat } from "../device/buffer.ts";
 import type { AttentionShape } from "../device/contract/network.ts";
 import { give } from "./elementwise.ts";
 import type { Tape, Tensor } from "./tape.ts";

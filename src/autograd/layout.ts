@@ -4,7 +4,7 @@
  * @module
  */
 
-import { mat } from "../device/device.ts";
+import { mat } from "../device/buffer.ts";
 import type { Tape, Tensor } from "./tape.ts";
 
 /** `out[n, m] = xᵀ` of a matrix `x[m, n]` with few columns, by a product with the unit matrix. Backward: turns back. */

@@ -4,8 +4,11 @@
  * @module
  */
 
-import type { Device, DeviceBuffer, Mat, QuantMat } from "../device/device.ts";
-import { hasGroups, mat } from "../device/device.ts";
+import type { Device } from "../device/device.ts";
+import type { DeviceBuffer, Mat } from "../device/buffer.ts";
+import type { QuantMat } from "../device/quant_mat.ts";
+import { hasGroups } from "../device/quant_mat.ts";
+import { mat } from "../device/buffer.ts";
 import { takenInInt8 } from "../device/int8.ts";
 import type { Parameter } from "./parameter.ts";
 

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Mat } from "../device/device.ts";
+import type { Mat } from "../device/buffer.ts";
 import { type LinearWeight, plus, type WeightGroups } from "./linear_weight.ts";
 import type { Parameter } from "./parameter.ts";
 import { accumulateParameter, type Tape, type Tensor } from "./tape.ts";

@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { DeviceBuffer, Mat } from "../device/device.ts";
-import { mat } from "../device/device.ts";
+import type { DeviceBuffer, Mat } from "../device/buffer.ts";
+import { mat } from "../device/buffer.ts";
 import type { Parameter } from "./parameter.ts";
 import { accumulateParameter, type Tape, type Tensor } from "./tape.ts";
 

@@ -7,8 +7,10 @@
  */
 
 import { KindError, ValueError } from "../errors.ts";
-import type { Device, DeviceBuffer, Mat } from "../device/device.ts";
-import { mat, readF32 } from "../device/device.ts";
+import type { Device } from "../device/device.ts";
+import type { DeviceBuffer, Mat } from "../device/buffer.ts";
+import { mat } from "../device/buffer.ts";
+import { readF32 } from "../device/device.ts";
 
 /** Elements of a row of an arena; parameters begin at a row. */
 const WIDTH = 256;

@@ -5,8 +5,9 @@
  * @module
  */
 
-import type { DeviceBuffer, GemmBatch, Mat } from "../device/device.ts";
-import { mat } from "../device/device.ts";
+import type { DeviceBuffer, Mat } from "../device/buffer.ts";
+import type { GemmBatch } from "../device/operations.ts";
+import { mat } from "../device/buffer.ts";
 import { give } from "./elementwise.ts";
 import { rowsOf } from "./loss.ts";
 import type { Tape, Tensor } from "./tape.ts";

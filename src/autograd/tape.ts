@@ -8,8 +8,9 @@
  * @module
  */
 
-import type { Device, DeviceBuffer, Mat } from "../device/device.ts";
-import { mat } from "../device/device.ts";
+import type { Device } from "../device/device.ts";
+import type { DeviceBuffer, Mat } from "../device/buffer.ts";
+import { mat } from "../device/buffer.ts";
 import type { Parameter } from "./parameter.ts";
 
 /** A matrix on a tape, and its gradient once there is one. */

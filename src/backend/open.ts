@@ -5,13 +5,9 @@
  */
 
 import { ValueError } from "../errors.ts";
-import type {
-  Device,
-  DeviceName,
-  OperationName,
-  PartialDevice,
-} from "../device/device.ts";
-import { OPERATIONS } from "../device/device.ts";
+import type { Device, DeviceName, PartialDevice } from "../device/device.ts";
+import type { OperationName } from "../device/operations.ts";
+import { OPERATIONS } from "../device/operations.ts";
 import { DeviceLacksError } from "../device/errors.ts";
 import { NETWORK_OPERATIONS } from "../device/contract/network.ts";
 

@@ -7,13 +7,9 @@
  * @module
  */
 
-import {
-  type Device,
-  type DeviceBuffer,
-  type Mat,
-  mat,
-  type Operations,
-} from "../device/device.ts";
+import type { Device } from "../device/device.ts";
+import { type DeviceBuffer, type Mat, mat } from "../device/buffer.ts";
+import type { Operations } from "../device/operations.ts";
 import { format, type FormatName } from "../quant/formats.ts";
 import { allocQuant } from "../quant/quantize.ts";
 import { Random } from "../tensor/random.ts";

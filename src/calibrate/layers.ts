@@ -9,7 +9,8 @@
 
 import { ValueError } from "../errors.ts";
 import { Tape } from "../autograd/tape.ts";
-import { type Device, mat, readF32 } from "../device/device.ts";
+import { type Device, readF32 } from "../device/device.ts";
+import { mat } from "../device/buffer.ts";
 import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { type BlockContext, loadBlock } from "../models/decoder/block.ts";
 import { type LlamaConfig, readLlamaConfig } from "../families/decoder.ts";

@@ -4,8 +4,10 @@
  * @module
  */
 
-import type { Device, DeviceBuffer, Mat } from "../device/device.ts";
-import { mat, readF32 } from "../device/device.ts";
+import type { Device } from "../device/device.ts";
+import type { DeviceBuffer, Mat } from "../device/buffer.ts";
+import { mat } from "../device/buffer.ts";
+import { readF32 } from "../device/device.ts";
 
 /** Takes the moments of a module. */
 export type WriteMoments = (

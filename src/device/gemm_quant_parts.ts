@@ -4,7 +4,8 @@
  * @module
  */
 
-import type { Mat, Operations } from "./device.ts";
+import type { Mat } from "./buffer.ts";
+import type { Operations } from "./operations.ts";
 
 /** Rows of the quantised matrix, and the product without its right operand. */
 export interface QuantPart {

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { hasGroups, type Operations, type QuantMat } from "./device.ts";
+import { hasGroups, type QuantMat } from "./quant_mat.ts";
+import type { Operations } from "./operations.ts";
 
 /** Rows of the weight that a gradient is rounded with together. */
 export const ROW_BLOCK = 128;

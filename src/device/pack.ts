@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { QuantSpec } from "./device.ts";
+import type { QuantSpec } from "./quant_mat.ts";
 
 /** A quantised matrix's codes and its sizes; `codes` holds one a byte, or packed ones, as the function says. */
 export interface CodeArray {

@@ -5,7 +5,7 @@
  */
 
 import { ValueError } from "../errors.ts";
-import { hasGroups } from "../device/device.ts";
+import { hasGroups } from "../device/quant_mat.ts";
 import { bnbHolds } from "../io/bnb/write.ts";
 import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { exactType, type PackedShape } from "../io/packed/packed.ts";

@@ -5,7 +5,8 @@
  */
 
 import type { OptionTable } from "../arguments.ts";
-import type { Device, ScaleRule } from "../device/device.ts";
+import type { Device } from "../device/device.ts";
+import type { ScaleRule } from "../device/quant_mat.ts";
 import type { DeviceFailure } from "../device/errors.ts";
 import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import type { Metric } from "../loftq/metric.ts";

@@ -5,7 +5,7 @@
  */
 
 import { ValueError } from "../errors.ts";
-import { hasGroups } from "../device/device.ts";
+import { hasGroups } from "../device/quant_mat.ts";
 import { type QaloraGroups, qaloraGroups } from "../io/peft/qalora.ts";
 import { BASE_QUANTIZERS } from "../qalora/quantizer.ts";
 import { format, GROUP_FORMATS } from "../quant/formats.ts";

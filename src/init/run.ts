@@ -71,7 +71,8 @@ export type { Metric } from "../loftq/metric.ts";
 export type { BaseQuantizer } from "../qalora/quantizer.ts";
 export type { FormatName } from "../quant/formats.ts";
 export type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
-export type { Device, ScaleRule } from "../device/device.ts";
+export type { Device } from "../device/device.ts";
+export type { ScaleRule } from "../device/quant_mat.ts";
 export type { DeviceFailure } from "../device/errors.ts";
 export { openInstead } from "../backend/fallback.ts";
 

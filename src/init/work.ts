@@ -6,7 +6,8 @@
 
 import { copyTensor, writtenName } from "../io/safetensors/copy.ts";
 import { partPath } from "../io/files/deno.ts";
-import type { Device, ScaleRule } from "../device/device.ts";
+import type { Device } from "../device/device.ts";
+import type { ScaleRule } from "../device/quant_mat.ts";
 import { isDeviceFailure } from "../device/errors.ts";
 import type { ByteSink } from "../io/files/bytes.ts";
 import type { NamedBytes } from "../io/bnb/write.ts";

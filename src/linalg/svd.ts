@@ -4,8 +4,10 @@
  * @module
  */
 
-import type { Device, Mat } from "../device/device.ts";
-import { mat, readF32 } from "../device/device.ts";
+import type { Device } from "../device/device.ts";
+import type { Mat } from "../device/buffer.ts";
+import { mat } from "../device/buffer.ts";
+import { readF32 } from "../device/device.ts";
 import { onBestDevice } from "../backend/fallback.ts";
 import { checkOptions, type OptionTable } from "../arguments.ts";
 import { checkMatrix, type Matrix, matrix } from "../tensor/matrix.ts";

@@ -5,8 +5,10 @@
  */
 
 import { ValueError } from "../errors.ts";
-import type { Device, DeviceBuffer, Mat } from "../device/device.ts";
-import { mat, readF32 } from "../device/device.ts";
+import type { Device } from "../device/device.ts";
+import type { DeviceBuffer, Mat } from "../device/buffer.ts";
+import { mat } from "../device/buffer.ts";
+import { readF32 } from "../device/device.ts";
 import { Random } from "../tensor/random.ts";
 import { balance, type SmallSvd, smallSvd } from "./small_svd.ts";
 

@@ -6,8 +6,11 @@
  */
 
 import { isMeant, KindError, ValueError } from "../errors.ts";
-import type { Device, DeviceBuffer, Mat, ScaleRule } from "../device/device.ts";
-import { mat, readF32 } from "../device/device.ts";
+import type { Device } from "../device/device.ts";
+import type { DeviceBuffer, Mat } from "../device/buffer.ts";
+import type { ScaleRule } from "../device/quant_mat.ts";
+import { mat } from "../device/buffer.ts";
+import { readF32 } from "../device/device.ts";
 import { onBestDevice } from "../backend/fallback.ts";
 import {
   exactTruncator,

@@ -10,8 +10,10 @@
  */
 
 import { KindError, ValueError } from "../errors.ts";
-import type { Device, DeviceBuffer, Mat } from "../device/device.ts";
-import { mat, readF32 } from "../device/device.ts";
+import type { Device } from "../device/device.ts";
+import type { DeviceBuffer, Mat } from "../device/buffer.ts";
+import { mat } from "../device/buffer.ts";
+import { readF32 } from "../device/device.ts";
 
 /** Second moments of a layer's input, or none. */
 export type Metric =

@@ -4,7 +4,8 @@
  * @module
  */
 
-import type { Device, Mat } from "../device/device.ts";
+import type { Device } from "../device/device.ts";
+import type { Mat } from "../device/buffer.ts";
 import { readF32 } from "../device/device.ts";
 import { type Matrix, matrix } from "../tensor/matrix.ts";
 import { Random } from "../tensor/random.ts";

@@ -11,7 +11,8 @@
 import { KindError } from "../errors.ts";
 import { copySideFiles, copyTensor } from "../io/safetensors/copy.ts";
 import type { Device } from "../device/device.ts";
-import { mat, readF32 } from "../device/device.ts";
+import { mat } from "../device/buffer.ts";
+import { readF32 } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { fileSink, joinPath, makeFolder } from "../io/files/deno.ts";
 import {

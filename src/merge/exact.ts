@@ -10,7 +10,7 @@
 
 import { KindError, ValueError } from "../errors.ts";
 import { copySideFiles, copyTensor } from "../io/safetensors/copy.ts";
-import { hasGroups } from "../device/device.ts";
+import { hasGroups } from "../device/quant_mat.ts";
 import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { fileSink, joinPath, makeFolder } from "../io/files/deno.ts";
 import { digest } from "../io/files/digest.ts";

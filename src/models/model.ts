@@ -7,7 +7,8 @@
 import type { Compute, LinearWeight } from "../autograd/linear_weight.ts";
 import type { ParameterSet } from "../autograd/parameter.ts";
 import type { Tape, Tensor } from "../autograd/tape.ts";
-import type { Device, Mat } from "../device/device.ts";
+import type { Device } from "../device/device.ts";
+import type { Mat } from "../device/buffer.ts";
 import type { BaseConfig, EncoderHead } from "../families/tensors.ts";
 import type { Embedding } from "../nn/embedding.ts";
 import type { Linear } from "../nn/linear.ts";

@@ -6,8 +6,9 @@
 
 import { KindError } from "../errors.ts";
 import { ParameterSet } from "../autograd/parameter.ts";
-import type { Device, Mat } from "../device/device.ts";
-import { mat } from "../device/device.ts";
+import type { Device } from "../device/device.ts";
+import type { Mat } from "../device/buffer.ts";
+import { mat } from "../device/buffer.ts";
 import { nonFiniteAt } from "../tensor/finite.ts";
 import { matrix, transposed } from "../tensor/matrix.ts";
 import type { Embedding } from "./embedding.ts";

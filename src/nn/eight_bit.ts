@@ -9,7 +9,8 @@
 
 import { ValueError } from "../errors.ts";
 import type { LinearWeight } from "../autograd/linear_weight.ts";
-import type { Device, Mat } from "../device/device.ts";
+import type { Device } from "../device/device.ts";
+import type { Mat } from "../device/buffer.ts";
 import { readF32 } from "../device/device.ts";
 import { format } from "../quant/formats.ts";
 import { allocQuant } from "../quant/quantize.ts";

@@ -9,7 +9,7 @@ import { linear } from "../autograd/linear.ts";
 import { denseWeight } from "../autograd/linear_weight.ts";
 import type { Parameter } from "../autograd/parameter.ts";
 import type { Tape, Tensor } from "../autograd/tape.ts";
-import type { DeviceBuffer, Mat } from "../device/device.ts";
+import type { DeviceBuffer, Mat } from "../device/buffer.ts";
 
 /** Low-rank factors of what is added to a table. */
 export interface EmbeddingFactors {

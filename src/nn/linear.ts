@@ -13,8 +13,9 @@ import {
 import type { LinearLayer } from "../autograd/linear.ts";
 import type { LoraFactors } from "../autograd/lora.ts";
 import type { Parameter } from "../autograd/parameter.ts";
-import type { Device, DeviceBuffer } from "../device/device.ts";
-import { mat } from "../device/device.ts";
+import type { Device } from "../device/device.ts";
+import type { DeviceBuffer } from "../device/buffer.ts";
+import { mat } from "../device/buffer.ts";
 import { upload } from "../quant/quantize.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
 

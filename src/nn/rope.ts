@@ -5,7 +5,8 @@
  */
 
 import type { RopeTables } from "../autograd/elementwise.ts";
-import { type Device, mat } from "../device/device.ts";
+import type { Device } from "../device/device.ts";
+import { mat } from "../device/buffer.ts";
 import type { RopeScaling } from "../families/rope.ts";
 
 /** What fixes the angles. */

@@ -6,7 +6,7 @@
 
 import { ValueError } from "../errors.ts";
 import type { Device } from "../device/device.ts";
-import { mat } from "../device/device.ts";
+import { mat } from "../device/buffer.ts";
 import { onBestDevice } from "../backend/fallback.ts";
 import { checkFinite, checkHalfScales, download } from "../quant/quantize.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";

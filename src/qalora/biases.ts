@@ -5,7 +5,8 @@
  */
 
 import type { Device } from "../device/device.ts";
-import { mat, readF32 } from "../device/device.ts";
+import { mat } from "../device/buffer.ts";
+import { readF32 } from "../device/device.ts";
 import type { Metric } from "../loftq/metric.ts";
 import { type OwnedQuantMat, upload } from "../quant/quantize.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";

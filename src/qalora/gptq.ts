@@ -8,7 +8,8 @@
  */
 
 import type { Device } from "../device/device.ts";
-import { mat, readF32 } from "../device/device.ts";
+import { mat } from "../device/buffer.ts";
+import { readF32 } from "../device/device.ts";
 import { SHRINK } from "../device/reference/quant.ts";
 import type { Format } from "../quant/formats.ts";
 import type { GptqFactor, GptqGroup } from "./gptq_factor.ts";

@@ -5,8 +5,10 @@
  */
 
 import { ValueError } from "../errors.ts";
-import type { Device, Mat } from "../device/device.ts";
-import { mat, readF32 } from "../device/device.ts";
+import type { Device } from "../device/device.ts";
+import type { Mat } from "../device/buffer.ts";
+import { mat } from "../device/buffer.ts";
+import { readF32 } from "../device/device.ts";
 import { groupCount, groupSize } from "./groups.ts";
 
 /** Share of the mean moment added to each, how it grows where that does not do, and the most that is tried. */

@@ -5,7 +5,7 @@
  */
 
 import { KindError } from "../errors.ts";
-import { hasGroups } from "../device/device.ts";
+import { hasGroups } from "../device/quant_mat.ts";
 import {
   type Format,
   format,

@@ -5,7 +5,8 @@
  */
 
 import { KindError, ValueError } from "../errors.ts";
-import type { Device, Mat } from "../device/device.ts";
+import type { Device } from "../device/device.ts";
+import type { Mat } from "../device/buffer.ts";
 import { readF32 } from "../device/device.ts";
 import { channelWeights, checkMetric, type Metric } from "../loftq/metric.ts";
 import type { FormatName } from "../quant/formats.ts";

@@ -10,8 +10,11 @@
  */
 
 import { ValueError } from "../errors.ts";
-import type { Device, Mat, QuantMat } from "../device/device.ts";
-import { mat, readF32 } from "../device/device.ts";
+import type { Device } from "../device/device.ts";
+import type { Mat } from "../device/buffer.ts";
+import type { QuantMat } from "../device/quant_mat.ts";
+import { mat } from "../device/buffer.ts";
+import { readF32 } from "../device/device.ts";
 import { type Metric, prepareMetric } from "../loftq/metric.ts";
 import { checkFinite } from "../quant/quantize.ts";
 import type { Matrix } from "../tensor/matrix.ts";

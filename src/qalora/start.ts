@@ -9,7 +9,7 @@
 
 import { ValueError } from "../errors.ts";
 import type { Device } from "../device/device.ts";
-import { mat } from "../device/device.ts";
+import { mat } from "../device/buffer.ts";
 import { exactTruncator } from "../linalg/truncated_svd.ts";
 import { type LoftqResult, loraScaling } from "../loftq/loftq.ts";
 import { loraStart, readFactors } from "../loftq/start.ts";

@@ -5,8 +5,8 @@
  */
 
 import { ValueError } from "../errors.ts";
-import type { QuantSpec, ScaleRule } from "../device/device.ts";
-import { hasGroups, quantSizes } from "../device/device.ts";
+import type { QuantSpec, ScaleRule } from "../device/quant_mat.ts";
+import { hasGroups, quantSizes } from "../device/quant_mat.ts";
 import { DTYPE_BYTES } from "../tensor/dtype.ts";
 import {
   midpoints,

@@ -5,8 +5,11 @@
  */
 
 import { KindError, ValueError } from "../errors.ts";
-import type { Device, QuantMat, ScaleRule } from "../device/device.ts";
-import { mat, quantSizes, readF32 } from "../device/device.ts";
+import type { Device } from "../device/device.ts";
+import type { QuantMat, ScaleRule } from "../device/quant_mat.ts";
+import { mat } from "../device/buffer.ts";
+import { quantSizes } from "../device/quant_mat.ts";
+import { readF32 } from "../device/device.ts";
 import { openDevice } from "../backend/open.ts";
 import { checkOptions, type OptionTable } from "../arguments.ts";
 import { checkMatrix, type Matrix, matrix } from "../tensor/matrix.ts";

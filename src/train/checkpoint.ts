@@ -9,7 +9,8 @@
 
 import { FormatError, ValueError } from "../errors.ts";
 import type { ParameterSet } from "../autograd/parameter.ts";
-import type { Device, Mat } from "../device/device.ts";
+import type { Device } from "../device/device.ts";
+import type { Mat } from "../device/buffer.ts";
 import { readF32 } from "../device/device.ts";
 import {
   exists,

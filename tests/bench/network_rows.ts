@@ -5,12 +5,8 @@
  * @module
  */
 
-import {
-  type Device,
-  type DeviceBuffer,
-  type Mat,
-  mat,
-} from "../../src/device/device.ts";
+import type { Device } from "../../src/device/device.ts";
+import { type DeviceBuffer, type Mat, mat } from "../../src/device/buffer.ts";
 import type { AttentionShape } from "../../src/device/contract/network.ts";
 import { Random } from "../../src/tensor/random.ts";
 import type { Settings } from "./rows.ts";

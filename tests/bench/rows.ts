@@ -16,7 +16,8 @@ import {
   type Shape,
   type Work,
 } from "../../src/bench/measure.ts";
-import { type Device, mat } from "../../src/device/device.ts";
+import type { Device } from "../../src/device/device.ts";
+import { mat } from "../../src/device/buffer.ts";
 import { openDevice } from "../../src/backend/open.ts";
 import { findTargets } from "../../src/init/targets.ts";
 import { openCheckpoint } from "../../src/io/open.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { assertConforms, RUNS } from "../helpers/conformance.ts";
-import { OPERATIONS } from "../../src/device/device.ts";
+import { OPERATIONS } from "../../src/device/operations.ts";
 import { gpuTest } from "../helpers/gpu.ts";
 import { TABLE } from "./table.ts";
 import { Workspace } from "./workspace.ts";

@@ -7,7 +7,8 @@
 import assert from "node:assert/strict";
 import { assertAllClose } from "../helpers/assert.ts";
 import { normalMatrix } from "../helpers/inputs.ts";
-import { type Mat, readF32 } from "../../src/device/device.ts";
+import type { Mat } from "../../src/device/buffer.ts";
+import { readF32 } from "../../src/device/device.ts";
 import { type Matrix, matrix } from "../../src/tensor/matrix.ts";
 import { Random } from "../../src/tensor/random.ts";
 import type { Case } from "./table.ts";

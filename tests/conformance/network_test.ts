@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { assertConforms, RUNS } from "../helpers/conformance.ts";
-import type { DeviceBuffer } from "../../src/device/device.ts";
+import type { DeviceBuffer } from "../../src/device/buffer.ts";
 import { NETWORK_OPERATIONS } from "../../src/device/contract/network.ts";
 import type { NetworkOperations } from "../../src/device/contract/network.ts";
 import { gpuTest } from "../helpers/gpu.ts";

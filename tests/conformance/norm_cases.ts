@@ -7,7 +7,7 @@
 import { assertAllClose } from "../helpers/assert.ts";
 import { numericGradient } from "../helpers/gradients.ts";
 import { integer, normalMatrix } from "../helpers/inputs.ts";
-import type { Mat } from "../../src/device/device.ts";
+import type { Mat } from "../../src/device/buffer.ts";
 import { type Matrix, matrix } from "../../src/tensor/matrix.ts";
 import { Random } from "../../src/tensor/random.ts";
 import type { Case } from "./table.ts";

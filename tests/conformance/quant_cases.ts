@@ -5,8 +5,10 @@
  */
 
 import assert from "node:assert/strict";
-import type { Device, QuantMat, ScaleRule } from "../../src/device/device.ts";
-import { quantSizes, readF32 } from "../../src/device/device.ts";
+import type { Device } from "../../src/device/device.ts";
+import type { QuantMat, ScaleRule } from "../../src/device/quant_mat.ts";
+import { quantSizes } from "../../src/device/quant_mat.ts";
+import { readF32 } from "../../src/device/device.ts";
 import { unpackCodes } from "../../src/device/pack.ts";
 import {
   format,

@@ -4,7 +4,8 @@
  * @module
  */
 
-import type { Device, OperationName } from "../../src/device/device.ts";
+import type { Device } from "../../src/device/device.ts";
+import type { OperationName } from "../../src/device/operations.ts";
 import { gemmTable } from "./gemm_cases.ts";
 import { gemmInt8Table, gemmQuantizedTable } from "./gemm_quant_cases.ts";
 import { linalgTable } from "./linalg_cases.ts";

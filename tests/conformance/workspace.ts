@@ -5,13 +5,11 @@
  */
 
 import assert from "node:assert/strict";
-import type {
-  Device,
-  DeviceBuffer,
-  Mat,
-  QuantMat,
-} from "../../src/device/device.ts";
-import { mat, readF32 } from "../../src/device/device.ts";
+import type { Device } from "../../src/device/device.ts";
+import type { DeviceBuffer, Mat } from "../../src/device/buffer.ts";
+import type { QuantMat } from "../../src/device/quant_mat.ts";
+import { mat } from "../../src/device/buffer.ts";
+import { readF32 } from "../../src/device/device.ts";
 import type { FormatName } from "../../src/quant/formats.ts";
 import { format } from "../../src/quant/formats.ts";
 import { allocQuant } from "../../src/quant/quantize.ts";

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type { GpuContext, Kernel } from "../../gpu/context.ts";
-import { mat, readF32 } from "../../src/device/device.ts";
+import { mat } from "../../src/device/buffer.ts";
+import { readF32 } from "../../src/device/device.ts";
 import { openWebGpuDevice } from "../../gpu/device.ts";
 import { gpuTest, openFaulty } from "../helpers/gpu.ts";
 import { FAULTS, nth } from "../helpers/gpu_faults.ts";

@@ -5,7 +5,7 @@
  */
 
 import assert from "node:assert/strict";
-import type { DeviceBuffer, Mat } from "../../src/device/device.ts";
+import type { DeviceBuffer, Mat } from "../../src/device/buffer.ts";
 
 /** A buffer of `count` words. */
 export function words(count: number): DeviceBuffer {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { type Device, mat, readF32 } from "../../src/device/device.ts";
+import { type Device, readF32 } from "../../src/device/device.ts";
+import { mat } from "../../src/device/buffer.ts";
 import { openDevice } from "../../src/backend/open.ts";
 import type { Random } from "../../src/tensor/random.ts";
 import { eachDevice } from "../helpers/gpu.ts";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { quantSizes } from "../../src/device/device.ts";
+import { quantSizes } from "../../src/device/quant_mat.ts";
 import { format, FORMAT_NAMES, scaleRules } from "../../src/quant/formats.ts";
 import { codesOf, packCodes, unpackCodes } from "../../src/quant/pack.ts";
 import { dequantize, quantize } from "../../src/quant/quantize.ts";

@@ -11,7 +11,7 @@ import {
   checkAttention,
   checkAttentionBackward,
 } from "../../src/device/contract/check_network.ts";
-import type { DeviceBuffer, Mat } from "../../src/device/device.ts";
+import type { DeviceBuffer, Mat } from "../../src/device/buffer.ts";
 import type {
   AttentionShape,
   NetworkOperations,

@@ -11,11 +11,8 @@ import {
   checkRowSquares,
   checkScaleColumns,
 } from "../../src/device/contract/check.ts";
-import {
-  gemmProducts,
-  type Mat,
-  type Operations,
-} from "../../src/device/device.ts";
+import { gemmProducts, type Operations } from "../../src/device/operations.ts";
+import type { Mat } from "../../src/device/buffer.ts";
 import type { WasmMemory } from "../buffers.ts";
 
 /** Inner indices of a block: eight columns and five rows of this length fill half of a usual L1 cache. */

@@ -6,12 +6,9 @@
  */
 
 import { checkGemmQuantized } from "../../src/device/contract/check.ts";
-import {
-  type Mat,
-  mat,
-  type Operations,
-  type QuantMat,
-} from "../../src/device/device.ts";
+import { type Mat, mat } from "../../src/device/buffer.ts";
+import type { Operations } from "../../src/device/operations.ts";
+import type { QuantMat } from "../../src/device/quant_mat.ts";
 import { quantParts } from "../../src/device/gemm_quant_parts.ts";
 import { FEW_ROWS, gemm, resultWords } from "./gemm.ts";
 import { putPlanes, type WasmMemory } from "../buffers.ts";

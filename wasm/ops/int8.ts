@@ -6,7 +6,8 @@
 
 import { f32 } from "../runtime/loader.ts";
 import { checkGemmQuantized } from "../../src/device/contract/check.ts";
-import { mat, type Operations } from "../../src/device/device.ts";
+import { mat } from "../../src/device/buffer.ts";
+import type { Operations } from "../../src/device/operations.ts";
 import { groupSize, ROW_BLOCK, takenInInt8 } from "../../src/device/int8.ts";
 import { FEW_ROWS, gemm, placeWords, resultWords } from "./gemm.ts";
 import { gemmQuantized } from "./gemm_quant.ts";

@@ -9,7 +9,7 @@ import {
   checkQr,
   checkSolveRight,
 } from "../../src/device/contract/check.ts";
-import type { Operations } from "../../src/device/device.ts";
+import type { Operations } from "../../src/device/operations.ts";
 import type { WasmMemory } from "../buffers.ts";
 
 /**

@@ -28,7 +28,7 @@ import {
   checkSwiglu,
   checkSwigluBackward,
 } from "../../src/device/contract/check_network.ts";
-import type { DeviceBuffer, Mat } from "../../src/device/device.ts";
+import type { DeviceBuffer, Mat } from "../../src/device/buffer.ts";
 import { dropoutFactor, dropoutThreshold } from "../../src/device/dropout.ts";
 import type { NetworkOperations } from "../../src/device/contract/network.ts";
 import { attention, attentionBackward } from "./attention.ts";

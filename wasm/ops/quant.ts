@@ -8,11 +8,8 @@ import {
   checkDequantize,
   checkQuantize,
 } from "../../src/device/contract/check.ts";
-import type {
-  Operations,
-  QuantMat,
-  ScaleRule,
-} from "../../src/device/device.ts";
+import type { Operations } from "../../src/device/operations.ts";
+import type { QuantMat, ScaleRule } from "../../src/device/quant_mat.ts";
 import { putFormat, putPlanes, type WasmMemory } from "../buffers.ts";
 
 /** Numbers of the rules in `wasm/assembly/quant/quantize_scale.ts`. */

@@ -6,7 +6,7 @@
 
 import type { Kernels } from "../runtime/loader.ts";
 import { checkSvd } from "../../src/device/contract/check.ts";
-import type { Operations } from "../../src/device/device.ts";
+import type { Operations } from "../../src/device/operations.ts";
 import type { WasmMemory } from "../buffers.ts";
 
 /** Vectors up to which one thread turns them pair by pair; beyond, panels are turned by matrix products. */

@@ -11,7 +11,7 @@ import {
   type DeviceBuffer,
   type Mat,
   mat,
-} from "../../../src/device/device.ts";
+} from "../../../src/device/buffer.ts";
 import type { BoundMat, WebGpuMemory } from "../../buffers.ts";
 
 /** Elements that a binding may lose at its ends: it begins and ends where WebGPU wants it to. */

@@ -21,7 +21,8 @@ import {
   checkRowSquares,
   checkScaleColumns,
 } from "../../../src/device/contract/check.ts";
-import type { GemmBatch, Mat, Operations } from "../../../src/device/device.ts";
+import type { GemmBatch, Operations } from "../../../src/device/operations.ts";
+import type { Mat } from "../../../src/device/buffer.ts";
 import { chooseTile, shareOut } from "./tiles.ts";
 import { part, rowTiles, runMap, same } from "../elementwise/map.ts";
 import type { WebGpuMemory } from "../../buffers.ts";

@@ -19,11 +19,8 @@ import {
 import { EACH_THREADS } from "./int8_text.wgsl.ts";
 import { NARROW_ROWS } from "./quantized.wgsl.ts";
 import { checkGemmQuantized } from "../../../src/device/contract/check.ts";
-import {
-  type DeviceBuffer,
-  mat,
-  type Operations,
-} from "../../../src/device/device.ts";
+import { type DeviceBuffer, mat } from "../../../src/device/buffer.ts";
+import type { Operations } from "../../../src/device/operations.ts";
 import {
   type QuantPart,
   quantParts,

@@ -17,11 +17,9 @@ import {
   quantSource,
 } from "./quantized.wgsl.ts";
 import { checkGemmQuantized } from "../../../src/device/contract/check.ts";
-import {
-  mat,
-  type Operations,
-  type QuantMat,
-} from "../../../src/device/device.ts";
+import { mat } from "../../../src/device/buffer.ts";
+import type { Operations } from "../../../src/device/operations.ts";
+import type { QuantMat } from "../../../src/device/quant_mat.ts";
 import { quantParts } from "../../../src/device/gemm_quant_parts.ts";
 import { type BoundSource, gemm, prepare } from "./gemm.ts";
 import type { WebGpuMemory } from "../../buffers.ts";

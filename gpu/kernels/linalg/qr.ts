@@ -18,7 +18,7 @@ import {
   SCHMIDT_THREADS,
 } from "./qr.wgsl.ts";
 import { checkQr } from "../../../src/device/contract/check.ts";
-import type { Operations } from "../../../src/device/device.ts";
+import type { Operations } from "../../../src/device/operations.ts";
 import { onCpu } from "../../on_cpu.ts";
 import type { WebGpuMemory } from "../../buffers.ts";
 

@@ -5,7 +5,7 @@
  */
 
 import { checkSvd } from "../../../src/device/contract/check.ts";
-import type { Operations } from "../../../src/device/device.ts";
+import type { Operations } from "../../../src/device/operations.ts";
 import { onCpu } from "../../on_cpu.ts";
 import type { WebGpuMemory } from "../../buffers.ts";
 

@@ -22,8 +22,8 @@ import {
   type DeviceBuffer,
   type Mat,
   mat,
-  type Operations,
-} from "../../../src/device/device.ts";
+} from "../../../src/device/buffer.ts";
+import type { Operations } from "../../../src/device/operations.ts";
 import { cpuWork } from "../../on_cpu.ts";
 import { gemm } from "../gemm/gemm.ts";
 import { part } from "../elementwise/map.ts";

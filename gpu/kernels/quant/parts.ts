@@ -6,7 +6,8 @@
 
 import type { Span, Word } from "../../context.ts";
 import type { QuantTraits } from "./quant.wgsl.ts";
-import type { Mat, QuantMat, QuantSpec } from "../../../src/device/device.ts";
+import type { Mat } from "../../../src/device/buffer.ts";
+import type { QuantMat, QuantSpec } from "../../../src/device/quant_mat.ts";
 import type { WebGpuMemory } from "../../buffers.ts";
 
 /** Elements between the start of a binding and what is wanted of it, at most. */

@@ -15,8 +15,8 @@ import {
   checkDequantize,
   checkQuantize,
 } from "../../../src/device/contract/check.ts";
-import type { Operations } from "../../../src/device/device.ts";
-import { quantSizes } from "../../../src/device/device.ts";
+import type { Operations } from "../../../src/device/operations.ts";
+import { quantSizes } from "../../../src/device/quant_mat.ts";
 import { quantizeValues } from "../../../src/device/reference/quant.ts";
 import type { WebGpuMemory } from "../../buffers.ts";
 import {

@@ -15,12 +15,9 @@ import {
   rangesKernel,
   teamOf,
 } from "./range.wgsl.ts";
-import type {
-  DeviceBuffer,
-  Mat,
-  QuantMat,
-} from "../../../src/device/device.ts";
-import { quantSizes } from "../../../src/device/device.ts";
+import type { DeviceBuffer, Mat } from "../../../src/device/buffer.ts";
+import type { QuantMat } from "../../../src/device/quant_mat.ts";
+import { quantSizes } from "../../../src/device/quant_mat.ts";
 import { SHRINK } from "../../../src/device/reference/quant.ts";
 import type { WebGpuMemory } from "../../buffers.ts";
 import {

@@ -5,8 +5,10 @@
  */
 
 import { KindError, ValueError } from "../../errors.ts";
-import type { DeviceBuffer, Mat, Operations, QuantMat } from "../device.ts";
-import { quantSizes } from "../device.ts";
+import type { DeviceBuffer, Mat } from "../buffer.ts";
+import type { Operations } from "../operations.ts";
+import type { QuantMat } from "../quant_mat.ts";
+import { quantSizes } from "../quant_mat.ts";
 
 type Args<K extends keyof Operations> = Parameters<Operations[K]>[0];
 

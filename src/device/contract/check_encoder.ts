@@ -7,7 +7,7 @@
 import { KindError, ValueError } from "../../errors.ts";
 import { want, wantBytes } from "./check.ts";
 import { wantSame, wantWhole } from "./check_network.ts";
-import type { Mat } from "../device.ts";
+import type { Mat } from "../buffer.ts";
 import {
   type Activation,
   ACTIVATIONS,

@@ -6,7 +6,7 @@
 
 import { KindError, ValueError } from "../../errors.ts";
 import { want, wantBytes } from "./check.ts";
-import type { Mat } from "../device.ts";
+import type { Mat } from "../buffer.ts";
 import type { AttentionShape, NetworkOperations } from "./network.ts";
 
 type Args<K extends keyof NetworkOperations> = Parameters<

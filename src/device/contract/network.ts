@@ -12,7 +12,7 @@
  * @module
  */
 
-import type { DeviceBuffer, Mat } from "../device.ts";
+import type { DeviceBuffer, Mat } from "../buffer.ts";
 
 /** Shape and mask of an attention; see {@linkcode NetworkOperations.attention}. */
 export interface AttentionShape {

@@ -19,14 +19,12 @@ import {
   checkSolveRight,
   checkSvd,
 } from "../contract/check.ts";
-import type {
-  DeviceBuffer,
-  Mat,
-  Operations,
-  PartialDevice,
-  QuantMat,
-} from "../device.ts";
-import { gemmProducts, quantSizes } from "../device.ts";
+import type { DeviceBuffer, Mat } from "../buffer.ts";
+import type { Operations } from "../operations.ts";
+import type { PartialDevice } from "../device.ts";
+import type { QuantMat } from "../quant_mat.ts";
+import { gemmProducts } from "../operations.ts";
+import { quantSizes } from "../quant_mat.ts";
 import { takenInInt8 } from "../int8.ts";
 import { roundedGradient, roundedRows } from "./int8.ts";
 import { choleskyFactor, dot, jacobiSvd, orthonormalize } from "./linalg.ts";

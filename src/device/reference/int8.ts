@@ -5,7 +5,7 @@
  */
 
 import { groupSize, ROW_BLOCK, SCALE_TOP, TOP, UNIT } from "../int8.ts";
-import type { Operations } from "../device.ts";
+import type { Operations } from "../operations.ts";
 import { f32, load } from "./memory.ts";
 
 type Args = Parameters<Operations["gemmInt8"]>[0];

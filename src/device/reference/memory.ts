@@ -5,7 +5,7 @@
  */
 
 import { KindError } from "../../errors.ts";
-import type { DeviceBuffer, Mat } from "../device.ts";
+import type { DeviceBuffer, Mat } from "../buffer.ts";
 
 /** Counts what is allocated. */
 export class Memory {

@@ -5,8 +5,8 @@
  * @module
  */
 
-import type { QuantMat, QuantSpec, ScaleRule } from "../device.ts";
-import { quantSizes } from "../device.ts";
+import type { QuantMat, QuantSpec, ScaleRule } from "../quant_mat.ts";
+import { quantSizes } from "../quant_mat.ts";
 import { packCodes, unpackCodes } from "../pack.ts";
 
 const { fround } = Math;

@@ -8,7 +8,7 @@ import { attention } from "../../autograd/attention.ts";
 import { rope, type RopeTables, swiglu } from "../../autograd/elementwise.ts";
 import { type NormWeight, rmsNorm } from "../../autograd/norm.ts";
 import type { Tape, Tensor } from "../../autograd/tape.ts";
-import type { DeviceBuffer, Mat } from "../../device/device.ts";
+import type { DeviceBuffer, Mat } from "../../device/buffer.ts";
 import type { AttentionShape } from "../../device/contract/network.ts";
 import type { Linear } from "../../nn/linear.ts";
 import { Block } from "../parts/block.ts";

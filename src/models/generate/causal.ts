@@ -7,7 +7,8 @@
 import { ValueError } from "../../errors.ts";
 import { rowsOf } from "../../autograd/loss.ts";
 import { Tape, type Tensor } from "../../autograd/tape.ts";
-import { mat, readF32 } from "../../device/device.ts";
+import { mat } from "../../device/buffer.ts";
+import { readF32 } from "../../device/device.ts";
 import { Random } from "../../tensor/random.ts";
 import type { BaseConfig } from "../../families/tensors.ts";
 import type { CausalModel, TokenBatch, TokenCache } from "../model.ts";

@@ -6,7 +6,8 @@
 
 import { ValueError } from "../../errors.ts";
 import { Tape, type Tensor } from "../../autograd/tape.ts";
-import { type Mat, mat, readF32 } from "../../device/device.ts";
+import { type Mat, mat } from "../../device/buffer.ts";
+import { readF32 } from "../../device/device.ts";
 import { BeamSearch } from "./beam.ts";
 import type { Seq2SeqModel, TokenBatch } from "../model.ts";
 import { argmax } from "./sampling.ts";

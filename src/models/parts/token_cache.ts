@@ -4,7 +4,8 @@
  * @module
  */
 
-import { type Device, type Mat, mat } from "../../device/device.ts";
+import type { Device } from "../../device/device.ts";
+import { type Mat, mat } from "../../device/buffer.ts";
 
 /** Where rows of a batch's sequences lie in a cache. */
 export interface CachePlace {

@@ -8,7 +8,7 @@ import { ValueError } from "../../errors.ts";
 import { embedding } from "../../autograd/elementwise.ts";
 import type { Parameter } from "../../autograd/parameter.ts";
 import type { Tape, Tensor } from "../../autograd/tape.ts";
-import type { DeviceBuffer, Mat } from "../../device/device.ts";
+import type { DeviceBuffer, Mat } from "../../device/buffer.ts";
 import type { TokenBatch, TokenCache } from "../model.ts";
 
 /** A table of features, one row a token, position or text. */

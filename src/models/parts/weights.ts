@@ -11,12 +11,8 @@ import {
 } from "../../autograd/linear_weight.ts";
 import type { NormWeight } from "../../autograd/norm.ts";
 import { type Parameter, ParameterSet } from "../../autograd/parameter.ts";
-import {
-  type Device,
-  type DeviceBuffer,
-  type Mat,
-  mat,
-} from "../../device/device.ts";
+import type { Device } from "../../device/device.ts";
+import { type DeviceBuffer, type Mat, mat } from "../../device/buffer.ts";
 import type { Checkpoint } from "../../io/checkpoint/checkpoint.ts";
 import { Embedding } from "../../nn/embedding.ts";
 import { Linear, ownQuantized } from "../../nn/linear.ts";

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { type Device, type Mat, mat } from "../../device/device.ts";
+import type { Device } from "../../device/device.ts";
+import { type Mat, mat } from "../../device/buffer.ts";
 import type { BartConfig } from "../../families/bart.ts";
 import type { BartLayerCache, KeyValues } from "./layer.ts";
 import type { DecoderCache } from "../model.ts";

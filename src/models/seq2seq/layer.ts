@@ -9,7 +9,7 @@ import { activate } from "../../autograd/activation.ts";
 import { attention } from "../../autograd/attention.ts";
 import { layerNorm } from "../../autograd/norm.ts";
 import type { Tape, Tensor } from "../../autograd/tape.ts";
-import type { DeviceBuffer, Mat } from "../../device/device.ts";
+import type { DeviceBuffer, Mat } from "../../device/buffer.ts";
 import type { Linear } from "../../nn/linear.ts";
 import {
   ATTENTIONS,

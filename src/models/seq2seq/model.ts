@@ -12,7 +12,8 @@ import {
 } from "../../autograd/linear_weight.ts";
 import { layerNorm } from "../../autograd/norm.ts";
 import type { Tape, Tensor } from "../../autograd/tape.ts";
-import { type Device, type Mat, mat } from "../../device/device.ts";
+import type { Device } from "../../device/device.ts";
+import { type Mat, mat } from "../../device/buffer.ts";
 import type { Checkpoint } from "../../io/checkpoint/checkpoint.ts";
 import { quoted } from "../../io/files/errors.ts";
 import type { Linear } from "../../nn/linear.ts";

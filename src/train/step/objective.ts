@@ -14,7 +14,7 @@ import {
 } from "../../autograd/loss.ts";
 import type { LinearWeight } from "../../autograd/linear_weight.ts";
 import type { Tape, Tensor } from "../../autograd/tape.ts";
-import type { DeviceBuffer, Mat } from "../../device/device.ts";
+import type { DeviceBuffer, Mat } from "../../device/buffer.ts";
 import type {
   CausalModel,
   EncoderModel,

@@ -5,8 +5,8 @@
  */
 
 import type { ParameterSet } from "../../autograd/parameter.ts";
-import type { DeviceBuffer, Mat } from "../../device/device.ts";
-import { mat } from "../../device/device.ts";
+import type { DeviceBuffer, Mat } from "../../device/buffer.ts";
+import { mat } from "../../device/buffer.ts";
 
 /** Options of {@linkcode Optimizer}; the defaults are those of PyTorch and of transformers' trainer. */
 export interface OptimizerOptions {

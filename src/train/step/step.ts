@@ -5,8 +5,9 @@
  */
 
 import { Tape } from "../../autograd/tape.ts";
-import type { DeviceBuffer } from "../../device/device.ts";
-import { mat, readF32 } from "../../device/device.ts";
+import type { DeviceBuffer } from "../../device/buffer.ts";
+import { mat } from "../../device/buffer.ts";
+import { readF32 } from "../../device/device.ts";
 import type { Model } from "../../models/model.ts";
 import { lossOf, type RowLosses, type TaskBatch } from "./objective.ts";
 

@@ -6,7 +6,8 @@
 
 import { ValueError } from "../../errors.ts";
 import type { ParameterSet } from "../../autograd/parameter.ts";
-import { type DeviceBuffer, mat, readF32 } from "../../device/device.ts";
+import { type DeviceBuffer, mat } from "../../device/buffer.ts";
+import { readF32 } from "../../device/device.ts";
 import type { Model } from "../../models/model.ts";
 import type { AnyBatch } from "../../data/example.ts";
 import { Optimizer, type OptimizerOptions } from "./optimizer.ts";

@@ -1,5 +1,6 @@
 import { Tape } from "../../../src/autograd/tape.ts";
-import { type Device, mat, readF32 } from "../../../src/device/device.ts";
+import { type Device, readF32 } from "../../../src/device/device.ts";
+import { mat } from "../../../src/device/buffer.ts";
 import { openDevice } from "../../../src/backend/open.ts";
 import { openCheckpoint } from "../../../src/io/open.ts";
 import { checkpointTokenizer } from "../../../src/io/open_tokenizer.ts";

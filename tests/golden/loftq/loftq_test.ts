@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import type { Device, ScaleRule } from "../../../src/device/device.ts";
+import type { Device } from "../../../src/device/device.ts";
+import type { ScaleRule } from "../../../src/device/quant_mat.ts";
 import { openDevice } from "../../../src/backend/open.ts";
 import {
   loftq,

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mat } from "../../../src/device/device.ts";
+import { mat } from "../../../src/device/buffer.ts";
 import { openDevice } from "../../../src/backend/open.ts";
 import { svd } from "../../../src/linalg/svd.ts";
 import { exactTruncator } from "../../../src/linalg/truncated_svd.ts";

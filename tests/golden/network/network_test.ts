@@ -1,5 +1,5 @@
 import { readF32 } from "../../../src/device/device.ts";
-import type { DeviceBuffer } from "../../../src/device/device.ts";
+import type { DeviceBuffer } from "../../../src/device/buffer.ts";
 import type { AttentionShape } from "../../../src/device/contract/network.ts";
 import { openDevice } from "../../../src/backend/open.ts";
 import { matrix } from "../../../src/tensor/matrix.ts";

@@ -3,7 +3,7 @@ import { dynamicMap } from "../../../src/quant/double.ts";
 import { format, type FormatName } from "../../../src/quant/formats.ts";
 import { codesOf } from "../../../src/quant/pack.ts";
 import { dequantize, quantize } from "../../../src/quant/quantize.ts";
-import type { ScaleRule } from "../../../src/device/device.ts";
+import type { ScaleRule } from "../../../src/device/quant_mat.ts";
 import { matrix, relativeError } from "../../../src/tensor/matrix.ts";
 import { Random } from "../../../src/tensor/random.ts";
 import { assertAllClose } from "../../helpers/assert.ts";

@@ -9,12 +9,8 @@ import {
 } from "../../../src/autograd/loss.ts";
 import { ParameterSet } from "../../../src/autograd/parameter.ts";
 import { Tape, type Tensor } from "../../../src/autograd/tape.ts";
-import {
-  type Device,
-  type DeviceBuffer,
-  type Mat,
-  readF32,
-} from "../../../src/device/device.ts";
+import { type Device, readF32 } from "../../../src/device/device.ts";
+import type { DeviceBuffer, Mat } from "../../../src/device/buffer.ts";
 import { matrix } from "../../../src/tensor/matrix.ts";
 import { Random } from "../../../src/tensor/random.ts";
 import { targetsOf } from "../../../src/train/step/objective.ts";

@@ -4,7 +4,8 @@ import {
   type RelativeInputs,
 } from "../../../src/autograd/relative.ts";
 import { Tape, type Tensor } from "../../../src/autograd/tape.ts";
-import { type Device, mat, readF32 } from "../../../src/device/device.ts";
+import { type Device, readF32 } from "../../../src/device/device.ts";
+import { mat } from "../../../src/device/buffer.ts";
 import { openDevice } from "../../../src/backend/open.ts";
 import type { Matrix } from "../../../src/tensor/matrix.ts";
 import { Random } from "../../../src/tensor/random.ts";

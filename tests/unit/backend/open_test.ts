@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { OPERATIONS } from "../../../src/device/device.ts";
+import { OPERATIONS } from "../../../src/device/operations.ts";
 import { DeviceFaultError } from "../../../src/device/errors.ts";
 import {
   DEVICE_NAMES,

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { Tape } from "../../../src/autograd/tape.ts";
 import { openDevice } from "../../../src/backend/open.ts";
-import { type Mat, readF32 } from "../../../src/device/device.ts";
+import type { Mat } from "../../../src/device/buffer.ts";
+import { readF32 } from "../../../src/device/device.ts";
 import {
   calibrate,
   type CalibrateOptions,

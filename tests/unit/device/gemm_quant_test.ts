@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { type Device, mat } from "../../../src/device/device.ts";
+import type { Device } from "../../../src/device/device.ts";
+import { mat } from "../../../src/device/buffer.ts";
 import { openDevice } from "../../../src/backend/open.ts";
 import { format } from "../../../src/quant/formats.ts";
 import { allocQuant } from "../../../src/quant/quantize.ts";

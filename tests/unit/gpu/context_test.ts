@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { openAdapter } from "../../../gpu/adapter.ts";
 import { GpuContext, grid, type Kernel } from "../../../gpu/context.ts";
 import { openWebGpuDevice } from "../../../gpu/device.ts";
-import { mat } from "../../../src/device/device.ts";
+import { mat } from "../../../src/device/buffer.ts";
 import { gpuTest } from "../../helpers/gpu.ts";
 
 /** `to[i] = from[i] * by + 1` for 64 words. */

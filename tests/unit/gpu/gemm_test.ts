@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { type Mat, mat, readF32 } from "../../../src/device/device.ts";
+import { type Mat, mat } from "../../../src/device/buffer.ts";
+import { readF32 } from "../../../src/device/device.ts";
 import { openWebGpuDevice, type WebGpuDevice } from "../../../gpu/device.ts";
 import {
   chooseTile,

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { mat, readF32 } from "../../../src/device/device.ts";
+import { mat } from "../../../src/device/buffer.ts";
+import { readF32 } from "../../../src/device/device.ts";
 import { openWebGpuDevice } from "../../../gpu/device.ts";
 import { Random } from "../../../src/tensor/random.ts";
 import { TABLE } from "../../conformance/table.ts";

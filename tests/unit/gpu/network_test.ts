@@ -1,9 +1,6 @@
 import assert from "node:assert/strict";
-import {
-  type Device,
-  type DeviceBuffer,
-  mat,
-} from "../../../src/device/device.ts";
+import type { Device } from "../../../src/device/device.ts";
+import { type DeviceBuffer, mat } from "../../../src/device/buffer.ts";
 import { NETWORK_OPERATIONS } from "../../../src/device/contract/network.ts";
 import type { NetworkOperations } from "../../../src/device/contract/network.ts";
 import { openWebGpuDevice } from "../../../gpu/device.ts";

@@ -1,11 +1,7 @@
 import assert from "node:assert/strict";
-import {
-  type Device,
-  mat,
-  quantSizes,
-  readF32,
-  type ScaleRule,
-} from "../../../src/device/device.ts";
+import { type Device, readF32 } from "../../../src/device/device.ts";
+import { mat } from "../../../src/device/buffer.ts";
+import { quantSizes, type ScaleRule } from "../../../src/device/quant_mat.ts";
 import { openReferenceDevice } from "../../../src/device/reference/device.ts";
 import { openWebGpuDevice, type WebGpuDevice } from "../../../gpu/device.ts";
 import {

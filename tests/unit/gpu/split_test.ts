@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mat } from "../../../src/device/device.ts";
+import { mat } from "../../../src/device/buffer.ts";
 import { openWebGpuDevice } from "../../../gpu/device.ts";
 import { TABLE } from "../../conformance/table.ts";
 import { assertConforms } from "../../helpers/conformance.ts";

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { type Device, type Mat, mat } from "../../../src/device/device.ts";
+import type { Device } from "../../../src/device/device.ts";
+import { type Mat, mat } from "../../../src/device/buffer.ts";
 import { type Matrix, matrix } from "../../../src/tensor/matrix.ts";
 import type { Random } from "../../../src/tensor/random.ts";
 

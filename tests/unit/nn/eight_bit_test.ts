@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { denseWeight } from "../../../src/autograd/linear_weight.ts";
-import { mat, readF32 } from "../../../src/device/device.ts";
+import { mat } from "../../../src/device/buffer.ts";
+import { readF32 } from "../../../src/device/device.ts";
 import { openDevice } from "../../../src/backend/open.ts";
 import { fitsEightBit, ownEightBit } from "../../../src/nn/eight_bit.ts";
 import { Random } from "../../../src/tensor/random.ts";

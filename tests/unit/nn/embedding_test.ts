@@ -1,5 +1,6 @@
 import { Tape } from "../../../src/autograd/tape.ts";
-import { mat, readF32 } from "../../../src/device/device.ts";
+import { mat } from "../../../src/device/buffer.ts";
+import { readF32 } from "../../../src/device/device.ts";
 import { openDevice } from "../../../src/backend/open.ts";
 import { attachAdapter } from "../../../src/nn/adapter.ts";
 import { Embedding } from "../../../src/nn/embedding.ts";

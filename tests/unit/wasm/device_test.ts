@@ -1,11 +1,7 @@
 import assert from "node:assert/strict";
-import {
-  type DeviceBuffer,
-  mat,
-  type PartialDevice,
-  quantSizes,
-  readF32,
-} from "../../../src/device/device.ts";
+import { type DeviceBuffer, mat } from "../../../src/device/buffer.ts";
+import { type PartialDevice, readF32 } from "../../../src/device/device.ts";
+import { quantSizes } from "../../../src/device/quant_mat.ts";
 import { openReferenceDevice } from "../../../src/device/reference/device.ts";
 import { openWasmDevice } from "../../../wasm/device.ts";
 import { FORMATS } from "../../../src/quant/formats.ts";

@@ -3,9 +3,8 @@ import {
   type DeviceBuffer,
   type Mat,
   mat,
-  type PartialDevice,
-  readF32,
-} from "../../../src/device/device.ts";
+} from "../../../src/device/buffer.ts";
+import { type PartialDevice, readF32 } from "../../../src/device/device.ts";
 import {
   ACTIVATIONS,
   type AttentionShape,

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { mat, readF32 } from "../../../../src/device/device.ts";
+import { mat } from "../../../../src/device/buffer.ts";
+import { readF32 } from "../../../../src/device/device.ts";
 import { openDevice } from "../../../../src/backend/open.ts";
 
 Deno.test("reference: memory that nobody wrote reads as NaN", async () => {

@@ -16,7 +16,7 @@ import {
   SafetensorsWriter,
 } from "../../../../src/io/safetensors/write.ts";
 import { memorySink } from "../../../../src/io/files/sources.ts";
-import { quantSizes } from "../../../../src/device/device.ts";
+import { quantSizes } from "../../../../src/device/quant_mat.ts";
 import { format, FORMAT_NAMES } from "../../../../src/quant/formats.ts";
 import type { FormatName } from "../../../../src/quant/formats.ts";
 import { codesOf, packMatrix } from "../../../../src/quant/pack.ts";

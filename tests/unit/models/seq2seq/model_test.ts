@@ -1,10 +1,7 @@
 import assert from "node:assert/strict";
 import { Tape, type Tensor } from "../../../../src/autograd/tape.ts";
-import {
-  type Device,
-  type Mat,
-  readF32,
-} from "../../../../src/device/device.ts";
+import { type Device, readF32 } from "../../../../src/device/device.ts";
+import type { Mat } from "../../../../src/device/buffer.ts";
 import { openDevice } from "../../../../src/backend/open.ts";
 import { overlaid } from "../../../../src/io/checkpoint/overlay.ts";
 import { Bart } from "../../../../src/models/seq2seq/model.ts";
