@@ -30,23 +30,20 @@ export { fromF32, toF32 } from "./src/tensor/dtype.ts";
 
 export type { Device, DeviceName, PartialDevice } from "./src/device/device.ts";
 export type { DeviceBuffer, Mat } from "./src/device/buffer.ts";
-export type {
-  GemmBatch,
-  OperationName,
-  Operations,
-} from "./src/device/operations.ts";
+export type { GemmBatch } from "./src/device/contract/gemm.ts";
+export type { OperationName, Operations } from "./src/device/operations.ts";
 export type { QuantMat, QuantSpec, ScaleRule } from "./src/device/quant_mat.ts";
 export { mat } from "./src/device/buffer.ts";
 export { OPERATIONS } from "./src/device/operations.ts";
 export { quantSizes } from "./src/device/quant_mat.ts";
+export type { Activation } from "./src/device/contract/activation.ts";
+export type { AdamwStep } from "./src/device/contract/optimizer.ts";
 export type {
-  Activation,
-  AdamwStep,
   AttentionShape,
-  NetworkOperations,
   RelativeShape,
-} from "./src/device/contract/network.ts";
-export { ACTIVATIONS } from "./src/device/contract/network.ts";
+} from "./src/device/contract/attention.ts";
+export type { NetworkOperations } from "./src/device/operations.ts";
+export { ACTIVATIONS } from "./src/device/contract/activation.ts";
 export { openDevice, type OpenOptions } from "./src/backend/open.ts";
 export {
   DeviceAbsentError,

@@ -4,6 +4,10 @@
  * @module
  */
 
+import type {
+  NetworkOperations,
+  OperationArgs,
+} from "../../src/device/operations.ts";
 import { grid } from "../context.ts";
 import {
   activateBackwardText,
@@ -22,31 +26,16 @@ import {
   type RelativeTerm,
   SCORES_THREADS,
 } from "./attention/scores.wgsl.ts";
-import {
-  checkActivate,
-  checkActivateBackward,
-  checkLayerNorm,
-  checkLayerNormBackward,
-  checkMaskedSoftmax,
-  checkMaskedSoftmaxBackward,
-  checkRelativeScores,
-  checkRelativeScoresBackward,
-} from "../../src/device/contract/check_encoder.ts";
 import type { Mat } from "../../src/device/buffer.ts";
-import type {
-  NetworkOperations,
-  RelativeShape,
-} from "../../src/device/contract/network.ts";
+import type { RelativeShape } from "../../src/device/contract/attention.ts";
 import { part, rowsBound, rowTiles, runMap, same } from "./elementwise/map.ts";
 import type { WebGpuMemory } from "../buffers.ts";
 import { bindVector, sumColumns } from "./network.ts";
 
-type Args<K extends keyof NetworkOperations> = Parameters<
-  NetworkOperations[K]
->[0];
-
-function layerNorm(memory: WebGpuMemory, args: Args<"layerNorm">): void {
-  checkLayerNorm(args);
+function layerNorm(
+  memory: WebGpuMemory,
+  args: OperationArgs<"layerNorm">,
+): void {
   const { cols } = args.x;
   if (cols === 0) return;
   const kernel = layerNormKernel(rowThreads(cols));
@@ -77,9 +66,8 @@ function layerNorm(memory: WebGpuMemory, args: Args<"layerNorm">): void {
 
 function layerNormBackward(
   memory: WebGpuMemory,
-  args: Args<"layerNormBackward">,
+  args: OperationArgs<"layerNormBackward">,
 ): void {
-  checkLayerNormBackward(args);
   const { cols } = args.x;
   if (cols === 0) return;
   const { dy, x, mean, inverse, dweight, dbias } = args;
@@ -124,17 +112,15 @@ function layerNormBackward(
   memory.enqueue(() => runs.forEach((run) => run()));
 }
 
-function activate(memory: WebGpuMemory, args: Args<"activate">): void {
-  checkActivate(args);
+function activate(memory: WebGpuMemory, args: OperationArgs<"activate">): void {
   const { x, out, kind } = args;
   runMap(memory, activateText(kind), { mats: { x, out } });
 }
 
 function activateBackward(
   memory: WebGpuMemory,
-  args: Args<"activateBackward">,
+  args: OperationArgs<"activateBackward">,
 ): void {
-  checkActivateBackward(args);
   const { dy, x, dx, kind } = args;
   runMap(memory, activateBackwardText(kind), { mats: { dy, x, dx } });
 }
@@ -182,9 +168,8 @@ function runRelative(
 
 function relativeScores(
   memory: WebGpuMemory,
-  args: Args<"relativeScores">,
+  args: OperationArgs<"relativeScores">,
 ): void {
-  checkRelativeScores(args);
   const { scores, shape } = args;
   for (const name of ["c2p", "p2c"] as const) {
     const term = args[name];
@@ -195,9 +180,8 @@ function relativeScores(
 
 function relativeScoresBackward(
   memory: WebGpuMemory,
-  args: Args<"relativeScoresBackward">,
+  args: OperationArgs<"relativeScoresBackward">,
 ): void {
-  checkRelativeScoresBackward(args);
   const { dscores: scores, shape } = args;
   for (const name of ["c2p", "p2c"] as const) {
     const term = args[`d${name}`];
@@ -208,9 +192,8 @@ function relativeScoresBackward(
 
 function maskedSoftmax(
   memory: WebGpuMemory,
-  args: Args<"maskedSoftmax">,
+  args: OperationArgs<"maskedSoftmax">,
 ): void {
-  checkMaskedSoftmax(args);
   const { x, out } = args;
   const { cols } = x;
   if (x.rows === 0 || cols === 0) return;
@@ -246,9 +229,8 @@ function maskedSoftmax(
 
 function maskedSoftmaxBackward(
   memory: WebGpuMemory,
-  args: Args<"maskedSoftmaxBackward">,
+  args: OperationArgs<"maskedSoftmaxBackward">,
 ): void {
-  checkMaskedSoftmaxBackward(args);
   const { cols } = args.y;
   if (args.y.rows === 0 || cols === 0) return;
   const inPlace = same(args.dy, args.dx);

@@ -8,6 +8,10 @@
  * @module
  */
 
+import type {
+  NetworkOperations,
+  OperationArgs,
+} from "../../src/device/operations.ts";
 import { grid } from "../context.ts";
 import { SWIGLU, SWIGLU_BACKWARD } from "./elementwise/swiglu.wgsl.ts";
 import {
@@ -34,27 +38,8 @@ import {
   SCATTER_ROWS,
   sumWidth,
 } from "./elementwise/rows.wgsl.ts";
-import {
-  checkAdamw,
-  checkAddRow,
-  checkClipScale,
-  checkColumnSums,
-  checkCombine,
-  checkCrossEntropy,
-  checkDropout,
-  checkGatherRows,
-  checkPoolColumns,
-  checkRmsNorm,
-  checkRmsNormBackward,
-  checkRope,
-  checkScatterRows,
-  checkSpreadColumns,
-  checkSwiglu,
-  checkSwigluBackward,
-} from "../../src/device/contract/check_network.ts";
 import type { DeviceBuffer, Mat } from "../../src/device/buffer.ts";
 import { dropoutFactor, dropoutThreshold } from "../../src/device/dropout.ts";
-import type { NetworkOperations } from "../../src/device/contract/network.ts";
 import { attention, attentionBackward } from "./attention/attention.ts";
 import { encoderOperations } from "./encoder.ts";
 import {
@@ -68,10 +53,6 @@ import {
 } from "./elementwise/map.ts";
 import type { WebGpuMemory } from "../buffers.ts";
 
-type Args<K extends keyof NetworkOperations> = Parameters<
-  NetworkOperations[K]
->[0];
-
 /** Elements `[at, at + count)` of a vector as a binding, and where in it they begin, in elements. */
 export function bindVector(
   memory: WebGpuMemory,
@@ -82,8 +63,7 @@ export function bindVector(
   return { span, first: first / 4 };
 }
 
-function combine(memory: WebGpuMemory, args: Args<"combine">): void {
-  checkCombine(args);
+function combine(memory: WebGpuMemory, args: OperationArgs<"combine">): void {
   const { x, y, out, alpha = 1, beta = 1 } = args;
   if (y) {
     runMap(memory, COMBINE, {
@@ -98,8 +78,7 @@ function combine(memory: WebGpuMemory, args: Args<"combine">): void {
   }
 }
 
-function addRow(memory: WebGpuMemory, args: Args<"addRow">): void {
-  checkAddRow(args);
+function addRow(memory: WebGpuMemory, args: OperationArgs<"addRow">): void {
   const { x, row, out } = args;
   // A matrix in which each row begins where the last did.
   const y = { ...x, buffer: row, offset: 0, stride: 0 };
@@ -153,15 +132,19 @@ export function sumColumns(
   memory.enqueue(() => runs.forEach((run) => run()));
 }
 
-function columnSums(memory: WebGpuMemory, args: Args<"columnSums">): void {
-  checkColumnSums(args);
+function columnSums(
+  memory: WebGpuMemory,
+  args: OperationArgs<"columnSums">,
+): void {
   const { x, out, beta, square } = args;
   const term = square ? "squares" : "values";
   sumColumns(memory, { term, x, out, grow: beta === 1 });
 }
 
-function poolColumns(memory: WebGpuMemory, args: Args<"poolColumns">): void {
-  checkPoolColumns(args);
+function poolColumns(
+  memory: WebGpuMemory,
+  args: OperationArgs<"poolColumns">,
+): void {
   const { cols } = args.x;
   const pooled = args.out.cols;
   if (pooled === 0) return;
@@ -185,9 +168,8 @@ function poolColumns(memory: WebGpuMemory, args: Args<"poolColumns">): void {
 
 function spreadColumns(
   memory: WebGpuMemory,
-  args: Args<"spreadColumns">,
+  args: OperationArgs<"spreadColumns">,
 ): void {
-  checkSpreadColumns(args);
   const { cols } = args.out;
   if (cols === 0) return;
   const inOut = args.add !== undefined && same(args.add, args.out);
@@ -254,19 +236,22 @@ function lookUp(
   memory.enqueue(() => runs.forEach((run) => run()));
 }
 
-function gatherRows(memory: WebGpuMemory, args: Args<"gatherRows">): void {
-  checkGatherRows(args);
+function gatherRows(
+  memory: WebGpuMemory,
+  args: OperationArgs<"gatherRows">,
+): void {
   const { table, ids, out } = args;
   if (out.cols > 0) lookUp(memory, { x: out, ids, table, add: false });
 }
 
-function scatterRows(memory: WebGpuMemory, args: Args<"scatterRows">): void {
-  checkScatterRows(args);
+function scatterRows(
+  memory: WebGpuMemory,
+  args: OperationArgs<"scatterRows">,
+): void {
   if (args.x.cols > 0) lookUp(memory, { ...args, add: true });
 }
 
-function rmsNorm(memory: WebGpuMemory, args: Args<"rmsNorm">): void {
-  checkRmsNorm(args);
+function rmsNorm(memory: WebGpuMemory, args: OperationArgs<"rmsNorm">): void {
   const { cols } = args.x;
   if (cols === 0) return;
   const kernel = rmsNormKernel(rowThreads(cols));
@@ -295,9 +280,8 @@ function rmsNorm(memory: WebGpuMemory, args: Args<"rmsNorm">): void {
 
 function rmsNormBackward(
   memory: WebGpuMemory,
-  args: Args<"rmsNormBackward">,
+  args: OperationArgs<"rmsNormBackward">,
 ): void {
-  checkRmsNormBackward(args);
   const { cols } = args.x;
   if (cols === 0) return;
   // First, while `dx` has not overwritten anything.
@@ -344,8 +328,7 @@ function rmsNormBackward(
   memory.enqueue(() => runs.forEach((run) => run()));
 }
 
-function rope(memory: WebGpuMemory, args: Args<"rope">): void {
-  checkRope(args);
+function rope(memory: WebGpuMemory, args: OperationArgs<"rope">): void {
   const { headDim, inverse = false } = args;
   const inPlace = same(args.x, args.out);
   const pairs = args.x.cols / 2;
@@ -378,17 +361,15 @@ function rope(memory: WebGpuMemory, args: Args<"rope">): void {
   memory.enqueue(() => runs.forEach((run) => run()));
 }
 
-function swiglu(memory: WebGpuMemory, args: Args<"swiglu">): void {
-  checkSwiglu(args);
+function swiglu(memory: WebGpuMemory, args: OperationArgs<"swiglu">): void {
   const { gate, up, out } = args;
   runMap(memory, SWIGLU, { mats: { gate, up, out } });
 }
 
 function swigluBackward(
   memory: WebGpuMemory,
-  args: Args<"swigluBackward">,
+  args: OperationArgs<"swigluBackward">,
 ): void {
-  checkSwigluBackward(args);
   const { dy, gate, up, dgate } = args;
   writeApart(
     memory,
@@ -400,8 +381,10 @@ function swigluBackward(
   );
 }
 
-function crossEntropy(memory: WebGpuMemory, args: Args<"crossEntropy">): void {
-  checkCrossEntropy(args);
+function crossEntropy(
+  memory: WebGpuMemory,
+  args: OperationArgs<"crossEntropy">,
+): void {
   const { gradient } = args;
   const { cols } = args.logits;
   const kernel = crossEntropyKernel(gradient !== undefined);
@@ -428,8 +411,7 @@ function crossEntropy(memory: WebGpuMemory, args: Args<"crossEntropy">): void {
   memory.enqueue(() => runs.forEach((run) => run()));
 }
 
-function dropout(memory: WebGpuMemory, args: Args<"dropout">): void {
-  checkDropout(args);
+function dropout(memory: WebGpuMemory, args: OperationArgs<"dropout">): void {
   const { x, out, rate, seed } = args;
   runMap(memory, DROPOUT, {
     mats: { x, out },
@@ -443,8 +425,10 @@ function dropout(memory: WebGpuMemory, args: Args<"dropout">): void {
   });
 }
 
-function clipScale(memory: WebGpuMemory, args: Args<"clipScale">): void {
-  checkClipScale(args);
+function clipScale(
+  memory: WebGpuMemory,
+  args: OperationArgs<"clipScale">,
+): void {
   const { count, most } = args;
   const squares = bindVector(memory, args.squares, {
     at: 0,
@@ -462,8 +446,7 @@ function clipScale(memory: WebGpuMemory, args: Args<"clipScale">): void {
   );
 }
 
-function adamw(memory: WebGpuMemory, args: Args<"adamw">): void {
-  checkAdamw(args);
+function adamw(memory: WebGpuMemory, args: OperationArgs<"adamw">): void {
   const { param, grad, mean, square, scale, step } = args;
   const constants = [
     step.beta1,

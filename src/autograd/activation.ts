@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Activation } from "../device/contract/network.ts";
+import type { Activation } from "../device/contract/activation.ts";
 import { give } from "./elementwise.ts";
 import type { Tape, Tensor } from "./tape.ts";
 

@@ -5,7 +5,7 @@
  */
 
 import type { Mat } from "../device/buffer.ts";
-import type { AttentionShape } from "../device/contract/network.ts";
+import type { AttentionShape } from "../device/contract/attention.ts";
 import { give } from "./elementwise.ts";
 import type { Tape, Tensor } from "./tape.ts";
 

@@ -5,9 +5,8 @@
  * @module
  */
 
-import type { DeviceBuffer, Mat } from "../device/buffer.ts";
-import type { GemmBatch } from "../device/operations.ts";
-import { mat } from "../device/buffer.ts";
+import { type DeviceBuffer, type Mat, mat } from "../device/buffer.ts";
+import type { GemmBatch } from "../device/contract/gemm.ts";
 import { give } from "./elementwise.ts";
 import { rowsOf } from "./loss.ts";
 import type { Tape, Tensor } from "./tape.ts";

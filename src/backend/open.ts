@@ -6,10 +6,12 @@
 
 import { ValueError } from "../errors.ts";
 import type { Device, DeviceName, PartialDevice } from "../device/device.ts";
-import type { OperationName } from "../device/operations.ts";
-import { OPERATIONS } from "../device/operations.ts";
+import {
+  NETWORK_OPERATIONS,
+  type OperationName,
+  OPERATIONS,
+} from "../device/operations.ts";
 import { DeviceLacksError } from "../device/errors.ts";
-import { NETWORK_OPERATIONS } from "../device/contract/network.ts";
 
 /** Options of {@linkcode openDevice}. */
 export interface OpenOptions {

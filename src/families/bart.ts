@@ -5,7 +5,7 @@
  */
 
 import type { TensorShapes, WantedTensor } from "./tensors.ts";
-import type { Activation } from "../device/contract/network.ts";
+import type { Activation } from "../device/contract/activation.ts";
 import { type ConfigJson, ConfigReader } from "./config_reader.ts";
 
 /** Model types that this architecture serves. */

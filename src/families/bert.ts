@@ -5,7 +5,7 @@
  */
 
 import type { EncoderHead, TensorShapes, WantedTensor } from "./tensors.ts";
-import type { Activation } from "../device/contract/network.ts";
+import type { Activation } from "../device/contract/activation.ts";
 import { type ConfigJson, ConfigReader } from "./config_reader.ts";
 import {
   blockTensors,

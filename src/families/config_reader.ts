@@ -5,7 +5,7 @@
  */
 
 import { FormatError, KindError } from "../errors.ts";
-import type { Activation } from "../device/contract/network.ts";
+import type { Activation } from "../device/contract/activation.ts";
 
 /** A parsed `config.json`. */
 export type ConfigJson = Readonly<Record<string, unknown>>;

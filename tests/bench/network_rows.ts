@@ -7,7 +7,7 @@
 
 import type { Device } from "../../src/device/device.ts";
 import { type DeviceBuffer, type Mat, mat } from "../../src/device/buffer.ts";
-import type { AttentionShape } from "../../src/device/contract/network.ts";
+import type { AttentionShape } from "../../src/device/contract/attention.ts";
 import { Random } from "../../src/tensor/random.ts";
 import type { Settings } from "./rows.ts";
 import { type Row, takeRow } from "./table.ts";

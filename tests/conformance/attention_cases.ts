@@ -7,13 +7,13 @@
 import assert from "node:assert/strict";
 import { assertAllClose } from "../helpers/assert.ts";
 import {
+  type PlainAttention,
   plainAttention,
   plainAttentionBackward,
   sees,
 } from "../helpers/attention.ts";
-import type { PlainAttention } from "../helpers/attention.ts";
 import { normalMatrix } from "../helpers/inputs.ts";
-import type { AttentionShape } from "../../src/device/contract/network.ts";
+import type { AttentionShape } from "../../src/device/contract/attention.ts";
 import { type Matrix, matrix } from "../../src/tensor/matrix.ts";
 import { Random } from "../../src/tensor/random.ts";
 import type { Case } from "./table.ts";

@@ -8,7 +8,7 @@
 import {
   type Activation,
   ACTIVATIONS,
-} from "../../src/device/contract/network.ts";
+} from "../../src/device/contract/activation.ts";
 import { type Matrix, matrix } from "../../src/tensor/matrix.ts";
 import { Random } from "../../src/tensor/random.ts";
 import { assertAllClose } from "../helpers/assert.ts";

@@ -6,7 +6,7 @@
 
 import { assertAllClose } from "../helpers/assert.ts";
 import { integer, normalMatrix } from "../helpers/inputs.ts";
-import type { AdamwStep } from "../../src/device/contract/network.ts";
+import type { AdamwStep } from "../../src/device/contract/optimizer.ts";
 import { matrix } from "../../src/tensor/matrix.ts";
 import { Random } from "../../src/tensor/random.ts";
 import type { Case } from "./table.ts";

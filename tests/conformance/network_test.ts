@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { assertConforms, RUNS } from "../helpers/conformance.ts";
 import type { DeviceBuffer } from "../../src/device/buffer.ts";
-import { NETWORK_OPERATIONS } from "../../src/device/contract/network.ts";
-import type { NetworkOperations } from "../../src/device/contract/network.ts";
+import {
+  NETWORK_OPERATIONS,
+  type NetworkOperations,
+} from "../../src/device/operations.ts";
 import { gpuTest } from "../helpers/gpu.ts";
 import { networkTable } from "./network_cases.ts";
 import { Workspace } from "./workspace.ts";

@@ -5,7 +5,7 @@
  */
 
 import type { Device, DeviceName } from "../../src/device/device.ts";
-import { NETWORK_OPERATIONS } from "../../src/device/contract/network.ts";
+import { NETWORK_OPERATIONS } from "../../src/device/operations.ts";
 import { DEVICE_NAMES, openDevice } from "../../src/backend/open.ts";
 import { gpuTest, NO_GPU } from "./gpu.ts";
 

@@ -7,7 +7,7 @@ import { relativeAttention } from "../../src/autograd/relative.ts";
 import { Tape, type Tensor } from "../../src/autograd/tape.ts";
 import { type Device, readF32 } from "../../src/device/device.ts";
 import { mat } from "../../src/device/buffer.ts";
-import { ACTIVATIONS } from "../../src/device/contract/network.ts";
+import { ACTIVATIONS } from "../../src/device/contract/activation.ts";
 import { openDevice } from "../../src/backend/open.ts";
 import type { Matrix } from "../../src/tensor/matrix.ts";
 import type { Random } from "../../src/tensor/random.ts";

@@ -5,7 +5,7 @@ import { ParameterSet } from "../../src/autograd/parameter.ts";
 import { Tape } from "../../src/autograd/tape.ts";
 import type { Device } from "../../src/device/device.ts";
 import { type Mat, mat } from "../../src/device/buffer.ts";
-import type { AttentionShape } from "../../src/device/contract/network.ts";
+import type { AttentionShape } from "../../src/device/contract/attention.ts";
 import { openDevice } from "../../src/backend/open.ts";
 import { type Matrix, matrix } from "../../src/tensor/matrix.ts";
 import type { Random } from "../../src/tensor/random.ts";

@@ -6,21 +6,11 @@
  * @module
  */
 
+import type { OperationArgs } from "../../src/device/operations.ts";
 import { f32, MAX_PARTS, type Word } from "../runtime/loader.ts";
-import {
-  checkAttention,
-  checkAttentionBackward,
-} from "../../src/device/contract/check_network.ts";
 import type { DeviceBuffer, Mat } from "../../src/device/buffer.ts";
-import type {
-  AttentionShape,
-  NetworkOperations,
-} from "../../src/device/contract/network.ts";
+import type { AttentionShape } from "../../src/device/contract/attention.ts";
 import type { WasmMemory } from "../buffers.ts";
-
-type Args<K extends keyof NetworkOperations> = Parameters<
-  NetworkOperations[K]
->[0];
 
 /** Rows of a block, all query heads of a key head together: its strips and sums stay in the L2 cache. */
 const BLOCK_ROWS = 160;
@@ -116,9 +106,8 @@ function partsOf(memory: WasmMemory, units: number, work: number): number {
 /** As the contract says. */
 export function attention(
   memory: WasmMemory,
-  args: Args<"attention">,
+  args: OperationArgs<"attention">,
 ): void {
-  checkAttention(args);
   const plan = planOf(args.shape);
   if (plan.pairs === 0 || args.shape.time === 0) return;
   if (args.shape.time === 1) attentionOne(memory, args, plan);
@@ -127,7 +116,7 @@ export function attention(
 
 function attentionBlocks(
   memory: WasmMemory,
-  args: Args<"attention">,
+  args: OperationArgs<"attention">,
   { block, blocks, rows, pairs, line, work }: Plan,
 ): void {
   const strips = Math.ceil(rows / 5);
@@ -143,7 +132,7 @@ function attentionBlocks(
 
 function attentionOne(
   memory: WasmMemory,
-  args: Args<"attention">,
+  args: OperationArgs<"attention">,
   { pairs, line, work }: Plan,
 ): void {
   const { batch, heads, keys } = args.shape;
@@ -165,9 +154,8 @@ function attentionOne(
 /** As the contract says. */
 export function attentionBackward(
   memory: WasmMemory,
-  args: Args<"attentionBackward">,
+  args: OperationArgs<"attentionBackward">,
 ): void {
-  checkAttentionBackward(args);
   const { keys, capacity, batch } = args.shape;
   const { block, blocks, rows, pairs, line, work } = planOf(args.shape);
   if (pairs === 0) return;

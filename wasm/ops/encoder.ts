@@ -4,21 +4,12 @@
  * @module
  */
 
+import type {
+  NetworkOperations,
+  OperationArgs,
+} from "../../src/device/operations.ts";
 import { f32 } from "../runtime/loader.ts";
-import {
-  checkActivate,
-  checkActivateBackward,
-  checkLayerNorm,
-  checkLayerNormBackward,
-  checkMaskedSoftmax,
-  checkMaskedSoftmaxBackward,
-  checkRelativeScores,
-  checkRelativeScoresBackward,
-} from "../../src/device/contract/check_encoder.ts";
-import {
-  ACTIVATIONS,
-  type NetworkOperations,
-} from "../../src/device/contract/network.ts";
+import { ACTIVATIONS } from "../../src/device/contract/activation.ts";
 import type { WasmMemory } from "../buffers.ts";
 import {
   GRAIN,
@@ -29,12 +20,7 @@ import {
   wantIds,
 } from "./network.ts";
 
-type Args<K extends keyof NetworkOperations> = Parameters<
-  NetworkOperations[K]
->[0];
-
-function layerNorm(memory: WasmMemory, args: Args<"layerNorm">): void {
-  checkLayerNorm(args);
+function layerNorm(memory: WasmMemory, args: OperationArgs<"layerNorm">): void {
   const { x, weight, bias, epsilon, out, mean, inverse } = args;
   memory.kernels.run("layerNorm", memory.parts(x.rows * x.cols, GRAIN), [
     ...[x.rows, x.cols, ...matWords(memory, x), ...matWords(memory, out)],
@@ -45,9 +31,8 @@ function layerNorm(memory: WasmMemory, args: Args<"layerNorm">): void {
 
 function layerNormBackward(
   memory: WasmMemory,
-  args: Args<"layerNormBackward">,
+  args: OperationArgs<"layerNormBackward">,
 ): void {
-  checkLayerNormBackward(args);
   const { dy, x, weight, mean, inverse, dx, add, dweight, dbias } = args;
   const { rows, cols } = x;
   const parts = memory.parts(rows * cols, GRAIN);
@@ -72,8 +57,7 @@ function layerNormBackward(
   ]);
 }
 
-function activate(memory: WasmMemory, args: Args<"activate">): void {
-  checkActivate(args);
+function activate(memory: WasmMemory, args: OperationArgs<"activate">): void {
   const { x, out, kind } = args;
   if (isEmpty(x)) return;
   memory.kernels.run("activate", memory.parts(x.rows * x.cols, SLOW_GRAIN), [
@@ -84,9 +68,8 @@ function activate(memory: WasmMemory, args: Args<"activate">): void {
 
 function activateBackward(
   memory: WasmMemory,
-  args: Args<"activateBackward">,
+  args: OperationArgs<"activateBackward">,
 ): void {
-  checkActivateBackward(args);
   const { dy, x, dx, kind } = args;
   if (isEmpty(x)) return;
   const mats = [dy, x, dx];
@@ -99,9 +82,8 @@ function activateBackward(
 
 function relativeScores(
   memory: WasmMemory,
-  args: Args<"relativeScores">,
+  args: OperationArgs<"relativeScores">,
 ): void {
-  checkRelativeScores(args);
   const { scores, c2p, p2c, shape: { time, index, alpha } } = args;
   if (!c2p && !p2c) return;
   wantIds(memory, "relativeScores: index", {
@@ -118,9 +100,8 @@ function relativeScores(
 
 function relativeScoresBackward(
   memory: WasmMemory,
-  args: Args<"relativeScoresBackward">,
+  args: OperationArgs<"relativeScoresBackward">,
 ): void {
-  checkRelativeScoresBackward(args);
   const { dscores, dc2p, dp2c, shape: { time, index, alpha } } = args;
   if (!dc2p && !dp2c) return;
   const { cols } = (dc2p ?? dp2c)!;
@@ -137,8 +118,10 @@ function relativeScoresBackward(
   ]);
 }
 
-function maskedSoftmax(memory: WasmMemory, args: Args<"maskedSoftmax">): void {
-  checkMaskedSoftmax(args);
+function maskedSoftmax(
+  memory: WasmMemory,
+  args: OperationArgs<"maskedSoftmax">,
+): void {
   const { x, out, rows, bounds } = args;
   if (isEmpty(x)) return;
   if (bounds) {
@@ -157,9 +140,8 @@ function maskedSoftmax(memory: WasmMemory, args: Args<"maskedSoftmax">): void {
 
 function maskedSoftmaxBackward(
   memory: WasmMemory,
-  args: Args<"maskedSoftmaxBackward">,
+  args: OperationArgs<"maskedSoftmaxBackward">,
 ): void {
-  checkMaskedSoftmaxBackward(args);
   const { dy, y, dx } = args;
   if (isEmpty(y)) return;
   const parts = memory.parts(y.rows * y.cols, GRAIN);

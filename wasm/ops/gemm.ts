@@ -4,14 +4,9 @@
  * @module
  */
 
+import type { OperationArgs } from "../../src/device/operations.ts";
+import { gemmProducts, gemmSizes } from "../../src/device/contract/gemm.ts";
 import { f32, type Word } from "../runtime/loader.ts";
-import {
-  checkGemm,
-  checkRoundHalf,
-  checkRowSquares,
-  checkScaleColumns,
-} from "../../src/device/contract/check.ts";
-import { gemmProducts, type Operations } from "../../src/device/operations.ts";
 import type { Mat } from "../../src/device/buffer.ts";
 import type { WasmMemory } from "../buffers.ts";
 
@@ -33,16 +28,16 @@ const TILE_BYTES = 192;
 /** As the contract says. */
 export function gemm(
   memory: WasmMemory,
-  args: Parameters<Operations["gemm"]>[0],
+  args: OperationArgs<"gemm">,
 ): void {
-  const sizes = checkGemm(args);
+  const sizes = gemmSizes(args);
   if (sizes.m === 0 || sizes.n === 0) return;
   for (const product of gemmProducts(args)) multiply(memory, product, sizes);
 }
 
 function multiply(
   memory: WasmMemory,
-  args: Parameters<Operations["gemm"]>[0],
+  args: OperationArgs<"gemm">,
   { m, n, k }: { m: number; n: number; k: number },
 ): void {
   const { a, b, c, transA = false, transB = false } = args;
@@ -117,9 +112,8 @@ export function resultWords(
 /** As the contract says. */
 export function rowSquares(
   memory: WasmMemory,
-  args: Parameters<Operations["rowSquares"]>[0],
+  args: OperationArgs<"rowSquares">,
 ): void {
-  checkRowSquares(args);
   const { x, out } = args;
   memory.kernels.run("rowSquares", memory.parts(x.rows * x.cols, 32768), [
     memory.origin(x),
@@ -133,9 +127,8 @@ export function rowSquares(
 /** As the contract says. */
 export function roundHalf(
   memory: WasmMemory,
-  args: Parameters<Operations["roundHalf"]>[0],
+  args: OperationArgs<"roundHalf">,
 ): void {
-  checkRoundHalf(args);
   const { x, out } = args;
   memory.kernels.run("roundHalf", memory.parts(x.rows * x.cols, 32768), [
     memory.origin(x),
@@ -150,9 +143,8 @@ export function roundHalf(
 /** As the contract says. */
 export function scaleColumns(
   memory: WasmMemory,
-  args: Parameters<Operations["scaleColumns"]>[0],
+  args: OperationArgs<"scaleColumns">,
 ): void {
-  checkScaleColumns(args);
   const { x, by, out } = args;
   memory.kernels.run("scaleColumns", memory.parts(x.rows * x.cols, 32768), [
     memory.origin(x),

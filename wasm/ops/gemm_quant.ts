@@ -5,9 +5,9 @@
  * @module
  */
 
-import { checkGemmQuantized } from "../../src/device/contract/check.ts";
+import type { OperationArgs } from "../../src/device/operations.ts";
+import { gemmQuantizedSizes } from "../../src/device/contract/gemm.ts";
 import { type Mat, mat } from "../../src/device/buffer.ts";
-import type { Operations } from "../../src/device/operations.ts";
 import type { QuantMat } from "../../src/device/quant_mat.ts";
 import { quantParts } from "../../src/device/gemm_quant_parts.ts";
 import { FEW_ROWS, gemm, resultWords } from "./gemm.ts";
@@ -20,9 +20,9 @@ const TILE_BYTES = 1 << 20;
 /** As the contract says. */
 export function gemmQuantized(
   memory: WasmMemory,
-  args: Parameters<Operations["gemmQuantized"]>[0],
+  args: OperationArgs<"gemmQuantized">,
 ): void {
-  const { m, n, k } = checkGemmQuantized(args);
+  const { m, n, k } = gemmQuantizedSizes(args);
   if (m === 0 || n === 0) return;
   const { a, q, c, transQ = false, alpha, beta, add } = args;
   if (m <= FEW_ROWS && transQ && inSixteens(q)) return product(memory, args);
@@ -52,9 +52,7 @@ function inSixteens(q: QuantMat): boolean {
 /** The product with few rows, without values in memory. */
 function product(
   memory: WasmMemory,
-  { a, q, c, alpha = 1, beta = 0, add }: Parameters<
-    Operations["gemmQuantized"]
-  >[0],
+  { a, q, c, alpha = 1, beta = 0, add }: OperationArgs<"gemmQuantized">,
 ): void {
   const { kernels } = memory;
   const { spec, rows, cols } = q;

@@ -4,10 +4,10 @@
  * @module
  */
 
+import type { OperationArgs } from "../../src/device/operations.ts";
+import { gemmQuantizedSizes } from "../../src/device/contract/gemm.ts";
 import { f32 } from "../runtime/loader.ts";
-import { checkGemmQuantized } from "../../src/device/contract/check.ts";
 import { mat } from "../../src/device/buffer.ts";
-import type { Operations } from "../../src/device/operations.ts";
 import { groupSize, ROW_BLOCK, takenInInt8 } from "../../src/device/int8.ts";
 import { FEW_ROWS, gemm, placeWords, resultWords } from "./gemm.ts";
 import { gemmQuantized } from "./gemm_quant.ts";
@@ -23,7 +23,7 @@ const TILE_BYTES = 192;
 /** Rows of a strip. */
 const STRIP_ROWS = 5;
 
-type Args = Parameters<Operations["gemmInt8"]>[0];
+type Args = OperationArgs<"gemmInt8">;
 
 /**
  * Rounds of the contest of the two micro-kernels, and milliseconds of one. An engine compiles them again while they run, and a
@@ -106,7 +106,7 @@ function compete(memory: WasmMemory, best: [number, number]): void {
 
 /** As the contract says. */
 export function gemmInt8(memory: WasmMemory, args: Args): void {
-  const { m, n, k } = checkGemmQuantized(args);
+  const { m, n, k } = gemmQuantizedSizes(args);
   if (!takenInInt8(args)) return gemmQuantized(memory, args);
   const block = groupSize(args.q);
   if (m === 0 || n === 0) return;

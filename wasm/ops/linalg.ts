@@ -4,12 +4,7 @@
  * @module
  */
 
-import {
-  checkCholesky,
-  checkQr,
-  checkSolveRight,
-} from "../../src/device/contract/check.ts";
-import type { Operations } from "../../src/device/operations.ts";
+import type { OperationArgs } from "../../src/device/operations.ts";
 import type { WasmMemory } from "../buffers.ts";
 
 /**
@@ -25,9 +20,8 @@ const LINE = BLOCK * 8;
 /** As the contract says. */
 export function qr(
   memory: WasmMemory,
-  args: Parameters<Operations["qr"]>[0],
+  args: OperationArgs<"qr">,
 ): void {
-  checkQr(args);
   const { y, r } = args;
   if (y.cols === 0) return;
   const { kernels } = memory;
@@ -80,9 +74,8 @@ export function qr(
 /** As the contract says. */
 export function cholesky(
   memory: WasmMemory,
-  args: Parameters<Operations["cholesky"]>[0],
+  args: OperationArgs<"cholesky">,
 ): void {
-  checkCholesky(args);
   const { h, l, damping } = args;
   const n = h.rows;
   const { kernels } = memory;
@@ -129,9 +122,8 @@ export function cholesky(
 /** As the contract says. */
 export function solveRight(
   memory: WasmMemory,
-  args: Parameters<Operations["solveRight"]>[0],
+  args: OperationArgs<"solveRight">,
 ): void {
-  checkSolveRight(args);
   const { x, l, transpose } = args;
   const { kernels } = memory;
   const parts = memory.parts(x.rows * x.cols * x.cols, 1 << 17);

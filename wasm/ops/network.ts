@@ -8,36 +8,17 @@
  * @module
  */
 
+import type {
+  NetworkOperations,
+  OperationArgs,
+} from "../../src/device/operations.ts";
 import { ValueError } from "../../src/errors.ts";
 import { f32, type Word } from "../runtime/loader.ts";
-import {
-  checkAdamw,
-  checkAddRow,
-  checkClipScale,
-  checkColumnSums,
-  checkCombine,
-  checkCrossEntropy,
-  checkDropout,
-  checkGatherRows,
-  checkPoolColumns,
-  checkRmsNorm,
-  checkRmsNormBackward,
-  checkRope,
-  checkScatterRows,
-  checkSpreadColumns,
-  checkSwiglu,
-  checkSwigluBackward,
-} from "../../src/device/contract/check_network.ts";
 import type { DeviceBuffer, Mat } from "../../src/device/buffer.ts";
 import { dropoutFactor, dropoutThreshold } from "../../src/device/dropout.ts";
-import type { NetworkOperations } from "../../src/device/contract/network.ts";
 import { attention, attentionBackward } from "./attention.ts";
 import { encoderOperations } from "./encoder.ts";
 import type { WasmMemory } from "../buffers.ts";
-
-type Args<K extends keyof NetworkOperations> = Parameters<
-  NetworkOperations[K]
->[0];
 
 /** Values that one thread adds, multiplies or copies in about 30 µs. */
 export const GRAIN = 32768;
@@ -90,8 +71,7 @@ export function wantIds(
   );
 }
 
-function combine(memory: WasmMemory, args: Args<"combine">): void {
-  checkCombine(args);
+function combine(memory: WasmMemory, args: OperationArgs<"combine">): void {
   const { x, y, out, alpha = 1, beta = 1 } = args;
   if (isEmpty(x)) return;
   memory.kernels.run("combine", memory.parts(x.rows * x.cols, GRAIN), [
@@ -104,8 +84,7 @@ function combine(memory: WasmMemory, args: Args<"combine">): void {
   ]);
 }
 
-function addRow(memory: WasmMemory, args: Args<"addRow">): void {
-  checkAddRow(args);
+function addRow(memory: WasmMemory, args: OperationArgs<"addRow">): void {
   const { x, row, out } = args;
   if (isEmpty(x)) return;
   memory.kernels.run("addRow", memory.parts(x.rows * x.cols, GRAIN), [
@@ -117,8 +96,10 @@ function addRow(memory: WasmMemory, args: Args<"addRow">): void {
   ]);
 }
 
-function columnSums(memory: WasmMemory, args: Args<"columnSums">): void {
-  checkColumnSums(args);
+function columnSums(
+  memory: WasmMemory,
+  args: OperationArgs<"columnSums">,
+): void {
   const { x, out, beta = 0, square = false } = args;
   memory.kernels.run("columnSums", memory.parts(x.rows * x.cols, GRAIN), [
     x.rows,
@@ -130,8 +111,10 @@ function columnSums(memory: WasmMemory, args: Args<"columnSums">): void {
   ]);
 }
 
-function poolColumns(memory: WasmMemory, args: Args<"poolColumns">): void {
-  checkPoolColumns(args);
+function poolColumns(
+  memory: WasmMemory,
+  args: OperationArgs<"poolColumns">,
+): void {
   const { x, group, out } = args;
   if (isEmpty(x)) return;
   memory.kernels.run("poolColumns", memory.parts(x.rows * x.cols, GRAIN), [
@@ -145,9 +128,8 @@ function poolColumns(memory: WasmMemory, args: Args<"poolColumns">): void {
 
 function spreadColumns(
   memory: WasmMemory,
-  args: Args<"spreadColumns">,
+  args: OperationArgs<"spreadColumns">,
 ): void {
-  checkSpreadColumns(args);
   const { x, group, out, add } = args;
   if (isEmpty(out)) return;
   const parts = memory.parts(out.rows * out.cols, GRAIN);
@@ -161,8 +143,10 @@ function spreadColumns(
   ]);
 }
 
-function gatherRows(memory: WasmMemory, args: Args<"gatherRows">): void {
-  checkGatherRows(args);
+function gatherRows(
+  memory: WasmMemory,
+  args: OperationArgs<"gatherRows">,
+): void {
   const { table, ids, out } = args;
   wantIds(memory, "gatherRows: ids", {
     at: ids,
@@ -178,8 +162,10 @@ function gatherRows(memory: WasmMemory, args: Args<"gatherRows">): void {
   ]);
 }
 
-function scatterRows(memory: WasmMemory, args: Args<"scatterRows">): void {
-  checkScatterRows(args);
+function scatterRows(
+  memory: WasmMemory,
+  args: OperationArgs<"scatterRows">,
+): void {
   const { x, ids, table } = args;
   wantIds(memory, "scatterRows: ids", {
     at: ids,
@@ -195,8 +181,7 @@ function scatterRows(memory: WasmMemory, args: Args<"scatterRows">): void {
   ]);
 }
 
-function rmsNorm(memory: WasmMemory, args: Args<"rmsNorm">): void {
-  checkRmsNorm(args);
+function rmsNorm(memory: WasmMemory, args: OperationArgs<"rmsNorm">): void {
   const { x, weight, epsilon, out, inverse } = args;
   memory.kernels.run("rmsNorm", memory.parts(x.rows * x.cols, GRAIN), [
     x.rows,
@@ -211,9 +196,8 @@ function rmsNorm(memory: WasmMemory, args: Args<"rmsNorm">): void {
 
 function rmsNormBackward(
   memory: WasmMemory,
-  args: Args<"rmsNormBackward">,
+  args: OperationArgs<"rmsNormBackward">,
 ): void {
-  checkRmsNormBackward(args);
   const { dy, x, weight, inverse, dx, add, dweight } = args;
   const parts = memory.parts(x.rows * x.cols, GRAIN);
   const sizes = [x.rows, x.cols];
@@ -237,8 +221,7 @@ function rmsNormBackward(
   ]);
 }
 
-function rope(memory: WasmMemory, args: Args<"rope">): void {
-  checkRope(args);
+function rope(memory: WasmMemory, args: OperationArgs<"rope">): void {
   const { x, out, positions, cos, sin, headDim, inverse = false } = args;
   wantIds(memory, "rope: positions", {
     at: positions,
@@ -258,8 +241,7 @@ function rope(memory: WasmMemory, args: Args<"rope">): void {
   ]);
 }
 
-function swiglu(memory: WasmMemory, args: Args<"swiglu">): void {
-  checkSwiglu(args);
+function swiglu(memory: WasmMemory, args: OperationArgs<"swiglu">): void {
   const { gate, up, out } = args;
   if (isEmpty(gate)) return;
   const parts = memory.parts(gate.rows * gate.cols, SLOW_GRAIN);
@@ -273,9 +255,8 @@ function swiglu(memory: WasmMemory, args: Args<"swiglu">): void {
 
 function swigluBackward(
   memory: WasmMemory,
-  args: Args<"swigluBackward">,
+  args: OperationArgs<"swigluBackward">,
 ): void {
-  checkSwigluBackward(args);
   const { dy, gate, up, dgate, dup } = args;
   if (isEmpty(gate)) return;
   const mats = [dy, gate, up, dgate, dup];
@@ -286,8 +267,10 @@ function swigluBackward(
   ]);
 }
 
-function crossEntropy(memory: WasmMemory, args: Args<"crossEntropy">): void {
-  checkCrossEntropy(args);
+function crossEntropy(
+  memory: WasmMemory,
+  args: OperationArgs<"crossEntropy">,
+): void {
   const { logits, labels, losses, gradient } = args;
   const { rows, cols } = logits;
   wantIds(memory, "crossEntropy: labels", {
@@ -311,8 +294,7 @@ function crossEntropy(memory: WasmMemory, args: Args<"crossEntropy">): void {
   ]);
 }
 
-function dropout(memory: WasmMemory, args: Args<"dropout">): void {
-  checkDropout(args);
+function dropout(memory: WasmMemory, args: OperationArgs<"dropout">): void {
   const { x, out, rate, seed } = args;
   if (isEmpty(x)) return;
   memory.kernels.run("dropout", memory.parts(x.rows * x.cols, SLOW_GRAIN), [
@@ -326,8 +308,7 @@ function dropout(memory: WasmMemory, args: Args<"dropout">): void {
 }
 
 /** So few values that they are summed here. */
-function clipScale(memory: WasmMemory, args: Args<"clipScale">): void {
-  checkClipScale(args);
+function clipScale(memory: WasmMemory, args: OperationArgs<"clipScale">): void {
   const { squares, count, most, out } = args;
   const values = memory.kernels.f32;
   const start = memory.address(squares) / 4;
@@ -338,8 +319,7 @@ function clipScale(memory: WasmMemory, args: Args<"clipScale">): void {
   values[memory.address(out) / 4 + 1] = norm;
 }
 
-function adamw(memory: WasmMemory, args: Args<"adamw">): void {
-  checkAdamw(args);
+function adamw(memory: WasmMemory, args: OperationArgs<"adamw">): void {
   const { param, grad, mean, square, scale, step } = args;
   if (isEmpty(param)) return;
   const mats = [param, grad, mean, square];

@@ -4,11 +4,7 @@
  * @module
  */
 
-import {
-  checkDequantize,
-  checkQuantize,
-} from "../../src/device/contract/check.ts";
-import type { Operations } from "../../src/device/operations.ts";
+import type { OperationArgs } from "../../src/device/operations.ts";
 import type { QuantMat, ScaleRule } from "../../src/device/quant_mat.ts";
 import { putFormat, putPlanes, type WasmMemory } from "../buffers.ts";
 
@@ -33,9 +29,8 @@ export function blockSize(q: QuantMat): number {
 /** As the contract says. */
 export function quantize(
   memory: WasmMemory,
-  args: Parameters<Operations["quantize"]>[0],
+  args: OperationArgs<"quantize">,
 ): void {
-  checkQuantize(args);
   const { w, q, scale, weight } = args;
   const { spec, rows, cols } = q;
   const size = rows * cols;
@@ -78,9 +73,8 @@ export function quantize(
 /** As the contract says. */
 export function dequantize(
   memory: WasmMemory,
-  args: Parameters<Operations["dequantize"]>[0],
+  args: OperationArgs<"dequantize">,
 ): void {
-  checkDequantize(args);
   const { q, out, from } = args;
   decode(memory, {
     ...q,

@@ -7,6 +7,7 @@
  * @module
  */
 
+import type { OperationArgs } from "../../../src/device/operations.ts";
 import { grid, type Span, type Word } from "../../context.ts";
 import {
   attentionRanges,
@@ -22,21 +23,10 @@ import {
   MEANS_THREADS,
 } from "./backward.wgsl.ts";
 import { FIELDS, type Operand, OPERANDS, slicesOf, TILE } from "./text.wgsl.ts";
-import {
-  checkAttention,
-  checkAttentionBackward,
-} from "../../../src/device/contract/check_network.ts";
 import type { DeviceBuffer, Mat } from "../../../src/device/buffer.ts";
-import type {
-  AttentionShape,
-  NetworkOperations,
-} from "../../../src/device/contract/network.ts";
+import type { AttentionShape } from "../../../src/device/contract/attention.ts";
 import { bindMat, part, rowsBound, writeApart } from "../elementwise/map.ts";
 import type { BoundMat, WebGpuMemory } from "../../buffers.ts";
-
-type Args<K extends keyof NetworkOperations> = Parameters<
-  NetworkOperations[K]
->[0];
 
 /** Up to so many queries a sequence are done one by one, with the keys shared out. */
 const FEW = 4;
@@ -230,9 +220,8 @@ const shapeText = ({ batch, time, keys, heads, headDim }: AttentionShape) =>
 /** As the contract says. */
 export function attention(
   memory: WebGpuMemory,
-  args: Args<"attention">,
+  args: OperationArgs<"attention">,
 ): void {
-  checkAttention(args);
   const { q, k, v, out, shape } = args;
   if (shape.time === 0) return;
   const runs: (() => void)[] = [];
@@ -301,7 +290,7 @@ function* storable(
 /** Binds what a piece needs; gives what records it. */
 function forward(
   memory: WebGpuMemory,
-  { q, k, v, out, shape, logSumExp }: Args<"attention">,
+  { q, k, v, out, shape, logSumExp }: OperationArgs<"attention">,
   piece: QueryPiece,
 ): (() => void)[] {
   const { context } = memory;
@@ -398,9 +387,8 @@ function forward(
 /** As the contract says. */
 export function attentionBackward(
   memory: WebGpuMemory,
-  args: Args<"attentionBackward">,
+  args: OperationArgs<"attentionBackward">,
 ): void {
-  checkAttentionBackward(args);
   const { dy, q, k, v, out, shape, dq, dk } = args;
   writeApart(memory, { x: args.dv, other: dk }, (dv) => {
     const runs: (() => void)[] = [];
@@ -419,7 +407,7 @@ export function attentionBackward(
 /** Binds what some sequences need; gives what records it. */
 function backward(
   memory: WebGpuMemory,
-  args: Args<"attentionBackward">,
+  args: OperationArgs<"attentionBackward">,
   sequences: Sequences,
 ): () => void {
   const { context } = memory;
@@ -485,7 +473,7 @@ function backward(
 /** Binds what the sums over `dy * out` of a piece need; gives what records them. */
 function meansOf(
   memory: WebGpuMemory,
-  { dy, out, shape, logSumExp }: Args<"attentionBackward">,
+  { dy, out, shape, logSumExp }: OperationArgs<"attentionBackward">,
   piece: Piece,
 ): (means: Span) => void {
   const { heads, headDim } = shape;

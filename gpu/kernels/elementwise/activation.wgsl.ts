@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Activation } from "../../../src/device/contract/network.ts";
+import type { Activation } from "../../../src/device/contract/activation.ts";
 import type { MapText } from "./map.wgsl.ts";
 
 /** As `wasm/assembly/elementwise/activate.ts` has them; e^88 is still a number: a compiler may take it that there is no infinity. */

@@ -4,8 +4,12 @@
  * @module
  */
 
-import type { Kernel, Span, Word } from "../../context.ts";
-import { grid } from "../../context.ts";
+import type { OperationArgs } from "../../../src/device/operations.ts";
+import {
+  type GemmBatch,
+  gemmSizes,
+} from "../../../src/device/contract/gemm.ts";
+import { grid, type Kernel, type Span, type Word } from "../../context.ts";
 import {
   ELEMENTWISE_THREADS,
   ROW_SQUARES,
@@ -15,19 +19,12 @@ import { directGemm, gemmSum, SUM_THREADS, tiledGemm } from "./gemm.wgsl.ts";
 import { ROUND_HALF } from "../elementwise/rows.wgsl.ts";
 import { DIRECT_DEPTH, DIRECT_SIDE, DIRECT_THREADS } from "./direct.wgsl.ts";
 import type { Source } from "./text.wgsl.ts";
-import {
-  checkGemm,
-  checkRoundHalf,
-  checkRowSquares,
-  checkScaleColumns,
-} from "../../../src/device/contract/check.ts";
-import type { GemmBatch, Operations } from "../../../src/device/operations.ts";
 import type { Mat } from "../../../src/device/buffer.ts";
 import { chooseTile, shareOut } from "./tiles.ts";
 import { part, rowTiles, runMap, same } from "../elementwise/map.ts";
 import type { WebGpuMemory } from "../../buffers.ts";
 
-type GemmArgs = Parameters<Operations["gemm"]>[0];
+type GemmArgs = OperationArgs<"gemm">;
 
 /** The most rows or columns of a product, so that workgroups of the smallest tile stay within 65535 a dimension. */
 const MOST_SIDE = 2 ** 18;
@@ -62,7 +59,7 @@ interface Product {
 
 /** As the contract says. */
 export function gemm(memory: WebGpuMemory, args: GemmArgs): void {
-  const { m, n, k } = checkGemm(args);
+  const { m, n, k } = gemmSizes(args);
   const { transA = false, transB = false, alpha = 1, beta = 0 } = args;
   const batch: GemmBatch = args.batch ?? { count: 1, a: 0, b: 0, c: 0 };
   if (m === 0 || n === 0 || batch.count === 0) return;
@@ -327,9 +324,8 @@ function place(x?: Omit<Bound, "span">): number[] {
 /** As the contract says. */
 export function rowSquares(
   memory: WebGpuMemory,
-  args: Parameters<Operations["rowSquares"]>[0],
+  args: OperationArgs<"rowSquares">,
 ): void {
-  checkRowSquares(args);
   const { out } = args;
   const runs = rowTiles(memory, [args.x]).map(({ row, rows }) => {
     const x = memory.bind(part(args.x, { row, rows }));
@@ -349,18 +345,16 @@ export function rowSquares(
 /** As the contract says. */
 export function roundHalf(
   memory: WebGpuMemory,
-  args: Parameters<Operations["roundHalf"]>[0],
+  args: OperationArgs<"roundHalf">,
 ): void {
-  checkRoundHalf(args);
   runMap(memory, ROUND_HALF, { mats: { x: args.x, out: args.out } });
 }
 
 /** As the contract says. */
 export function scaleColumns(
   memory: WebGpuMemory,
-  args: Parameters<Operations["scaleColumns"]>[0],
+  args: OperationArgs<"scaleColumns">,
 ): void {
-  checkScaleColumns(args);
   const { cols } = args.x;
   if (cols === 0) return;
   const inPlace = same(args.x, args.out);

@@ -8,6 +8,8 @@
  * @module
  */
 
+import type { OperationArgs } from "../../../src/device/operations.ts";
+import { gemmQuantizedSizes } from "../../../src/device/contract/gemm.ts";
 import { type Dispatch, grid, type Span, type Word } from "../../context.ts";
 import { INT8_SIDE, int8Kernel, roundKernel } from "./int8.wgsl.ts";
 import {
@@ -18,9 +20,7 @@ import {
 } from "./int8_gradient.wgsl.ts";
 import { EACH_THREADS } from "./int8_text.wgsl.ts";
 import { NARROW_ROWS } from "./quantized.wgsl.ts";
-import { checkGemmQuantized } from "../../../src/device/contract/check.ts";
 import { type DeviceBuffer, mat } from "../../../src/device/buffer.ts";
-import type { Operations } from "../../../src/device/operations.ts";
 import {
   type QuantPart,
   quantParts,
@@ -32,11 +32,11 @@ import { same } from "../elementwise/map.ts";
 import type { WebGpuMemory } from "../../buffers.ts";
 import { bindRows } from "../quant/parts.ts";
 
-type Args = Parameters<Operations["gemmInt8"]>[0];
+type Args = OperationArgs<"gemmInt8">;
 
 /** As the contract says. */
 export function gemmInt8(memory: WebGpuMemory, args: Args): void {
-  const { m } = checkGemmQuantized(args);
+  const { m } = gemmQuantizedSizes(args);
   const { context } = memory;
   const { q, transQ } = args;
   const whole = rowsReached(memory, q);

@@ -8,6 +8,8 @@
  * @module
  */
 
+import type { OperationArgs } from "../../../src/device/operations.ts";
+import { gemmQuantizedSizes } from "../../../src/device/contract/gemm.ts";
 import { grid } from "../../context.ts";
 import type { QuantTraits } from "../quant/quant.wgsl.ts";
 import {
@@ -16,9 +18,7 @@ import {
   narrowKernel,
   quantSource,
 } from "./quantized.wgsl.ts";
-import { checkGemmQuantized } from "../../../src/device/contract/check.ts";
 import { mat } from "../../../src/device/buffer.ts";
-import type { Operations } from "../../../src/device/operations.ts";
 import type { QuantMat } from "../../../src/device/quant_mat.ts";
 import { quantParts } from "../../../src/device/gemm_quant_parts.ts";
 import { type BoundSource, gemm, prepare } from "./gemm.ts";
@@ -33,7 +33,7 @@ import {
   traitsOf,
 } from "../quant/parts.ts";
 
-type Args = Parameters<Operations["gemmQuantized"]>[0];
+type Args = OperationArgs<"gemmQuantized">;
 
 /** The most values that are there at once where the matrix is dequantised first. */
 const MOST_VALUES = 2 ** 22;
@@ -46,7 +46,7 @@ const MOST_ROWS = 2 ** 17;
 
 /** As the contract says. */
 export function gemmQuantized(memory: WebGpuMemory, args: Args): void {
-  const { m, n, k } = checkGemmQuantized(args);
+  const { m, n, k } = gemmQuantizedSizes(args);
   if (m === 0 || n === 0) return;
   const { a, c, transQ: transB, alpha, beta, add } = args;
   if (k === 0) {

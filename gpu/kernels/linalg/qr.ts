@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { OperationArgs } from "../../../src/device/operations.ts";
 import { grid, type Kernel, type Span } from "../../context.ts";
 import {
   APPLY,
@@ -17,8 +18,6 @@ import {
   SCHMIDT_BLOCK,
   SCHMIDT_THREADS,
 } from "./qr.wgsl.ts";
-import { checkQr } from "../../../src/device/contract/check.ts";
-import type { Operations } from "../../../src/device/operations.ts";
 import { onCpu } from "../../on_cpu.ts";
 import type { WebGpuMemory } from "../../buffers.ts";
 
@@ -46,9 +45,8 @@ const MOST_COLUMNS = 272;
 /** As the contract says. What is too wide, or too large for one binding, the CPU does. */
 export function qr(
   memory: WebGpuMemory,
-  args: Parameters<Operations["qr"]>[0],
+  args: OperationArgs<"qr">,
 ): void {
-  checkQr(args);
   const { context } = memory;
   const { rows, cols } = args.y;
   if (cols === 0) return;

@@ -4,8 +4,7 @@
  * @module
  */
 
-import { checkSvd } from "../../../src/device/contract/check.ts";
-import type { Operations } from "../../../src/device/operations.ts";
+import type { OperationArgs } from "../../../src/device/operations.ts";
 import { onCpu } from "../../on_cpu.ts";
 import type { WebGpuMemory } from "../../buffers.ts";
 
@@ -15,9 +14,8 @@ export { cholesky, solveRight } from "./triangular.ts";
 /** As the contract says, on the CPU: its rotations are in f64, and one depends on the other. */
 export function svd(
   memory: WebGpuMemory,
-  args: Parameters<Operations["svd"]>[0],
+  args: OperationArgs<"svd">,
 ): void {
-  checkSvd(args);
   onCpu(memory, {
     args,
     reads: ["a"],

@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { OperationArgs } from "../../../src/device/operations.ts";
 import { grid } from "../../context.ts";
 import {
   copySquare,
@@ -15,15 +16,10 @@ import {
   TRIANGLE_BLOCK,
 } from "./triangular.wgsl.ts";
 import {
-  checkCholesky,
-  checkSolveRight,
-} from "../../../src/device/contract/check.ts";
-import {
   type DeviceBuffer,
   type Mat,
   mat,
 } from "../../../src/device/buffer.ts";
-import type { Operations } from "../../../src/device/operations.ts";
 import { cpuWork } from "../../on_cpu.ts";
 import { gemm } from "../gemm/gemm.ts";
 import { part } from "../elementwise/map.ts";
@@ -49,9 +45,8 @@ function* runs(memory: WebGpuMemory, x: Mat): Generator<Mat & { row: number }> {
  */
 export function cholesky(
   memory: WebGpuMemory,
-  args: Parameters<Operations["cholesky"]>[0],
+  args: OperationArgs<"cholesky">,
 ): void {
-  checkCholesky(args);
   const { context } = memory;
   const { h, l, damping } = args;
   const n = h.rows;
@@ -210,9 +205,8 @@ function copyLower(
 /** As the contract says. */
 export function solveRight(
   memory: WebGpuMemory,
-  args: Parameters<Operations["solveRight"]>[0],
+  args: OperationArgs<"solveRight">,
 ): void {
-  checkSolveRight(args);
   const { x, l, transpose = false } = args;
   const n = x.cols;
   if (x.rows === 0 || n === 0) return;

@@ -8,14 +8,10 @@
  * @module
  */
 
+import type { OperationArgs } from "../../../src/device/operations.ts";
 import { grid } from "../../context.ts";
 import { DECODE_SPAN, type DecodeFrom, decodeKernel } from "./decode.wgsl.ts";
 import { encodeKernel } from "./encode.wgsl.ts";
-import {
-  checkDequantize,
-  checkQuantize,
-} from "../../../src/device/contract/check.ts";
-import type { Operations } from "../../../src/device/operations.ts";
 import { quantSizes } from "../../../src/device/quant_mat.ts";
 import { quantizeValues } from "../../../src/device/reference/quant.ts";
 import type { WebGpuMemory } from "../../buffers.ts";
@@ -34,9 +30,8 @@ import { chooseRanges } from "./range.ts";
 /** As the contract says. */
 export function quantize(
   memory: WebGpuMemory,
-  args: Parameters<Operations["quantize"]>[0],
+  args: OperationArgs<"quantize">,
 ): void {
-  checkQuantize(args);
   const { q, scale } = args;
   if (q.rows === 0 || q.cols === 0) return;
   // The compatibility rules sum in f64, in one order.
@@ -51,7 +46,7 @@ export function quantize(
 /** Reads the matrix, quantises it with the code of the reference device, writes the result. */
 function quantizeOnHost(
   memory: WebGpuMemory,
-  { w, q, scale: rule, weight }: Parameters<Operations["quantize"]>[0],
+  { w, q, scale: rule, weight }: OperationArgs<"quantize">,
 ): void {
   const { context } = memory;
   const from = {
@@ -93,7 +88,7 @@ function quantizeOnHost(
 /** Packs the codes that the scales and biases ask for. */
 function encode(
   memory: WebGpuMemory,
-  { w, q }: Parameters<Operations["quantize"]>[0],
+  { w, q }: OperationArgs<"quantize">,
 ): void {
   const { spec, rows, cols } = q;
   const { bits } = spec;
@@ -153,16 +148,15 @@ function encode(
 /** As the contract says. */
 export function dequantize(
   memory: WebGpuMemory,
-  args: Parameters<Operations["dequantize"]>[0],
+  args: OperationArgs<"dequantize">,
 ): void {
-  checkDequantize(args);
   decodeRows(memory, { ...args, row: 0 });
 }
 
 /** `out = dequantise(q)`, or `from` less that, of as many rows as `out` has, from row `row` of `q` on. */
 export function decodeRows(
   memory: WebGpuMemory,
-  { q, out, from, row }: Parameters<Operations["dequantize"]>[0] & {
+  { q, out, from, row }: OperationArgs<"dequantize"> & {
     row: number;
   },
 ): void {

@@ -4,16 +4,9 @@
  * @module
  */
 
-import {
-  checkAttention,
-  checkAttentionBackward,
-} from "../contract/check_network.ts";
-import type { AttentionShape, NetworkOperations } from "../contract/network.ts";
+import type { OperationArgs } from "../operations.ts";
+import type { AttentionShape } from "../contract/attention.ts";
 import { f32, load, store, u32 } from "./memory.ts";
-
-type Args<K extends keyof NetworkOperations> = Parameters<
-  NetworkOperations[K]
->[0];
 
 /** One query of one head: where its features start in a dense `q`, and those of each key it sees in `k` and `v`. */
 interface Query {
@@ -73,8 +66,7 @@ function dotAt(
 }
 
 /** Softmax attention; see {@linkcode NetworkOperations.attention}. */
-export function attention(args: Args<"attention">): void {
-  checkAttention(args);
+export function attention(args: OperationArgs<"attention">): void {
   const { headDim, scale } = args.shape;
   const q = load(args.q);
   const k = load(args.k);
@@ -99,8 +91,9 @@ export function attention(args: Args<"attention">): void {
 }
 
 /** Gradients of {@linkcode attention}; see {@linkcode NetworkOperations.attentionBackward}. */
-export function attentionBackward(args: Args<"attentionBackward">): void {
-  checkAttentionBackward(args);
+export function attentionBackward(
+  args: OperationArgs<"attentionBackward">,
+): void {
   const { headDim, scale } = args.shape;
   const logSumExp = f32(args.logSumExp);
   const dy = load(args.dy);

@@ -5,26 +5,16 @@
  * @module
  */
 
-import { ValueError } from "../../errors.ts";
+import type { OperationArgs } from "../operations.ts";
 import {
-  checkCholesky,
-  checkDequantize,
-  checkGemm,
-  checkGemmQuantized,
-  checkQr,
-  checkQuantize,
-  checkRoundHalf,
-  checkRowSquares,
-  checkScaleColumns,
-  checkSolveRight,
-  checkSvd,
-} from "../contract/check.ts";
+  gemmProducts,
+  gemmQuantizedSizes,
+  gemmSizes,
+} from "../contract/gemm.ts";
+import { ValueError } from "../../errors.ts";
 import type { DeviceBuffer, Mat } from "../buffer.ts";
-import type { Operations } from "../operations.ts";
 import type { PartialDevice } from "../device.ts";
-import type { QuantMat } from "../quant_mat.ts";
-import { gemmProducts } from "../operations.ts";
-import { quantSizes } from "../quant_mat.ts";
+import { type QuantMat, quantSizes } from "../quant_mat.ts";
 import { takenInInt8 } from "../int8.ts";
 import { roundedGradient, roundedRows } from "./int8.ts";
 import { choleskyFactor, dot, jacobiSvd, orthonormalize } from "./linalg.ts";
@@ -65,8 +55,8 @@ function columnsOf(
   );
 }
 
-function gemm(args: Parameters<Operations["gemm"]>[0]): void {
-  const sizes = checkGemm(args);
+function gemm(args: OperationArgs<"gemm">): void {
+  const sizes = gemmSizes(args);
   for (const product of gemmProducts(args)) {
     multiply(product, {
       ...sizes,
@@ -76,8 +66,8 @@ function gemm(args: Parameters<Operations["gemm"]>[0]): void {
   }
 }
 
-function gemmQuantized(args: Parameters<Operations["gemmQuantized"]>[0]): void {
-  const sizes = checkGemmQuantized(args);
+function gemmQuantized(args: OperationArgs<"gemmQuantized">): void {
+  const sizes = gemmQuantizedSizes(args);
   const { q, transQ } = args;
   const values = loadQuantized(q);
   multiply(args, {
@@ -91,9 +81,9 @@ function gemmQuantized(args: Parameters<Operations["gemmQuantized"]>[0]): void {
   });
 }
 
-function gemmInt8(args: Parameters<Operations["gemmInt8"]>[0]): void {
+function gemmInt8(args: OperationArgs<"gemmInt8">): void {
   if (!takenInInt8(args)) return gemmQuantized(args);
-  const sizes = checkGemmQuantized(args);
+  const sizes = gemmQuantizedSizes(args);
   const { q, transQ } = args;
   if (transQ) {
     multiply(args, { ...sizes, a: roundedRows(args), b: loadQuantized(q) });
@@ -133,8 +123,7 @@ function multiply(
   store(c, out);
 }
 
-function quantize(args: Parameters<Operations["quantize"]>[0]): void {
-  checkQuantize(args);
+function quantize(args: OperationArgs<"quantize">): void {
   const { w, q, scale: rule, weight } = args;
   const result = quantizeValues(q, Float32Array.from(load(w)), {
     rule,
@@ -145,15 +134,13 @@ function quantize(args: Parameters<Operations["quantize"]>[0]): void {
   if (result.biases) f32(q.biases!).set(result.biases);
 }
 
-function dequantize(args: Parameters<Operations["dequantize"]>[0]): void {
-  checkDequantize(args);
+function dequantize(args: OperationArgs<"dequantize">): void {
   const { q, out, from } = args;
   const values = loadQuantized(q);
   store(out, from ? load(from).map((x, i) => x - values[i]) : values);
 }
 
-function rowSquares(args: Parameters<Operations["rowSquares"]>[0]): void {
-  checkRowSquares(args);
+function rowSquares(args: OperationArgs<"rowSquares">): void {
   const { rows, cols } = args.x;
   const x = load(args.x);
   const out = f32(args.out);
@@ -164,19 +151,16 @@ function rowSquares(args: Parameters<Operations["rowSquares"]>[0]): void {
   }
 }
 
-function scaleColumns(args: Parameters<Operations["scaleColumns"]>[0]): void {
-  checkScaleColumns(args);
+function scaleColumns(args: OperationArgs<"scaleColumns">): void {
   const by = f32(args.by);
   store(args.out, load(args.x).map((x, i) => x * by[i % args.x.cols]));
 }
 
-function roundHalf(args: Parameters<Operations["roundHalf"]>[0]): void {
-  checkRoundHalf(args);
+function roundHalf(args: OperationArgs<"roundHalf">): void {
   store(args.out, load(args.x).map((x) => Math.f16round(x)));
 }
 
-function qr(args: Parameters<Operations["qr"]>[0]): void {
-  checkQr(args);
+function qr(args: OperationArgs<"qr">): void {
   const { y, r } = args;
   const columns = columnsOf(load(y), y.rows, y.cols);
   store(r, orthonormalize(columns));
@@ -196,8 +180,7 @@ function rowsFromColumns(
   return out;
 }
 
-function cholesky(args: Parameters<Operations["cholesky"]>[0]): void {
-  checkCholesky(args);
+function cholesky(args: OperationArgs<"cholesky">): void {
   const n = args.h.rows;
   const h = load(args.h);
   let trace = 0;
@@ -206,8 +189,7 @@ function cholesky(args: Parameters<Operations["cholesky"]>[0]): void {
   store(args.l, choleskyFactor(h, n));
 }
 
-function solveRight(args: Parameters<Operations["solveRight"]>[0]): void {
-  checkSolveRight(args);
+function solveRight(args: OperationArgs<"solveRight">): void {
   const { rows, cols: n } = args.x;
   const x = load(args.x);
   // Row by row z * t = x with t triangular: lower from the last column on, its transpose from the first.
@@ -227,8 +209,8 @@ function solveRight(args: Parameters<Operations["solveRight"]>[0]): void {
   store(args.x, x);
 }
 
-function svd(args: Parameters<Operations["svd"]>[0]): void {
-  const k = checkSvd(args);
+function svd(args: OperationArgs<"svd">): void {
+  const k = Math.min(args.a.rows, args.a.cols);
   const { rows, cols } = args.a;
   const tall = rows >= cols;
   // The columns of the tall one of a and aᵀ.

@@ -5,29 +5,12 @@
  * @module
  */
 
-import {
-  checkActivate,
-  checkActivateBackward,
-  checkLayerNorm,
-  checkLayerNormBackward,
-  checkMaskedSoftmax,
-  checkMaskedSoftmaxBackward,
-  checkRelativeScores,
-  checkRelativeScoresBackward,
-} from "../contract/check_encoder.ts";
-import type {
-  Activation,
-  NetworkOperations,
-  RelativeShape,
-} from "../contract/network.ts";
+import type { NetworkOperations, OperationArgs } from "../operations.ts";
+import type { Activation } from "../contract/activation.ts";
+import type { RelativeShape } from "../contract/attention.ts";
 import { f32, load, store, u32 } from "./memory.ts";
 
-type Args<K extends keyof NetworkOperations> = Parameters<
-  NetworkOperations[K]
->[0];
-
-function layerNorm(args: Args<"layerNorm">): void {
-  checkLayerNorm(args);
+function layerNorm(args: OperationArgs<"layerNorm">): void {
   const { rows: m, cols: n } = args.x;
   const [weight, bias] = [f32(args.weight), f32(args.bias)];
   const [means, inverse] = [f32(args.mean), f32(args.inverse)];
@@ -46,8 +29,7 @@ function layerNorm(args: Args<"layerNorm">): void {
   store(args.out, x);
 }
 
-function layerNormBackward(args: Args<"layerNormBackward">): void {
-  checkLayerNormBackward(args);
+function layerNormBackward(args: OperationArgs<"layerNormBackward">): void {
   const { rows: m, cols: n } = args.x;
   const weight = f32(args.weight);
   const [means, inverse] = [f32(args.mean), f32(args.inverse)];
@@ -128,13 +110,11 @@ const FUNCTIONS: Readonly<
   tanh: [(x) => Math.tanh(x), (x) => 1 - Math.tanh(x) ** 2],
 };
 
-function activate(args: Args<"activate">): void {
-  checkActivate(args);
+function activate(args: OperationArgs<"activate">): void {
   store(args.out, load(args.x).map(FUNCTIONS[args.kind][0]));
 }
 
-function activateBackward(args: Args<"activateBackward">): void {
-  checkActivateBackward(args);
+function activateBackward(args: OperationArgs<"activateBackward">): void {
   const slope = FUNCTIONS[args.kind][1];
   const x = load(args.x);
   store(args.dx, load(args.dy).map((dy, i) => dy * slope(x[i])));
@@ -160,8 +140,7 @@ function* pairs(
   }
 }
 
-function relativeScores(args: Args<"relativeScores">): void {
-  checkRelativeScores(args);
+function relativeScores(args: OperationArgs<"relativeScores">): void {
   const { scores, c2p, p2c, shape } = args;
   const values = load(scores);
   const cols = (c2p ?? p2c)?.cols ?? 0;
@@ -174,9 +153,8 @@ function relativeScores(args: Args<"relativeScores">): void {
 }
 
 function relativeScoresBackward(
-  args: Args<"relativeScoresBackward">,
+  args: OperationArgs<"relativeScoresBackward">,
 ): void {
-  checkRelativeScoresBackward(args);
   const { dscores, dc2p, dp2c, shape } = args;
   const values = load(dscores);
   const cols = (dc2p ?? dp2c)?.cols ?? 0;
@@ -190,8 +168,7 @@ function relativeScoresBackward(
   if (dp2c) store(dp2c, position);
 }
 
-function maskedSoftmax(args: Args<"maskedSoftmax">): void {
-  checkMaskedSoftmax(args);
+function maskedSoftmax(args: OperationArgs<"maskedSoftmax">): void {
   const { rows: m, cols: n } = args.x;
   const bounds = args.bounds && u32(args.bounds);
   const x = load(args.x);
@@ -209,8 +186,9 @@ function maskedSoftmax(args: Args<"maskedSoftmax">): void {
   store(args.out, out);
 }
 
-function maskedSoftmaxBackward(args: Args<"maskedSoftmaxBackward">): void {
-  checkMaskedSoftmaxBackward(args);
+function maskedSoftmaxBackward(
+  args: OperationArgs<"maskedSoftmaxBackward">,
+): void {
   const { rows: m, cols: n } = args.y;
   const [dy, y] = [load(args.dy), load(args.y)];
   const dx = new Float64Array(m * n);

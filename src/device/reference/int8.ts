@@ -4,11 +4,11 @@
  * @module
  */
 
+import type { OperationArgs } from "../operations.ts";
 import { groupSize, ROW_BLOCK, SCALE_TOP, TOP, UNIT } from "../int8.ts";
-import type { Operations } from "../operations.ts";
 import { f32, load } from "./memory.ts";
 
-type Args = Parameters<Operations["gemmInt8"]>[0];
+type Args = OperationArgs<"gemmInt8">;
 
 const { fround } = Math;
 

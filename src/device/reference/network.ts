@@ -5,36 +5,13 @@
  * @module
  */
 
-import {
-  checkAdamw,
-  checkAddRow,
-  checkClipScale,
-  checkColumnSums,
-  checkCombine,
-  checkCrossEntropy,
-  checkDropout,
-  checkGatherRows,
-  checkPoolColumns,
-  checkRmsNorm,
-  checkRmsNormBackward,
-  checkRope,
-  checkScatterRows,
-  checkSpreadColumns,
-  checkSwiglu,
-  checkSwigluBackward,
-} from "../contract/check_network.ts";
+import type { NetworkOperations, OperationArgs } from "../operations.ts";
 import { dropoutFactor, dropoutHash, dropoutThreshold } from "../dropout.ts";
-import type { NetworkOperations } from "../contract/network.ts";
 import { attention, attentionBackward } from "./attention.ts";
 import { referenceEncoder } from "./encoder.ts";
 import { f32, i32, load, store, u32 } from "./memory.ts";
 
-type Args<K extends keyof NetworkOperations> = Parameters<
-  NetworkOperations[K]
->[0];
-
-function combine(args: Args<"combine">): void {
-  checkCombine(args);
+function combine(args: OperationArgs<"combine">): void {
   const { alpha = 1, beta = 1 } = args;
   const y = args.y && load(args.y);
   store(
@@ -43,14 +20,12 @@ function combine(args: Args<"combine">): void {
   );
 }
 
-function addRow(args: Args<"addRow">): void {
-  checkAddRow(args);
+function addRow(args: OperationArgs<"addRow">): void {
   const row = f32(args.row);
   store(args.out, load(args.x).map((x, i) => x + row[i % args.x.cols]));
 }
 
-function columnSums(args: Args<"columnSums">): void {
-  checkColumnSums(args);
+function columnSums(args: OperationArgs<"columnSums">): void {
   const n = args.x.cols;
   const out = f32(args.out);
   const sums = args.beta
@@ -60,8 +35,7 @@ function columnSums(args: Args<"columnSums">): void {
   out.set(sums);
 }
 
-function poolColumns(args: Args<"poolColumns">): void {
-  checkPoolColumns(args);
+function poolColumns(args: OperationArgs<"poolColumns">): void {
   const { x, group, out } = args;
   const sums = new Float64Array(out.rows * out.cols);
   load(x).forEach((value, e) => {
@@ -71,8 +45,7 @@ function poolColumns(args: Args<"poolColumns">): void {
   store(out, sums);
 }
 
-function spreadColumns(args: Args<"spreadColumns">): void {
-  checkSpreadColumns(args);
+function spreadColumns(args: OperationArgs<"spreadColumns">): void {
   const { x, group, out, add } = args;
   const values = load(x);
   const sums = add ? load(add) : new Float64Array(out.rows * out.cols);
@@ -85,8 +58,7 @@ function spreadColumns(args: Args<"spreadColumns">): void {
   );
 }
 
-function gatherRows(args: Args<"gatherRows">): void {
-  checkGatherRows(args);
+function gatherRows(args: OperationArgs<"gatherRows">): void {
   const { rows: m, cols: n } = args.out;
   const table = load(args.table);
   const ids = u32(args.ids);
@@ -97,8 +69,7 @@ function gatherRows(args: Args<"gatherRows">): void {
   store(args.out, out);
 }
 
-function scatterRows(args: Args<"scatterRows">): void {
-  checkScatterRows(args);
+function scatterRows(args: OperationArgs<"scatterRows">): void {
   const n = args.x.cols;
   const table = load(args.table);
   const ids = u32(args.ids);
@@ -108,8 +79,7 @@ function scatterRows(args: Args<"scatterRows">): void {
   store(args.table, table);
 }
 
-function rmsNorm(args: Args<"rmsNorm">): void {
-  checkRmsNorm(args);
+function rmsNorm(args: OperationArgs<"rmsNorm">): void {
   const { rows: m, cols: n } = args.x;
   const weight = f32(args.weight);
   const inverse = f32(args.inverse);
@@ -125,8 +95,7 @@ function rmsNorm(args: Args<"rmsNorm">): void {
   store(args.out, x);
 }
 
-function rmsNormBackward(args: Args<"rmsNormBackward">): void {
-  checkRmsNormBackward(args);
+function rmsNormBackward(args: OperationArgs<"rmsNormBackward">): void {
   const { rows: m, cols: n } = args.x;
   const weight = f32(args.weight);
   const inverse = f32(args.inverse);
@@ -154,8 +123,7 @@ function rmsNormBackward(args: Args<"rmsNormBackward">): void {
   }
 }
 
-function rope(args: Args<"rope">): void {
-  checkRope(args);
+function rope(args: OperationArgs<"rope">): void {
   const { rows: m, cols: n } = args.x;
   const half = args.headDim / 2;
   const positions = u32(args.positions);
@@ -180,14 +148,12 @@ function sigmoid(x: number): number {
   return 1 / (1 + Math.exp(-x));
 }
 
-function swiglu(args: Args<"swiglu">): void {
-  checkSwiglu(args);
+function swiglu(args: OperationArgs<"swiglu">): void {
   const up = load(args.up);
   store(args.out, load(args.gate).map((g, i) => g * sigmoid(g) * up[i]));
 }
 
-function swigluBackward(args: Args<"swigluBackward">): void {
-  checkSwigluBackward(args);
+function swigluBackward(args: OperationArgs<"swigluBackward">): void {
   const dy = load(args.dy);
   const gate = load(args.gate);
   const up = load(args.up);
@@ -201,8 +167,7 @@ function swigluBackward(args: Args<"swigluBackward">): void {
   store(args.dup, gate.map((g, i) => dy[i] * g * sigmoid(g)));
 }
 
-function crossEntropy(args: Args<"crossEntropy">): void {
-  checkCrossEntropy(args);
+function crossEntropy(args: OperationArgs<"crossEntropy">): void {
   const { gradient } = args;
   const { rows: m, cols: v } = args.logits;
   const labels = i32(args.labels);
@@ -228,8 +193,7 @@ function crossEntropy(args: Args<"crossEntropy">): void {
   if (gradient !== undefined) store(args.logits, logits);
 }
 
-function dropout(args: Args<"dropout">): void {
-  checkDropout(args);
+function dropout(args: OperationArgs<"dropout">): void {
   const { rate, seed } = args;
   const threshold = dropoutThreshold(rate);
   const factor = dropoutFactor(rate);
@@ -241,8 +205,7 @@ function dropout(args: Args<"dropout">): void {
   );
 }
 
-function clipScale(args: Args<"clipScale">): void {
-  checkClipScale(args);
+function clipScale(args: OperationArgs<"clipScale">): void {
   let sum = 0;
   for (const x of f32(args.squares).subarray(0, args.count)) sum += x;
   const norm = Math.sqrt(sum);
@@ -251,8 +214,7 @@ function clipScale(args: Args<"clipScale">): void {
   out[1] = norm;
 }
 
-function adamw(args: Args<"adamw">): void {
-  checkAdamw(args);
+function adamw(args: OperationArgs<"adamw">): void {
   const { step } = args;
   const scale = args.scale ? f32(args.scale)[0] : 1;
   const param = load(args.param);

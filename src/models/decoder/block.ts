@@ -9,7 +9,7 @@ import { rope, type RopeTables, swiglu } from "../../autograd/elementwise.ts";
 import { type NormWeight, rmsNorm } from "../../autograd/norm.ts";
 import type { Tape, Tensor } from "../../autograd/tape.ts";
 import type { DeviceBuffer, Mat } from "../../device/buffer.ts";
-import type { AttentionShape } from "../../device/contract/network.ts";
+import type { AttentionShape } from "../../device/contract/attention.ts";
 import type { Linear } from "../../nn/linear.ts";
 import { Block } from "../parts/block.ts";
 import type { LlamaConfig } from "../../families/decoder.ts";

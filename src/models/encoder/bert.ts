@@ -9,7 +9,7 @@ import { add } from "../../autograd/elementwise.ts";
 import { layerNorm } from "../../autograd/norm.ts";
 import type { Tape, Tensor } from "../../autograd/tape.ts";
 import type { Device } from "../../device/device.ts";
-import type { AttentionShape } from "../../device/contract/network.ts";
+import type { AttentionShape } from "../../device/contract/attention.ts";
 import type { Checkpoint } from "../../io/checkpoint/checkpoint.ts";
 import type { Embedding } from "../../nn/embedding.ts";
 import type { Linear } from "../../nn/linear.ts";

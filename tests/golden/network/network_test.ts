@@ -1,6 +1,6 @@
 import { readF32 } from "../../../src/device/device.ts";
 import type { DeviceBuffer } from "../../../src/device/buffer.ts";
-import type { AttentionShape } from "../../../src/device/contract/network.ts";
+import type { AttentionShape } from "../../../src/device/contract/attention.ts";
 import { openDevice } from "../../../src/backend/open.ts";
 import { matrix } from "../../../src/tensor/matrix.ts";
 import { Workspace } from "../../conformance/workspace.ts";

@@ -4,7 +4,7 @@ import { add, dropout, scale } from "../../../src/autograd/elementwise.ts";
 import { Tape, type Tensor } from "../../../src/autograd/tape.ts";
 import { type Device, readF32 } from "../../../src/device/device.ts";
 import { mat } from "../../../src/device/buffer.ts";
-import { ACTIVATIONS } from "../../../src/device/contract/network.ts";
+import { ACTIVATIONS } from "../../../src/device/contract/activation.ts";
 import { openDevice } from "../../../src/backend/open.ts";
 import { Random } from "../../../src/tensor/random.ts";
 import { assertAllClose } from "../../helpers/assert.ts";

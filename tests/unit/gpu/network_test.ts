@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import type { Device } from "../../../src/device/device.ts";
 import { type DeviceBuffer, mat } from "../../../src/device/buffer.ts";
-import { NETWORK_OPERATIONS } from "../../../src/device/contract/network.ts";
-import type { NetworkOperations } from "../../../src/device/contract/network.ts";
+import {
+  NETWORK_OPERATIONS,
+  type NetworkOperations,
+} from "../../../src/device/operations.ts";
 import { openWebGpuDevice } from "../../../gpu/device.ts";
 import { matrix } from "../../../src/tensor/matrix.ts";
 import { Random } from "../../../src/tensor/random.ts";

@@ -5,11 +5,9 @@ import {
   mat,
 } from "../../../src/device/buffer.ts";
 import { type PartialDevice, readF32 } from "../../../src/device/device.ts";
-import {
-  ACTIVATIONS,
-  type AttentionShape,
-  type NetworkOperations,
-} from "../../../src/device/contract/network.ts";
+import { ACTIVATIONS } from "../../../src/device/contract/activation.ts";
+import type { AttentionShape } from "../../../src/device/contract/attention.ts";
+import type { NetworkOperations } from "../../../src/device/operations.ts";
 import { openReferenceDevice } from "../../../src/device/reference/device.ts";
 import { openWasmDevice } from "../../../wasm/device.ts";
 import { Random } from "../../../src/tensor/random.ts";

@@ -1,14 +1,18 @@
 import {
+  type Activation,
   checkActivate,
   checkActivateBackward,
+} from "../../../../src/device/contract/activation.ts";
+import {
   checkLayerNorm,
   checkLayerNormBackward,
+} from "../../../../src/device/contract/norm.ts";
+import {
   checkMaskedSoftmax,
   checkMaskedSoftmaxBackward,
   checkRelativeScores,
   checkRelativeScoresBackward,
-} from "../../../../src/device/contract/check_encoder.ts";
-import type { Activation } from "../../../../src/device/contract/network.ts";
+} from "../../../../src/device/contract/attention.ts";
 import { m, refuses, words } from "../../../helpers/checks.ts";
 
 Deno.test("encoder checks: layer norms", () => {

@@ -1,23 +1,31 @@
 import {
   checkAdamw,
-  checkAddRow,
-  checkAttention,
-  checkAttentionBackward,
   checkClipScale,
+} from "../../../../src/device/contract/optimizer.ts";
+import {
+  checkAddRow,
   checkColumnSums,
   checkCombine,
-  checkCrossEntropy,
   checkDropout,
   checkGatherRows,
   checkPoolColumns,
-  checkRmsNorm,
-  checkRmsNormBackward,
-  checkRope,
   checkScatterRows,
   checkSpreadColumns,
+} from "../../../../src/device/contract/rows.ts";
+import {
+  checkAttention,
+  checkAttentionBackward,
+  checkRope,
+} from "../../../../src/device/contract/attention.ts";
+import { checkCrossEntropy } from "../../../../src/device/contract/loss.ts";
+import {
+  checkRmsNorm,
+  checkRmsNormBackward,
+} from "../../../../src/device/contract/norm.ts";
+import {
   checkSwiglu,
   checkSwigluBackward,
-} from "../../../../src/device/contract/check_network.ts";
+} from "../../../../src/device/contract/activation.ts";
 import { m, refuses, words } from "../../../helpers/checks.ts";
 
 Deno.test("network checks: rows", () => {
