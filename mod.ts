@@ -30,20 +30,35 @@ export { fromF32, toF32 } from "./src/tensor/dtype.ts";
 
 export type { Device, DeviceName, PartialDevice } from "./src/device/device.ts";
 export type { DeviceBuffer, Mat } from "./src/device/buffer.ts";
-export type { GemmBatch } from "./src/device/contract/gemm.ts";
-export type { OperationName, Operations } from "./src/device/operations.ts";
-export type { QuantMat, QuantSpec, ScaleRule } from "./src/device/quant_mat.ts";
-export { mat } from "./src/device/buffer.ts";
-export { OPERATIONS } from "./src/device/operations.ts";
-export { quantSizes } from "./src/device/quant_mat.ts";
-export type { Activation } from "./src/device/contract/activation.ts";
-export type { AdamwStep } from "./src/device/contract/optimizer.ts";
 export type {
+  NetworkOperations,
+  OperationName,
+  Operations,
+} from "./src/device/operations.ts";
+export { OPERATIONS } from "./src/device/operations.ts";
+export type { QuantMat, QuantSpec, ScaleRule } from "./src/device/quant_mat.ts";
+export { quantSizes } from "./src/device/quant_mat.ts";
+export { mat } from "./src/device/buffer.ts";
+export type { GemmBatch, GemmOperations } from "./src/device/contract/gemm.ts";
+export type { QuantOperations } from "./src/device/contract/quant.ts";
+export type { LinalgOperations } from "./src/device/contract/linalg.ts";
+export type { RowOperations } from "./src/device/contract/rows.ts";
+export type { NormOperations } from "./src/device/contract/norm.ts";
+export {
+  type Activation,
+  type ActivationOperations,
+  ACTIVATIONS,
+} from "./src/device/contract/activation.ts";
+export type {
+  AttentionOperations,
   AttentionShape,
   RelativeShape,
 } from "./src/device/contract/attention.ts";
-export type { NetworkOperations } from "./src/device/operations.ts";
-export { ACTIVATIONS } from "./src/device/contract/activation.ts";
+export type { LossOperations } from "./src/device/contract/loss.ts";
+export type {
+  AdamwStep,
+  OptimizerOperations,
+} from "./src/device/contract/optimizer.ts";
 export { openDevice, type OpenOptions } from "./src/backend/open.ts";
 export {
   DeviceAbsentError,

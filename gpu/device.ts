@@ -20,8 +20,16 @@ import { gemmQuantized } from "./kernels/gemm/quantized.ts";
 import { gemmInt8 } from "./kernels/gemm/int8.ts";
 import { cholesky, qr, solveRight, svd } from "./kernels/linalg/svd.ts";
 import { WebGpuMemory } from "./buffers.ts";
-import { networkOperations } from "./kernels/network.ts";
 import { dequantize, quantize } from "./kernels/quant/quant.ts";
+import { rowOperations } from "./kernels/elementwise/rows.ts";
+import { normOperations } from "./kernels/norm/norm.ts";
+import { ropeOperations } from "./kernels/attention/rope.ts";
+import { activationOperations } from "./kernels/elementwise/activation.ts";
+import { lossOperations } from "./kernels/norm/cross_entropy.ts";
+import { optimizerOperations } from "./kernels/elementwise/adamw.ts";
+import { scoreOperations } from "./kernels/attention/scores.ts";
+import { attention, attentionBackward } from "./kernels/attention/attention.ts";
+import { bind, checked } from "../src/device/operations.ts";
 
 /** A device on WebGPU. */
 export interface WebGpuDevice extends PartialDevice {
@@ -50,21 +58,29 @@ export async function openWebGpuDevice(
     software: context.software,
     context,
     memory,
-    ops: {
-      gemm: (args) => gemm(memory, args),
-      quantize: (args) => quantize(memory, args),
-      dequantize: (args) => dequantize(memory, args),
-      gemmQuantized: (args) => gemmQuantized(memory, args),
-      gemmInt8: (args) => gemmInt8(memory, args),
-      rowSquares: (args) => rowSquares(memory, args),
-      scaleColumns: (args) => scaleColumns(memory, args),
-      roundHalf: (args) => roundHalf(memory, args),
-      qr: (args) => qr(memory, args),
-      cholesky: (args) => cholesky(memory, args),
-      solveRight: (args) => solveRight(memory, args),
-      svd: (args) => svd(memory, args),
-      ...networkOperations(memory),
-    },
+    ops: checked(bind(memory, {
+      gemm,
+      quantize,
+      dequantize,
+      gemmQuantized,
+      gemmInt8,
+      rowSquares,
+      scaleColumns,
+      roundHalf,
+      qr,
+      cholesky,
+      solveRight,
+      svd,
+      attention,
+      attentionBackward,
+      ...rowOperations,
+      ...normOperations,
+      ...ropeOperations,
+      ...activationOperations,
+      ...lossOperations,
+      ...optimizerOperations,
+      ...scoreOperations,
+    })),
     alloc: (bytes) => memory.alloc(bytes),
     write: (buffer, data, at) => memory.write(buffer, data, at),
     read: (buffer, at, bytes) => memory.read(buffer, at, bytes),

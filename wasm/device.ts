@@ -17,9 +17,17 @@ import { gemmQuantized } from "./ops/gemm_quant.ts";
 import { gemmInt8 } from "./ops/int8.ts";
 import { cholesky, qr, solveRight } from "./ops/linalg.ts";
 import { WasmMemory } from "./buffers.ts";
-import { networkOperations } from "./ops/network.ts";
 import { dequantize, quantize } from "./ops/quant.ts";
 import { svd } from "./ops/svd.ts";
+import { rowOperations } from "./ops/rows.ts";
+import { normOperations } from "./ops/norm.ts";
+import { ropeOperations } from "./ops/rope.ts";
+import { activationOperations } from "./ops/activation.ts";
+import { lossOperations } from "./ops/loss.ts";
+import { optimizerOperations } from "./ops/optimizer.ts";
+import { scoreOperations } from "./ops/scores.ts";
+import { attention, attentionBackward } from "./ops/attention.ts";
+import { bind, checked } from "../src/device/operations.ts";
 
 /** Options of {@linkcode openWasmDevice}. */
 export interface WasmDeviceOptions {
@@ -53,21 +61,29 @@ export async function openWasmDevice(
     }, ${kernels.threads} ${kernels.threads === 1 ? "thread" : "threads"})`,
     threads: kernels.threads,
     memory,
-    ops: {
-      gemm: (args) => gemm(memory, args),
-      quantize: (args) => quantize(memory, args),
-      dequantize: (args) => dequantize(memory, args),
-      gemmQuantized: (args) => gemmQuantized(memory, args),
-      gemmInt8: (args) => gemmInt8(memory, args),
-      rowSquares: (args) => rowSquares(memory, args),
-      scaleColumns: (args) => scaleColumns(memory, args),
-      roundHalf: (args) => roundHalf(memory, args),
-      qr: (args) => qr(memory, args),
-      cholesky: (args) => cholesky(memory, args),
-      solveRight: (args) => solveRight(memory, args),
-      svd: (args) => svd(memory, args),
-      ...networkOperations(memory),
-    },
+    ops: checked(bind(memory, {
+      gemm,
+      quantize,
+      dequantize,
+      gemmQuantized,
+      gemmInt8,
+      rowSquares,
+      scaleColumns,
+      roundHalf,
+      qr,
+      cholesky,
+      solveRight,
+      svd,
+      attention,
+      attentionBackward,
+      ...rowOperations,
+      ...normOperations,
+      ...ropeOperations,
+      ...activationOperations,
+      ...lossOperations,
+      ...optimizerOperations,
+      ...scoreOperations,
+    })),
     alloc: (bytes) => memory.alloc(bytes),
     write(buffer: DeviceBuffer, data: ArrayBufferView, at = 0): void {
       const address = memory.range(buffer, at, data.byteLength);

@@ -265,7 +265,7 @@ for (const [end, code] of Object.entries(ENDS)) {
       const script = `${folder}/end.ts`;
       await Deno.writeTextFile(
         script,
-        `import { mat } from "${root}src/device/device.ts";
+        `import { mat } from "${root}src/device/buffer.ts";
          import { openWebGpuDevice } from "${root}gpu/device.ts";
          const device = await openWebGpuDevice();
          const buffer = device.alloc(1024);

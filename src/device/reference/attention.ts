@@ -4,8 +4,11 @@
  * @module
  */
 
+import type {
+  AttentionOperations,
+  AttentionShape,
+} from "../contract/attention.ts";
 import type { OperationArgs } from "../operations.ts";
-import type { AttentionShape } from "../contract/attention.ts";
 import { f32, load, store, u32 } from "./memory.ts";
 
 /** One query of one head: where its features start in a dense `q`, and those of each key it sees in `k` and `v`. */
@@ -66,7 +69,7 @@ function dotAt(
 }
 
 /** Softmax attention; see {@linkcode NetworkOperations.attention}. */
-export function attention(args: OperationArgs<"attention">): void {
+function attention(args: OperationArgs<"attention">): void {
   const { headDim, scale } = args.shape;
   const q = load(args.q);
   const k = load(args.k);
@@ -91,7 +94,7 @@ export function attention(args: OperationArgs<"attention">): void {
 }
 
 /** Gradients of {@linkcode attention}; see {@linkcode NetworkOperations.attentionBackward}. */
-export function attentionBackward(
+function attentionBackward(
   args: OperationArgs<"attentionBackward">,
 ): void {
   const { headDim, scale } = args.shape;
@@ -122,3 +125,12 @@ export function attentionBackward(
   store(args.dk, dk);
   store(args.dv, dv);
 }
+
+/** These operations on the reference device. */
+export const attentionOperations: Pick<
+  AttentionOperations,
+  "attention" | "attentionBackward"
+> = {
+  attention,
+  attentionBackward,
+};

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { OperationArgs } from "../operations.ts";
+import { checked, type OperationArgs } from "../operations.ts";
 import {
   gemmProducts,
   gemmQuantizedSizes,
@@ -19,8 +19,15 @@ import { takenInInt8 } from "../int8.ts";
 import { roundedGradient, roundedRows } from "./int8.ts";
 import { choleskyFactor, dot, jacobiSvd, orthonormalize } from "./linalg.ts";
 import { Buffer, f32, load, Memory, own, store, u8 } from "./memory.ts";
-import { networkOperations } from "./network.ts";
 import { dequantizeValues, quantizeValues } from "./quant.ts";
+import { rowOperations } from "./rows.ts";
+import { normOperations } from "./norm.ts";
+import { ropeOperations } from "./rope.ts";
+import { activationOperations } from "./activation.ts";
+import { lossOperations } from "./loss.ts";
+import { optimizerOperations } from "./optimizer.ts";
+import { scoreOperations } from "./scores.ts";
+import { attentionOperations } from "./attention.ts";
 
 /** A dense f64 copy of what `q` stands for, row-major. */
 function loadQuantized(q: QuantMat): Float64Array {
@@ -244,7 +251,7 @@ export function openReferenceDevice(): Promise<PartialDevice> {
     description: "reference (plain TypeScript, f64, 1 thread)",
     threads: 1,
     memory,
-    ops: {
+    ops: checked({
       gemm,
       quantize,
       dequantize,
@@ -257,8 +264,15 @@ export function openReferenceDevice(): Promise<PartialDevice> {
       cholesky,
       solveRight,
       svd,
-      ...networkOperations,
-    },
+      ...attentionOperations,
+      ...rowOperations,
+      ...normOperations,
+      ...ropeOperations,
+      ...activationOperations,
+      ...lossOperations,
+      ...optimizerOperations,
+      ...scoreOperations,
+    }),
     alloc(bytes: number): DeviceBuffer {
       if (!Number.isInteger(bytes) || bytes < 0) {
         throw new ValueError(

@@ -1,0 +1,91 @@
+/**
+ * DeBERTa's relative terms and the masked softmax on the WASM device. The kernels: `wasm/assembly/attention/scores.ts`.
+ *
+ * @module
+ */
+
+import type {
+  MemoryOperations,
+  OperationArgs,
+} from "../../src/device/operations.ts";
+import type { WasmMemory } from "../buffers.ts";
+import { f32 } from "../runtime/loader.ts";
+import { GRAIN, isEmpty, matWords, SLOW_GRAIN, wantIds } from "./words.ts";
+
+function relativeScores(
+  memory: WasmMemory,
+  args: OperationArgs<"relativeScores">,
+): void {
+  const { scores, c2p, p2c, shape: { time, index, alpha } } = args;
+  if (!c2p && !p2c) return;
+  wantIds(memory, "relativeScores: index", {
+    at: index,
+    count: 2 * time - 1,
+    limit: (c2p ?? p2c)!.cols,
+  });
+  const parts = memory.parts(scores.rows * time, SLOW_GRAIN);
+  memory.kernels.run("relativeScores", parts, [
+    ...[scores.rows / time, time, memory.address(index), f32(alpha)],
+    ...[scores, c2p, p2c].flatMap((v) => matWords(memory, v)),
+  ]);
+}
+
+function relativeScoresBackward(
+  memory: WasmMemory,
+  args: OperationArgs<"relativeScoresBackward">,
+): void {
+  const { dscores, dc2p, dp2c, shape: { time, index, alpha } } = args;
+  if (!dc2p && !dp2c) return;
+  const { cols } = (dc2p ?? dp2c)!;
+  wantIds(memory, "relativeScoresBackward: index", {
+    at: index,
+    count: 2 * time - 1,
+    limit: cols,
+  });
+  const parts = memory.parts(dscores.rows * time, SLOW_GRAIN);
+  memory.kernels.run("relativeScoresBackward", parts, [
+    ...[dscores.rows / time, time, memory.address(index), f32(alpha)],
+    ...[dscores, dc2p, dp2c].flatMap((v) => matWords(memory, v)),
+    cols,
+  ]);
+}
+
+function maskedSoftmax(
+  memory: WasmMemory,
+  args: OperationArgs<"maskedSoftmax">,
+): void {
+  const { x, out, rows, bounds } = args;
+  if (isEmpty(x)) return;
+  if (bounds) {
+    wantIds(memory, "maskedSoftmax: bounds", {
+      at: bounds,
+      count: x.rows / rows * 2,
+      limit: x.cols + 1,
+    });
+  }
+  const parts = memory.parts(x.rows * x.cols, SLOW_GRAIN);
+  memory.kernels.run("maskedSoftmax", parts, [
+    ...[x.rows, x.cols, ...matWords(memory, x), ...matWords(memory, out)],
+    ...[rows, bounds ? memory.address(bounds) : 0],
+  ]);
+}
+
+function maskedSoftmaxBackward(
+  memory: WasmMemory,
+  args: OperationArgs<"maskedSoftmaxBackward">,
+): void {
+  const { dy, y, dx } = args;
+  if (isEmpty(y)) return;
+  const parts = memory.parts(y.rows * y.cols, GRAIN);
+  memory.kernels.run("maskedSoftmaxBackward", parts, [
+    ...[y.rows, y.cols, ...[dy, y, dx].flatMap((v) => matWords(memory, v))],
+  ]);
+}
+
+/** These operations, in a memory of the device. */
+export const scoreOperations = {
+  relativeScores,
+  relativeScoresBackward,
+  maskedSoftmax,
+  maskedSoftmaxBackward,
+} satisfies MemoryOperations<WasmMemory>;

@@ -1,0 +1,61 @@
+/**
+ * Words of jobs' arguments, and the checks of what lies in buffers.
+ *
+ * Row numbers, positions and labels are data, but here they can be looked at: one that is out of range is an error, not
+ * a read of other memory.
+ *
+ * @module
+ */
+
+import type { DeviceBuffer, Mat } from "../../src/device/buffer.ts";
+import { ValueError } from "../../src/errors.ts";
+import type { WasmMemory } from "../buffers.ts";
+import type { Word } from "../runtime/loader.ts";
+
+/** Values that one thread adds, multiplies or copies in about 30 µs. */
+export const GRAIN = 32768;
+
+/** The same with an exponential or a hash in each. */
+export const SLOW_GRAIN = 8192;
+
+/** Columns of a piece where matrices without gaps are worked as one long row. */
+const SPAN = 4096;
+
+/** Words origin and stride of a matrix, zeros for none. */
+export function matWords(memory: WasmMemory, x: Mat | undefined): Word[] {
+  return x ? [memory.origin(x), x.stride * 4] : [0, 0];
+}
+
+/** Whether a matrix has no values. */
+export function isEmpty(x: Mat): boolean {
+  return x.rows === 0 || x.cols === 0;
+}
+
+/** Words units, columns, span of an elementwise job; see `wasm/assembly/elementwise/rows.ts`. */
+export function pieceWords(mats: readonly (Mat | undefined)[]): number[] {
+  const { rows, cols } = mats[0]!;
+  const dense = mats.every((x) => !x || x.stride === cols || rows === 1);
+  return dense
+    ? [Math.ceil(rows * cols / SPAN), rows * cols, SPAN]
+    : [rows, cols, cols];
+}
+
+/** Checks `count` row numbers below `limit`; negative ones too unless they are allowed. */
+export function wantIds(
+  memory: WasmMemory,
+  what: string,
+  ids: { at: DeviceBuffer; count: number; limit: number; negative?: boolean },
+): void {
+  const { at, count, limit, negative = false } = ids;
+  const start = memory.address(at) / 4;
+  const words = memory.kernels.u32.subarray(start, start + count);
+  const bad = words.findIndex((id) =>
+    id >= limit && !(negative && id >= 0x8000_0000)
+  );
+  if (bad < 0) return;
+  throw new ValueError(
+    `Cannot run ${what} must be below ${limit}, got ${
+      negative ? words[bad] | 0 : words[bad]
+    } at ${bad}`,
+  );
+}
