@@ -72,5 +72,5 @@ export function llamaTensors(config: LlamaConfig): WantedTensor[] {
   return tensors;
 }
 
-/** What old files carry along and nobody needs. Copies of a shared table are left out where a file is opened (`tied.ts`). */
+/** What old files carry along and nobody needs. Copies of a shared table are left out where a file is opened (`src/io/checkpoint/tied.ts`). */
 export const IGNORED = /rotary_emb\.inv_freq$/;

@@ -15,18 +15,20 @@ export const GENERATED: ReadonlySet<string> = new Set([
   "gpu/shaders.ts",
 ]);
 
-/** Paths, relative to the root, of files below `folder` that end with one of `endings`. */
+/** Paths, relative to `root`, of files below `folder` that end with one of `endings`. */
 export async function listFiles(
   folder: string,
   endings: readonly string[] = [".ts"],
+  root: URL = ROOT,
 ): Promise<string[]> {
   const found: string[] = [];
-  const url = new URL(`${folder}/`, ROOT);
+  const url = new URL(`${folder}/`, root);
   try {
     for await (const entry of Deno.readDir(url)) {
       const path = `${folder}/${entry.name}`;
-      if (entry.isDirectory) found.push(...await listFiles(path, endings));
-      else if (endings.some((e) => entry.name.endsWith(e))) found.push(path);
+      if (entry.isDirectory) {
+        found.push(...await listFiles(path, endings, root));
+      } else if (endings.some((e) => entry.name.endsWith(e))) found.push(path);
     }
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;

@@ -1,5 +1,5 @@
 /**
- * Attention on the WASM device. The kernels: `wasm/assembly/attention*.ts`.
+ * Attention on the WASM device. The kernels: `wasm/assembly/attention/*.ts`.
  *
  * How work and memory are cut up depends on the shape alone, so that results do not depend on the number of threads.
  *

@@ -1,5 +1,5 @@
 /**
- * Products and elementwise operations on the WASM device. The kernels: `wasm/assembly/gemm/gemm.ts`, `elementwise.ts`.
+ * Products and elementwise operations on the WASM device. The kernels: `wasm/assembly/gemm/gemm.ts`, `wasm/assembly/elementwise/elementwise.ts`.
  *
  * @module
  */

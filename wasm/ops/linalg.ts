@@ -1,5 +1,5 @@
 /**
- * Factorisations on the WASM device. The kernels: `wasm/assembly/linalg/qr.ts`, `triangular.ts`.
+ * Factorisations on the WASM device. The kernels: `wasm/assembly/linalg/qr.ts`, `wasm/assembly/linalg/triangular.ts`.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * Quantisation on the WASM device. The kernels: `wasm/assembly/quant/quantize.ts`, `dequantize.ts`.
+ * Quantisation on the WASM device. The kernels: `wasm/assembly/quant/quantize.ts`, `wasm/assembly/quant/dequantize.ts`.
  *
  * @module
  */

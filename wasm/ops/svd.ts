@@ -1,5 +1,5 @@
 /**
- * Exact SVD on the WASM device. The kernels: `wasm/assembly/linalg/svd.ts`, `svd_block.ts`.
+ * Exact SVD on the WASM device. The kernels: `wasm/assembly/linalg/svd.ts`, `wasm/assembly/linalg/svd_block.ts`.
  *
  * @module
  */

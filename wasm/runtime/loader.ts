@@ -137,7 +137,7 @@ type Job = (
 
 /** Exports that run on the calling thread only. */
 export interface Steps {
-  /** See `assembly/qr.ts`. */
+  /** See `wasm/assembly/linalg/qr.ts`. */
   factor(
     gram: number,
     parts: number,
@@ -146,7 +146,7 @@ export interface Steps {
     total: number,
     first: number,
   ): number;
-  /** See `assembly/triangular.ts`. */
+  /** See `wasm/assembly/linalg/triangular.ts`. */
   choleskyDiagonal(
     h: number,
     ldh: number,
@@ -157,7 +157,7 @@ export interface Steps {
     shift: number,
     triangle: number,
   ): void;
-  /** See `assembly/svd.ts`. */
+  /** See `wasm/assembly/linalg/svd.ts`. */
   jacobi(
     a: number,
     down: number,
@@ -168,7 +168,7 @@ export interface Steps {
     line: number,
     norms: number,
   ): void;
-  /** See `assembly/svd_eigen.ts`. */
+  /** See `wasm/assembly/linalg/svd_eigen.ts`. */
   tridiagonalize(
     a: number,
     n: number,
@@ -178,7 +178,7 @@ export interface Steps {
     factors: number,
     p: number,
   ): void;
-  /** See `assembly/svd_eigen.ts`. */
+  /** See `wasm/assembly/linalg/svd_eigen.ts`. */
   tridiagonalQl(
     d: number,
     e: number,
@@ -187,7 +187,7 @@ export interface Steps {
     capacity: number,
     progress: number,
   ): number;
-  /** See `assembly/trial.ts`. */
+  /** See `wasm/assembly/lib/trial.ts`. */
   relaxed(at: number): void;
   /** `96 * n` floating-point operations without memory traffic: the speed limit of one core. */
   peak(n: number, x: number, y: number): number;

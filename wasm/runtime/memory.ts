@@ -43,7 +43,7 @@ export function ownMemory(): WebAssembly.Memory {
  *
  * One flag in the import section is all that differs between the two modules: the kernels contain no atomic
  * instruction, since threads meet in JavaScript. Changing it here costs nothing; a second build would double
- * the size of `kernels.ts`.
+ * the size of `../generated/kernels.ts`.
  *
  * @throws {SyntaxError} If `module` imports no shared memory.
  */

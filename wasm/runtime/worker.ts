@@ -1,7 +1,7 @@
 /**
  * A thread: takes parts of jobs from shared memory, and sleeps when there are none.
  *
- * Built into `worker_source.ts`, since a worker that comes from a blob needs no permission. Layout of the control
+ * Built into `../generated/worker_source.ts`, since a worker that comes from a blob needs no permission. Layout of the control
  * words: `loader.ts`.
  *
  * @module

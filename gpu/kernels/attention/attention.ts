@@ -1,5 +1,5 @@
 /**
- * Attention on the WebGPU device. The kernels: `gpu/shaders/attention*.ts`.
+ * Attention on the WebGPU device. The kernels: `*.wgsl.ts` beside it, `text.wgsl.ts`.
  *
  * Where a binding does not reach all of a matrix, sequences are done in several runs; where it does not reach one
  * sequence, parts of its queries with parts of its keys, whose results are then put together.

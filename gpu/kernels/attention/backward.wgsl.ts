@@ -33,7 +33,7 @@ export const MEANS_THREADS = 64;
 /**
  * `means = (logSumExp, Σ_c dy * out)` for each query of each head, with 0 for a log-sum-exp of -infinity.
  *
- * Groups: sequences times heads times queries, by {@linkcode MEANS_THREADS}. Parameters as in `attention_text.ts`, `keys`
+ * Groups: sequences times heads times queries, by {@linkcode MEANS_THREADS}. Parameters as in `text.wgsl.ts`, `keys`
  * the number of sequences, `step` the first log-sum-exp. Reads dy, out and the log-sum-exp; writes means.
  */
 export function attentionMeans(traits: AttentionTraits): Kernel {
@@ -102,7 +102,7 @@ ${MEMORY}`;
 /**
  * `dq = Σ_j ds_ij k_j`, `ds = scale * p * (dy · v - mean)`, by tiles of queries, over keys in tiles.
  *
- * Groups: tiles of the queries times slices, heads, sequences. Parameters as in `attention_text.ts`, with dq for out.
+ * Groups: tiles of the queries times slices, heads, sequences. Parameters as in `text.wgsl.ts`, with dq for out.
  * Reads dy, q, k, v, means and bounds; writes dq.
  */
 export function attentionQueryGradients(traits: AttentionTraits): Kernel {
@@ -167,7 +167,7 @@ ${resultText("g", chunks)}
 /**
  * `dv = Σ_i p_ij dy_i` and `dk = Σ_i ds_ij q_i`, by tiles of keys, over the heads that share them and queries in tiles.
  *
- * Groups: tiles of the keys times slices, key heads, sequences. Parameters as in `attention_text.ts`, with dv for out.
+ * Groups: tiles of the keys times slices, key heads, sequences. Parameters as in `text.wgsl.ts`, with dv for out.
  * Reads dy, q, k, v, means and bounds; writes dk and dv.
  */
 export function attentionKeyGradients(traits: AttentionTraits): Kernel {

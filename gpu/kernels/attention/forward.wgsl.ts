@@ -64,7 +64,7 @@ fn logOf(high: f32, sum: f32) -> u32 {
 /**
  * Tiles of {@linkcode TILE} queries, over keys in tiles, with a running maximum.
  *
- * Groups: tiles of the queries times slices, heads, sequences. Parameters as in `attention_text.ts`. Reads q, k, v and
+ * Groups: tiles of the queries times slices, heads, sequences. Parameters as in `text.wgsl.ts`. Reads q, k, v and
  * bounds; writes out and the log-sum-exp.
  */
 export function attentionTiles(traits: AttentionTraits): Kernel {

@@ -1,5 +1,5 @@
 /**
- * Products and elementwise operations on the WebGPU device. The kernels: `gpu/kernels/gemm/gemm.wgsl.ts`, `elementwise.ts`.
+ * Products and elementwise operations on the WebGPU device. The kernels: `gemm.wgsl.ts`, `../elementwise/columns.wgsl.ts`.
  *
  * @module
  */

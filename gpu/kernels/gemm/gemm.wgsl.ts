@@ -46,7 +46,7 @@ function nameOf({ a, b, vectors, addend, source }: GemmVariant): string {
 
 /**
  * A product by tiles in the workgroup's memory. Groups: tiles across, down, and products times parts. Parameters as in
- * `gemm_text.ts`; reads a, b and the addend if there is one; writes c.
+ * `text.wgsl.ts`; reads a, b and the addend if there is one; writes c.
  */
 export function tiledGemm(variant: GemmVariant, tile: GemmTile): Kernel {
   const { lanesX, lanesY, rows, cols, depth } = tile;
@@ -85,7 +85,7 @@ export const SUM_THREADS = 64;
 
 /**
  * `c = alpha * Σ part + beta * add`: what is left of a product whose inner indices were shared out, or that has none
- * (`empty`). Groups: columns by 64, rows or fewer, products. Parameters as in `gemm_text.ts`; reads the parts, one
+ * (`empty`). Groups: columns by 64, rows or fewer, products. Parameters as in `text.wgsl.ts`; reads the parts, one
  * after the other in a (none, if empty), and the addend; writes c.
  */
 export function gemmSum(

@@ -41,7 +41,7 @@ const MOST_VALUES = 2 ** 22;
 /** The most rows on the left for which a software adapter reads codes. */
 const SOFTWARE_ROWS = 2;
 
-/** The most rows of an operand, as workgroups or turns of a loop: see `webgpu_gemm.ts`. */
+/** The most rows of an operand, as workgroups or turns of a loop: see `gemm.ts`. */
 const MOST_ROWS = 2 ** 17;
 
 /** As the contract says. */

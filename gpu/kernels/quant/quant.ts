@@ -1,5 +1,5 @@
 /**
- * Quantisation on the WebGPU device. The kernels: `gpu/shaders/quant*.ts`.
+ * Quantisation on the WebGPU device. The kernels: `*.wgsl.ts` beside it, `quant.wgsl.ts`.
  *
  * Codes, scales and biases are those of the reference device, bit for bit (of the search, but for near ties), whatever
  * the GPU does with subnormal numbers and divisions. Dequantised values are too, except that a GPU may take subnormal

@@ -54,7 +54,7 @@ export interface RowOperations {
 
   /**
    * `out[m, n] = x * factor` where kept, else 0: element `(i, j)`, number `e = i * n + j`, is kept if
-   * `hash(seed, e) >= threshold`, with `hash`, `threshold` and `factor = 1 / (1 - rate)` as in `dropout.ts`, the same bits
+   * `hash(seed, e) >= threshold`, with `hash`, `threshold` and `factor = 1 / (1 - rate)` as in `../dropout.ts`, the same bits
    * on every device. The backward is the same call on the gradient. `seed` is a u32, `0 <= rate < 1`. `out` may be `x`.
    */
   dropout(args: { x: Mat; out: Mat; rate: number; seed: number }): void;

@@ -3,7 +3,7 @@
  *
  * A quantised weight `W` is the tensors `W` (codes), `W.absmax`, `W.quant_map`, with nested scales
  * `W.nested_absmax` and `W.nested_quant_map`, and `W.quant_state.bitsandbytes__nf4`, a JSON text with the rest.
- * Here it is one tensor again, of its logical shape. Writing: `bnb_write.ts`.
+ * Here it is one tensor again, of its logical shape. Writing: `write.ts`.
  *
  * @module
  */

@@ -2,7 +2,7 @@
  * What transformers 5 builds from a config where it is not what the file's names and shapes say: one row a kind of model.
  *
  * A model type without a row is built as its file is named; what holds for every type (experts, routers, towers,
- * heads that are in no file) is told by names and stands in `names.ts` and `init/architecture.ts`.
+ * heads that are in no file) is told by names and stands in `names.ts` and `src/init/architecture.ts`.
  *
  * @module
  */

@@ -1,7 +1,7 @@
 /**
  * Byte sources and sinks that need no file system: memory, blobs.
  *
- * Files are in `deno.ts`, HTTP in `http.ts`.
+ * Files are in `deno.ts`, HTTP in `../hub/http.ts`.
  *
  * @module
  */

@@ -1,7 +1,7 @@
 /**
  * Reading GGUF files (versions 2 and 3, little-endian): metadata, tensor table, ranged reads of rows.
  *
- * Names and row order are those of the file here; `gguf_checkpoint.ts` turns them into a Hugging Face checkpoint.
+ * Names and row order are those of the file here; `checkpoint.ts` turns them into a Hugging Face checkpoint.
  *
  * @module
  */

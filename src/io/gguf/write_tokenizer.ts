@@ -1,6 +1,6 @@
 /**
  * The `tokenizer.*` metadata of a GGUF file from the tokenizer of a Hugging Face folder: the inverse of
- * `gguf_tokenizer.ts`.
+ * `tokenizer.ts`.
  *
  * Byte-level BPE becomes the model `gpt2` of llama.cpp, BPE with byte fallback (SentencePiece, in whichever file) the
  * model `llama`. The latter merges by scores, not by rank: a token's score is the negated rank of the first merge that

@@ -1,5 +1,5 @@
 /**
- * Files that one process has for itself, and who that is: with `deno.ts` what of `src/io` touches `Deno.*`.
+ * Files that one process has for itself, and who that is: with `../files/deno.ts` what of `src/io` touches `Deno.*`.
  *
  * @module
  */

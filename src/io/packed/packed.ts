@@ -19,7 +19,7 @@
  * scales and `biases` that of biases (as `scales` without it). Values are those that were computed with: a narrower type
  * is used only where it holds them exactly. Levels of the codebook formats are in `loqa.levels`, so that no other table is
  * needed to decode. `config.json` is written so that a loader which does not know the layout refuses it
- * (`packed_config.ts`).
+ * (`config.ts`).
  *
  * @module
  */

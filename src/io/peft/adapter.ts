@@ -5,7 +5,7 @@
  * `base_model.model.M.lora_B.weight`, `[out, r]`; the model adds `scaling * B * A` to the weight. Of an embedding with a row
  * for each token, `[tokens, features]`, it holds `M.lora_embedding_A`, `[r, tokens]`, and `M.lora_embedding_B`,
  * `[features, r]`; what they add is turned, and here its left factor is called B as everywhere. A of a QA-LoRA adapter
- * is `[r, groups of inputs]` and may be meant for another pooling than loqa's sums, see `peft_qalora.ts`.
+ * is `[r, groups of inputs]` and may be meant for another pooling than loqa's sums, see `qalora.ts`.
  *
  * @module
  */

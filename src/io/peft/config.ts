@@ -47,7 +47,7 @@ export const PEFT_VERSION = "0.21.2";
 
 /**
  * `adapter_config.json` with every field that PEFT writes, and loqa's own where there is something to tell that PEFT has no
- * field for (`peft_qalora.ts`).
+ * field for (`qalora.ts`).
  *
  * `init_lora_weights` is true whatever made the factors: any other value would have PEFT make them anew.
  */

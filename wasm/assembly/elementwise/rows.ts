@@ -188,7 +188,7 @@ function mix(x: v128, m1: v128, m2: v128): v128 {
   return v128.xor(x, i32x4.shr_u(x, 16));
 }
 
-/** The multipliers of the hash and the numbers of four elements; see `exp.ts` for why they are in memory. */
+/** The multipliers of the hash and the numbers of four elements; see `../lib/exp.ts` for why they are in memory. */
 const HASH: usize = memory.data<i32>([0x7feb352d, 0x846ca68b, 0, 1, 2, 3]);
 
 /** Job: words are units, cols, span, x, its stride, out, its stride, seed, least hash that is kept, factor. */

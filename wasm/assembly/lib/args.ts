@@ -1,5 +1,5 @@
 /**
- * Arguments of a job: 32-bit words at `args`, written by `src/device/wasm_*.ts`.
+ * Arguments of a job: 32-bit words at `args`, written by `wasm/ops/*.ts`.
  *
  * Every job has the signature `(args, part, parts, thread)`: part `part` of `parts` of the work. Results depend on the
  * number of parts at most; `thread` only chooses scratch memory. Jobs that need none leave it out.
