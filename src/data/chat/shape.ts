@@ -363,9 +363,10 @@ class Search {
       if (shared === header.length || shared === before.length) return shared;
       const at = boundary(before, shared);
       // What they have in common may be the end of the turn before.
-      const own = plain !== undefined && asked!.startsWith(plain)
-        ? asked!.slice(plain.length).trim()
+      const added = plain !== undefined && asked!.startsWith(plain)
+        ? asked!.slice(plain.length)
         : "";
+      const own = added.trim();
       const again = own === "" ? -1 : before.indexOf(own, at);
       if (again >= 0) {
         return again + own.length + sharedStart(
@@ -373,8 +374,9 @@ class Search {
           asked!.slice(asked!.trimEnd().length),
         );
       }
-      // Nothing in common: the history is written otherwise there.
-      if (visible(header.slice(0, at)) || header === "") return at;
+      // Of a prompt that has nothing in common with it nothing is told.
+      const told = own === "" || at > header.length - added.length;
+      if ((told && visible(header.slice(0, at))) || header === "") return at;
     }
     // No header is written where one is asked for: it stands behind what is, or there is none.
     const known = same && !unchanged ? header : probe().prompt;

@@ -322,6 +322,12 @@ const CASES: readonly (readonly [
     "<|assistant|>[Hello.</s>]<|user|>Legs?</s><|assistant|>[Four.</s>]",
   ],
   [
+    "a prompt that is written otherwise than the headers of a conversation",
+    "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}<|end|>\n{% endfor %}{% if add_generation_prompt %}<|assistant>\n{% endif %}",
+    TWO,
+    "<|user|>\nLegs?<|end|>\n<|assistant|>\n[Four.<|end|>\n]<|user|>\nEyes?<|end|>\n<|assistant|>\n[Two.<|end|>\n]",
+  ],
+  [
     "empty lines of an answer made one",
     "{% for m in messages %}{{ '\n\n' + m.role }}: {{ m.content.replace('\n\n', '\n') | trim }}{% endfor %}{% if add_generation_prompt %}{{ '\n\nassistant:' }}{% endif %}",
     [user("Legs?"), answer("Four.\n\nOr two.")],
