@@ -149,7 +149,7 @@ const all = new Set([
   ...await listFiles("examples", [""]),
   "deno.json",
 ]);
-const told = ["README.md", "ARCHITECTURE.md"];
+const told = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"];
 for (const path of [...sized, ...told]) {
   if (GENERATED.has(path) || path.endsWith(".py")) continue;
   const text = sources.get(path) ??
