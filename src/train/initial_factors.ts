@@ -4,29 +4,20 @@
  * @module
  */
 
-import { ValueError } from "../errors.ts";
+import type { WantedTensor } from "../families/tensors.ts";
 import { absolutePath } from "../io/files/deno.ts";
 import { digest } from "../io/files/digest.ts";
 import { openAdapter } from "../io/open.ts";
 import { adapterConfig, moduleScaling } from "../io/peft/config.ts";
 import { qaloraFields, type QaloraGroups } from "../io/peft/qalora.ts";
-import {
-  checkPatterns,
-  layerPosition,
-  leafNames,
-  matchPattern,
-  unmatchedKeys,
-} from "../loftq/plan.ts";
+import { checkPatterns } from "../loftq/plan.ts";
 import { loraStart } from "../loftq/start.ts";
+import { readAdapterFactors } from "../models/load/factors.ts";
+import { checkBase, type ModelPlace } from "../models/load/locate.ts";
 import type { Model } from "../models/model.ts";
-import type { WantedTensor } from "../families/tensors.ts";
-import {
-  checkBase,
-  type ModelPlace,
-  readAdapterFactors,
-} from "../models/load/locate.ts";
 import type { AdapterModuleFactors } from "../nn/adapter.ts";
 import { checkRanks } from "../nn/ranks.ts";
+import { blockLinears, chosenLinears, peftTargets } from "./lora_targets.ts";
 import type { TrainOptions } from "./options.ts";
 
 /** A hash of what training starts from, whatever its order in a file: factors, and tensors that are trained in full. */
@@ -81,81 +72,6 @@ const PEFT_TASKS = {
   encoder: "FEATURE_EXTRACTION",
   seq2seq: "SEQ_2_SEQ_LM",
 } as const;
-
-/** The linear layers of a model's blocks. */
-export function blockLinears(
-  tensors: readonly WantedTensor[],
-): { module: string; shape: readonly number[] }[] {
-  const end = ".weight";
-  return tensors.flatMap(({ name, shape }) => {
-    const module = name.slice(0, -end.length);
-    return name.endsWith(end) && shape.length === 2 && layerPosition(module)
-      ? [{ module, shape }]
-      : [];
-  });
-}
-
-/**
- * The layers of `all` that are asked for: all of them without a choice.
- *
- * @throws {RangeError} If a name asks for none; it says what they are called.
- */
-function chosenLinears(
-  all: ReturnType<typeof blockLinears>,
-  { targets, name, tensors }: {
-    targets: readonly string[] | undefined;
-    /** What errors call the model. */
-    name: string;
-    tensors: readonly WantedTensor[];
-  },
-): ReturnType<typeof blockLinears> {
-  if (!targets) return all;
-  const modules = all.map(({ module }) => module);
-  const lost = unmatchedKeys(targets, modules);
-  if (lost.length > 0) {
-    const beside = matrices(tensors).filter((module) =>
-      matchPattern(module, { [lost[0]]: true }, false)
-    );
-    const is = beside.length > 0
-      ? `; ${
-        beside.slice(0, 3).join(", ")
-      } is outside the blocks and takes no factors in training here, --modules-to-save trains it in full`
-      : "";
-    throw new ValueError(
-      `Cannot train ${name}: no linear layer of its blocks is called ${
-        lost.join(", ")
-      }; they are ${leafNames(modules)}${is}`,
-    );
-  }
-  return all.filter(({ module }) =>
-    targets.some((key) => matchPattern(module, { [key]: true }, false))
-  );
-}
-
-/** Paths of the modules with a matrix. */
-function matrices(tensors: readonly WantedTensor[]): string[] {
-  return tensors
-    .filter(({ name, shape }) => name.endsWith(".weight") && shape.length === 2)
-    .map(({ name }) => name.slice(0, -".weight".length));
-}
-
-/** A list for PEFT, to which names are ends of paths, that means `chosen` and no other module with a matrix. */
-function peftTargets(
-  chosen: readonly string[],
-  { targets, tensors }: {
-    targets: readonly string[] | undefined;
-    tensors: readonly WantedTensor[];
-  },
-): string[] {
-  const names = targets ??
-    [...new Set(chosen.map((module) => module.split(".").at(-1)!))];
-  const meant = matrices(tensors).filter((module) =>
-    names.some((end) => `.${module}`.endsWith(`.${end}`))
-  );
-  const same = meant.length === chosen.length &&
-    meant.every((module) => chosen.includes(module));
-  return same ? [...names] : [...chosen];
-}
 
 /**
  * LoRA's own start on the layers that are asked for: all linear layers of the blocks without a choice.

@@ -107,26 +107,32 @@ for (const circle of circlesOf(allowed)) {
   faults.push(`the rooms ${circle.join(", ")} reach each other in a circle`);
 }
 
-// What mod.ts loads when it is imported: no third-party code, no system, no verb.
-const reached = new Set<string>();
-const queue = ["mod.ts"];
-for (let path = queue.pop(); path !== undefined; path = queue.pop()) {
-  if (reached.has(path)) continue;
-  reached.add(path);
-  const text = sources.get(path);
-  if (text === undefined) {
-    faults.push(`${path}: reached from mod.ts, but not there`);
-    continue;
+/** What an entry point loads when it is imported: no third-party code, no system, no verb. */
+function reachedFrom(entry: string): ReadonlySet<string> {
+  const reached = new Set<string>();
+  const queue = [entry];
+  for (let path = queue.pop(); path !== undefined; path = queue.pop()) {
+    if (reached.has(path)) continue;
+    reached.add(path);
+    const text = sources.get(path);
+    if (text === undefined) {
+      faults.push(`${path}: reached from ${entry}, but not there`);
+      continue;
+    }
+    if (TOUCHES_DENO.test(path) || roomOf(path) === "eval") {
+      faults.push(`${path}: reached statically from ${entry}`);
+    }
+    for (const { specifier, dynamic, line } of importsOf(text)) {
+      if (dynamic) continue;
+      if (specifier.startsWith(".")) queue.push(resolve(specifier, path));
+      else faults.push(`${path}:${line}: ${entry} reaches "${specifier}"`);
+    }
   }
-  if (TOUCHES_DENO.test(path) || roomOf(path) === "eval") {
-    faults.push(`${path}: reached statically from mod.ts`);
-  }
-  for (const { specifier, dynamic, line } of importsOf(text)) {
-    if (dynamic) continue;
-    if (specifier.startsWith(".")) queue.push(resolve(specifier, path));
-    else faults.push(`${path}:${line}: mod.ts reaches "${specifier}"`);
-  }
+  return reached;
 }
+
+const reached = reachedFrom("mod.ts");
+reachedFrom("src/lm/lm.ts");
 
 const sized = [
   ...written,

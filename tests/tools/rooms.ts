@@ -75,6 +75,7 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
   init: [...NETWORK, ...METHODS, ...IO],
   train: [...NETWORK, "loftq", "data", ...IO],
   eval: [...NETWORK, "data", ...IO],
+  lm: [...NETWORK, "backend", "loftq", "data", "train", ...IO],
   merge: [...NETWORK, "quant", "qalora", ...IO],
   export: [...NETWORK, "quant", ...IO],
   plan: ["quant"],

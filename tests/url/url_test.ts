@@ -3,12 +3,12 @@ import { type Ran, runUrl, serve } from "./serve.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 
-/** The README's first TypeScript block, its import of mod.ts made to point beside it. */
+/** The README's TypeScript block that imports mod.ts, that import made to point beside it. */
 function readmeExample(readme: string): string {
-  const block = /^```ts\n([^]*?)^```/m.exec(readme)?.[1];
-  assert.ok(block, "README.md has no ```ts block");
   const imports = /(from\s*)"[^"]*mod\.ts"/g;
-  assert.match(block, imports, "the README's example does not import mod.ts");
+  const block = readme.matchAll(/^```ts\n([^]*?)^```/gm)
+    .map(([, block]) => block).find((block) => block.match(imports));
+  assert.ok(block, "README.md has no ```ts block that imports mod.ts");
   return block.replace(imports, '$1"./mod.ts"');
 }
 

@@ -12,7 +12,6 @@ import { readCsv } from "./csv.ts";
 import { readJson } from "./json.ts";
 import { MAX_TEXT_BYTES, readLines } from "./lines.ts";
 import type { LineOptions } from "./lines.ts";
-import { readParquet } from "./parquet.ts";
 import { type DataRecord, someOf } from "./record.ts";
 
 /** A format of data files. */
@@ -95,7 +94,7 @@ function recordsOf(
     case "tsv":
       return readCsv(source, { ...options, tabs: true });
     case "parquet":
-      return readParquet(source);
+      return readTable(source);
     case "text":
       return unit === "file"
         ? readWhole(source)
@@ -152,4 +151,10 @@ async function* readText(
     }
   }
   if (paragraph.length > 0) yield take(start, paragraph);
+}
+
+/** Records of a Parquet file; what reads them is loaded when there is one. */
+async function* readTable(source: ByteSource): AsyncGenerator<DataRecord> {
+  const { readParquet } = await import("./parquet.ts");
+  yield* readParquet(source);
 }

@@ -22,8 +22,11 @@ export interface GenerateOptions extends SamplingOptions {
   readonly stop?: readonly number[];
   /** Seeds the choice where it is random (0). */
   readonly seed?: number;
-  /** Told each new token of each sequence at once; true ends that sequence. */
-  readonly onToken?: (sequence: number, token: number) => boolean | void;
+  /** Told each new token of each sequence, and waited for; true ends that sequence. */
+  readonly onToken?: (
+    sequence: number,
+    token: number,
+  ) => boolean | void | Promise<boolean | void>;
 }
 
 /** Tokens of a prompt that go through the model at a time: what bounds the memory of long ones. */
@@ -119,7 +122,7 @@ export async function generate(
       if (!done[i] && stop.includes(token)) done[i] = true;
       if (!done[i]) {
         results[i].push(token);
-        if (onToken?.(i, token) === true) done[i] = true;
+        if (await onToken?.(i, token) === true) done[i] = true;
       }
       next.push(token);
     }

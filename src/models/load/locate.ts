@@ -20,17 +20,18 @@ import {
   type JsonObject,
   parseJsonObject,
 } from "../../io/files/json.ts";
-import { fileMarks, markDifference, readMarks } from "../../io/output/marks.ts";
-import { type Adapter, openAdapter } from "../../io/open.ts";
-import { settledPath } from "../../io/output/output.ts";
 import {
   isAbsolute,
   isInside,
   normalPath,
   splitPath,
 } from "../../io/files/paths.ts";
+import { type Adapter, openAdapter } from "../../io/open.ts";
+import { fileMarks, markDifference, readMarks } from "../../io/output/marks.ts";
+import { settledPath } from "../../io/output/output.ts";
 import { standingFolder } from "../../io/output/replace.ts";
 import type { AdapterModuleFactors } from "../../nn/adapter.ts";
+import { readAdapterFactors } from "./factors.ts";
 import {
   checkpointLine,
   findCheckpoint,
@@ -43,7 +44,6 @@ import {
   type Unfinished,
   unfinishedLine,
 } from "./runs.ts";
-
 export type { Unfinished } from "./runs.ts";
 
 /** A model, and what belongs to it. */
@@ -312,25 +312,6 @@ export async function findAdapter(path: string): Promise<string> {
 export function reportOptions(place: ModelPlace): JsonObject {
   const options = place.report?.options;
   return isObject(options) ? options : {};
-}
-
-/** Reads all factors of an adapter; tensors that it holds in full are others' part (`heldTensors`). */
-export async function readAdapterFactors(
-  adapter: Adapter,
-): Promise<AdapterModuleFactors[]> {
-  const factors: AdapterModuleFactors[] = [];
-  for (const module of adapter.modules.values()) {
-    factors.push({
-      module: module.module,
-      rank: module.rank,
-      scaling: module.scaling,
-      a: await module.readA(),
-      b: await module.readB(),
-      ...(module.group && { group: module.group }),
-      ...(module.embedding && { embedding: true }),
-    });
-  }
-  return factors;
 }
 
 /**

@@ -13,7 +13,8 @@ import type { AdapterModuleFactors } from "../../nn/adapter.ts";
 import { completed, fittedFactors, heldTensors } from "./with_head.ts";
 import { namesOf } from "./fitted.ts";
 import { headConfig, headInfo } from "../encoder/head_config.ts";
-import { checkBase, type ModelPlace, readAdapterFactors } from "./locate.ts";
+import { checkBase, type ModelPlace } from "./locate.ts";
+import { readAdapterFactors } from "./factors.ts";
 import { fittedWhole, tableModules, withTables } from "../parts/tables.ts";
 
 /** A model's weights and the adapters on them. */

@@ -37,6 +37,7 @@ export interface StepReport {
   readonly step: number;
   /** Mean loss of the predicted tokens. */
   readonly loss: number;
+  /** Learning rate of the step. */
   readonly learningRate: number;
   /** Tokens that went through the model. */
   readonly tokens: number;

@@ -4,7 +4,7 @@ import { openAdapter, openCheckpoint } from "../../../src/io/open.ts";
 import { findTargets } from "../../../src/init/targets.ts";
 import { familyOf } from "../../../src/models/families.ts";
 import { loadModel } from "../../../src/models/load/load.ts";
-import { blockLinears } from "../../../src/train/initial_factors.ts";
+import { blockLinears } from "../../../src/train/lora_targets.ts";
 import {
   train,
   TRAIN_DEFAULTS,
