@@ -93,7 +93,7 @@ function checkInputs(
     const all = pairs.flatMap(({ source, target }) => [source, target]);
     if (all.length === 0 || all.some(({ length: n }) => n < 1 || n > most)) {
       throw new ValueError(
-        `Cannot calibrate: wanted pairs of texts of 1 to ${most} tokens each, got ${
+        `Cannot calibrate: wanted source/target pairs of 1 to ${most} tokens each, got ${
           all.length === 0 ? "none" : Math.max(...all.map((s) => s.length))
         }`,
       );

@@ -39,7 +39,7 @@ export async function calibrationSequences(
   const family = familyOf(checkpoint);
   if (family.kind === "seq2seq") {
     throw new KindError(
-      `Cannot calibrate ${checkpoint.name}: a model that makes a text of a text wants pairs of them`,
+      `Cannot calibrate ${checkpoint.name}: an encoder-decoder (seq2seq) wants source/target pairs`,
     );
   }
   const length = block ??

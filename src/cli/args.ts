@@ -25,7 +25,7 @@ export interface Option {
   readonly value?: string;
   /** One letter for it. */
   readonly short?: string;
-  /** Other names that it is taken by. */
+  /** Aliases: other names that it is taken by. */
   readonly also?: readonly string[];
   /** Default as the help shows it. */
   readonly default?: string;
@@ -79,13 +79,13 @@ export const COMMON: Options = {
   device: {
     value: "NAME",
     default: "auto",
-    help: "auto, wasm, webgpu or reference",
+    help: "device: auto, wasm, webgpu or reference",
   },
-  threads: { value: "N", default: "all cores", help: "threads to work with" },
+  threads: { value: "N", default: "all cores", help: "number of threads" },
   json: {
     help: "print one JSON document on stdout, everything else on stderr",
   },
-  verbose: { short: "v", help: "say which device was chosen, and why" },
+  verbose: { short: "v", help: "print the chosen device, and why" },
   quiet: { short: "q", help: "no progress, only the result and errors" },
   help: { short: "h", help: "this page" },
 };
@@ -97,7 +97,7 @@ export const COMPUTES = ["f32", "int8"] as const;
 export const COMPUTE: Options[string] = {
   value: "NAME",
   default: "int8 for a model merged by qalora, else f32",
-  help: "how products with int5 … int2 are computed: f32 or int8",
+  help: "arithmetic of products with int5 … int2: f32 or int8",
 };
 
 /** A token of `parseArgs`. */
@@ -149,7 +149,7 @@ function sort(args: readonly string[], options: Options): Sorted {
     if (token.kind !== "option") continue;
     const name = names.get(token.name!);
     if (name === undefined) {
-      throw unknownOption(token.rawName!, [...names.keys()]);
+      throw unknownOption(token.rawName!, names);
     }
     const option = options[name];
     const found = values.get(name) ?? [];
@@ -187,8 +187,11 @@ function valueOf(
   return value;
 }
 
-function unknownOption(name: string, known: readonly string[]): UsageError {
-  const meant = suggestOption(name.replace(/^--?/, ""), known);
+function unknownOption(
+  name: string,
+  names: ReadonlyMap<string, string>,
+): UsageError {
+  const meant = suggestOption(name.replace(/^--?/, ""), names);
   return new UsageError(
     `there is no option ${name}${
       meant === undefined ? "" : `; did you mean --${meant}?`
@@ -322,13 +325,19 @@ export function numbersByName(
 /** The help lines of `options`. */
 export function optionHelp(options: Options): string {
   const rows = Object.entries(options).map(([name, option]) => {
-    const { value, short, help } = option;
+    const { value, short, help, also = [] } = option;
+    const more = [
+      ...option.default ? [`default: ${option.default}`] : [],
+      ...also.length > 0
+        ? [`alias: ${also.map((name) => `--${name}`).join(", ")}`]
+        : [],
+    ].join("; ");
     const left = `${short ? `-${short}, ` : "    "}--${name}${
       value ? ` ${value}` : ""
     }`;
     return [
       left,
-      option.default ? `${help} (default: ${option.default})` : help,
+      more ? `${help} (${more})` : help,
     ];
   });
   const width = Math.max(...rows.map(([left]) => left.length));

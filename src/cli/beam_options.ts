@@ -1,5 +1,5 @@
 /**
- * Options of beam search, for the verbs that write with it.
+ * Options of beam search, for the verbs that generate with it.
  *
  * @module
  */
@@ -16,36 +16,38 @@ export const WRITING: Options = {
   beams: {
     value: "N",
     default: OF_MODEL,
-    help: "sequences that a search follows (BART)",
+    help: "beam width: number of beams (BART)",
   },
   "length-penalty": {
     value: "X",
     default: OF_MODEL,
-    help: "power of the length that scores are divided by (BART)",
+    help:
+      "length penalty: exponent of the length that a beam's score is divided by (BART)",
   },
   "early-stopping": {
     value: "NAME",
     default: OF_MODEL,
-    help: "true: at so many ends as beams; false, never (BART)",
+    help:
+      "early stopping: true (stop once --beams sequences are finished), false, never (BART)",
   },
   "no-repeat-ngram": {
     value: "N",
     default: OF_MODEL,
-    help: "runs of N tokens occur once (BART)",
+    help: "size of n-grams that must not repeat; 0: none (BART)",
   },
   "min-length": {
     value: "N",
     default: OF_MODEL,
-    help: "tokens at the least (BART)",
+    help: "minimum length of the output, in tokens (BART)",
   },
   "max-length": {
     value: "N",
     default: OF_MODEL,
-    help: "tokens at the most (BART)",
+    help: "maximum length of the output, in tokens (BART)",
   },
 };
 
-/** What a checkpoint's own files say of writing, and what the command line says instead. */
+/** Generation settings: those of a checkpoint's own files, overridden by the command line. */
 export async function readWriting(
   args: Parsed,
   checkpoint: Checkpoint,
@@ -74,7 +76,7 @@ function earlyStopping(args: Parsed): boolean | "never" | undefined {
   return value === undefined || value === "never" ? value : value === "true";
 }
 
-/** Refuses the options where a model does not write by search. */
+/** Refuses the options for models other than encoder-decoders. */
 export function refuseWriting(args: Parsed, model: string): void {
   const given = Object.keys(WRITING).find((name) =>
     args.text(name) !== undefined

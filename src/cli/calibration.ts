@@ -1,5 +1,5 @@
 /**
- * What `loqa init --calib` runs a model on, from the files of the command line.
+ * Calibration inputs of `loqa init --calib`, from the files of the command line.
  *
  * @module
  */
@@ -26,7 +26,7 @@ interface CalibrationAmount {
 }
 
 /**
- * Sequences from texts, or, for a model that makes a text of a text, pairs from the files that it is trained on.
+ * Sequences from texts, or, for an encoder-decoder (seq2seq), source/target pairs from the files that it is trained on.
  *
  * @throws {RangeError} If the files hold too little.
  * @throws {SyntaxError} If pairs cannot be read; it names file and line.

@@ -33,8 +33,8 @@ export async function interruptible(
     clearBar();
     console.error(
       resumes
-        ? "loqa: interrupted; go on with the same command and --resume"
-        : "loqa: interrupted; nothing is at the place of the result",
+        ? "loqa: interrupted; continue with the same command and --resume"
+        : "loqa: interrupted; no output was written",
     );
     return 130;
   } finally {

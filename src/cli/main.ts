@@ -28,43 +28,47 @@ interface Entry {
 /** Each verb is a file, loaded only when it is called. */
 const VERBS: Readonly<Record<string, Entry>> = {
   init: {
-    summary: "quantise a model and find its LoRA start (LoftQ, QLoRA, QA-LoRA)",
+    summary:
+      "quantise a model and initialise its LoRA adapter (LoftQ, QLoRA, QA-LoRA)",
     load: () => import("./verbs/init.ts"),
   },
   train: {
-    summary: "fine-tune a model or its adapter",
+    summary: "fine-tune a model: its LoRA adapter, a new one, or all weights",
     load: () => import("./verbs/train.ts"),
   },
   data: {
-    summary: "show what a training would learn from a data file, and count it",
+    summary:
+      "show and count the training examples and learnt tokens of a data file",
     load: () => import("./verbs/data.ts"),
   },
   merge: {
-    summary: "add an adapter to the weights of a model",
+    summary: "merge an adapter into the weights of a model",
     load: () => import("./verbs/merge.ts"),
   },
   eval: {
-    summary: "measure a model: perplexity, questions, GLUE, SQuAD, summaries",
+    summary:
+      "evaluate a model: perplexity, GSM8K, MMLU, GLUE, SQuAD, summaries",
     load: () => import("./verbs/eval.ts"),
   },
   generate: {
-    summary: "let a model write",
+    summary: "generate text from a prompt",
     load: () => import("./verbs/generate.ts"),
   },
   export: {
-    summary: "write a model in the format of another runtime: GGUF, ONNX, …",
+    summary: "export a model to the format of another runtime: GGUF, ONNX, …",
     load: () => import("./verbs/export.ts"),
   },
   inspect: {
-    summary: "tell what a model, adapter or tensor file holds",
+    summary: "describe a model, adapter or tensor file",
     load: () => import("./verbs/inspect.ts"),
   },
   plan: {
-    summary: "parameters, bytes and work of fine-tuning a model of any size",
+    summary:
+      "trainable parameters, memory and FLOPs of fine-tuning a model of any size",
     load: () => import("./verbs/plan.ts"),
   },
   bench: {
-    summary: "this machine's figures beside its limits",
+    summary: "benchmark this machine: throughput beside its limits",
     load: () => import("./verbs/bench.ts"),
   },
 };
@@ -80,17 +84,17 @@ ${
     ).join("\n")
   }
 
-loqa VERB --help, or loqa help VERB, tells a verb's options; --version the version.
+loqa VERB --help, or loqa help VERB, lists a verb's options; --version prints the version.
 
   loqa init SmolLM2-135M.gguf --format nf4 --rank 16 -o smol-nf4
-  loqa train smol-nf4 --data wiki.txt --steps 120 --block 128
+  loqa train smol-nf4 --data wiki.txt --steps 120 --seq-len 128
   loqa eval smol-nf4 --task ppl --data wikitext2-test.txt
   loqa generate smol-nf4 --prompt "Once upon a time"
   loqa train minilm-nf2 --task classify --data-set sst2 --data sst2/train.tsv
   loqa eval minilm-nf2 --task glue --data sst2
 
 Environment: HF_TOKEN and HF_ENDPOINT for models of the hub (hf:owner/name),
-LOQA_CACHE for the folder they are kept in (~/.cache/loqa unless told).
+LOQA_CACHE for their cache folder (~/.cache/loqa by default).
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 `;

@@ -1,5 +1,5 @@
 /**
- * Which model a verb works with: the options that say so, the same for all verbs.
+ * Options that choose the model a verb works with, the same for all verbs.
  *
  * @module
  */
@@ -17,7 +17,7 @@ import type { Progress } from "./text/progress.ts";
 export const MODEL: Option = {
   value: "PATH",
   default: "the one that DIR names",
-  help: "the model that DIR's adapter belongs to, where it was moved",
+  help: "base model of DIR's adapter, where it was moved",
 };
 
 /** Options of verbs that work with a model as it was trained. */
@@ -25,16 +25,16 @@ export const PLACE: Options = {
   checkpoint: {
     value: "STEP|last|PATH",
     help:
-      "a checkpoint of the trainings in DIR, in the place of their result; last: of the run that --resume goes on with",
+      "training checkpoint in DIR, in place of the final result; last: of the run that --resume would continue",
   },
   adapter: {
     value: "[NAME=]DIR",
     multiple: true,
     default: "the model's own",
     help:
-      "adapter to put on the model in the place of its own; several are put on together",
+      "adapter to load in place of the model's own; several are applied together",
   },
-  "no-adapter": { help: "the model without any adapter" },
+  "no-adapter": { help: "base model alone, without any adapter" },
   model: MODEL,
 };
 

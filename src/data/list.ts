@@ -103,7 +103,7 @@ export class ExampleList<E extends AnyExample> {
     if (examples.length === 0) {
       const why = most === undefined
         ? `: ${this.#dropped} were too long`
-        : `: ${this.#dropped} of more than ${most} tokens were left out, the first in ${this.#firstLonger}`;
+        : `: ${this.#dropped} of more than ${most} tokens were dropped, the first in ${this.#firstLonger}`;
       throw new ValueError(
         `Cannot read examples: wanted at least one, got none${
           this.#dropped > 0 ? why : ""

@@ -75,7 +75,7 @@ export async function openExamples(
       throw new ValueError(
         `Cannot learn from ${
           files.map(quoted).join(", ")
-        }: ${tokens.length} tokens in all do not fill one block of ${block}; wanted more text or a smaller block`,
+        }: ${tokens.length} tokens in all do not fill one sequence of ${block}; wanted more text or a smaller sequence length`,
       );
     }
     const windows = kind === "random" ? windowsOf(tokens, block) : undefined;
@@ -96,8 +96,8 @@ export async function openExamples(
     })
     : await listed(files, sources, { options, ...codecs });
   const lost = [
-    set.truncated > 0 && `${set.truncated} cut to ${block} tokens`,
-    set.dropped > 0 && `${set.dropped} of more than ${block} tokens left out`,
+    set.truncated > 0 && `${set.truncated} truncated to ${block} tokens`,
+    set.dropped > 0 && `${set.dropped} of more than ${block} tokens dropped`,
   ].filter(Boolean).join(", ");
   return {
     set,

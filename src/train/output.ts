@@ -168,7 +168,7 @@ export async function prepareOut(
     : await resolveStored(out, String(report.model)) ?? String(report.model);
   if (options.method === "full" || !sameFolder(held, place.model)) {
     throw new ValueError(
-      `Cannot write to ${out}: it holds a start on ${held}, which ${
+      `Cannot write to ${out}: it holds an adapter initialised on ${held}, which ${
         options.method === "full"
           ? "a model trained in full"
           : `an adapter of ${place.model}`

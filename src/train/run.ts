@@ -172,7 +172,7 @@ export async function train(
   const { codec } = codecs;
   if (options.block > maxLength) {
     throw new ValueError(
-      `Cannot train on blocks of ${options.block} tokens: the model's context is ${maxLength}`,
+      `Cannot train on sequences of ${options.block} tokens: the model's context is ${maxLength}`,
     );
   }
   const data = await openExamples(run.data, options, codecs);
@@ -264,14 +264,14 @@ async function openRun(
         run === undefined ? "the training before" : `run ${run}`
       } of ${out} is unfinished, saved at step ${step}${
         steps === undefined ? "" : ` of ${steps}`
-      }, and stays; --resume goes on with it`,
+      }, and stays; --resume continues it`,
     );
   }
   const folder = runFolder(out, number);
   await makeFolder(folder);
   if (chosen && chosen.steps !== record.steps) {
     onNote?.(
-      `run ${number} is made longer, from ${chosen.steps} to ${record.steps} steps; the learning rate goes on by the schedule of ${record.steps}`,
+      `run ${number} is extended from ${chosen.steps} to ${record.steps} steps; the learning rate follows the schedule of ${record.steps}`,
     );
   }
   // The first run of a folder starts from what stood there, and now stands in runs/0.

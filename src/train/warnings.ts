@@ -97,10 +97,10 @@ export class DivergenceWatch {
 
   #wrong({ loss, gradientNorm: norm }: StepReport): string | undefined {
     if (norm !== undefined && !Number.isFinite(norm)) {
-      return "the norm of the gradients is no number";
+      return "the gradient norm is not a number";
     }
     // Where all is learnt there is nothing left to learn.
-    if (norm === 0 && loss > 0) return "the norm of the gradients is 0";
+    if (norm === 0 && loss > 0) return "the gradient norm is 0";
     return this.#knowsNothing(loss)
       ? `the loss, ${loss.toFixed(4)}, is that of guessing`
       : undefined;
@@ -128,12 +128,12 @@ export class GradientWatch {
     return [
       ...this.#zero > 0
         ? [
-          `the norm of the gradients was 0 in ${this.#zero} of ${this.#steps} steps: they changed nothing`,
+          `the gradient norm was 0 in ${this.#zero} of ${this.#steps} steps: they changed nothing`,
         ]
         : [],
       ...this.#bad !== undefined
         ? [
-          `the norm of the gradients was no number from step ${this.#bad} on: a smaller --lr may help`,
+          `the gradient norm was not a number from step ${this.#bad} on: a smaller --lr may help`,
         ]
         : [],
     ];

@@ -67,11 +67,11 @@ Deno.test("a data file without a record, or whose texts are empty, is refused by
     await Deno.writeTextFile(short, "a b");
     await failsWith(
       train(short),
-      /^loqa: Cannot learn from "\S+\/short\.txt": \d tokens in all do not fill one block of 16; wanted more text or a smaller block$/m,
+      /^loqa: Cannot learn from "\S+\/short\.txt": \d tokens in all do not fill one sequence of 16; wanted more text or a smaller sequence length$/m,
     );
     await failsWith(
       ["eval", out, "--task", "ppl", "--data", short, "--block", "16", ...WASM],
-      /^loqa: Cannot cut "\S+\/short\.txt" into windows: it has \d tokens, which do not fill one block of 16;/m,
+      /^loqa: Cannot cut "\S+\/short\.txt" into windows: it has \d tokens, which do not fill one window of 16;/m,
     );
     await succeeds(train(`${good},${pairs}`));
   }));

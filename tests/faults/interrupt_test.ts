@@ -28,7 +28,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
       assert.equal(stdout, "");
       assert.equal(
         stderr,
-        "loqa: interrupted; go on with the same command and --resume\n",
+        "loqa: interrupted; continue with the same command and --resume\n",
       );
       assert.equal(await there(out), false);
       const done = await safeLayers(out);

@@ -88,7 +88,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
       assert.deepEqual([code, stdout, stderr], [
         130,
         "",
-        "loqa: interrupted; go on with the same command and --resume\n",
+        "loqa: interrupted; continue with the same command and --resume\n",
       ]);
       const saved = await savedSteps(out);
       assert.equal(saved.length, 1);

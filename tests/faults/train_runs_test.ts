@@ -112,9 +112,9 @@ Deno.test("a second training is a run of its own: from the start, which is kept,
     assert.match(stdout, /^Before any training, as init left it:$/m);
     assert.match(
       stdout,
-      /^2 +4 +the start +data\.txt +[\d.]+ -> [\d.]+$/m,
+      /^2 +4 +initial +data\.txt +[\d.]+ -> [\d.]+$/m,
     );
-    assert.match(stdout, /^5 +3 +run 1 .* is what stands here$/m);
+    assert.match(stdout, /^5 +3 +run 1 .* current result$/m);
   }));
 
 Deno.test("a training that was interrupted: every verb says so and which it takes, and --checkpoint takes a step", () =>
@@ -186,7 +186,7 @@ Deno.test("--checkpoint last is that of the run that --resume goes on with, and 
     assert.match(
       (await succeeds(loud)).stderr,
       new RegExp(
-        `^run 1 of ${out} is unfinished, saved at step ${last} of 100000, and stays; --resume goes on with it$`,
+        `^run 1 of ${out} is unfinished, saved at step ${last} of 100000, and stays; --resume continues it$`,
         "m",
       ),
     );
@@ -487,7 +487,7 @@ Deno.test("a folder that init wrote is not given up for a model trained in full,
           `${folder}/model`,
           ...["-o", out, "--method", method, "--steps", "1"],
         ),
-        /^loqa: Cannot write to .*\/out: it holds a start on .*\/backbone, which .* would take the place of; wanted another folder \(-o\)$/m,
+        /^loqa: Cannot write to .*\/out: it holds an adapter initialised on .*\/backbone, which .* would take the place of; wanted another folder \(-o\)$/m,
       );
       assert.deepEqual(await readTree(out), before);
     }

@@ -91,12 +91,12 @@ Deno.test("blocks beyond the model's context, and more than there is text", () =
   withTrainable(async (folder) => {
     await refuses(folder, {
       line:
-        /^loqa: Cannot train on blocks of 65 tokens: the model's context is 64$/m,
+        /^loqa: Cannot train on sequences of 65 tokens: the model's context is 64$/m,
     }, ...["--block", "65"]);
     await Deno.writeTextFile(`${folder}/short.txt`, "Two words.");
     await refuses(folder, {
       line:
-        /^loqa: Cannot learn from ".*short\.txt": \d+ tokens in all do not fill one block of 16; wanted more text or a smaller block$/m,
+        /^loqa: Cannot learn from ".*short\.txt": \d+ tokens in all do not fill one sequence of 16; wanted more text or a smaller sequence length$/m,
       data: "short.txt",
     });
   }));

@@ -174,8 +174,8 @@ export function tallyText(
   const { longer } = report;
   if (longer) {
     const done = {
-      drop: "left out",
-      truncate: "cut",
+      drop: "dropped",
+      truncate: "truncated",
       error: "refused, and training would end there",
     }[longer.overflow];
     sections.push(
@@ -185,7 +185,7 @@ export function tallyText(
         longer.lost > 0
           ? `, ${
             number(longer.lost)
-          } of them left out because nothing of the answer would be left`
+          } of them dropped because nothing of the answer would be left`
           : ""
       } (the first: ${longer.first})`,
     );

@@ -1,70 +1,106 @@
 /**
- * What was meant by a word that is not known: one that is written alike, or the name that other tools have for it.
+ * Suggestions for unknown words: one that is written alike, or our name for what another tool calls so.
  *
  * @module
  */
 
 /** Options of mlx-lm, PEFT, transformers and llama.cpp, and what they are called here: the first that a verb has. */
 const OPTIONS_ELSEWHERE: Readonly<Record<string, readonly string[]>> = {
-  "adapter-path": ["adapter"],
+  "adapter-file": ["adapter", "from"],
+  "adapter-path": ["adapter", "out"],
+  "base-model": ["model"],
   "batch-size": ["batch"],
+  bf16: ["dtype"],
+  bias: ["train-biases"],
   bits: ["format", "bits"],
-  "bf16": ["dtype"],
-  "context-length": ["block"],
-  "ctx-size": ["block"],
+  "block-size": ["seq-len", "block"],
+  "bnb-4bit-quant-type": ["format"],
+  "bnb-4bit-use-double-quant": ["double-quant"],
+  "calibration-data": ["calib"],
+  "context-length": ["seq-len"],
+  "ctx-size": ["seq-len"],
   "data-path": ["data"],
-  "dataset": ["data"],
+  dataset: ["data"],
+  epoch: ["epochs"],
+  "eval-batch-size": ["batch"],
+  "eval-data": ["eval"],
   "eval-steps": ["eval-every"],
+  "evaluation-strategy": ["eval-every"],
+  "fine-tune-type": ["method"],
   fp16: ["dtype"],
   "grad-accumulation-steps": ["accumulation"],
   "grad-checkpoint": ["checkpointing"],
   "gradient-accumulation-steps": ["accumulation"],
   "gradient-checkpointing": ["checkpointing"],
-  "group-size": ["block", "group"],
+  "group-size": ["block"],
   "init-lora-weights": ["method"],
   iters: ["steps"],
+  "layers-to-transform": ["target"],
   "learning-rate": ["lr"],
   "load-in-4bit": ["format"],
+  "loftq-bits": ["format"],
+  "loftq-iter": ["iters"],
   "logging-steps": ["log-every"],
   "lora-alpha": ["alpha"],
   "lora-dropout": ["dropout"],
+  "lora-layers": ["target"],
   "lora-r": ["rank"],
   "lora-rank": ["rank"],
+  "lora-target-modules": ["target"],
   "lr-schedule": ["schedule"],
   "lr-scheduler-type": ["schedule"],
   "mask-prompt": ["task"],
+  "max-gen-toks": ["max-new-tokens"],
   "max-grad-norm": ["clip"],
-  "max-length": ["block"],
-  "max-seq-length": ["block"],
+  "max-length": ["seq-len"],
+  "max-seq-len": ["seq-len"],
+  "max-seq-length": ["seq-len"],
+  "max-source-length": ["seq-len"],
   "max-steps": ["steps"],
   "max-tokens": ["max-new-tokens"],
+  "mlx-path": ["out"],
+  "model-max-length": ["seq-len"],
+  "model-name-or-path": ["model"],
   "n-predict": ["max-new-tokens"],
+  "no-repeat-ngram-size": ["no-repeat-ngram"],
   "num-beams": ["beams"],
+  "num-bits": ["format", "bits"],
   "num-epochs": ["epochs"],
   "num-fewshot": ["shots"],
+  "num-iter": ["iters"],
+  "num-layers": ["target"],
   "num-train-epochs": ["epochs"],
-  "output": ["out"],
+  output: ["out"],
   "output-dir": ["out"],
+  "per-device-eval-batch-size": ["batch"],
   "per-device-train-batch-size": ["batch"],
   "q-bits": ["format"],
   "q-group-size": ["block"],
   quantization: ["format"],
+  quantize: ["format"],
   r: ["rank"],
-  "resume-adapter-file": ["resume"],
+  "resume-adapter-file": ["from"],
   "resume-from-checkpoint": ["resume"],
   "save-path": ["out"],
   "save-steps": ["save-every"],
   "save-total-limit": ["keep"],
   scheduler: ["schedule"],
+  "sequence-length": ["seq-len"],
   "steps-per-eval": ["eval-every"],
   "steps-per-report": ["log-every"],
   "system-prompt": ["system"],
   "target-modules": ["target"],
   tasks: ["task"],
   temp: ["temperature"],
+  "test-data": ["data"],
   "train-batch-size": ["batch"],
+  "train-data": ["data"],
+  "train-file": ["data"],
+  "use-gradient-checkpointing": ["checkpointing"],
   "use-rslora": ["rslora"],
   "val-batches": ["eval"],
+  "validation-file": ["eval"],
+  "warmup-ratio": ["warmup"],
   "warmup-steps": ["warmup"],
 };
 
@@ -130,17 +166,22 @@ export function nearest(
   return best;
 }
 
-/** The option that was meant by one of another name, without its dashes. */
+/**
+ * The option that was meant by one of another name, without its dashes.
+ *
+ * @param known A verb's options by every name that they are taken by; what is suggested is never an alias.
+ */
 export function suggestOption(
   name: string,
-  known: readonly string[],
+  known: ReadonlyMap<string, string>,
 ): string | undefined {
   const usual = name.toLowerCase().replaceAll("_", "-");
-  if (known.includes(usual)) return usual;
   const elsewhere = Object.hasOwn(OPTIONS_ELSEWHERE, usual)
-    ? OPTIONS_ELSEWHERE[usual].find((n) => known.includes(n))
+    // An alias may be another option's name in another verb.
+    ? OPTIONS_ELSEWHERE[usual].find((n) => known.get(n) === n)
     : undefined;
-  return elsewhere ?? nearest(usual, known);
+  return known.get(usual) ?? elsewhere ??
+    known.get(nearest(usual, [...known.keys()]) ?? "");
 }
 
 /** The verb that was meant by one of another name. */

@@ -1,5 +1,5 @@
 /**
- * What `loqa inspect` tells of the trainings of a folder.
+ * Training runs of a folder, as `loqa inspect` lists them.
  *
  * @module
  */
@@ -155,12 +155,12 @@ export function trainingsText(
       ? ""
       : training.from.replace(/^\.\.\//, "run ").replace(
         /^run 0$/,
-        "the start",
+        "initial",
       ),
     training.data.map((file) => splitPath(file).name).join(", "),
     arrow(training.loss),
     arrow(training.evaluation),
-    training.shown ? "is what stands here" : "",
+    training.shown ? "current result" : "",
   ]);
   const head = ["run", "steps", "from", "data", "loss", "evaluation", ""];
   const used = head.map((_, i) => rows.some((row) => row[i] !== ""));

@@ -35,7 +35,7 @@ const OPTIONS: Options = {
 
 /** The page of `loqa bench --help`. */
 export const help =
-  `loqa bench: this machine's figures beside its limits, in some seconds
+  `loqa bench: benchmark this machine, throughput beside its limits, in some seconds
 
 The limit of products is a loop of fused multiply-adds, that of the rest a copy in memory, both measured in the same
 run; the medians of five runs are shown. With peers, in the project's own folder: deno task bench.

@@ -45,25 +45,26 @@ const OPTIONS: Options = {
   template: {
     value: "NAME",
     default: "by the fields",
-    help: `how a record becomes prompt and answer: ${TEMPLATES.join(", ")}`,
+    help: `prompt template of a record: ${TEMPLATES.join(", ")}`,
   },
   learn: {
     value: "NAME",
     default: "all",
-    help: "which answers of a conversation: all, last",
+    help: "answers of a conversation that are trained on: all, last",
   },
-  block: {
+  "seq-len": {
+    also: ["block"],
     value: "N",
     default: "512, or the model's context",
-    help: "tokens of a sequence at the most",
+    help: "maximum sequence length, in tokens",
   },
   overflow: {
     value: "NAME",
     default: "drop",
-    help: "longer examples: truncate, drop, error",
+    help: "examples longer than --seq-len: truncate, drop, error",
   },
-  show: { value: "N", default: "3", help: "records whose text is shown" },
-  ids: { help: "their token ids as well" },
+  show: { value: "N", default: "3", help: "number of records to print" },
+  ids: { help: "print their token ids too" },
   json: COMMON.json,
   quiet: COMMON.quiet,
   help: COMMON.help,
@@ -71,15 +72,15 @@ const OPTIONS: Options = {
 
 /** The page of `loqa data --help`. */
 export const help =
-  `loqa data FILE… --model DIR: show what a training would learn from a data file
+  `loqa data FILE… --model DIR: show the examples that training makes of a data file, and the tokens with a loss
 
 FILE is a file of conversations or of prompts and answers, as train --task sft takes it; DIR a model, or a folder that loqa wrote.
-The first records are shown as the model sees them, what is learnt in colour on a terminal (which gets beginning and end of long
-ones) and between ⟦ and ⟧ elsewhere; then all are counted: tokens, the share that is learnt, lengths, what would be left out, cut
-or refused, and why.
+The first records are shown as the model sees them, tokens with a loss (learnt) in colour on a terminal (which gets beginning
+and end of long ones) and between ⟦ and ⟧ elsewhere; then all are counted: tokens, the share that is learnt, lengths, examples
+dropped, truncated or refused, and why.
 
   loqa data train.jsonl --model smol-nf4
-  loqa data train.jsonl --model smol-nf4 --learn last --block 1024 --show 1 --ids
+  loqa data train.jsonl --model smol-nf4 --learn last --seq-len 1024 --show 1 --ids
 
 Options:
 ${optionHelp(OPTIONS)}
@@ -96,7 +97,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   const learn = args.choice("learn", LEARNS);
   const overflow = args.choice("overflow", OVERFLOWS) ?? "drop";
   const show = args.number("show", { least: 0 }) ?? 3;
-  const given = args.number("block", { least: 2 });
+  const given = args.number("seq-len", { least: 2 });
   await using stack = new AsyncDisposableStack();
   const sources = [];
   for (const file of files) sources.push(stack.use(await fileSource(file)));

@@ -32,44 +32,49 @@ import { print, printFitted } from "../output.ts";
 import { terminalWidth } from "../text/wrap.ts";
 
 const OPTIONS: Options = {
-  task: { value: "NAME", help: `${TASKS.join(", ")}; needed` },
-  data: { value: "PATH", help: "its data, as published; needed" },
+  task: { value: "NAME", help: `task: ${TASKS.join(", ")}; needed` },
+  data: { value: "PATH", help: "the task's data, as published; needed" },
   limit: {
     value: "N",
     default: "all",
     help:
-      "questions, or blocks of a perplexity, at the most: of several sets or subjects as many of each",
+      "number of examples (windows for ppl) at the most: of several sets or subjects as many of each",
   },
-  batch: { value: "N", default: "8", help: "questions answered together" },
-  block: {
+  batch: {
+    value: "N",
+    default: "8",
+    help: "batch size: examples run together",
+  },
+  "seq-len": {
+    also: ["block"],
     when: { task: ["ppl"] },
     value: "N",
     default: "1024, or the model's context",
-    help: "tokens of a window (ppl)",
+    help: "sequence length: tokens of a window (ppl)",
   },
   stride: {
     when: { task: ["ppl"] },
     value: "N",
-    default: "the block, each on its own",
-    help: "tokens from one window to the next (ppl)",
+    default: "--seq-len, each window on its own",
+    help: "stride from one window to the next, in tokens (ppl)",
   },
   characters: {
     when: { task: ["ppl"] },
     value: "N",
     default: "all",
-    help: "only the first N characters of the text (ppl)",
+    help: "length of the text: only its first N characters (ppl)",
   },
   shots: {
     when: { task: ["mmlu"] },
     value: "N",
     default: "5",
-    help: "worked examples (mmlu)",
+    help: "number of few-shot examples (mmlu)",
   },
   "max-new-tokens": {
     when: { task: ["gsm8k"] },
     value: "N",
     default: "256",
-    help: "tokens of an answer (gsm8k)",
+    help: "maximum number of generated tokens (gsm8k)",
   },
   "data-set": {
     also: ["glue-task"],
@@ -83,7 +88,7 @@ const OPTIONS: Options = {
     value: "NAME",
     default: "truncate",
     help:
-      "inputs beyond the model's context: truncate, error (glue, anli, summarize, g2p)",
+      "inputs longer than the model's context: truncate, error (glue, anli, summarize, g2p)",
   },
   ...WRITING,
   ...PLACE,
@@ -92,11 +97,11 @@ const OPTIONS: Options = {
 };
 
 /** The page of `loqa eval --help`. */
-export const help = `loqa eval DIR --task NAME --data PATH: measure a model
+export const help = `loqa eval DIR --task NAME --data PATH: evaluate a model
 
 DIR is a folder that loqa wrote, a run or a checkpoint in it (DIR/runs/2), an adapter, or a model.
 
-  loqa eval smol-nf4 --task ppl --data wikitext2-test.txt --block 512 --limit 8
+  loqa eval smol-nf4 --task ppl --data wikitext2-test.txt --seq-len 512 --limit 8
   loqa eval smol-nf4 --task gsm8k --data gsm8k/test.jsonl --limit 100
   loqa eval smol-nf4 --task mmlu --data mmlu --json
   loqa eval minilm-sst2 --task glue --data glue/sst2
@@ -150,7 +155,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   const tasks = await openTasks(name, data, {
     tokenizer,
     context,
-    block: args.number("block", { least: 2, most: context }) ??
+    block: args.number("seq-len", { least: 2, most: context }) ??
       Math.min(1024, context),
     ...settings,
     glue: args.choice("data-set", GLUE),

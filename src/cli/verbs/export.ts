@@ -20,17 +20,21 @@ import { bytes } from "../text/tables.ts";
 import { print, printFitted } from "../output.ts";
 
 const OPTIONS: Options = {
-  to: { value: "NAME", help: `${Object.keys(TARGETS).join(", ")}; needed` },
-  out: { short: "o", value: "PATH", help: "what to write; needed" },
+  to: {
+    value: "NAME",
+    help: `target: ${Object.keys(TARGETS).join(", ")}; needed`,
+  },
+  out: { short: "o", value: "PATH", help: "output file or folder; needed" },
   dtype: {
     value: "NAME",
     default: "the target's own",
-    help: "f16, bf16 or f32: plain tensors, and scales where the target allows",
+    help:
+      "type of plain tensors, and of scales where the target allows: f16, bf16 or f32",
   },
   blocks: {
     value: "NAME",
     default: "the narrowest that holds a weight",
-    help: "for gguf: q4_1 or q5_1, what quantised weights are stored in",
+    help: "GGUF type of quantised weights: q4_1 or q5_1",
   },
   ...PLACE,
   json: COMMON.json,
@@ -43,10 +47,10 @@ const BLOCKS = { "q4_1": "Q4_1", "q5_1": "Q5_1" } as const;
 
 /** The page of `loqa export --help`. */
 export const help =
-  `loqa export DIR --to NAME -o PATH: a model in the format of another runtime
+  `loqa export DIR --to NAME -o PATH: export a model to the format of another runtime
 
-DIR is a folder that loqa wrote, with its adapter merged, or a model. Codes of int5 … int2 are kept as they are;
-what rounding their scales and biases cost is printed. PATH must be new; it appears whole or not at all.
+DIR is a folder that loqa wrote, with its adapter merged, or a model. Codes of int5 … int2 are exported bit for bit;
+the rounding error of their scales and biases is printed. PATH must be new; it appears whole or not at all.
 
 ${
     Object.entries(TARGETS).map(([name, { summary }]) =>

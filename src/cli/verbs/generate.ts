@@ -37,48 +37,54 @@ import { readWriting, refuseWriting, WRITING } from "../beam_options.ts";
 import { print, printPart } from "../output.ts";
 
 const OPTIONS: Options = {
-  prompt: { short: "p", value: "TEXT", help: "what to go on from; needed" },
-  chat: { help: "put the prompt through the model's chat template" },
+  prompt: { short: "p", value: "TEXT", help: "the prompt; needed" },
+  chat: { help: "apply the model's chat template to the prompt" },
   system: {
     when: { chat: true },
     value: "TEXT",
-    help: "what the system says before it (--chat)",
+    help: "system message before the prompt (--chat)",
   },
   tools: {
     when: { chat: true },
     value: "FILE",
-    help: "a JSON list of tools that the model may call (--chat)",
+    help: "tools that the model may call: a JSON list (--chat)",
   },
   "enable-thinking": {
     when: { chat: true },
     value: "true|false",
     default: "as the template has it",
-    help: "whether the model is to think first (--chat)",
+    help:
+      "enable_thinking of the template: thinking before the answer (--chat)",
   },
   "chat-template-kwargs": {
     when: { chat: true },
     value: "JSON",
-    help: "an object of further variables of the template (--chat)",
+    help: "further variables of the template: a JSON object (--chat)",
   },
-  "max-new-tokens": { value: "N", default: "128", help: "tokens to add" },
+  "max-new-tokens": {
+    value: "N",
+    default: "128",
+    help: "maximum number of generated tokens",
+  },
   temperature: {
     value: "X",
     default: "0",
-    help: "0 takes the likeliest token",
+    help: "sampling temperature; 0: greedy decoding",
   },
   "top-k": {
     when: { temperature: true },
     value: "N",
     default: "all",
-    help: "only the N likeliest tokens",
+    help: "top-k sampling: only the N most probable tokens",
   },
   "top-p": {
     when: { temperature: true },
     value: "X",
     default: "1",
-    help: "only the likeliest with this probability together",
+    help:
+      "top-p (nucleus) sampling: only the most probable tokens that together have this probability",
   },
-  seed: { value: "N", default: "0", help: "seed of what is random" },
+  seed: { value: "N", default: "0", help: "random seed" },
   ...WRITING,
   ...PLACE,
   compute: COMPUTE,
@@ -86,9 +92,11 @@ const OPTIONS: Options = {
 };
 
 /** The page of `loqa generate --help`. */
-export const help = `loqa generate DIR --prompt TEXT: let a model write
+export const help =
+  `loqa generate DIR --prompt TEXT: generate text from a prompt
 
-DIR is a folder that loqa wrote, a run or a checkpoint in it (DIR/runs/2), an adapter, or a model. The text goes to stdout as it comes.
+DIR is a folder that loqa wrote, a run or a checkpoint in it (DIR/runs/2), an adapter, or a model. The text goes to stdout token by token.
+A causal LM continues the prompt; an encoder-decoder (BART) generates a target text from it by beam search.
 
   loqa generate smol-nf4 --prompt "Once upon a time"
   loqa generate smol-nf4 --chat --prompt "What is LoRA?" --temperature 0.7
@@ -127,7 +135,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     });
   }
   refuseWriting(args, path);
-  checkKind(opened, "causal", `write with ${path}`);
+  checkKind(opened, "causal", `generate with ${path}`);
   const chat = args.on("chat");
   const prompt = chat
     ? chatTokens(tokenizer, await readChat(args, text))
@@ -136,7 +144,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   const stop = await stopTokens(checkpoint, tokenizer);
   using device = await openChosen(devices);
   await using loaded = await opened.load(device, { compute, onProgress });
-  const model = ofKind(loaded.model, "causal", `write with ${path}`);
+  const model = ofKind(loaded.model, "causal", `generate with ${path}`);
   progress[Symbol.dispose]();
   computeHasEffect(compute, loaded.compute, progress);
   const json = args.on("json");
@@ -216,7 +224,7 @@ async function writeText(
   const options = await readWriting(args, checkpoint);
   using device = await open();
   await using loaded = await opened.load(device, how);
-  const model = ofKind(loaded.model, "seq2seq", `write with ${path}`);
+  const model = ofKind(loaded.model, "seq2seq", `generate with ${path}`);
   progress[Symbol.dispose]();
   computeHasEffect(how?.compute, loaded.compute, progress);
   const began = performance.now();

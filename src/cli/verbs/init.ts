@@ -34,143 +34,151 @@ import { print, printFitted } from "../output.ts";
 import { terminalWidth } from "../text/wrap.ts";
 
 const OPTIONS: Options = {
-  out: { short: "o", value: "DIR", help: "folder to write; needed" },
+  out: { short: "o", value: "DIR", help: "output folder; needed" },
   method: {
     value: "NAME",
     default: "loftq",
     help:
-      "loftq; qlora: quantise only, A at random, B zero; qalora: an adapter that merges into int5 … int2 exactly",
+      "LoRA initialisation: loftq; qlora: default initialisation, A at random, B zero; qalora: an adapter that merges into int5 … int2 exactly",
   },
   format: {
     value: "NAME",
     default: "nf4; qalora: MODEL's own affine groups, else int4",
-    help: "nf4 nf3 nf2, int5 int4 int3 int2, or LoftQ's uniform4..2, clip4..2",
+    help:
+      "quantisation format: nf4 nf3 nf2, int5 int4 int3 int2, or LoftQ's uniform4..2, clip4..2",
   },
   block: {
     value: "N",
     default: "64 (nf), 32 (int)",
     help:
-      "weights that share a scale; 0: the whole matrix or row; qalora: 32, 64 or 128",
+      "quantisation group size: weights that share a scale; 0: the whole matrix or row; qalora: 32, 64 or 128",
   },
   scale: {
     value: "RULE",
     default: "absmax (nf), minmax (int)",
     help:
-      "absmax, minmax, mse (searched), std, clip; qalora: minmax, mse, hqq, gptq (needs --metric full)",
+      "scale rule: absmax, minmax, mse (searched), std, clip; qalora: minmax, mse, hqq, gptq (needs --metric full)",
   },
   biases: {
     help: "calibrate the groups' biases (qalora, needs --metric diag or full)",
   },
-  rank: { value: "R", default: "16", help: "rank of the adapter" },
-  alpha: { value: "A", default: "the rank", help: "LoRA's alpha" },
-  rslora: { help: "scale by alpha / sqrt(rank)" },
+  rank: { value: "R", default: "16", help: "LoRA rank" },
+  alpha: { value: "A", default: "the rank", help: "LoRA alpha" },
+  rslora: { help: "rank-stabilised LoRA: scale alpha / sqrt(rank)" },
   iters: {
     value: "T",
     default: "5; qalora: 0",
-    help: "LoftQ's iterations; 0 is LoRA's own start, B zero",
+    help: "number of LoftQ iterations; 0: default LoRA initialisation, B zero",
   },
   svd: {
     value: "NAME",
     default: "randomized",
-    help: "randomized, or exact (slow: a check); not for qalora",
+    help: "SVD: randomized, or exact (slow: a check); not for qalora",
   },
   metric: {
     value: "NAME",
     default: "identity",
-    help: "identity, diag or full: measure errors at the layer's output",
+    help:
+      "error metric: identity (of the weights), diag or full (of the layers' outputs, calibrated)",
   },
   calib: {
     files: true,
     value: "FILE,…",
     multiple: true,
     help:
-      "text to gather the inputs' second moments from, for --metric; pairs of texts for BART",
+      "calibration text, for the inputs' second moments that --metric uses; source/target pairs for BART",
   },
   "calib-tokens": {
     when: { calib: true },
     value: "N",
     default: "16384",
-    help: "tokens of it at the most",
+    help: "number of calibration tokens at the most",
   },
   "calib-block": {
     when: { calib: true },
     value: "N",
     default: "512, or the model's context",
-    help: "tokens that the model sees together",
+    help: "sequence length of the calibration, in tokens",
   },
   moments: {
     value: "FILE",
-    help: "moments gathered before, instead; written too, with --calib",
+    help: "file of stored moments, in place of --calib; with it, written",
   },
   mixed: {
     value: "PLAN",
     help:
-      'precision by layer: "first=4:nf4,rest=nf2" or "bits=2.5"; of sides: "encoder.bits=3,decoder.bits=2"',
+      'mixed precision by layer: "first=4:nf4,rest=nf2" or "bits=2.5"; by side: "encoder.bits=3,decoder.bits=2"',
   },
   "rank-pattern": {
     value: "NAME=R",
     multiple: true,
-    help: "rank of modules by name or pattern, as in PEFT",
+    help: "LoRA rank of modules by name or pattern, as in PEFT",
   },
   "alpha-pattern": {
     value: "NAME=A",
     multiple: true,
-    help: "alpha of modules by name or pattern",
+    help: "LoRA alpha of modules by name or pattern, as in PEFT",
   },
   target: {
     value: "NAME,…",
     multiple: true,
     default: "all linear layers but heads, routers, experts, towers",
-    help: "modules to quantise",
+    help: "target modules, by name or pattern: quantised, with an adapter",
   },
   base: {
     value: "MODEL",
     help:
-      "a quantised form of MODEL to keep, a model or a folder of init; only the factors are found",
+      "pre-quantised base, a quantised form of MODEL or a folder of init: keep its weights, fit only the adapter",
   },
   "quant-embedding": {
     help:
-      "quantise an encoder's table of tokens too, with factors of its own (packed or dense backbone)",
+      "quantise an encoder's token embedding too, with LoRA factors of its own (packed or dense backbone)",
   },
   backbone: {
     value: "KIND",
     default: "bnb for nf4, else packed",
-    help: "packed (loqa alone reads it), bnb, dense (Python too) or none",
+    help:
+      "storage of the quantised model: packed (loqa alone reads it), bnb, dense (Python too) or none",
   },
   dtype: {
     value: "NAME",
-    default: "the model's one; of several bf16 if all fits, else f32",
-    help: "f32, f16 or bf16 for what is not quantised; packed: as stored",
+    default: "the model's own; of several bf16 if all fits, else f32",
+    help:
+      "type of tensors that are not quantised: f32, f16 or bf16; packed: as stored",
   },
   "scale-dtype": {
     value: "TYPE",
     default: "f16 in a packed backbone",
-    help: "f16 or f32 for scales and biases",
+    help: "type of scales and biases: f16 or f32",
   },
-  "double-quant": { help: "scales of a bnb backbone in 8 bits" },
-  seed: { value: "N", default: "0", help: "seed of what is random" },
-  resume: { help: "go on with an interrupted run; a whole one is told again" },
+  "double-quant": {
+    help: "double quantisation: scales of a bnb backbone in 8 bits",
+  },
+  seed: { value: "N", default: "0", help: "random seed" },
+  resume: {
+    help: "resume an interrupted run; of a finished one, print its result",
+  },
   force: {
     help:
-      "replace what loqa wrote at DIR before, training included, or an interrupted run",
+      "replace earlier output of loqa at DIR, training included, or an interrupted run",
   },
   "safe-interval": {
     value: "SECONDS",
     default: "5",
-    help: "time between two points that --resume can go on from",
+    help: "time between points that --resume can continue from",
   },
   ...COMMON,
 };
 
 /** The page of `loqa init --help`. */
 export const help =
-  `loqa init MODEL -o DIR: quantise a model and find the LoRA factors that make up for it
+  `loqa init MODEL -o DIR: quantise a model and initialise a LoRA adapter that makes up for the error
 
 MODEL is a folder in the Hugging Face layout, a .safetensors or .gguf file, or hf:owner/name[@revision].
 Writes DIR/backbone (the quantised model), DIR/adapter (for PEFT) and DIR/loqa.json (options and errors by layer).
 The last line printed says which tools load the result, and how.
-What is at DIR already is refused; --force names what loqa wrote there before and replaces it once the new is whole. The
-work is done in DIR.partial, which an interruption leaves: --resume goes on with it, --force starts anew, else it is refused.
+An existing DIR is refused; --force names what loqa wrote there before and replaces it once the new output is whole. The
+work is done in DIR.partial, which an interruption leaves: --resume continues it, --force starts anew, else it is refused.
 
   loqa init SmolLM2-135M.gguf --format nf4 --rank 16 -o smol-nf4
   loqa init ./llama --format int2 --scale mse --rank 64 -o llama-2bit

@@ -19,19 +19,18 @@ import { terminalWidth } from "../text/wrap.ts";
 import { trainingReports, trainingsText } from "../text/trainings.ts";
 
 const OPTIONS: Options = {
-  tensors: { help: "every tensor, not only a summary" },
+  tensors: { help: "list every tensor, not only a summary" },
   json: COMMON.json,
   quiet: COMMON.quiet,
   help: COMMON.help,
 };
 
 /** The page of `loqa inspect --help`. */
-export const help =
-  `loqa inspect PATH: tell what a model, adapter or tensor file holds
+export const help = `loqa inspect PATH: describe a model, adapter or tensor file
 
 PATH is a folder that loqa wrote, a model folder, a .safetensors or .gguf file, a PEFT adapter, or hf:owner/name.
-What no other verb takes (a part of a split model, weights quantised by a method that is not decoded) is described, with
-the reason.
+Files that no other verb takes (a part of a split model, weights quantised by a method that is not decoded) are described too,
+with the reason.
 
   loqa inspect smol-nf4
   loqa inspect model.gguf --tensors

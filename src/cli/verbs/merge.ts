@@ -37,40 +37,40 @@ import { Progress } from "../text/progress.ts";
 import { print, printFitted } from "../output.ts";
 
 const OPTIONS: Options = {
-  out: { short: "o", value: "DIR", help: "folder to write; needed" },
+  out: { short: "o", value: "DIR", help: "output folder; needed" },
   checkpoint: PLACE.checkpoint,
   adapter: {
     value: "DIR",
     multiple: true,
     default: "the model's own",
-    help: "adapter to merge in the place of the model's own",
+    help: "adapter to merge in place of the model's own",
   },
   model: PLACE.model,
   dtype: {
     value: "NAME",
     default: "bf16",
-    help: "bf16, f16 or f32: what the weights are rounded to; not for QA-LoRA",
+    help:
+      "type that merged weights are rounded to: bf16, f16 or f32; not for QA-LoRA",
   },
   text: {
     value: "FILE",
-    default: "text that the model writes, or random tokens",
-    help:
-      "what the model is run over before and after, to tell how they differ",
+    default: "text that the model generates, or random tokens",
+    help: "text to compare the logits on, before and after the merge",
   },
   ...COMMON,
 };
 
 /** The page of `loqa merge --help`. */
 export const help =
-  `loqa merge DIR -o OUT: a model with the adapter added to its weights
+  `loqa merge DIR -o OUT: merge an adapter into the weights of its base model
 
 DIR is a folder that loqa wrote, a run or a checkpoint in it (DIR/runs/2), an adapter, or a model (with --adapter).
 One adapter is merged at a time; the result can be merged again.
-How far the scores of the merged model are from those before is printed: over a text of yours or of the model's own, or
-over random tokens where it writes none.
+The difference of the logits before and after is printed: over --text, over text that the model generates, or over random
+tokens where it generates none.
 QA-LoRA on a base in affine groups: the adapter goes into the groups' biases. Codes and scales stay as they are, the merge is
 exact, and OUT is a folder as loqa init writes it, with a backbone and no adapter.
-Any other adapter: quantised weights are decoded, and OUT is a dense model in the Hugging Face layout. What rounding it cost
+Any other adapter: quantised weights are decoded, and OUT is a dense model in the Hugging Face layout. The rounding error
 is printed. OUT must be new or empty; it appears when it is whole and was compared, or not at all.
 
   loqa merge smol-int4 -o smol-merged
@@ -147,11 +147,11 @@ function forwardLine(forward: ForwardDifference): string {
     generated: "tokens of its own text",
     random: "random tokens",
   }[forward.of];
-  return `over ${forward.tokens} ${tokens} the scores differ by at most ${
+  return `over ${forward.tokens} ${tokens} the logits differ by at most ${
     forward.maxDifference.toPrecision(3)
   } (${(forward.relative * 100).toPrecision(2)} % of their spread); ${
     Math.round(forward.agreement * 100)
-  } % of the likeliest answers agree`;
+  } % of the most probable tokens agree`;
 }
 
 /** Runs the verb. */

@@ -27,22 +27,32 @@ import { fitted, terminalWidth, wrapped } from "../text/wrap.ts";
 
 const OPTIONS: Options = {
   rank: { value: "R", default: "64", help: "rank of the adapters" },
-  group: {
-    value: "G",
+  block: {
+    also: ["group"],
+    value: "N",
     default: "32",
-    help: "QA-LoRA: weights that share a scale, inputs that are pooled",
+    help:
+      "quantisation group size of QA-LoRA: weights that share a scale, inputs that its adapter pools",
   },
   bits: {
     value: "B",
     default: "4",
-    help: "width of quantised weights: 4, 3 or 2",
+    help: "bits of a quantised weight: 4, 3 or 2",
   },
-  seq: { value: "N", default: "512", help: "tokens of a sequence in training" },
-  batch: { value: "N", default: "1", help: "sequences of a step" },
-  checkpointing: { help: "as in train: compute layers again going backwards" },
+  "seq-len": {
+    also: ["seq"],
+    value: "N",
+    default: "512",
+    help: "sequence length in training, in tokens",
+  },
+  batch: { value: "N", default: "1", help: "batch size: sequences of a step" },
+  checkpointing: {
+    help:
+      "activation (gradient) checkpointing, as in train: recompute layers in the backward pass",
+  },
   gflops: {
     value: "X",
-    help: "tell a step's time at this rate, in 10^9 operations a second",
+    help: "throughput in GFLOP/s, to give the time of a step at",
   },
   json: COMMON.json,
   quiet: COMMON.quiet,
@@ -51,16 +61,16 @@ const OPTIONS: Options = {
 
 /** The page of `loqa plan --help`. */
 export const help =
-  `loqa plan CONFIG|NAME: what fine-tuning a model costs, without its weights
+  `loqa plan CONFIG|NAME: cost of fine-tuning a model, without its weights
 
 CONFIG is a config.json, a model, or a folder that loqa wrote; NAME one of ${
     Object.keys(KNOWN_MODELS).join(", ")
   }.
-Parameters to train, bytes on disk, bytes of memory in a step (weights, adapter, gradients, AdamW's moments, values
-kept for the backward pass) and operations of a step, of each method. All of it is computed, none measured.
+Trainable parameters, bytes on disk, peak memory of a step (weights, adapter, gradients, AdamW's moments, activations) and
+FLOPs per step, of each method. All of it is computed, none measured.
 
-  loqa plan llama-7b --rank 64 --group 32
-  loqa plan model/config.json --bits 3 --seq 1024 --batch 4
+  loqa plan llama-7b --rank 64 --block 32
+  loqa plan model/config.json --bits 3 --seq-len 1024 --batch 4
 
 Options:
 ${optionHelp(OPTIONS)}
@@ -74,9 +84,9 @@ export async function run(argv: readonly string[]): Promise<number> {
     args.number(option, { least: 1 }) ?? fallback;
   const options = {
     rank: positive("rank", 64),
-    group: positive("group", 32),
+    group: positive("block", 32),
     bits: (args.number("bits", { least: 2, most: 4 }) ?? 4) as 2 | 3 | 4,
-    sequence: positive("seq", 512),
+    sequence: positive("seq-len", 512),
     batch: positive("batch", 1),
     checkpointing: args.on("checkpointing"),
   };
@@ -178,7 +188,7 @@ function planText(
   ]);
   const heads = [
     "method",
-    "trains",
+    "trainable",
     "on disk",
     "bits",
     "memory",
@@ -186,10 +196,10 @@ function planText(
     "adapter",
     "gradients",
     "moments",
-    "kept values",
+    "activations",
     "deployed",
-    "step's work",
-    ...timed ? ["step"] : [],
+    "FLOPs/step",
+    ...timed ? ["time/step"] : [],
   ];
   const width = terminalWidth(Deno.stdout);
   const text = `${name} (${shape.modelType}): ${
@@ -200,8 +210,8 @@ ${columnsWithin([heads, ...rows], heads.keys().drop(1).toArray(), width)}
 
 ${
     wrapped(
-      `Computed, not measured. bits: of a weight of the linear layers, scales and biases included; memory: in a training
-step, everything that is not quantised in f32; deployed: merged, 16-bit or (qalora) still quantised.`,
+      `Computed, not measured. trainable: parameters; bits: of a weight of the linear layers, scales and biases included;
+memory: peak of a training step, everything that is not quantised in f32; deployed: merged, 16-bit or (qalora) still quantised.`,
       width,
     )
   }`;

@@ -34,29 +34,30 @@ const OPTIONS: Options = {
     files: true,
     value: "FILE,…",
     multiple: true,
-    help: "what to learn: jsonl, json, csv, tsv, txt or parquet; needed",
+    help: "training data: jsonl, json, csv, tsv, txt or parquet; needed",
   },
   out: {
     short: "o",
     value: "DIR",
     default: "DIR itself",
-    help: "folder to write; needed unless DIR was written by loqa init",
+    help: "output folder; needed unless DIR was written by loqa init",
   },
   method: {
     value: "NAME",
     default: "adapter where DIR has one, else lora",
-    help: "adapter, lora (a new one) or full (all weights)",
+    help:
+      "adapter (the one DIR has), lora (a new one) or full (full fine-tuning: all weights)",
   },
   task: {
     value: "NAME",
     default: "lm",
     help:
-      "lm: every token; sft: the answers to prompts; classify; qa (SQuAD's files); seq2seq",
+      "lm: causal language modelling, every token; sft: supervised fine-tuning on answers to prompts; classify: sequence classification or regression; qa: extractive question answering (SQuAD's files); seq2seq: source/target pairs",
   },
   "data-set": {
     when: { task: ["classify"] },
     value: "NAME",
-    help: `whose columns and labels the data have (classify): ${
+    help: `data set whose columns and labels the files have (classify): ${
       Object.keys(LABELLED_SETS).join(", ")
     }`,
   },
@@ -65,49 +66,51 @@ const OPTIONS: Options = {
     value: "N|NAME,…",
     multiple: true,
     default: "the model's, or those of the data",
-    help: "classes of a new head, or their names; 1 for a number (classify)",
+    help:
+      "number of classes of a new head, or their names; 1: a regression head (classify)",
   },
   "train-biases": {
     when: { method: ["adapter", "lora"] },
     value: "NAME",
     default: "none",
-    help: "biases to train besides the adapter: none, all, lora_only",
+    help: "biases trained beside the adapter: none, all, lora_only",
   },
   "modules-to-save": {
     when: { method: ["adapter", "lora"] },
     value: "NAME,…",
     multiple: true,
-    help: "modules to train in full besides the adapter and a head",
+    help: "modules trained in full beside the adapter and a head",
   },
   template: {
     when: { task: ["sft"] },
     value: "NAME",
     default: "by the fields",
-    help: `how a record becomes prompt and answer: ${TEMPLATES.join(", ")}`,
+    help: `prompt template of a record: ${TEMPLATES.join(", ")} (sft)`,
   },
   field: {
     when: { task: ["lm"] },
     value: "NAME",
     default: "text",
-    help: "field of the text (lm)",
+    help: "field of a record that holds the text (lm)",
   },
   unit: {
     when: { task: ["lm"] },
     value: "NAME",
     default: "file",
-    help: "what is a text of a plain file: file, paragraph, line (lm)",
+    help:
+      "unit of a plain text file that is one text: file, paragraph, line (lm)",
   },
   learn: {
     when: { task: ["sft"] },
     value: "NAME",
     default: "all",
-    help: "which answers of a conversation: all, last (sft)",
+    help: "answers of a conversation that are trained on: all, last (sft)",
   },
   overflow: {
     when: { task: ["sft", "classify", "qa", "seq2seq"] },
     value: "NAME",
     default: "drop (sft), else truncate",
-    help: "longer examples: truncate, drop, error",
+    help: "examples longer than --seq-len: truncate, drop, error",
   },
   from: {
     value: "N|PATH",
@@ -115,111 +118,126 @@ const OPTIONS: Options = {
     help: "run, checkpoint or adapter to start from",
   },
   model: MODEL,
-  steps: { value: "N", help: "updates in all" },
-  epochs: { value: "N", default: "1", help: "passes through the data" },
-  batch: { value: "N", default: "4", help: "sequences of a batch" },
-  accumulation: { value: "N", default: "1", help: "batches of an update" },
-  block: {
+  steps: { value: "N", help: "number of optimizer steps" },
+  epochs: {
+    value: "N",
+    default: "1",
+    help: "number of passes through the data",
+  },
+  batch: { value: "N", default: "4", help: "batch size: sequences of a batch" },
+  accumulation: {
+    value: "N",
+    default: "1",
+    help: "gradient accumulation: batches of a step",
+  },
+  "seq-len": {
+    also: ["block"],
     value: "N",
     default: "512, or the model's context",
-    help: "tokens of a sequence at the most",
+    help: "maximum sequence length, in tokens",
   },
   order: {
     value: "NAME",
     default: "shuffle",
-    help: "shuffle, sequential, or random windows (lm)",
+    help: "order of the examples: shuffle, sequential, or random windows (lm)",
   },
-  lr: { value: "X", default: "2e-4", help: "largest learning rate" },
+  lr: { value: "X", default: "2e-4", help: "peak learning rate" },
   schedule: {
     value: "NAME",
     default: "cosine",
-    help: SCHEDULES.join(", "),
+    help: `learning rate schedule after the warm-up: ${SCHEDULES.join(", ")}`,
   },
   warmup: {
     value: "N",
     default: "3 % of the steps",
-    help: "steps in which the learning rate rises",
+    help: "number of warm-up steps, in which the learning rate rises",
   },
-  "weight-decay": { value: "X", default: "0", help: "AdamW's decay" },
-  beta1: { value: "X", default: "0.9", help: "AdamW's first decay rate" },
-  beta2: { value: "X", default: "0.999", help: "AdamW's second decay rate" },
+  "weight-decay": { value: "X", default: "0", help: "AdamW's weight decay" },
+  beta1: { value: "X", default: "0.9", help: "AdamW's beta1" },
+  beta2: { value: "X", default: "0.999", help: "AdamW's beta2" },
   epsilon: { value: "X", default: "1e-8", help: "AdamW's epsilon" },
   clip: {
     value: "X",
     default: "1",
-    help: "largest norm of the gradients; 0: any",
+    help: "gradient clipping: maximum norm of all gradients; 0: none",
   },
   dropout: {
     when: { method: ["adapter", "lora"] },
     value: "X",
     default: "0",
-    help: "share of the adapter's inputs that is dropped",
+    help: "LoRA dropout: probability that an input of the adapter is zeroed",
   },
   checkpointing: {
-    help: "compute blocks again going backwards: less memory, slower",
+    help:
+      "activation (gradient) checkpointing: recompute blocks in the backward pass; less memory, slower",
   },
   compute: {
     value: "NAME",
     default: "f32",
-    help: "int8: integer arithmetic for int5 … int2 (faster), or f32",
+    help:
+      "arithmetic of products with int5 … int2: f32, or int8 (integer, faster)",
   },
   rank: {
     when: { method: ["lora"] },
     value: "R",
     default: "16",
-    help: "rank of a new adapter (lora)",
+    help: "LoRA rank of a new adapter",
   },
   alpha: {
     when: { method: ["lora"] },
     value: "A",
     default: "the rank",
-    help: "its alpha",
+    help: "LoRA alpha of a new adapter",
   },
   rslora: {
     when: { method: ["lora"] },
-    help: "its scale is alpha / sqrt(rank)",
+    help: "rank-stabilised LoRA: scale alpha / sqrt(rank)",
   },
   target: {
     when: { method: ["lora"] },
     value: "NAME,…",
     multiple: true,
     default: "all linear layers but the head",
-    help: "its layers",
+    help: "target modules of a new adapter, by name or pattern",
   },
   "rank-pattern": {
     when: { method: ["lora"] },
     value: "NAME=R",
     multiple: true,
-    help: "its rank in layers by name or pattern",
+    help: "LoRA rank of modules by name or pattern, as in PEFT",
   },
   "alpha-pattern": {
     when: { method: ["lora"] },
     value: "NAME=A",
     multiple: true,
-    help: "its alpha in layers by name or pattern",
+    help: "LoRA alpha of modules by name or pattern, as in PEFT",
   },
   eval: {
     files: true,
     value: "FILE,…",
     multiple: true,
-    help: "files to measure the loss on, before and after",
+    help: "evaluation files: their loss is measured before and after",
   },
-  "eval-every": { when: { eval: true }, value: "N", help: "and every N steps" },
+  "eval-every": {
+    when: { eval: true },
+    value: "N",
+    help: "steps between evaluations as well",
+  },
   "save-every": {
     value: "N",
     default: "100",
-    help: "steps between two checkpoints",
+    help: "steps between checkpoints",
   },
-  keep: { value: "N", default: "2", help: "checkpoints that are kept" },
+  keep: { value: "N", default: "2", help: "number of checkpoints kept" },
   "log-every": {
     value: "N",
     default: "1, on a GPU 10",
-    help: "steps between two looks at the loss",
+    help: "steps between readings of the loss",
   },
-  seed: { value: "N", default: "0", help: "seed of what is random" },
+  seed: { value: "N", default: "0", help: "random seed" },
   resume: {
     help:
-      "go on with the last run of the same command; more --steps or --epochs make it longer",
+      "resume the last run of the same command; more --steps or --epochs extend it",
   },
   ...COMMON,
 };
@@ -234,18 +252,18 @@ Every call is a run: DIR/runs/1, runs/2, … hold metrics.jsonl, checkpoints and
 DIR/adapter (or DIR/backbone) too, its figures in DIR/loqa.json. What init left is kept in DIR/runs/0; runs start from that,
 unless --from names another.
 
-  loqa train smol-nf4 --data wiki.txt --steps 120 --block 128 --lr 3e-4
+  loqa train smol-nf4 --data wiki.txt --steps 120 --seq-len 128 --lr 3e-4
   loqa train smol-nf4 --data train.jsonl --task sft --epochs 3 --eval valid.jsonl
   loqa train minilm-nf2 --task classify --data-set sst2 --data sst2/train.tsv --batch 32 --epochs 2
-  loqa train smol-nf4 --data wiki.txt --steps 240 --block 128 --lr 3e-4 --resume
+  loqa train smol-nf4 --data wiki.txt --steps 240 --seq-len 128 --lr 3e-4 --resume
   loqa train smol-nf4 --data other.txt --from 1
   loqa train SmolLM2-135M.gguf --method lora --rank 16 --data wiki.txt -o smol-lora
 
---resume goes on with the last run that has not ended, and ends with the bytes of an unbroken one. With more steps than it had
-it is made longer: from there on the learning rate is that of the schedule of all steps, so where it had come down to 0 it
-rises again. Other options, data, models, devices or versions are refused.
+--resume continues the last unfinished run, and ends with the same bytes as an uninterrupted one. More steps than it had extend
+it: from there on the learning rate follows the schedule of all steps, so where it had decayed to 0 it rises again. Other
+options, data, models, devices or versions are refused.
 
-Dropout is that of the adapter's inputs: what a config says of other dropout is not done.
+Dropout is LoRA dropout alone: dropout that a model's config asks for is not applied.
 
 Options:
 ${optionHelp(OPTIONS)}
@@ -275,7 +293,7 @@ function readOptions(
     biases: args.choice("train-biases", TRAINED_BIASES),
     modulesToSave: args.list("modules-to-save"),
     method: args.choice("method", ["adapter", "lora", "full"]),
-    block: args.number("block", { least: 2 }),
+    block: args.number("seq-len", { least: 2 }),
     batch: args.number("batch", { least: 1 }),
     accumulation: args.number("accumulation", { least: 1 }),
     learningRate: args.number("lr", positive),

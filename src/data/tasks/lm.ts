@@ -80,12 +80,12 @@ export async function tokenizeTexts(
 function checkBlock(tokens: Int32Array, block: number): void {
   if (!Number.isInteger(block) || block < 2) {
     throw new ValueError(
-      `Cannot cut tokens into blocks: wanted a length of 2 or more, got ${block}`,
+      `Cannot cut tokens into sequences: wanted a length of 2 or more, got ${block}`,
     );
   }
   if (tokens.length < block) {
     throw new ValueError(
-      `Cannot cut tokens into blocks: wanted at least one of ${block}, got ${tokens.length} tokens in all`,
+      `Cannot cut tokens into sequences: wanted at least one of ${block}, got ${tokens.length} tokens in all`,
     );
   }
 }

@@ -122,7 +122,7 @@ export function argmax(values: ArrayLike<number>): number {
   for (let i = 0; i < values.length; i++) {
     if (Number.isNaN(values[i])) {
       throw new ValueError(
-        `Cannot pick the likeliest of ${values.length} choices: choice ${
+        `Cannot pick the most probable of ${values.length} choices: choice ${
           i + 1
         } has no likelihood (NaN)`,
       );

@@ -154,7 +154,7 @@ export function mmluTask(
   for (const { name, dev } of subjects) {
     if (dev.length >= shots) continue;
     throw new ValueError(
-      `Cannot ask ${name}: wanted ${shots} worked examples, got ${dev.length}`,
+      `Cannot ask ${name}: wanted ${shots} few-shot examples, got ${dev.length}`,
     );
   }
   // Round after round one of each subject, so that the first N are spread over all of them.

@@ -55,7 +55,7 @@ export function windowsOver(
       }, got ${n}`,
     );
   };
-  wants("a block", block, 2, 2 ** 31);
+  wants("a sequence length", block, 2, 2 ** 31);
   if (stride !== undefined) wants("a stride", stride, 1, block);
   wants("a limit", limit, 1, Infinity);
   const needed = stride === undefined ? block : 2;
@@ -64,9 +64,9 @@ export function windowsOver(
       `Cannot cut ${name} into windows: it has ${
         count === 1 ? "1 token, which does" : `${count} tokens, which do`
       } not fill ${
-        stride === undefined ? `one block of ${block}` : "a window"
+        stride === undefined ? `one window of ${block}` : "a window"
       }; wanted a longer text${
-        stride === undefined ? " or a smaller block" : ""
+        stride === undefined ? " or a smaller sequence length" : ""
       }`,
     );
   }

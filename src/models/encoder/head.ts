@@ -32,7 +32,7 @@ export async function loadHead(
   if (head.kind === "none") {
     return () => {
       throw new KindError(
-        "Cannot answer: the model has no head, wanted one for classes or for spans",
+        "Cannot compute logits: the model has no head, wanted one for classes or for spans",
       );
     };
   }

@@ -40,7 +40,7 @@ export function sample(
   const best = argmax(logits);
   if (!Number.isFinite(logits[best])) {
     throw new ValueError(
-      `Cannot choose a token: the largest of ${logits.length} scores is ${
+      `Cannot choose a token: the largest of ${logits.length} logits is ${
         logits[best]
       }`,
     );

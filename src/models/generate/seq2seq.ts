@@ -115,7 +115,7 @@ function checked(row: Float32Array): Float32Array {
   const wrong = row.find((x) => !Number.isFinite(x));
   if (wrong === undefined) return row;
   throw new ValueError(
-    `Cannot choose a token: one of ${row.length} scores is ${wrong}`,
+    `Cannot choose a token: one of ${row.length} logits is ${wrong}`,
   );
 }
 

@@ -124,7 +124,7 @@ function refuseOthers(read: ConfigReader): void {
       : [`${key} ${is}`];
   });
   if (asked.length > 0) {
-    read.refuse(`writing with ${asked.join(", ")} is not supported`);
+    read.refuse(`generation with ${asked.join(", ")} is not supported`);
   }
 }
 
@@ -139,14 +139,14 @@ export function checkWriting(
 ): void {
   const { beams, maxLength, minLength, noRepeatNgram } = options;
   const wrong = (what: string): never => {
-    throw new ValueError(`Cannot write: ${what}`);
+    throw new ValueError(`Cannot generate: ${what}`);
   };
   for (
     const [name, value, least] of [
-      ["beams", beams, 1],
-      ["the greatest length", maxLength, 2],
-      ["the least length", minLength, 0],
-      ["the length of a run that must not occur again", noRepeatNgram, 0],
+      ["the beam width", beams, 1],
+      ["the maximum length", maxLength, 2],
+      ["the minimum length", minLength, 0],
+      ["the size of n-grams that must not repeat", noRepeatNgram, 0],
     ] as const
   ) {
     if (!Number.isInteger(value) || value < least) {
@@ -157,12 +157,12 @@ export function checkWriting(
     wrong(`the length penalty must be a number, got ${options.lengthPenalty}`);
   }
   if (minLength > maxLength) {
-    wrong(`the least length ${minLength} is above the greatest, ${maxLength}`);
+    wrong(`the minimum length ${minLength} is above the maximum, ${maxLength}`);
   }
   // The last token is written, not read.
   if (maxLength - 1 > config.maxLength) {
     wrong(
-      `the greatest length ${maxLength} is beyond the model's context of ${config.maxLength}`,
+      `the maximum length ${maxLength} is beyond the model's context of ${config.maxLength}`,
     );
   }
   const { start, forcedBos, forcedEos = [] } = options;
@@ -176,6 +176,6 @@ export function checkWriting(
     );
   }
   if (options.forcedEos?.length === 0) {
-    wrong("no token is given that may end a sequence of the greatest length");
+    wrong("no forced end token is given for a sequence of the maximum length");
   }
 }

@@ -83,7 +83,7 @@ function refuseTables(
   throw new KindError(
     `Cannot train the adapter ${name}: it has factors of ${
       found.join(" and ")
-    }, which can be run and merged here, not trained; merge it and train a new one (--modules-to-save for a table or a head in full)`,
+    }, which can be run and merged here, not trained; merge it and train a new one (--modules-to-save for an embedding or a head in full)`,
   );
 }
 

@@ -198,7 +198,7 @@ Deno.test("calibrate: both sides of an encoder-decoder, pairs of all lengths", a
     const cases: [Inputs, RegExp][] = [
       [
         { sequences: [some(4)] },
-        /wanted pairs of texts of 1 to 16 .* got none/,
+        /wanted source\/target pairs of 1 to 16 .* got none/,
       ],
       [{ pairs: [{ source: some(17), target: some(2) }] }, /got 17$/],
       [{ pairs: [{ source: some(3), target: some(0) }] }, /of 1 to 16/],
@@ -211,7 +211,7 @@ Deno.test("calibrate: both sides of an encoder-decoder, pairs of all lengths", a
     }
     await assert.rejects(
       calibrationSequences(checkpoint, [path], { tokens: 10 }),
-      /wants pairs of them/,
+      /wants source\/target pairs/,
     );
   });
 });

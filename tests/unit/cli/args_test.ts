@@ -180,8 +180,18 @@ Deno.test("files that a shell made of one pattern belong to their option; before
   ]);
 });
 
-Deno.test("an option is taken by its other names", () => {
+Deno.test("an option is taken by its aliases, as one option", () => {
   assert.equal(parse(["--old-set", "x"], EFFECTS).text("set"), "x");
+  assert.throws(
+    () => parse(["--set", "x", "--old-set", "y"], EFFECTS),
+    usage('--old-set is given twice, "x" and "y"; it takes one value'),
+  );
+  for (const near of ["--old_set", "--odl-set", "--sett"]) {
+    assert.throws(
+      () => parse([near, "x"], EFFECTS),
+      usage(`there is no option ${near}; did you mean --set?`),
+    );
+  }
 });
 
 Deno.test("one() is the bare argument, or tells which there are", () => {
@@ -204,6 +214,18 @@ Deno.test("choice() lists what is allowed", () => {
   assert.throws(
     () => choice("Low"),
     usage('--rank must be one of low, high, got "Low"; did you mean low?'),
+  );
+});
+
+Deno.test("optionHelp() tells an option's default and its aliases", () => {
+  const { set } = EFFECTS;
+  const block = { ...set, default: "64", also: ["block", "ctx"], help: "most" };
+  assert.equal(
+    optionHelp({ set: { ...set, help: "which" }, block }),
+    [
+      "      --set NAME    which (alias: --old-set)",
+      "      --block NAME  most (default: 64; alias: --block, --ctx)",
+    ].join("\n"),
   );
 });
 

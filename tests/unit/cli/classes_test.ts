@@ -18,7 +18,7 @@ async function withClassifier(
     const { code, stderr } = await run(
       ...["train", `${folder}/model`, "-o", `${folder}/out`],
       ...["--task", "classify", "--data-set", "sst2"],
-      ...["--data", `${folder}/sst2.tsv`, "--steps", "100", "--block", "16"],
+      ...["--data", `${folder}/sst2.tsv`, "--steps", "100", "--seq-len", "16"],
       ...["--batch", "8", "--lr", "0.01"],
     );
     assert.equal(code, 0, stderr);
@@ -93,7 +93,7 @@ Deno.test("loqa eval and train of classes: one clear error each", async () => {
       ],
       [
         [
-          ...["train", out, "--task", "classify", "--block", "16"],
+          ...["train", out, "--task", "classify", "--seq-len", "16"],
           ...[...file("long.tsv"), "--overflow", "error"],
         ],
         /long\.tsv", line 1: wanted at most 16 tokens, got 42/,

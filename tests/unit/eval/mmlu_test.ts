@@ -67,7 +67,8 @@ Deno.test("records that are no questions are refused with file and line", async 
 Deno.test("tasks without questions or examples are refused", () => {
   assert.throws(() => mmluTask([SUBJECT], { encoder }), {
     name: "RangeError",
-    message: "Cannot ask high_school_physics: wanted 5 worked examples, got 2",
+    message:
+      "Cannot ask high_school_physics: wanted 5 few-shot examples, got 2",
   });
   assert.throws(
     () => mmluTask([{ ...SUBJECT, test: [] }], { encoder, shots: 0 }),

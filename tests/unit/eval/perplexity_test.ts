@@ -59,18 +59,18 @@ Deno.test("windows that cannot be are refused", () => {
     [
       10,
       { block: 16 },
-      /10 tokens, which do not fill one block of 16; wanted a longer text or/,
+      /10 tokens, which do not fill one window of 16; wanted a longer text or/,
     ],
     [
       1,
       { block: 16, stride: 4 },
       /it has 1 token, which does not fill a window; wanted/,
     ],
-    [50, { block: 1 }, /wanted a block from 2 /],
+    [50, { block: 1 }, /wanted a sequence length from 2 /],
     [50, { block: 16, stride: 17 }, /wanted a stride from 1 to 16, got 17/],
     [50, { block: 16, stride: 0 }, /wanted a stride from 1 to 16, got 0/],
     [50, { block: 16, limit: 0 }, /wanted a limit >= 1, got 0/],
-    [50, { block: 2.5 }, /wanted a block .* got 2.5/],
+    [50, { block: 2.5 }, /wanted a sequence length .* got 2.5/],
   ];
   for (const [count, options, message] of refused) {
     assert.throws(() => windowsOver(count, options), {

@@ -20,9 +20,9 @@ Deno.test("steps that learn nothing are told of once, and after some the trainin
   for (
     const [bad, what] of [
       [[GUESS, 1], /^the loss, 6\.6438, is that of guessing$/],
-      [[3, 0], /^the norm of the gradients is 0$/],
-      [[3, Infinity], /^the norm of the gradients is no number$/],
-      [[3, NaN], /^the norm of the gradients is no number$/],
+      [[3, 0], /^the gradient norm is 0$/],
+      [[3, Infinity], /^the gradient norm is not a number$/],
+      [[3, NaN], /^the gradient norm is not a number$/],
     ] as const
   ) {
     const watch = new DivergenceWatch(768);

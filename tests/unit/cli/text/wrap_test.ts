@@ -110,7 +110,7 @@ Deno.test({
       ];
       const eval_ = [
         ...["eval", out, "--task", "ppl", "--data", `${EXAMPLE}/heldout.txt`],
-        ...["--block", "32", "--limit", "2", "--device", "wasm", "--quiet"],
+        ...["--seq-len", "32", "--limit", "2", "--device", "wasm", "--quiet"],
       ];
       const lines = new Map<string, string[]>();
       for (

@@ -93,7 +93,7 @@ Deno.test("loqa data: what is learnt between brackets, ids, counts, and why reco
   withData([...GOOD, ...FAULTY.map(([record]) => record)], async (folder) => {
     const args = ["data", `${folder}/data.jsonl`, "--model", folder];
     const { code, stdout, stderr } = await loqa(
-      ...[...args, "--block", "64", "--show", "2", "--ids", "--quiet"],
+      ...[...args, "--seq-len", "64", "--show", "2", "--ids", "--quiet"],
     );
     assert.deepEqual([code, stderr], [0, ""]);
     const [first, second] = stdout.split("\n\n");
@@ -115,7 +115,7 @@ Deno.test("loqa data: what is learnt between brackets, ids, counts, and why reco
     assert.match(stdout, /^learnt +\d+ \(\d+\.\d %\)$/m);
     assert.match(
       stdout,
-      /^longer than 64 tokens: 1, left out \(the first: .*line 3\)$/m,
+      /^longer than 64 tokens: 1, dropped \(the first: .*line 3\)$/m,
     );
     assert.match(
       stdout,
@@ -152,15 +152,18 @@ Deno.test("loqa data: --overflow truncate, --learn last, nothing left", () =>
       return stdout;
     };
     assert.match(
-      await run("--block", "64", "--overflow", "truncate"),
-      /^longer than 64 tokens: 1, cut, 1 of them left out because nothing of the answer would be left/m,
+      await run("--seq-len", "64", "--overflow", "truncate"),
+      /^longer than 64 tokens: 1, truncated, 1 of them dropped because nothing of the answer would be left/m,
     );
     const last = await run("--learn", "last");
     assert.match(
       last,
       /<assistant>Four\.<\/s>\n {2}<user>Eyes\?<\/s>\n {2}<assistant>⟦Two/,
     );
-    assert.match(await run("--block", "8"), /^nothing is left to be learnt$/m);
+    assert.match(
+      await run("--seq-len", "8"),
+      /^nothing is left to be learnt$/m,
+    );
   }));
 
 Deno.test("every record that is refused is counted, however many reasons there are", () => {

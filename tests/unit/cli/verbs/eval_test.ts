@@ -16,7 +16,7 @@ async function report(...args: string[]) {
 }
 
 Deno.test("loqa eval --task ppl --json: the document, and what options do to it", async () => {
-  const ppl = ["--task", "ppl", "--data", HELDOUT, "--block", "48"];
+  const ppl = ["--task", "ppl", "--data", HELDOUT, "--seq-len", "48"];
   const found = await report(EXAMPLE, ...ppl, "--limit", "3");
   assert.deepEqual(
     [found.verb, found.task, found.model, found.count],
@@ -66,7 +66,7 @@ Deno.test("loqa eval --task commonsense: accuracy and its standard error, over s
 Deno.test("loqa eval: a table for people", async () => {
   const { code, stdout } = await loqa(
     ...["eval", EXAMPLE, "--task", "ppl", "--data", HELDOUT, ...WASM],
-    ...["--block", "32", "--limit", "2", "--quiet"],
+    ...["--seq-len", "32", "--limit", "2", "--quiet"],
   );
   assert.equal(code, 0);
   assert.match(stdout, /^perplexity +\d\.\d+ +± [\d.]+\n/);
@@ -115,7 +115,7 @@ Deno.test({
   async fn() {
     const { code, stdout, stderr } = await loqa(
       ...["eval", smollm, "--task", "ppl", "--json", "--quiet"],
-      ...["--data", `${data}/lm/wikitext2-test.txt`, "--block", "512"],
+      ...["--data", `${data}/lm/wikitext2-test.txt`, "--seq-len", "512"],
       ...["--limit", "8", "--characters", "200000"],
       ...["--device", "wasm", "--threads", "2"],
     );

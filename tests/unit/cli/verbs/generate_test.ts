@@ -70,7 +70,7 @@ Deno.test("loqa generate: adapters by name beside the model's own, or none", () 
       await Deno.writeTextFile(`${folder}/data.txt`, text.repeat(40));
       const { code, stderr } = await loqa(
         ...["train", EXAMPLE, "--data", `${folder}/data.txt`, "-o", out],
-        ...["--steps", "12", "--block", "24", "--lr", "2e-2", "--quiet"],
+        ...["--steps", "12", "--seq-len", "24", "--lr", "2e-2", "--quiet"],
         ...["--warmup", "0", "--batch", "2", "--device", "wasm"],
       );
       assert.equal(code, 0, stderr);

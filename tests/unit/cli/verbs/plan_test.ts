@@ -24,6 +24,22 @@ Deno.test("plan prints one JSON document with the costs of every method", async 
   }
 });
 
+Deno.test("plan --block is the group size, --seq-len the sequence length; --group and --seq are aliases", async () => {
+  const planned = async (...args: string[]) => {
+    const { code, stdout, stderr } = await loqa(
+      ...["plan", "llama-7b", "--json", ...args],
+    );
+    assert.equal(code, 0, stderr);
+    return JSON.parse(stdout);
+  };
+  const [own, aliases] = await Promise.all([
+    planned("--block", "64", "--seq-len", "128"),
+    planned("--group", "64", "--seq", "128"),
+  ]);
+  assert.deepEqual([own.group, own.sequence], [64, 128]);
+  assert.deepEqual(aliases, own);
+});
+
 Deno.test("plan reads a config.json, alone or in a folder", async () => {
   await inFolder(async (folder) => {
     const place = `${folder}/config.json`;

@@ -29,7 +29,16 @@ Deno.test("loqa init --method qalora, train, eval, generate, merge: the merged m
     );
     await succeeds(
       ...["train", out, "--data", `${EXAMPLE}/train-sample.txt`],
-      ...["--steps", "6", "--block", "32", "--lr", "1e-2", "--dropout", "0.1"],
+      ...[
+        "--steps",
+        "6",
+        "--seq-len",
+        "32",
+        "--lr",
+        "1e-2",
+        "--dropout",
+        "0.1",
+      ],
     );
     const config = await json(`${out}/adapter/adapter_config.json`);
     assert.deepEqual(
@@ -90,7 +99,7 @@ Deno.test("loqa init --method qalora, train, eval, generate, merge: the merged m
       JSON.parse(
         await succeeds(
           ...["eval", path, "--task", "ppl", "--json", ...options],
-          ...["--data", `${EXAMPLE}/heldout.txt`, "--block", "64"],
+          ...["--data", `${EXAMPLE}/heldout.txt`, "--seq-len", "64"],
         ),
       ).metrics.perplexity;
     const f32 = ["--compute", "f32"];
@@ -114,7 +123,7 @@ Deno.test("loqa train --compute int8: the losses of f32 within 1 %", () =>
       const to = `${folder}/${compute}`;
       await succeeds(
         ...["train", out, "-o", to, "--data", `${EXAMPLE}/train-sample.txt`],
-        ...["--steps", "8", "--block", "32", "--lr", "1e-2"],
+        ...["--steps", "8", "--seq-len", "32", "--lr", "1e-2"],
         ...["--compute", compute, "--log-every", "1"],
       );
       return (await Deno.readTextFile(`${to}/runs/1/metrics.jsonl`)).trim()
@@ -147,7 +156,7 @@ Deno.test("loqa merge --text: the difference over a text of the user's, and noth
     const stdout = await succeeds(...merge(`${EXAMPLE}/heldout.txt`));
     assert.match(stdout, /^exact: 28 layers merged/m);
     const [, tokens, relative] =
-      /^over (\d+) tokens of the text the scores differ by at most [^(]+\((\S+) % of their spread/m
+      /^over (\d+) tokens of the text the logits differ by at most [^(]+\((\S+) % of their spread/m
         .exec(stdout)!;
     assert.equal(tokens, "512");
     assert.ok(Number(relative) < 0.01, stdout);

@@ -16,7 +16,7 @@ async function succeeds(...args: string[]) {
 function train(model: string, out: string, ...more: string[]) {
   return succeeds(
     ...["train", model, "--data", `${EXAMPLE}/train-sample.txt`, "-o", out],
-    ...["--steps", "4", "--block", "24", "--batch", "2", ...more],
+    ...["--steps", "4", "--seq-len", "24", "--batch", "2", ...more],
   );
 }
 
@@ -96,7 +96,7 @@ Deno.test("loqa train: an adapter in its place, and elsewhere, keeps its model",
     const measure = async (path: string) => {
       const { stdout } = await succeeds(
         ...["eval", path, "--task", "ppl", "--quiet", "--json"],
-        ...["--data", `${EXAMPLE}/heldout.txt`, "--block", "48"],
+        ...["--data", `${EXAMPLE}/heldout.txt`, "--seq-len", "48"],
         ...["--limit", "2"],
       );
       return JSON.parse(stdout).metrics;

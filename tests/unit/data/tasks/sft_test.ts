@@ -148,7 +148,7 @@ Deno.test("longer examples: cut and counted, left out, or an error", async () =>
   await assert.rejects(read("drop", 2), {
     name: "RangeError",
     message:
-      /wanted at least one, got none: 3 of more than 2 tokens were left out, the first in "d.jsonl", line 4/,
+      /wanted at least one, got none: 3 of more than 2 tokens were dropped, the first in "d.jsonl", line 4/,
   });
   await assert.rejects(read("drop", 1), /wanted a context of 2 tokens or more/);
 });

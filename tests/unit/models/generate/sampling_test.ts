@@ -72,7 +72,7 @@ Deno.test("sample(): scores that are no numbers are refused", () => {
   for (const bad of [NaN, Infinity, -Infinity]) {
     assert.throws(
       () => sample(new Float32Array(3).fill(bad), { random }),
-      /^RangeError: Cannot choose a token: the largest of 3 scores is /,
+      /^RangeError: Cannot choose a token: the largest of 3 logits is /,
     );
   }
 });

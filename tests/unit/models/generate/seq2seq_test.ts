@@ -74,7 +74,7 @@ Deno.test("writeOptions(): what is not done here is refused, all at once", () =>
     {
       name: "TypeError",
       message:
-        "Cannot run the model m: writing with do_sample true, repetition_penalty 1.2, bad_words_ids [[3]] is not supported",
+        "Cannot run the model m: generation with do_sample true, repetition_penalty 1.2, bad_words_ids [[3]] is not supported",
     },
   );
   for (
@@ -105,10 +105,10 @@ Deno.test("write(): settings that make no sense are refused", async () => {
   using model = await loadBart(device, MODEL);
   for (
     const [settings, what] of [
-      [{ beams: 0 }, /beams must be a whole number >= 1, got 0/],
-      [{ maxLength: 1 }, /the greatest length must be a whole number >= 2/],
+      [{ beams: 0 }, /the beam width must be a whole number >= 1, got 0/],
+      [{ maxLength: 1 }, /the maximum length must be a whole number >= 2/],
       [{ maxLength: 99 }, /beyond the model's context of 24/],
-      [{ minLength: 30 }, /the least length 30 is above the greatest, 21/],
+      [{ minLength: 30 }, /the minimum length 30 is above the maximum, 21/],
       [{ lengthPenalty: NaN }, /the length penalty must be a number, got NaN/],
       [
         { forcedBos: 30 },
@@ -162,7 +162,7 @@ Deno.test("write(): scores that are no numbers are refused", async () => {
     try {
       await assert.rejects(
         write(model, [[3, 2]], { ...WRITE_DEFAULTS, beams }),
-        /Cannot choose a token: one of 30 scores is NaN/,
+        /Cannot choose a token: one of 30 logits is NaN/,
       );
     } finally {
       model.head.forward = forward;
