@@ -10,8 +10,8 @@ import { give } from "./elementwise.ts";
 import type { Tape, Tensor } from "./tape.ts";
 
 /**
- * Softmax attention, `q, out[B * time, heads * headDim]`, `k, v[B * capacity, kvHeads * headDim]`. Backward: scores are
- * computed again from the log-sum-exp of each row; needs `past` 0 and `capacity` equal to `keys`.
+ * Softmax attention, `q, out[B * time, heads * headDim]`, `k, v[B * capacity, kvHeads * headDim]`. Backward: attention
+ * scores are recomputed from the log-sum-exp of each row; needs `past` 0 and `capacity` equal to `keys`.
  */
 export function attention(
   tape: Tape,

@@ -10,19 +10,19 @@ import type { NormWeight } from "./norm.ts";
 import type { Parameter } from "./parameter.ts";
 import { accumulateParameter, type Tape, type Tensor } from "./tape.ts";
 
-/** What {@linkcode convolution} multiplies with, and where sequences lie. */
+/** Weights of {@linkcode convolution}, and where sequences lie. */
 export interface ConvolutionOptions {
   /** `[out, in / groups * kernel]`, the taps of an input feature side by side. */
   readonly weight: { readonly value: Mat; readonly parameter?: Parameter };
   /** `f32 [out]`. */
   readonly bias: NormWeight;
-  /** Taps: an odd number. */
+  /** Kernel size (taps): an odd number. */
   readonly kernel: number;
-  /** Parts of the features that do not mix. */
+  /** Number of groups: parts of the features that do not mix. */
   readonly groups: number;
   readonly batch: number;
   readonly time: number;
-  /** Tokens `[from, to)` of each sequence that are no padding; those outside count as zeros. */
+  /** Attention mask: tokens `[from, to)` of each sequence that are no padding; those outside count as zeros. */
   readonly bounds?: readonly (readonly [number, number])[];
 }
 

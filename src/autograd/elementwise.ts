@@ -1,5 +1,5 @@
 /**
- * Operations without parameters: embeddings' lookup, rotary positions, gated activations.
+ * Operations without parameters: embedding lookup, rotary position embedding, gated activations, residual add, dropout.
  *
  * @module
  */
@@ -50,7 +50,7 @@ export function selectRows(
   return out;
 }
 
-/** Tables of rotary positions; see `rope` of the device contract. */
+/** Cosines and sines of the rotary position embedding; see `rope` of the device contract. */
 export interface RopeTables {
   /** `[positions, headDim / 2]`. */
   readonly cos: Mat;
@@ -125,7 +125,7 @@ export function scale(tape: Tape, x: Tensor, by: number): Tensor {
   return out;
 }
 
-/** `x` with a share `rate` of its values dropped, in training; `x` itself else. Backward: drops the same of the gradient. */
+/** Dropout with probability `rate`, in training; `x` itself else. Backward: drops the same of the gradient. */
 export function dropout(tape: Tape, x: Tensor, rate: number): Tensor {
   if (!(rate > 0) || !tape.training) return x;
   const { ops } = tape.device;

@@ -18,7 +18,7 @@ import {
 import type { Parameter } from "./parameter.ts";
 import { accumulateParameter, type Tape, type Tensor } from "./tape.ts";
 
-/** What a linear layer is made of. */
+/** Weight, bias and LoRA factors of a linear layer. */
 export interface LinearLayer {
   /** The weight. */
   readonly weight: LinearWeight;

@@ -22,19 +22,19 @@ export interface LinearWeight {
   forward(device: Device, x: Mat, args: { y: Mat; add?: Mat }): void;
   /** `dx[m, in] = dy[m, out] * W + add`; `add` may be `dx`. */
   backward(device: Device, dy: Mat, args: { dx: Mat; add?: Mat }): void;
-  /** The weight itself, where it is trained. */
+  /** The weight as a parameter, where it is trainable. */
   readonly parameter?: Parameter;
   /** Its values, where it is dense. */
   readonly value?: Mat;
   /** Whether it is multiplied by in integers. */
   readonly int8?: boolean;
-  /** What is known of a weight that is quantised in affine groups along its inputs. */
+  /** Affine groups of a weight that is quantised in groups along its inputs. */
   readonly groups?: WeightGroups;
 }
 
 /** Affine groups along the inputs of a weight. */
 export interface WeightGroups {
-  /** Inputs that share a scale and a bias; the last group may be short. */
+  /** Group size: inputs that share a scale and a bias; the last group may be short. */
   readonly size: number;
   /** The biases, `[out, groups]`. */
   readonly biases: Mat;
@@ -60,7 +60,7 @@ export function denseWeight(
 }
 
 /**
- * How products with quantised weights are computed: with values in f32, or, where the weight is affine in groups along its
+ * Arithmetic of products with quantised weights: with values in f32, or, where the weight is affine in groups along its
  * rows, with inputs and gradients rounded to 8 bits and the codes as they are.
  */
 export type Compute = "f32" | "int8";

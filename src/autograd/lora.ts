@@ -1,5 +1,5 @@
 /**
- * LoRA and QA-LoRA factors: beside a weight, or in the biases of its groups.
+ * LoRA and QA-LoRA factors: beside a weight, or folded into the biases (zero points) of its groups.
  *
  * @module
  */
@@ -18,13 +18,13 @@ export interface LoraFactors {
   readonly a: Mat;
   /** `lora_B: [out, rank]`. */
   readonly b: Mat;
-  /** Factor of the product. */
+  /** LoRA scaling: factor of the product. */
   readonly scaling: number;
-  /** Share of the inputs, pooled ones with `group`, that is dropped in training; 0 without. */
+  /** LoRA dropout probability of the inputs, pooled ones with `group`; 0 without. */
   readonly dropout: number;
-  /** Inputs that are summed before A, for QA-LoRA; the last group may be short. */
+  /** Group size of QA-LoRA: inputs that are summed before A; the last group may be short. */
   readonly group?: number;
-  /** Both factors, where they are trained. */
+  /** Both factors as parameters, where they are trainable. */
   readonly trained?: { readonly a: Parameter; readonly b: Parameter };
 }
 
@@ -36,7 +36,7 @@ export function pool(tape: Tape, x: Mat, group: number): Mat {
 }
 
 /**
- * Whether factors are computed as part of the weight's biases. With fewer rows of inputs than groups the product of the factors
+ * Whether LoRA is folded into the weight's group biases. With fewer rows of inputs than groups the product of the factors
  * would be more work than they are by themselves.
  */
 export function joins(
@@ -64,7 +64,7 @@ export function joinedBiases(
   return c;
 }
 
-/** Gradients of factors in the biases, whose own is `dyᵀ pool(x)`. */
+/** Gradients of factors folded into the biases, whose own is `dyᵀ pool(x)`. */
 export function joinedBackward(
   tape: Tape,
   joined: readonly LoraFactors[],

@@ -1,5 +1,5 @@
 /**
- * Losses: of a language model together with its head, of classes, of numbers.
+ * Losses: cross-entropy of a causal LM fused with its head, of classes, of spans, and squared error.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { mat } from "../device/buffer.ts";
 import type { LinearWeight } from "./linear_weight.ts";
 import { accumulateParameter, type Tape, type Tensor } from "./tape.ts";
 
-/** Bytes of logits at a time. */
+/** Chunk of logits in bytes. */
 const LOGIT_BYTES = 16 * 2 ** 20;
 
 /** Rows of logits that are computed at a time, for a vocabulary of `words`. */

@@ -1,5 +1,5 @@
 /**
- * Values that training changes, with their gradients and the optimiser's moments, in a few long buffers.
+ * Trainable parameters, with their gradients and the optimiser's moments, in a few long buffers.
  *
  * One matrix operation then updates all of them, and the norm of all gradients is one reduction.
  *
@@ -18,19 +18,19 @@ const WIDTH = 256;
 /** Rows of an arena at the most: 64 MiB, half of the least that one binding of WebGPU reaches. */
 const MOST_ROWS = 2 ** 16;
 
-/** A trainable matrix, or a vector as a matrix of one row. */
+/** A trainable parameter: a matrix, or a vector as a matrix of one row. */
 export interface Parameter {
   /** Name in the checkpoint or adapter. */
   readonly name: string;
-  /** What the model computes with. */
+  /** Value that the model computes with. */
   readonly value: Mat;
-  /** Where backward passes add to; holds nothing while {@linkcode fresh}. */
+  /** Gradient that backward passes add to; holds nothing while {@linkcode fresh}. */
   readonly gradient: Mat;
   /** Whether the next gradient is the first since the last update, and overwrites. */
   fresh: boolean;
 }
 
-/** What has to be known of a parameter to make room for it. */
+/** Name and shape of a parameter, to make room for it. */
 export interface ParameterShape {
   readonly name: string;
   readonly rows: number;
@@ -55,7 +55,7 @@ export interface ParameterArena {
 
 /** All trainable parameters of a run. */
 export class ParameterSet implements Disposable {
-  /** Where they are. */
+  /** Device that holds them. */
   readonly device: Device;
   /** By name, in the order given. */
   readonly parameters: ReadonlyMap<string, Parameter>;
@@ -103,7 +103,7 @@ export class ParameterSet implements Disposable {
     this.arenas = [...arenas, ...joined.flatMap((other) => other.arenas)];
   }
 
-  /** Number of trainable values. */
+  /** Number of trainable parameters (values). */
   get count(): number {
     let count = 0;
     for (const { value } of this.parameters.values()) {

@@ -1,6 +1,5 @@
 /**
- * Disentangled attention (He et al., 2006.03654): scores of contents with contents, and of contents with relative
- * positions.
+ * Disentangled attention (He et al., 2006.03654): content-to-content, content-to-position and position-to-content scores.
  *
  * @module
  */
@@ -11,15 +10,15 @@ import { give } from "./elementwise.ts";
 import { rowsOf } from "./loss.ts";
 import type { Tape, Tensor } from "./tape.ts";
 
-/** What {@linkcode relativeAttention} looks at. */
+/** Inputs of {@linkcode relativeAttention}. */
 export interface RelativeInputs {
   /** Queries, keys and values, `[batch * time, heads * headDim]`. */
   readonly q: Tensor;
   readonly k: Tensor;
   readonly v: Tensor;
-  /** Keys of the relative positions, `[positions, heads * headDim]`: contents look at positions. */
+  /** Keys of the relative positions, `[positions, heads * headDim]`: content-to-position attention. */
   readonly posKey?: Tensor;
-  /** Queries of the relative positions: positions look at contents. */
+  /** Queries of the relative positions: position-to-content attention. */
   readonly posQuery?: Tensor;
 }
 
@@ -29,11 +28,11 @@ export interface RelativeAttentionShape {
   readonly time: number;
   readonly heads: number;
   readonly headDim: number;
-  /** Factor of all terms of the scores. */
+  /** Attention scale: factor of all terms of the scores. */
   readonly scale: number;
   /** `u32 [2 time - 1]`: the row of the relative positions for `i - j`, at `i - j + time - 1`. */
   readonly index: DeviceBuffer;
-  /** `u32 [batch, 2]`: keys `[from, to)` that are no padding; all without it. */
+  /** Attention mask `u32 [batch, 2]`: keys `[from, to)` that are no padding; all without it. */
   readonly bounds?: DeviceBuffer;
 }
 

@@ -1,8 +1,8 @@
 /**
- * The tape: what was computed, so that gradients can be computed backwards.
+ * The tape of automatic differentiation: operations are recorded, then gradients computed in a backward pass.
  *
  * A step of training makes a tape, runs the model on it, calls {@linkcode Tape.backward} and disposes of it; every value
- * and gradient of the step lives on the tape. Going backwards, it frees each value as soon as nothing before needs
+ * and gradient of the step lives on the tape. The backward pass frees each value as soon as nothing before needs
  * it. A tape that does not record serves inference: {@linkcode Tape.scope} frees what a block left behind.
  *
  * @module
@@ -42,7 +42,7 @@ interface Node {
 
 /** One step's values. */
 export class Tape implements Disposable {
-  /** Where it computes. */
+  /** Device that it computes on. */
   readonly device: Device;
   /** Whether a backward pass follows. */
   readonly recording: boolean;
@@ -135,7 +135,10 @@ export class Tape implements Disposable {
     write(into, found);
   }
 
-  /** Hands `gradient`, a matrix of this tape, over to `t`. Whoever gives it may read it until its backward ends. */
+  /**
+   * Moves `gradient`, a matrix of this tape, to `t` (ownership transfer). Whoever gives it may read it until its backward
+   * ends.
+   */
   give(t: Tensor, gradient: Mat): void {
     const found = this.#gradients.get(t);
     if (!t.needsGradient) return;
@@ -193,9 +196,9 @@ export class Tape implements Disposable {
   }
 
   /**
-   * Gradient checkpointing (Chen et al., 1604.06174): computes `y = block(x)` and keeps only `x`; going backwards the block
-   * is computed again. `block` must use the tape that it is given, and depend on nothing that needs a gradient but `x`,
-   * `others`, which it is given as tensors of that tape, and parameters.
+   * Activation (gradient) checkpointing (Chen et al., 1604.06174): computes `y = block(x)` and keeps only `x`; the backward
+   * pass recomputes the block. `block` must use the tape that it is given, and depend on nothing that needs a gradient but
+   * `x`, `others`, which it is given as tensors of that tape, and parameters.
    */
   checkpoint(
     x: Tensor,

@@ -120,7 +120,7 @@ async function openBest(options: OpenOptions): Promise<Device> {
 /**
  * Opens a device. `auto` takes the best that works here and never fails: a GPU in hardware that computes correctly and
  * faster than the CPU (a contest once a process, some tens of milliseconds), else WebAssembly, else plain TypeScript.
- * Any GPU, one that the CPU plays too, is opened by name.
+ * Any GPU, a software adapter too, is opened by name.
  *
  * @throws {RangeError} If a device asked for by name is not in this build or cannot run here, or
  * ({@linkcode DeviceLacksError}) lacks operations, which the message lists.

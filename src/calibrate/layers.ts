@@ -77,7 +77,7 @@ export class LayerPass {
   readonly #time: number;
   /** Sequences of a batch. */
   readonly #batch: number;
-  /** Features of each batch, `[tokens, hidden]`. */
+  /** Hidden states of each batch, `[tokens, hidden]`. */
   readonly #features: Float32Array[] = [];
 
   /** @param options Its sequences are of one length, which the model's context has room for. */

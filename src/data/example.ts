@@ -2,9 +2,9 @@
  * What is trained on, one kind of example for each kind of answer, and batches of them.
  *
  * Labels of a language model stand as in transformers: `labels[t]` is the token at `t` itself, or {@linkcode IGNORED}; the
- * model's prediction at `t - 1` is held against it; `targetsOf` in `src/train/step/step.ts` does the shift. Where one sequence is
- * read and another written, the batch holds the target shifted instead: what the decoder sees at `t` is what it had to
- * say at `t - 1`.
+ * model's prediction at `t - 1` is held against it; `targetsOf` in `src/train/step/objective.ts` does the shift. Where one
+ * sequence is read and another written, the batch holds the target shifted instead: what the decoder sees at `t` is what it
+ * had to say at `t - 1`.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import { KindError, ValueError } from "../errors.ts";
 /** The label of a token that no loss is taken on. */
 export const IGNORED: number = -100;
 
-/** A sequence to train a language model on. */
+/** An example for a causal LM. */
 export interface Example {
   /** What is learnt from it: its own tokens. */
   readonly kind?: "tokens";
@@ -24,15 +24,15 @@ export interface Example {
   readonly labels: Int32Array;
 }
 
-/** A text, or two, and the class or the number that is to be told of it. */
+/** A text, or two, and its class label or regression target. */
 export interface ClassExample {
-  /** What is learnt: one answer for the sequence. */
+  /** Kind of loss: one label for the sequence. */
   readonly kind: "class";
   /** Token ids, special ones included: [length]. */
   readonly tokens: Int32Array;
-  /** Which of two texts each token belongs to, for models that tell them apart: [length]. */
+  /** Token type (segment) ids, for models with a token type embedding: [length]. */
   readonly typeIds?: Int32Array;
-  /** Number of the class; where a number is learnt, that number. */
+  /** Class label, or regression target. */
   readonly label: number;
 }
 
@@ -42,7 +42,7 @@ export interface SpanExample {
   readonly kind: "span";
   /** Token ids, special ones included: [length]. */
   readonly tokens: Int32Array;
-  /** Which of two texts each token belongs to, for models that tell them apart: [length]. */
+  /** Token type (segment) ids, for models with a token type embedding: [length]. */
   readonly typeIds?: Int32Array;
   /** Position of the answer's first token; 0 where the piece has no answer. */
   readonly start: number;
@@ -50,13 +50,13 @@ export interface SpanExample {
   readonly end: number;
 }
 
-/** A text and the text that is to be made of it. */
+/** A source/target pair. */
 export interface PairExample {
   /** What is learnt: the target's tokens. */
   readonly kind: "pair";
-  /** Token ids of what is read, special ones included. */
+  /** Token ids of the source, special ones included. */
   readonly source: Int32Array;
-  /** Token ids of what is to be written, with the one that ends it, without the decoder's first. */
+  /** Token ids of the target, with the one that ends it, without the decoder's first. */
   readonly target: Int32Array;
 }
 
@@ -83,7 +83,7 @@ export interface TokenRows {
   readonly lengths: Int32Array<ArrayBuffer>;
 }
 
-/** Examples of a language model. */
+/** Examples of a causal LM. */
 export interface Batch extends TokenRows {
   /** What is learnt from it. */
   readonly kind?: "tokens";
@@ -95,7 +95,7 @@ export interface Batch extends TokenRows {
 export interface ClassBatch extends TokenRows {
   /** What is learnt from it. */
   readonly kind: "class";
-  /** Which of two texts each token belongs to, where an example tells: [rows, cols]. */
+  /** Token type (segment) ids, where an example has them: [rows, cols]. */
   readonly typeIds?: Int32Array<ArrayBuffer>;
   /** Classes, or numbers: [rows]. */
   readonly answers: Float32Array<ArrayBuffer>;
@@ -105,7 +105,7 @@ export interface ClassBatch extends TokenRows {
 export interface SpanBatch extends TokenRows {
   /** What is learnt from it. */
   readonly kind: "span";
-  /** Which of two texts each token belongs to, where an example tells: [rows, cols]. */
+  /** Token type (segment) ids, where an example has them: [rows, cols]. */
   readonly typeIds?: Int32Array<ArrayBuffer>;
   /** Positions of the answers' first tokens: [rows]. */
   readonly starts: Int32Array<ArrayBuffer>;
@@ -113,13 +113,13 @@ export interface SpanBatch extends TokenRows {
   readonly ends: Int32Array<ArrayBuffer>;
 }
 
-/** Examples of one text made of another. */
+/** Source/target pairs. */
 export interface PairBatch {
   /** What is learnt from it. */
   readonly kind: "pair";
   /** What is read. */
   readonly source: TokenRows;
-  /** What the decoder sees: its first token and the target without its last. */
+  /** Decoder input: its start token and the target without its last. */
   readonly target: TokenRows;
   /** What it is to say at each position, {@linkcode IGNORED} for padding: [rows, cols] of the target. */
   readonly labels: Int32Array<ArrayBuffer>;
@@ -134,7 +134,7 @@ export interface CollateOptions {
   readonly padId: number;
   /** Pads rows to a multiple of this (1). */
   readonly multiple?: number;
-  /** Token that the decoder begins with, for pairs. */
+  /** Decoder start token id, for pairs. */
   readonly startId?: number;
 }
 

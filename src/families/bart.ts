@@ -11,46 +11,49 @@ import { type ConfigJson, ConfigReader } from "./config_reader.ts";
 /** Model types that this architecture serves. */
 export const BART_TYPES = ["bart"] as const;
 
-/** Rows of the table of positions before the first position. */
+/** Position id of the first token: rows of the position embedding before it are of no token. */
 export const POSITION_OFFSET = 2;
 
 /** Sizes of one side of a model. */
 export interface BartSide {
+  /** Number of layers. */
   readonly layers: number;
+  /** Number of attention heads. */
   readonly heads: number;
-  /** Features inside the feed-forward part. */
+  /** Intermediate (MLP) size: features inside the feed-forward part. */
   readonly intermediateSize: number;
 }
 
-/** Sizes and switches of a model. */
+/** Configuration of a model: sizes and switches. */
 export interface BartConfig {
   readonly modelType: typeof BART_TYPES[number];
+  /** Vocabulary size. */
   readonly vocabSize: number;
-  /** Features of a token. */
+  /** Hidden size: features of a token. */
   readonly hiddenSize: number;
   readonly encoder: BartSide;
   readonly decoder: BartSide;
-  /** Longest sequence of either side. */
+  /** Maximum sequence length of either side. */
   readonly maxLength: number;
-  /** Factor of the tokens' features. */
+  /** Embedding scale: factor of the token embeddings. */
   readonly scale: number;
   readonly activation: Activation;
-  /** Whether the head is the embedding. */
+  /** Tied embeddings: the head is the token embedding. */
   readonly tied: boolean;
-  /** Token that the decoder begins with. */
+  /** Decoder start token id. */
   readonly startId: number;
 }
 
-/** Tensor that is added to the scores of the head; not trained. */
+/** Name of the bias that is added to the logits; not trained. */
 export const FINAL_BIAS = "final_logits_bias";
 
-/** Added to the variance in a norm. */
+/** Epsilon of a layer norm, added to the variance. */
 export const BART_EPSILON = 1e-5;
 
 /**
  * Reads a config, with the defaults that transformers has.
  *
- * @param where What errors call the model.
+ * @param where Name of the model, for errors.
  * @throws {TypeError} If it is another architecture, or asks for something that is not supported.
  * @throws {SyntaxError} If a value is missing or no number.
  */
@@ -91,11 +94,11 @@ export const ATTENTIONS = {
 /** Linear layers of an attention. */
 export const PROJECTIONS = ["q_proj", "k_proj", "v_proj", "out_proj"] as const;
 
-/** Where a checkpoint has what. */
+/** Names of a checkpoint's embeddings and head. */
 export interface BartNames {
-  /** What the names begin with: `model.`, or nothing where the model was stored without its head. */
+  /** Prefix of the names: `model.`, or nothing where the model was stored without its head. */
   readonly prefix: string;
-  /** The tables of tokens' features of the two sides, and the head's. */
+  /** Token embeddings of the two sides, and the head. */
   readonly tables: Readonly<Record<"encoder" | "decoder" | "head", string>>;
 }
 
@@ -186,8 +189,8 @@ export function bartTensors(
 }
 
 /**
- * What files carry along: a shared table that no side uses, a bias of the head (checked where it is read), positions and
- * versions as numbers.
+ * Tensors that files carry along and the model does not use: a shared embedding that no side uses, a bias of the head
+ * (checked where it is read), position ids and version numbers.
  */
 export const BART_IGNORED =
   /(^|\.)shared\.weight$|^final_logits_bias$|(^|\.)(position_ids|version)$/;

@@ -17,26 +17,28 @@ import {
 /** Model types that this architecture serves. */
 export const BERT_TYPES = ["bert", "roberta"] as const;
 
-/** Sizes and switches of a model. */
+/** Configuration of a model: sizes and switches. */
 export interface BertConfig {
   readonly modelType: typeof BERT_TYPES[number];
-  /** Tokens of the vocabulary. */
+  /** Vocabulary size. */
   readonly vocabSize: number;
-  /** Features of a token. */
+  /** Hidden size: features of a token. */
   readonly hiddenSize: number;
-  /** Features inside the feed-forward part. */
+  /** Intermediate (MLP) size: features inside the feed-forward part. */
   readonly intermediateSize: number;
+  /** Number of layers. */
   readonly layers: number;
+  /** Number of attention heads. */
   readonly heads: number;
-  /** Texts that tokens can belong to. */
+  /** Token type (segment) vocabulary size: texts that tokens can belong to. */
   readonly typeVocabSize: number;
-  /** Rows of the table of positions. */
+  /** Rows of the position embedding. */
   readonly positions: number;
-  /** Row of a sequence's first position; those before are not of tokens. */
+  /** Position id of a sequence's first token; rows before it are of no token. */
   readonly firstPosition: number;
-  /** Longest sequence. */
+  /** Maximum sequence length (context length). */
   readonly maxLength: number;
-  /** Added to the variance in a norm. */
+  /** Epsilon of a layer norm, added to the variance. */
   readonly normEpsilon: number;
   readonly activation: Activation;
 }
@@ -44,7 +46,7 @@ export interface BertConfig {
 /**
  * Reads a config, with the defaults that transformers has.
  *
- * @param where What errors call the model.
+ * @param where Name of the model, for errors.
  * @throws {TypeError} If it is another architecture, or asks for something that is not supported.
  * @throws {SyntaxError} If a value is missing or no number.
  */
@@ -87,7 +89,7 @@ export function readBertConfig(config: ConfigJson, where: string): BertConfig {
   };
 }
 
-/** What a checkpoint's names begin with: `bert.`, or nothing where the model was stored without a head. */
+/** Prefix of a checkpoint's names: `bert.`, or nothing where the model was stored without a head. */
 export function bertPrefix(
   { modelType }: Pick<BertConfig, "modelType">,
   { tensors }: TensorShapes,
@@ -106,7 +108,7 @@ export function bertBlock(config: BertConfig): EncoderBlockShape {
   return { ...sizes, activation, normEpsilon, projections };
 }
 
-/** How it tells classes: BERT by its pooler, RoBERTa by a layer of the head's own. */
+/** Classification head: BERT by its pooler, RoBERTa by a layer of the head's own. */
 export function bertClassifier(
   { modelType }: Pick<BertConfig, "modelType">,
   prefix: string,
@@ -150,6 +152,9 @@ export function bertTensors(
   ];
 }
 
-/** What files carry along: positions as numbers, the pooler where nothing asks it, heads of pre-training. */
+/**
+ * Tensors that files carry along and the model does not use: position ids, the pooler where nothing asks it, heads of
+ * pre-training.
+ */
 export const BERT_IGNORED =
   /(^|\.)(position_ids|token_type_ids)$|(^|\.)pooler\.|^cls\.|^lm_head\./;

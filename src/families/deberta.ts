@@ -19,17 +19,17 @@ export const DEBERTA_TYPES = ["deberta-v2"] as const;
 
 /** How relative positions enter the attention. */
 export interface RelativePositions {
-  /** Positions to each side that are told apart; the table has twice as many rows. */
+  /** Attention span: relative positions to each side; the embedding has twice as many rows. */
   readonly span: number;
-  /** Buckets to each side, where far positions share them; 0 without. */
+  /** Position buckets to each side, which far positions share; 0 without. */
   readonly buckets: number;
-  /** Farthest position that has a bucket of its own kind. */
+  /** Maximum relative position: the farthest that has a bucket of its own kind. */
   readonly most: number;
-  /** Whether contents look at positions. */
+  /** Content-to-position attention. */
   readonly c2p: boolean;
-  /** Whether positions look at contents. */
+  /** Position-to-content attention. */
   readonly p2c: boolean;
-  /** Whether positions go through the projections of the contents. */
+  /** Shared projections (`share_att_key`): positions go through those of the contents. */
   readonly shared: boolean;
 }
 
@@ -40,28 +40,33 @@ export interface ConvolutionShape {
   readonly activation: Activation;
 }
 
-/** Sizes and switches of a model. */
+/** Configuration of a model: sizes and switches. */
 export interface DebertaConfig {
   readonly modelType: typeof DEBERTA_TYPES[number];
+  /** Vocabulary size. */
   readonly vocabSize: number;
-  /** Features of the tables of tokens, positions and texts. */
+  /** Embedding size: features of the token, position and token type embeddings. */
   readonly embeddingSize: number;
+  /** Hidden size: features of a token. */
   readonly hiddenSize: number;
+  /** Intermediate (MLP) size: features inside the feed-forward part. */
   readonly intermediateSize: number;
+  /** Number of layers. */
   readonly layers: number;
+  /** Number of attention heads. */
   readonly heads: number;
-  /** Texts that tokens can belong to; 0 where they are not told apart. */
+  /** Token type (segment) vocabulary size; 0 without a token type embedding. */
   readonly typeVocabSize: number;
-  /** Longest sequence. */
+  /** Maximum sequence length (context length). */
   readonly maxLength: number;
-  /** Whether a table of absolute positions is added to the tokens. */
+  /** Whether absolute position embeddings are added to the token embeddings. */
   readonly absolute: boolean;
   readonly normEpsilon: number;
   readonly activation: Activation;
   readonly relative?: RelativePositions;
-  /** Whether there is a norm for the table of relative positions, be there such a table or not. */
+  /** Whether there is a layer norm for the relative position embedding, be there such an embedding or not. */
   readonly relativeNorm: boolean;
-  /** Terms of the scores besides contents with contents that they are scaled for. */
+  /** Terms of the attention scores besides content-to-content, for their scaling. */
   readonly terms: number;
   readonly convolution?: ConvolutionShape;
   /** After the layer that the first token goes through before the classes. */
@@ -71,7 +76,7 @@ export interface DebertaConfig {
 /**
  * Reads a config, with the defaults that transformers has.
  *
- * @param where What errors call the model.
+ * @param where Name of the model, for errors.
  * @throws {TypeError} If it is another architecture, or asks for something that is not supported.
  * @throws {SyntaxError} If a value is missing or no number.
  */
@@ -168,7 +173,7 @@ function readConvolution(
   return { kernel, groups, activation: read.activation("conv_act", "tanh") };
 }
 
-/** What a checkpoint's names begin with: `deberta.`, or nothing where the model was stored without a head. */
+/** Prefix of a checkpoint's names: `deberta.`, or nothing where the model was stored without a head. */
 export function debertaPrefix(
   { tensors }: TensorShapes,
 ): string {
@@ -192,7 +197,7 @@ export function debertaBlock(config: DebertaConfig): EncoderBlockShape {
   };
 }
 
-/** How it tells classes. */
+/** Classification head. */
 export function debertaClassifier(
   { poolerActivation }: Pick<DebertaConfig, "poolerActivation">,
 ): ClassifierShape {
@@ -261,14 +266,14 @@ export function debertaTensors(
 }
 
 /**
- * What files carry along: positions as numbers, the published third version's table of absolute positions that its
- * config switches off, the pooler where nothing asks it, heads of pre-training.
+ * Tensors that files carry along and the model does not use: position ids, the published third version's absolute position
+ * embedding that its config switches off, the pooler where nothing asks it, heads of pre-training.
  */
 export const DEBERTA_IGNORED =
   /(^|\.)position_ids$|(^|\.)position_embeddings\.|(^|\.)pooler\.|^(cls|lm_predictions|mask_predictions|legacy_predictions)\./;
 
 /**
- * Row of the table of relative positions for a distance `i - j`: itself, or near 0 itself and farther out by its logarithm,
+ * Row of the relative position embedding for a distance `i - j`: itself, or near 0 itself and farther out by its logarithm,
  * shifted so that it is never negative (He et al., 2006.03654, equation 3; buckets as in version 2).
  */
 export function relativeRow(

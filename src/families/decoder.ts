@@ -10,39 +10,39 @@ import type { RopeScaling } from "./rope.ts";
 const isObject = (value: unknown): value is Json =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** Sizes and switches of a model. */
+/** Configuration of a model: sizes and switches. */
 export interface LlamaConfig {
   /** `llama`, `mistral`, `qwen2`. */
   readonly modelType: string;
-  /** Tokens of the vocabulary. */
+  /** Vocabulary size. */
   readonly vocabSize: number;
-  /** Features of a token. */
+  /** Hidden size: features of a token. */
   readonly hiddenSize: number;
-  /** Features inside the feed-forward part. */
+  /** Intermediate (MLP) size: features inside the feed-forward part. */
   readonly intermediateSize: number;
-  /** Blocks. */
+  /** Number of layers (transformer blocks). */
   readonly layers: number;
-  /** Query heads. */
+  /** Number of attention (query) heads. */
   readonly heads: number;
-  /** Key and value heads. */
+  /** Number of key/value heads; fewer than query heads in grouped-query attention. */
   readonly kvHeads: number;
-  /** Features of a head. */
+  /** Head dimension: features of a head. */
   readonly headDim: number;
-  /** Added to the mean square in a norm. */
+  /** RMS norm epsilon, added to the mean square. */
   readonly normEpsilon: number;
-  /** Base of the frequencies of the rotary positions. */
+  /** RoPE theta: base of the frequencies of the rotary position embedding. */
   readonly ropeTheta: number;
-  /** How they are scaled. */
+  /** RoPE scaling. */
   readonly ropeScaling: RopeScaling;
-  /** Longest sequence. */
+  /** Maximum sequence length (context length). */
   readonly maxLength: number;
-  /** Whether the head is the embedding. */
+  /** Tied embeddings: the head is the token embedding. */
   readonly tied: boolean;
   /** Biases of q, k and v. */
   readonly qkvBias: boolean;
   /** Bias of the attention's output. */
   readonly outputBias: boolean;
-  /** Biases of the feed-forward part. */
+  /** Biases of the feed-forward part (MLP). */
   readonly mlpBias: boolean;
   /** Sliding window of each layer's attention; 0 for none. */
   readonly windows: readonly number[];
@@ -56,7 +56,7 @@ export const LLAMA_TYPES: readonly string[] = ["llama", "mistral", "qwen2"];
 /**
  * Reads a config, with the defaults that transformers has.
  *
- * @param where What errors call the model.
+ * @param where Name of the model, for errors.
  * @throws {TypeError} If it is another architecture, or asks for something that is not supported.
  * @throws {SyntaxError} If a value is missing or no number.
  */
@@ -184,7 +184,7 @@ function readRope(config: Json, { number, unsupported }: {
 }
 
 /**
- * What a config says of the rotary positions: newer files have all in rope_parameters, older ones the scaling alone, in
+ * Rotary position settings of a config: newer files have all in rope_parameters, older ones the scaling alone, in
  * rope_scaling. Where both are there, transformers takes rope_scaling; that they mean different things is an error.
  */
 function ropeEntry(

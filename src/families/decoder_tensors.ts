@@ -72,5 +72,8 @@ export function llamaTensors(config: LlamaConfig): WantedTensor[] {
   return tensors;
 }
 
-/** What old files carry along and nobody needs. Copies of a shared table are left out where a file is opened (`src/io/checkpoint/tied.ts`). */
+/**
+ * Tensors that old files carry along and nobody needs. Copies of a tied embedding are left out where a file is opened
+ * (`src/io/checkpoint/tied.ts`).
+ */
 export const IGNORED = /rotary_emb\.inv_freq$/;

@@ -9,15 +9,15 @@ import type { Activation } from "../device/contract/activation.ts";
 
 /** Sizes and names of a layer. */
 export interface EncoderBlockShape {
-  /** Features of a token. */
+  /** Hidden size: features of a token. */
   readonly hiddenSize: number;
-  /** Features inside the feed-forward part. */
+  /** Intermediate (MLP) size: features inside the feed-forward part. */
   readonly intermediateSize: number;
-  /** What stands between the two linear layers of the feed-forward part. */
+  /** Activation function between the two linear layers of the feed-forward part. */
   readonly activation: Activation;
-  /** Added to the variance in a norm. */
+  /** Epsilon of a layer norm, added to the variance. */
   readonly normEpsilon: number;
-  /** Names in `attention.self` of what makes queries, keys and values. */
+  /** Names in `attention.self` of the query, key and value projections. */
   readonly projections: readonly [q: string, k: string, v: string];
   /** Further linear layers of `attention.self`, in the shape of these. */
   readonly others?: readonly string[];
@@ -53,16 +53,16 @@ export function blockTensors(
   ];
 }
 
-/** How a family answers with classes. */
+/** Classification head of a family. */
 export interface ClassifierShape {
-  /** Linear layer on the first token's features, with its activation after it. */
+  /** Linear layer on the first token's hidden state, with its activation after it. */
   readonly dense: string;
   readonly activation: Activation;
-  /** Linear layer that makes the scores. */
+  /** Linear layer that makes the logits. */
   readonly out: string;
 }
 
-/** Linear layer that makes the scores of spans. */
+/** Linear layer that makes the span logits. */
 export const SPAN = "qa_outputs";
 
 /** The head that a checkpoint has the tensors of. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-/** How positions turn into angles. */
+/** RoPE scaling: how positions turn into angles. */
 export type RopeScaling =
   | { readonly type: "default" }
   /** Positions divided by `factor` (position interpolation, 2306.15595). */

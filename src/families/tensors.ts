@@ -1,29 +1,29 @@
 /**
- * What a config tells of every architecture: sizes, the head, and the tensors that a model wants.
+ * Config of every architecture: sizes, the head, and the tensors that a model wants.
  *
  * @module
  */
 
-/** What every config tells. */
+/** Fields that every config has. */
 export interface BaseConfig {
   /** `llama`, `bert`, `deberta-v2`, `bart`, … */
   readonly modelType: string;
-  /** Longest sequence, special tokens included. */
+  /** Maximum sequence length (context length), special tokens included. */
   readonly maxLength: number;
-  /** Tokens of the vocabulary. */
+  /** Vocabulary size. */
   readonly vocabSize: number;
 }
 
-/** What an encoder's head answers. */
+/** Head of an encoder, by its outputs. */
 export type EncoderHead =
-  /** A class of each sequence, or a number where `labels` is 1. */
+  /** Sequence classification, or regression where `labels` is 1. */
   | { readonly kind: "classify"; readonly labels: number }
-  /** Where in each sequence an answer begins and ends. */
+  /** Extractive question answering: start and end logits of every position. */
   | { readonly kind: "span" }
-  /** Nothing: features only. */
+  /** No head: hidden states only. */
   | { readonly kind: "none" };
 
-/** What is asked of a checkpoint here: the shapes of its tensors. */
+/** Shapes of a checkpoint's tensors, all that is asked of it here. */
 export interface TensorShapes {
   readonly tensors: ReadonlyMap<string, { readonly shape: readonly number[] }>;
 }

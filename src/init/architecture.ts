@@ -35,7 +35,7 @@ export const HEAD_LAYERS: readonly string[] = [
 
 /**
  * Linear layers outside the numbered ones that classes of transformers have and files may not: heads that are the
- * table of tokens under another name, and those of other tasks. A start, up to a dot, or a pattern of the whole path.
+ * token embedding under another name, and those of other tasks. A start, up to a dot, or a pattern of the whole path.
  */
 const HEADS = [
   ...["lm_head", "classifier", "pre_classifier", "classification_head"],

@@ -17,52 +17,55 @@ import type { Output } from "../io/output/output.ts";
 
 /** What decides the bytes of the result; all of it goes into loqa.json. */
 export interface InitOptions {
-  /** `loftq`; `qlora`: quantise only, A at random, B zero; `qalora`: affine groups, an adapter on the sums of their inputs. */
+  /**
+   * LoRA initialisation: `loftq`; `qlora`: the default one, A at random, B zero; `qalora`: affine groups, an adapter on the
+   * sums of their inputs.
+   */
   readonly method: "loftq" | "qlora" | "qalora";
   /**
    * Number format of layers that `mixed` does not name; nf4 without it. For `qalora` without format, block, scale and
    * mixed, a checkpoint that holds every layer in affine groups is the base as it is; any other is quantised to int4.
    */
   readonly format?: FormatName;
-  /** Weights that share a scale; the format's default without it. */
+  /** Quantisation group size, weights that share a scale; the format's default without it. */
   readonly block?: number;
-  /** How scales, for `qalora` codes and scales, are chosen; the format's default without it. */
+  /** Scale rule, for `qalora` the quantizer of codes and scales; the format's default without it. */
   readonly scale?: ScaleRule | BaseQuantizer;
   /** Whether biases of groups are calibrated by the metric, for `qalora`. */
   readonly biases?: boolean;
-  /** Rank of the adapter. */
+  /** LoRA rank of the adapter. */
   readonly rank: number;
-  /** LoRA's alpha. */
+  /** LoRA alpha. */
   readonly alpha: number;
-  /** Scale by `alpha / sqrt(rank)`. */
+  /** Rank-stabilised LoRA: scale `alpha / sqrt(rank)`. */
   readonly rslora?: boolean;
-  /** LoftQ's iterations; for `qalora` 0 is LoRA's own start. */
+  /** Number of LoftQ iterations; for `qalora` 0 is the default LoRA initialisation. */
   readonly iterations: number;
   /** `randomized` by default. */
   readonly svd?: "randomized" | "exact";
   /** Whether to stop after an iteration that made the error larger (true). */
   readonly earlyStop?: boolean;
-  /** Precision by layer, see `planLayers`. */
+  /** Mixed precision by layer, see `planLayers`. */
   readonly mixed?: string;
-  /** Rank by module name or pattern. */
+  /** LoRA rank by module name or pattern. */
   readonly rankPattern?: Readonly<Record<string, number>>;
-  /** Alpha by module name or pattern. */
+  /** LoRA alpha by module name or pattern. */
   readonly alphaPattern?: Readonly<Record<string, number>>;
-  /** Modules to quantise; all linear layers but the head without it. */
+  /** Target modules to quantise; all linear layers but the head without it. */
   readonly targets?: readonly string[];
-  /** Whether an encoder's table of tokens' features is quantised too, with factors of its own; not for `qalora`. */
+  /** Whether an encoder's token embedding is quantised too, with LoRA factors of its own; not for `qalora`. */
   readonly quantEmbedding?: boolean;
-  /** By default `bnb` where every layer fits it and is nf4, else `packed`. */
+  /** Storage of the quantised model; by default `bnb` where every layer fits it and is nf4, else `packed`. */
   readonly backbone?: BackboneKind;
   /** Element type of plain tensors; without it as stored if packed, else one type that loses nothing (`oneDType`). */
   readonly dtype?: PlainDType;
-  /** Scales of a `bnb` backbone in 8 bits. */
+  /** Double quantisation: scales of a `bnb` backbone in 8 bits. */
   readonly doubleQuant?: boolean;
   /** Type that scales and biases are rounded to and stored in; f16 in a packed backbone, else f32, without it. */
   readonly scaleDType?: "f16" | "f32";
   /** Kind of the metric that `metricOf` gives. */
   readonly metric?: Metric["kind"];
-  /** Seed of what is random. */
+  /** Random seed. */
   readonly seed: number;
 }
 
@@ -92,27 +95,27 @@ export const INIT_OPTIONS: OptionTable<InitOptions> = {
   seed: true,
 };
 
-/** How a run goes about it. */
+/** Files, device and callbacks of a run. */
 export interface RunOptions {
-  /** Where to work. */
+  /** Device to work on. */
   readonly device: Device;
   /**
    * Opens another device when a GPU fails; the layer begun is done again there, and all that follow. Without it the
    * failure ends the run. Its caller disposes of the device.
    */
   readonly fallback?: (failure: DeviceFailure) => Promise<Device>;
-  /** Folder to write. */
+  /** Output folder. */
   readonly out: string;
   /** That folder, where it was opened before: it is disposed of with the run. */
   readonly output?: Output;
-  /** Goes on with an interrupted run; one that is whole already is only told again. */
+  /** Resumes an interrupted run; of one that is finished only the report is returned again. */
   readonly resume?: boolean;
   /**
    * Replaces what loqa wrote at `out` before, whatever it is, and what an interrupted run left beside it; without it both
-   * are refused, the latter unless `resume` goes on with it.
+   * are refused, the latter unless `resume` continues it.
    */
   readonly force?: boolean;
-  /** A model quantised elsewhere: its layers are kept as they are, only the factors are found. */
+  /** Pre-quantised base: its layers are kept as they are, only the adapter is fitted. */
   readonly base?: Checkpoint;
   /** Stops between two layers, leaving what `resume` needs. */
   readonly signal?: AbortSignal;

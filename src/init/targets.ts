@@ -12,12 +12,12 @@ import { isObject } from "../io/files/json.ts";
 import { layerPosition, matchPattern } from "../loftq/plan.ts";
 import { checkAdaptable, defaultTargets, HEAD_LAYERS } from "./architecture.ts";
 
-/** A linear layer of a checkpoint, or a table of tokens' features. */
+/** A linear layer of a checkpoint, or a token embedding. */
 export interface Target {
   /** Path of the module, the tensor's name without `.weight`. */
   readonly module: string;
   readonly tensor: TensorInfo;
-  /** Whether it is an encoder's table of tokens' features. */
+  /** Whether it is an encoder's token embedding. */
   readonly embedding?: boolean;
 }
 
@@ -113,11 +113,11 @@ export function findTargets(
   }));
 }
 
-/** Module of the table of tokens' features of BERT, RoBERTa and DeBERTa. */
+/** Module of the token embedding of BERT, RoBERTa and DeBERTa. */
 const WORDS = /^(?:\w+\.)?embeddings\.word_embeddings$/;
 
 /**
- * The same with an encoder's table of tokens' features, in file order.
+ * The same with an encoder's token embedding, in file order.
  *
  * @throws {RangeError} If there is none.
  */

@@ -55,7 +55,7 @@ export interface LoftqOptions {
   readonly alpha?: number;
   /** Scaling `alpha / sqrt(rank)` instead of `alpha / rank` (Kalajdzievski, 2312.03732). */
   readonly rslora?: boolean;
-  /** Iterations T, 5 by default; 0 gives QLoRA's start: A Kaiming-uniform, B zero. */
+  /** Number of iterations T, 5 by default; 0 gives the default LoRA initialisation (QLoRA's): A Kaiming-uniform, B zero. */
   readonly iterations?: number;
   /** Whether to stop after an iteration that made the error larger (true): the alternation is not monotone. */
   readonly earlyStop?: boolean;
@@ -269,7 +269,7 @@ async function run(
   if (!c.identity) c.apply(w, ec);
   const outputNormFound = c.identity ? normFound : measure(ec);
 
-  // The rank that the matrix can have; what lies beyond stays at LoRA's own start.
+  // The rank that the matrix can have; what lies beyond stays at the default LoRA initialisation.
   const k = Math.min(rank, rows, cols);
   // The next iterate goes where neither the last nor the best one is; the two differ only after a rise.
   const quantize = memory.use(quantizer(device, weight, options));

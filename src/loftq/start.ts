@@ -1,5 +1,5 @@
 /**
- * LoRA factors in ordinary memory: those found on a device, and LoRA's own start where nothing was found.
+ * LoRA factors in ordinary memory: those found on a device, and the default LoRA initialisation where nothing was found.
  *
  * @module
  */
@@ -29,7 +29,8 @@ export interface StartOptions {
 }
 
 /**
- * LoRA's start, and QLoRA's: A uniform in `±1 / sqrt(in)` (PEFT's `kaiming_uniform_` with `a = √5`), B zero.
+ * Default LoRA initialisation, also QLoRA's: A uniform in `±1 / sqrt(in)` (PEFT's `kaiming_uniform_` with `a = √5`), B
+ * zero.
  */
 export function loraStart(
   { rows, cols, rank, seed, name }: StartOptions,

@@ -46,17 +46,17 @@ import type {
 
 /** Options of {@linkcode Family.load}. */
 export interface FamilyOptions extends ModelOptions {
-  /** Whether a language model's head takes few rows in 8 bits, for writing (false). */
+  /** Whether the head of a causal LM takes few rows in 8 bits, for decode steps (false). */
   readonly eightBitHead?: boolean;
 }
 
-/** What is known of an architecture. */
+/** An architecture: its config, tensors and loader. */
 export interface Family {
   /** Model types of its configs. */
   readonly types: readonly string[];
-  /** What its models do. */
+  /** Kind of its models: causal LM, encoder or encoder-decoder (seq2seq). */
   readonly kind: Model["kind"];
-  /** What the config of a checkpoint tells of every model. */
+  /** Config of a checkpoint, as far as every model has it. */
   config(checkpoint: Checkpoint): BaseConfig;
   /** Every tensor that the model of a checkpoint has, by name. */
   tensors(checkpoint: Checkpoint): WantedTensor[];
@@ -68,17 +68,17 @@ export interface Family {
     checkpoint: Checkpoint,
     options: FamilyOptions,
   ): Promise<Model>;
-  /** What the names of an encoder with a head begin with, where it has a prefix, and how it tells classes. */
+  /** Prefix of an encoder's names beside a head, where it has one, and its classification head. */
   readonly encoder?: (checkpoint: Checkpoint) => EncoderNames;
 }
 
 /** Names of an encoder with a head. */
 export interface EncoderNames {
-  /** Of the model without its head: `bert.`. */
+  /** Prefix of the base model: `bert.`. */
   readonly prefix: string;
-  /** How it tells classes, with that prefix. */
+  /** Classification head, with that prefix. */
   readonly classifier: ClassifierShape;
-  /** Features of a token. */
+  /** Hidden size: features of a token. */
   readonly hiddenSize: number;
 }
 
@@ -176,7 +176,7 @@ const KINDS: Readonly<Record<Model["kind"], string>> = {
 /**
  * Checks that a model is of a kind, loaded or not.
  *
- * @param what What it is wanted for, as errors say it: `run the task "ppl"`.
+ * @param what Purpose, as errors say it: `run the task "ppl"`.
  * @throws {TypeError} If it is of another kind.
  */
 export function checkKind(
@@ -209,7 +209,7 @@ export function whyNotRun(checkpoint: Checkpoint): string | undefined {
 /**
  * A model as one of a kind.
  *
- * @param what What it is wanted for, as errors say it: `run the task "ppl"`.
+ * @param what Purpose, as errors say it: `run the task "ppl"`.
  * @throws {TypeError} If it is of another kind.
  */
 export function ofKind<K extends Model["kind"]>(

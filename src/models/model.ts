@@ -1,5 +1,5 @@
 /**
- * What the rooms above know of a model: three kinds of transformer behind one face each.
+ * Model interfaces: causal LM, encoder and encoder-decoder (seq2seq), all that the rooms above know of a model.
  *
  * @module
  */
@@ -13,59 +13,65 @@ import type { BaseConfig, EncoderHead } from "../families/tensors.ts";
 import type { Embedding } from "../nn/embedding.ts";
 import type { Linear } from "../nn/linear.ts";
 
-/** Sequences of equal length, padded where they differ. */
+/** A batch of token sequences, padded to one length. */
 export interface TokenBatch {
-  /** `batch * time` token ids, sequence by sequence. */
+  /** Token ids `[batch * time]`, sequence by sequence. */
   readonly ids: ArrayLike<number>;
-  /** Sequences. */
+  /** Batch size: number of sequences. */
   readonly batch: number;
-  /** Tokens of each. */
+  /** Sequence length, in tokens. */
   readonly time: number;
-  /** Tokens `[from, to)` of each sequence that are no padding, counted from the start of the cache; all without it. */
+  /**
+   * Attention mask as valid ranges: tokens `[from, to)` of each sequence that are no padding, counted from the start of the
+   * KV cache; all without it.
+   */
   readonly bounds?: readonly (readonly [number, number])[];
-  /** `batch * time`: which of two texts a token belongs to, for models that tell them apart; all 0 without it. */
+  /** Token type (segment) ids `[batch * time]`, for models with a token type embedding; all 0 without it. */
   readonly typeIds?: ArrayLike<number>;
 }
 
-/** What every model has. */
+/** Properties of every model. */
 export interface BaseModel extends Disposable {
-  /** Where it is. */
+  /** Device that holds it. */
   readonly device: Device;
-  /** What every config tells. */
+  /** Config, as far as every architecture has it. */
   readonly config: BaseConfig;
   /** Linear layers of all blocks by module path. */
   readonly linears: ReadonlyMap<string, Linear>;
-  /** Tables of tokens' features by module path, where adapters can go on them. */
+  /** Token embeddings by module path, where adapters can go on them. */
   readonly embeddings?: ReadonlyMap<string, Embedding>;
 }
 
-/** How a pass runs, for every kind of model. */
+/** Options of a forward pass, for every kind of model. */
 export interface PassOptions {
-  /** Whether blocks are computed again going backwards instead of kept. */
+  /** Activation (gradient) checkpointing: recompute blocks in the backward pass instead of keeping their activations. */
   readonly checkpointing?: boolean;
-  /** Told the input `[batch * time, in]` of each linear layer of the blocks before it is used; for calibration. */
+  /** Called with the input `[batch * time, in]` of each linear layer of the blocks before it is used; for calibration. */
   readonly onInput?: (module: string, x: Mat) => void;
 }
 
-/** What a model keeps of the tokens before, for sequences that grow. */
+/** KV cache: keys and values of the tokens before, for sequences that grow. */
 export interface TokenCache extends Disposable {
-  /** Sequences. */
+  /** Batch size: number of sequences. */
   readonly batch: number;
-  /** The most tokens of a sequence. */
+  /** Capacity: most tokens of a sequence. */
   readonly capacity: number;
-  /** Tokens of each sequence so far, padding included. */
+  /** Sequence length so far, padding included. */
   readonly length: number;
 }
 
-/** A model that goes on from what it reads: LLaMA. */
+/** Causal LM (decoder-only): LLaMA. */
 export interface CausalModel extends BaseModel {
-  /** What it does. */
+  /** Kind of model. */
   readonly kind: "causal";
-  /** The head, `[vocabulary, hidden]`. */
+  /** LM head, `[vocabulary, hidden]`: its products with hidden states are the logits. */
   readonly head: LinearWeight;
-  /** An empty cache. */
+  /** An empty KV cache. */
   cache(size: { batch: number; capacity: number }): TokenCache;
-  /** The features of each token, `[batch * time, hidden]`, after the last norm. With a cache of this model, it sees the tokens before. */
+  /**
+   * Hidden states, `[batch * time, hidden]`, after the last norm. With a KV cache of this model attention sees the tokens
+   * before: prefill with many tokens, decode with one (`time` 1).
+   */
   forward(
     tape: Tape,
     tokens: TokenBatch,
@@ -73,49 +79,50 @@ export interface CausalModel extends BaseModel {
   ): Tensor;
 }
 
-/** A model that reads whole sequences: BERT, RoBERTa, DeBERTa. */
+/** Encoder, with bidirectional attention: BERT, RoBERTa, DeBERTa. */
 export interface EncoderModel extends BaseModel {
-  /** What it does. */
+  /** Kind of model. */
   readonly kind: "encoder";
-  /** What it answers. */
+  /** Head: classification, span or none. */
   readonly head: EncoderHead;
-  /** The features of each token, `[batch * time, hidden]`, after the last block. */
+  /** Hidden states, `[batch * time, hidden]`, after the last block. */
   encode(tape: Tape, tokens: TokenBatch, options?: PassOptions): Tensor;
   /**
-   * What the head says: scores of the classes `[batch, labels]`, or `[2, batch * time]`, the scores of every position as
-   * an answer's first token and as its last.
+   * Logits of the head: of the classes `[batch, labels]`, or `[2, batch * time]`, of every position as an answer's first
+   * token (start logits) and as its last (end logits).
    *
    * @throws {TypeError} If it has no head.
    */
   answer(tape: Tape, tokens: TokenBatch, options?: PassOptions): Tensor;
 }
 
-/** What a decoder keeps, of the tokens before and of the source. */
+/** KV cache of a decoder: of the tokens before (self-attention) and of the source (cross-attention). */
 export interface DecoderCache extends TokenCache {
   /** Puts sequence `sequences[i]` in the place of sequence `i`, for all of them at once; the source's part stays. */
   reorder(sequences: ArrayLike<number>): void;
 }
 
-/** A model that reads one sequence and writes another: BART. */
+/** Encoder-decoder (seq2seq): BART. */
 export interface Seq2SeqModel extends BaseModel {
-  /** What it does. */
+  /** Kind of model. */
   readonly kind: "seq2seq";
-  /** What every config tells, and what its decoder begins with. */
+  /** Config, with the decoder's start token. */
   readonly config: BaseConfig & {
-    /** Token that the decoder begins with. */
+    /** Decoder start token id. */
     readonly startId: number;
   };
-  /** The head, `[vocabulary, hidden]`. */
+  /** LM head, `[vocabulary, hidden]`: its products with hidden states are the logits. */
   readonly head: LinearWeight;
-  /** `f32 [vocabulary]`, added to the scores of the head, where the model has such a bias and it is not all zeros. */
+  /** Bias of the logits, `f32 [vocabulary]`, where the model has one and it is not all zeros. */
   readonly headBias?: { readonly value: Mat };
-  /** An empty cache for decoding. */
+  /** An empty KV cache for decoding. */
   cache(size: { batch: number; capacity: number }): DecoderCache;
-  /** Features of the source, `[batch * time, hidden]`. */
+  /** Encoder hidden states of the source, `[batch * time, hidden]`. */
   encode(tape: Tape, source: TokenBatch, options?: PassOptions): Tensor;
   /**
-   * Features of the target `[batch * time, hidden]`, seeing `encoded`, what {@linkcode encode} made of `source`. With a
-   * cache of this model it sees the tokens before, and `encoded` is looked at the first time only.
+   * Decoder hidden states of the target, `[batch * time, hidden]`, with cross-attention to `encoded`, the hidden states
+   * that {@linkcode encode} made of `source`. With a KV cache of this model it sees the tokens before, and `encoded` is
+   * read the first time only.
    */
   decode(
     tape: Tape,
@@ -131,12 +138,12 @@ export interface Seq2SeqModel extends BaseModel {
 /** A model of any kind. */
 export type Model = CausalModel | EncoderModel | Seq2SeqModel;
 
-/** How a checkpoint is put on a device, for every kind of model. */
+/** Options of loading a checkpoint onto a device, for every kind of model. */
 export interface ModelOptions {
-  /** Tensors that are trained, by their names in the checkpoint; the model uses them where they are. */
+  /** Trainable parameters, by their names in the checkpoint; the model uses them where they are. */
   readonly trained?: ParameterSet;
   /** How products with quantised weights are computed (`f32`). */
   readonly compute?: Compute;
-  /** Told the share that is loaded, from 0 to 1. */
+  /** Called with the share loaded, from 0 to 1. */
   readonly onProgress?: (done: number) => void;
 }

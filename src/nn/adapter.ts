@@ -14,32 +14,35 @@ import { matrix, transposed } from "../tensor/matrix.ts";
 import type { Embedding } from "./embedding.ts";
 import type { Linear } from "./linear.ts";
 
-/** Factors of one module, in ordinary memory. */
+/** LoRA factors of one module, in ordinary memory. */
 export interface AdapterModuleFactors {
   /** Path of the module: `model.layers.0.self_attn.q_proj`. */
   readonly module: string;
   readonly rank: number;
-  /** What the product of the factors is multiplied with. */
+  /** LoRA scaling: factor of `lora_B lora_A`. */
   readonly scaling: number;
   /** `lora_A: [rank, in]`, or `[rank, ceil(in / group)]`. */
   readonly a: Float32Array;
   /** `lora_B: [out, rank]`. */
   readonly b: Float32Array;
-  /** Inputs that are summed before A, for QA-LoRA. */
+  /** Group size of QA-LoRA: inputs that are summed before A. */
   readonly group?: number;
-  /** Whether the module is a table with a row for each token: `in` features, `out` tokens. PEFT's names of its factors are the other way round. */
+  /**
+   * Whether the module is a token embedding: `in` features, `out` tokens. PEFT's names of its factors are the other way
+   * round.
+   */
   readonly embedding?: boolean;
 }
 
 /** Options of {@linkcode attachAdapter}. */
 export interface AttachOptions {
-  /** What it is enabled by. */
+  /** Name that it is enabled by. */
   readonly name: string;
-  /** Whether the factors are to be trained (false). */
+  /** Whether the factors are trainable (false). */
   readonly train?: boolean;
-  /** Share of the inputs, pooled ones for QA-LoRA, that is dropped in training (0); not those of tables. */
+  /** LoRA dropout probability of the inputs, pooled ones for QA-LoRA (0); none for embeddings. */
   readonly dropout?: number;
-  /** Tables of the model by module path, where adapters go on them. */
+  /** Token embeddings of the model by module path, where adapters go on them. */
   readonly embeddings?: ReadonlyMap<string, Embedding>;
 }
 
@@ -53,7 +56,7 @@ export interface AttachedAdapter extends Disposable {
     /** Columns of A: `in` features, or groups of them. */
     readonly inputs: number;
     readonly outputs: number;
-    /** Whether it is a table: its parameters are then B as it is, and A turned, `[in, rank]`. */
+    /** Whether it is a token embedding: its parameters are then B as it is, and A transposed, `[in, rank]`. */
     readonly embedding?: boolean;
   }[];
   /** The factors, named `MODULE.lora_A` and `MODULE.lora_B`, where they are trained. */

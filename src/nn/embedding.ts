@@ -1,5 +1,5 @@
 /**
- * Tables of tokens' features, with the adapters that are loaded onto them.
+ * Token embeddings, with the adapters that are loaded onto them.
  *
  * @module
  */
@@ -11,30 +11,30 @@ import type { Parameter } from "../autograd/parameter.ts";
 import type { Tape, Tensor } from "../autograd/tape.ts";
 import type { DeviceBuffer, Mat } from "../device/buffer.ts";
 
-/** Low-rank factors of what is added to a table. */
+/** LoRA factors of a token embedding. */
 export interface EmbeddingFactors {
-  /** A row for each token, `[tokens, rank]`: PEFT's `lora_embedding_A`, turned. */
+  /** `lora_embedding_A` transposed, `[tokens, rank]`: a row for each token. */
   readonly table: Mat;
   /** `lora_embedding_B: [features, rank]`. */
   readonly up: Mat;
-  /** Factor of the product. */
+  /** LoRA scaling: factor of the product. */
   readonly scaling: number;
-  /** Both factors, where they are trained. */
+  /** Both factors as parameters, where they are trainable. */
   readonly trained?: { readonly table: Parameter; readonly up: Parameter };
 }
 
-/** A table by its path in the checkpoint. */
+/** A token embedding by its path in the checkpoint. */
 export class Embedding {
   /** Path of the module: `bert.embeddings.word_embeddings`. */
   readonly module: string;
-  /** The table, `[tokens, features]`. */
+  /** Embedding weight, `[tokens, features]`. */
   readonly value: Mat;
-  /** The same, where it is trained itself. */
+  /** Embedding weight as a parameter, where it is trainable itself. */
   readonly parameter?: Parameter;
   readonly #adapters = new Map<string, EmbeddingFactors>();
   #enabled: EmbeddingFactors[] = [];
 
-  /** A table without adapters. */
+  /** A token embedding without adapters. */
   constructor(
     module: string,
     { value, parameter }: { value: Mat; parameter?: Parameter },
@@ -44,17 +44,17 @@ export class Embedding {
     this.parameter = parameter;
   }
 
-  /** Puts an adapter's factors on the table, under the adapter's name, not yet enabled. */
+  /** Adds an adapter's factors to the embedding, under the adapter's name, not yet enabled. */
   setAdapter(name: string, factors: EmbeddingFactors): void {
     this.#adapters.set(name, factors);
   }
 
-  /** Adds the factors of these adapters from now on, of no others. */
+  /** Enables these adapters and no others. */
   enable(names: readonly string[]): void {
     this.#enabled = names.flatMap((name) => this.#adapters.get(name) ?? []);
   }
 
-  /** The features of `count` tokens, `ids: u32 [count]`: their rows, and what the adapters add to them. */
+  /** Embeds `count` tokens, `ids: u32 [count]`: their rows of the weight, plus those of enabled adapters. */
   look(tape: Tape, ids: DeviceBuffer, count: number): Tensor {
     const { value, parameter } = this;
     let x = embedding(tape, ids, { table: value, parameter, count });

@@ -43,17 +43,17 @@ export class Linear implements LinearLayer {
     this.bias = bias;
   }
 
-  /** Factors that are added now. */
+  /** LoRA factors of the enabled adapters. */
   get lora(): readonly LoraFactors[] {
     return this.#enabled;
   }
 
-  /** Puts an adapter's factors on the layer, under the adapter's name, not yet enabled. */
+  /** Adds an adapter's LoRA factors to the layer, under the adapter's name, not yet enabled. */
   setAdapter(name: string, factors: LoraFactors): void {
     this.#adapters.set(name, factors);
   }
 
-  /** Adds the factors of these adapters from now on, of no others. */
+  /** Enables these adapters and no others. */
   enable(names: readonly string[]): void {
     this.#enabled = names.flatMap((name) => this.#adapters.get(name) ?? []);
   }

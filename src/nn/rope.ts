@@ -1,5 +1,5 @@
 /**
- * Tables of rotary positions (Su et al., 2104.09864), with the scalings that checkpoints ask for.
+ * Rotary position embeddings (RoPE; Su et al., 2104.09864), with the scalings that checkpoints ask for.
  *
  * @module
  */
@@ -9,11 +9,11 @@ import type { Device } from "../device/device.ts";
 import { mat } from "../device/buffer.ts";
 import type { RopeScaling } from "../families/rope.ts";
 
-/** What fixes the angles. */
+/** RoPE settings, which fix the angles. */
 export interface RopeOptions {
-  /** Features of a head. */
+  /** Head dimension: features of a head. */
   readonly headDim: number;
-  /** Base of the geometric series of frequencies. */
+  /** RoPE theta: base of the geometric series of frequencies. */
   readonly theta: number;
   readonly scaling: RopeScaling;
 }

@@ -1,5 +1,5 @@
 /**
- * What a method of fine-tuning costs on a model of given sizes: parameters, bytes, work. Nothing is measured here.
+ * Cost of a fine-tuning method on a model of given sizes: trainable parameters, bytes, FLOPs. Nothing is measured here.
  *
  * @module
  */
@@ -21,17 +21,17 @@ export type Method = typeof METHODS[number];
 
 /** Options of {@linkcode methodCosts}. */
 export interface CostOptions {
-  /** Rank of the adapters. */
+  /** LoRA rank of the adapters. */
   readonly rank: number;
-  /** Weights that share a scale in QA-LoRA's base, and inputs that its adapter pools. */
+  /** Quantisation group size of QA-LoRA's base: weights that share a scale, and inputs that its adapter pools. */
   readonly group: number;
   /** Width of quantised weights: `nf4` … `nf2` for QLoRA and LoftQ, `int4` … `int2` for QA-LoRA. */
   readonly bits: 2 | 3 | 4;
-  /** Tokens of a sequence; of the encoder and of the decoder alike. */
+  /** Sequence length in tokens; of the encoder and of the decoder alike. */
   readonly sequence: number;
-  /** Sequences of a step. */
+  /** Batch size: sequences of a step. */
   readonly batch: number;
-  /** Whether layers are computed again going backwards. */
+  /** Activation (gradient) checkpointing: recompute layers in the backward pass. */
   readonly checkpointing?: boolean;
 }
 
@@ -41,20 +41,20 @@ export interface MemoryParts {
   readonly weights: number;
   /** LoRA factors in f32. */
   readonly adapter: number;
-  /** One f32 a trained parameter. */
+  /** One f32 a trainable parameter. */
   readonly gradients: number;
-  /** AdamW's two f32 a trained parameter. */
+  /** AdamW's two f32 a trainable parameter. */
   readonly moments: number;
-  /** Values kept for the backward pass, and a chunk of logits. */
+  /** Activations: values kept for the backward pass, and a chunk of logits. */
   readonly activations: number;
 }
 
-/** What one method costs. */
+/** Cost of one method. */
 export interface MethodCost {
   readonly trainableParameters: number;
   /** Bytes of the weights and the adapter in their files. */
   readonly diskBytes: number;
-  /** Bytes that a step of training holds at the most, the sum of {@linkcode memory}. */
+  /** Peak memory of a training step in bytes, the sum of {@linkcode memory}. */
   readonly memoryBytes: number;
   readonly memory: MemoryParts;
   /** Stored bits of a weight of the linear layers, scales and biases included. */
@@ -63,7 +63,7 @@ export interface MethodCost {
   readonly deployedBytes: number;
   /** Bits of a weight of the linear layers there. */
   readonly deployedBitsPerWeight: number;
-  /** Floating-point operations of one step of training. */
+  /** FLOPs per step: floating-point operations of one training step. */
   readonly stepFlops: number;
 }
 
@@ -71,7 +71,7 @@ export interface MethodCost {
 const LOGIT_BYTES = 16 * 2 ** 20;
 
 /**
- * What each method costs on a model.
+ * Cost of each method on a model.
  *
  * Parameters: LoRA trains `rank * (in + out)` of each linear layer but the head, QA-LoRA
  * `rank * (ceil(in / group) + out)` (Xu et al., 2309.14717, Table 2).

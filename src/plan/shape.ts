@@ -26,7 +26,7 @@ export interface LayerShape {
   readonly width: number;
   /** Attentions in a layer. */
   readonly attentions: number;
-  /** Features of all query heads of an attention. */
+  /** Width of attention: features of all query heads. */
   readonly attentionWidth: number;
   /** Values of a token that a layer keeps for the backward pass, those of adapters apart. */
   readonly kept: number;
@@ -70,7 +70,7 @@ interface Block {
   readonly norms: number;
   /** Values of a norm: 1 (a weight) or 2 (and a bias) times the width. */
   readonly normParts: 1 | 2;
-  /** Features inside the feed-forward part. */
+  /** Intermediate (MLP) size: features inside the feed-forward part. */
   readonly inner: number;
 }
 

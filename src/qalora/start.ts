@@ -43,9 +43,9 @@ export interface StartOptions extends Partial<QuantizerOptions>, PlaceOptions {
   /** Scaling `alpha / sqrt(rank)` instead of `alpha / rank` (Kalajdzievski, 2312.03732). */
   readonly rslora?: boolean;
   /**
-   * How often to quantise and correct, 1 by default; 0 gives the plain start: A Kaiming-uniform over the groups, B zero.
-   * It ends once the error does not fall. More than one can help `gptq` only: the other quantisers follow a shift of a
-   * group exactly.
+   * How often to quantise and correct, 1 by default; 0 gives the default LoRA initialisation: A Kaiming-uniform over the
+   * groups, B zero. It ends once the error does not fall. More than one can help `gptq` only: the other quantisers follow a
+   * shift of a group exactly.
    */
   readonly iterations?: number;
   /** Seeds the random parts, together with `name`. */

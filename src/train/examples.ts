@@ -44,7 +44,7 @@ export interface OpenedExamples {
   readonly order: OrderOptions;
   /** SHA-256 of all tokens and labels. */
   readonly digest: string;
-  /** What a person should know: examples that were cut or left out. */
+  /** Notes for the user: examples that were truncated or dropped. */
   readonly notes?: readonly string[];
 }
 

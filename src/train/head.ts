@@ -23,7 +23,7 @@ import type { TrainOptions } from "./options.ts";
 /** A head, and the reader of the labels that it learns. */
 export interface WantedHead {
   readonly info: HeadInfo;
-  /** For classes and numbers. */
+  /** For classification and regression. */
   readonly labels?: LabelReader;
 }
 

@@ -1,5 +1,5 @@
 /**
- * Where the training of an adapter starts: from a stored one, or from LoRA's own start.
+ * Initial LoRA factors of a training: those of a stored adapter, or the default LoRA initialisation.
  *
  * @module
  */
@@ -20,7 +20,9 @@ import { checkRanks } from "../nn/ranks.ts";
 import { blockLinears, chosenLinears, peftTargets } from "./lora_targets.ts";
 import type { TrainOptions } from "./options.ts";
 
-/** A hash of what training starts from, whatever its order in a file: factors, and tensors that are trained in full. */
+/**
+ * A hash of the initial state of a training, whatever its order in a file: factors, and tensors that are trained in full.
+ */
 export async function digestStart(
   factors: readonly AdapterModuleFactors[],
   whole: ReadonlyMap<string, Float32Array> = new Map(),
@@ -74,7 +76,7 @@ const PEFT_TASKS = {
 } as const;
 
 /**
- * LoRA's own start on the layers that are asked for: all linear layers of the blocks without a choice.
+ * Default LoRA initialisation on the layers that are asked for: all linear layers of the blocks without a choice.
  *
  * @throws {RangeError} If a name or a pattern asks for none.
  */

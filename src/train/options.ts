@@ -1,5 +1,5 @@
 /**
- * What a training is asked for.
+ * Options and report of a training run.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import type { Overflow } from "../data/list.ts";
 import type { TemplateName } from "../data/tasks/templates.ts";
 import type { ScheduleName } from "./step/schedule.ts";
 
-/** What can be trained. */
+/** Training tasks. */
 export const TRAIN_TASKS = [
   "lm",
   "sft",
@@ -25,86 +25,87 @@ export const TRAIN_TASKS = [
   "seq2seq",
 ] as const;
 
-/** Name of what is trained. */
+/** Name of a training task. */
 export type TrainTask = typeof TRAIN_TASKS[number];
 
-/** What decides the bytes of the result. */
+/** Training options: they decide the bytes of the result. */
 export interface TrainOptions {
   /**
-   * `adapter` trains the adapter of a folder that `init` wrote (LoftQ's or QLoRA's start); `lora` puts a new one on
-   * the model as it is; `full` trains all weights.
+   * Method: `adapter` trains the LoRA adapter of a folder that `init` wrote (LoftQ's or QLoRA's initialisation); `lora` a
+   * new one on the model as it is; `full` is full fine-tuning, of all weights.
    */
   readonly method: "adapter" | "lora" | "full";
   /**
-   * `lm`: every token of packed blocks; `sft`: the answers of examples; `classify`: a class or a number of a text or two;
-   * `qa`: where an answer stands in a text; `seq2seq`: a text made of a text.
+   * Task: `lm`: causal language modelling, every token of packed sequences; `sft`: supervised fine-tuning on the answers of
+   * examples; `classify`: sequence classification or regression of a text or two; `qa`: extractive question answering;
+   * `seq2seq`: source/target pairs.
    */
   readonly task: TrainTask;
   /** Data set whose labels and columns are known (`classify`); by the file's columns and labels without it. */
   readonly dataSet?: LabelledSetName;
   /** Names of the classes of a new head (`classify`); by the data without it. */
   readonly labels?: readonly string[];
-  /** Which biases are trained besides an adapter, as PEFT has it. */
+  /** Biases that are trained beside an adapter, as PEFT has it. */
   readonly biases: TrainedBiases;
-  /** Further modules that are trained in full besides an adapter, by the ends of their paths. */
+  /** Modules that are trained in full beside an adapter (PEFT's `modules_to_save`), by the ends of their paths. */
   readonly modulesToSave?: readonly string[];
-  /** Tokens of a block, or of an example at the most. */
+  /** Maximum sequence length in tokens (`--seq-len`): length of a packed sequence (`lm`), or of an example at the most. */
   readonly block: number;
-  /** Sequences of a batch. */
+  /** Batch size: sequences of a batch. */
   readonly batch: number;
-  /** Batches of a step. */
+  /** Gradient accumulation steps: batches of an optimizer step. */
   readonly accumulation: number;
-  /** Steps in all; either these or {@linkcode epochs}. */
+  /** Number of optimizer steps; either these or {@linkcode epochs}. */
   readonly steps?: number;
-  /** Passes through the data; 1 where no steps are given either. */
+  /** Number of epochs, passes through the data; 1 where no steps are given either. */
   readonly epochs?: number;
-  /** Largest learning rate. */
+  /** Peak learning rate. */
   readonly learningRate: number;
-  /** How the learning rate goes on after the warm-up. */
+  /** Learning rate schedule after the warm-up. */
   readonly schedule: ScheduleName;
-  /** Steps in which the learning rate rises; 3 % of them all without it. */
+  /** Warm-up steps, in which the learning rate rises; 3 % of all steps without it. */
   readonly warmup?: number;
-  /** AdamW's decay. */
+  /** AdamW's weight decay. */
   readonly weightDecay: number;
-  /** AdamW's decay of the first moment. */
+  /** AdamW's beta1: decay of the first moment. */
   readonly beta1: number;
-  /** AdamW's decay of the second moment. */
+  /** AdamW's beta2: decay of the second moment. */
   readonly beta2: number;
-  /** Added to the root of the second moment. */
+  /** AdamW's epsilon, added to the root of the second moment. */
   readonly epsilon: number;
-  /** Largest norm of the gradients; 0 for none. */
+  /** Max gradient norm (gradient clipping), over all gradients; 0 for none. */
   readonly clip: number;
-  /** Share of the adapter's inputs that is dropped. */
+  /** LoRA dropout probability, of the adapter's inputs. */
   readonly dropout: number;
-  /** Whether blocks are computed again going backwards. */
+  /** Activation (gradient) checkpointing: recompute blocks in the backward pass. */
   readonly checkpointing: boolean;
-  /** How products with quantised weights are computed: `int8` rounds inputs and gradients to 8 bits, for affine formats. */
+  /** Arithmetic of products with quantised weights: `int8` rounds inputs and gradients to 8 bits, for affine formats. */
   readonly compute: Compute;
   /** Order of the examples: shuffled each epoch, windows at random (`lm`), or as they come. */
   readonly order: "shuffle" | "random" | "sequential";
-  /** How a record becomes prompt and answer (`sft`); by its fields without it. */
+  /** Prompt template of a record (`sft`); by its fields without it. */
   readonly template?: TemplateName;
-  /** Which answers of a conversation are learnt (`sft`); all without it. */
+  /** Answers of a conversation that are trained on (`sft`); all without it. */
   readonly learn?: Learn;
-  /** What happens to examples beyond the block; they are dropped (`sft`) or cut without it. */
+  /** Handling of examples longer than {@linkcode block}; they are dropped (`sft`) or truncated without it. */
   readonly overflow?: Overflow;
   /** Field of a record that holds the text (`lm`). */
   readonly field: string;
-  /** What is a text of a plain file (`lm`). */
+  /** Unit of a plain text file that is one text (`lm`). */
   readonly unit: TextUnit;
-  /** Rank of a new adapter (`lora`). */
+  /** LoRA rank of a new adapter (`lora`). */
   readonly rank: number;
-  /** Its alpha. */
+  /** LoRA alpha of a new adapter. */
   readonly alpha: number;
-  /** Whether its scale is `alpha / sqrt(rank)`. */
+  /** Rank-stabilised LoRA: scale `alpha / sqrt(rank)`. */
   readonly rslora: boolean;
-  /** Its layers, by name or pattern; all linear layers of the blocks without it. */
+  /** Target modules of a new adapter, by name or pattern; all linear layers of the blocks without it. */
   readonly targets?: readonly string[];
-  /** Its ranks by name or pattern. */
+  /** LoRA ranks by module name or pattern. */
   readonly rankPattern?: Readonly<Record<string, number>>;
-  /** Its alphas by name or pattern. */
+  /** LoRA alphas by module name or pattern. */
   readonly alphaPattern?: Readonly<Record<string, number>>;
-  /** Seed of what is random. */
+  /** Random seed. */
   readonly seed: number;
 }
 
@@ -147,7 +148,7 @@ export const TRAIN_OPTIONS: OptionTable<TrainOptions> = {
   seed: true,
 };
 
-/** What `loqa train` does where it is not told otherwise: an epoch of language modelling, one adapter of rank 16. */
+/** Defaults of `loqa train`: an epoch of causal language modelling, one adapter of rank 16. */
 export const TRAIN_DEFAULTS: Omit<TrainOptions, "method"> = {
   task: "lm",
   block: 512,
@@ -174,18 +175,18 @@ export const TRAIN_DEFAULTS: Omit<TrainOptions, "method"> = {
   seed: 0,
 };
 
-/** Whether what is trained writes token by token. */
+/** Whether the task trains a model that generates: a causal LM or an encoder-decoder. */
 export function writes({ task }: Pick<TrainOptions, "task">): boolean {
   return task !== "classify" && task !== "qa";
 }
 
-/** How a run goes about it. */
+/** Files, device and callbacks of a run. */
 export interface TrainRun {
-  /** Where to work. */
+  /** Device to train on. */
   readonly device: Device;
   /** A folder that `init` wrote, or a model. */
   readonly path: string;
-  /** Folder to write; `path` itself for `adapter`. */
+  /** Output folder; `path` itself for `adapter`. */
   readonly out: string;
   /**
    * Where to start instead of what `init` left: the number of a run of `path`, or the path of a run, a checkpoint or an
@@ -194,34 +195,34 @@ export interface TrainRun {
   readonly from?: string;
   /** The model's weights, where they are not where `path` says. */
   readonly model?: string;
-  /** Files to learn from. */
+  /** Training data files. */
   readonly data: readonly string[];
-  /** Files to measure the loss on, now and then. */
+  /** Evaluation data files, to measure the loss on. */
   readonly evaluation?: readonly string[];
-  /** Steps between two evaluations; only at the start and end without it. */
+  /** Steps between evaluations; only at the start and end without it. */
   readonly evaluateEvery?: number;
-  /** Batches of an evaluation at the most (32). */
+  /** Number of evaluation batches at the most (32). */
   readonly evaluationBatches?: number;
-  /** Steps between two checkpoints. */
+  /** Steps between checkpoints. */
   readonly saveEvery: number;
-  /** Checkpoints that are kept. */
+  /** Number of checkpoints kept. */
   readonly keep: number;
-  /** Steps between two readings of the loss. */
+  /** Steps between readings of the loss. */
   readonly logEvery: number;
   /**
-   * Goes on from the last checkpoint of the last run of the same options and data, one that has not ended before one
-   * that has. More steps than it had make it longer, by the schedule of all of them.
+   * Resumes from the last checkpoint of the last run of the same options and data, an unfinished one before a finished one.
+   * More steps than it had extend it, by the schedule of all of them.
    */
   readonly resume?: boolean;
-  /** Stops after the present step, with a checkpoint. */
+  /** Abort signal: stops after the present step, with a checkpoint. */
   readonly signal?: AbortSignal;
   /** The tokenizer; the model's own without it. */
   readonly codec?: TextCodec;
-  /** Told the share done, from 0 to 1, and where it is. */
+  /** Called with the share done, from 0 to 1, and the present stage. */
   readonly onProgress?: (done: number, text: string) => void;
-  /** Takes a line that a person should see. */
+  /** Called with a note for the user. */
   readonly onNote?: (line: string) => void;
-  /** Takes a line that a person must see: something is wrong with the training, though it goes on. */
+  /** Called with a warning for the user: something is wrong with the training, though it continues. */
   readonly onWarning?: (line: string) => void;
 }
 
@@ -247,19 +248,19 @@ export const TRAIN_RUN: OptionTable<TrainRun> = {
   onWarning: false,
 };
 
-/** What `loqa train` tells: the document of `--json`. */
+/** Report of `loqa train`: the document of `--json`. */
 export interface TrainReport {
   /** Always `train`. */
   readonly verb: "train";
   /** Version of loqa. */
   readonly version: string;
-  /** Folder that was written. */
+  /** Output folder. */
   readonly out: string;
-  /** Number of the run: what it wrote besides is in `runs/N` of that folder. */
+  /** Number of the run, whose own files are in `runs/N` of that folder. */
   readonly run: number;
-  /** What was trained. */
+  /** Method of the training. */
   readonly method: TrainOptions["method"];
-  /** Updates. */
+  /** Number of optimizer steps. */
   readonly steps: number;
   /** Mean loss of the last tenth of the steps. */
   readonly loss: number;
@@ -267,23 +268,23 @@ export interface TrainReport {
   readonly evaluation?: {
     readonly before: number;
     readonly after: number;
-    /** Of what is written token by token. */
+    /** Perplexity, of causal LMs and encoder-decoders. */
     readonly perplexityBefore?: number;
     readonly perplexityAfter?: number;
-    /** Share of the classes that are right (`classify`). */
+    /** Accuracy of the classes (`classify`). */
     readonly accuracyBefore?: number;
     readonly accuracyAfter?: number;
   };
-  /** Tokens through the model, padding included, while training. */
+  /** Training throughput in tokens a second, padding included. */
   readonly tokensPerSecond: number;
-  /** Trained values. */
+  /** Number of trainable parameters. */
   readonly trainableParameters: number;
-  /** Wall time of the run. */
+  /** Wall time of the run in seconds. */
   readonly seconds: number;
-  /** Largest resident size of the process. */
+  /** Peak resident memory of the process in bytes. */
   readonly peakBytes: number;
   /** Folder of the last checkpoint. */
   readonly checkpoint: string;
-  /** What is wrong with it, where something is. */
+  /** Warnings about the training, where there are some. */
   readonly warnings?: readonly string[];
 }

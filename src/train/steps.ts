@@ -12,7 +12,7 @@ export interface StepOptions {
   readonly examples: number;
   /** Examples of a batch. */
   readonly batch: number;
-  /** Batches of a step (1). */
+  /** Gradient accumulation steps: batches of a step (1). */
   readonly accumulation?: number;
   /** Steps in all; one of `steps` and `epochs` is given. */
   readonly steps?: number;
@@ -22,9 +22,9 @@ export interface StepOptions {
 
 /** What {@linkcode planSteps} finds. */
 export interface StepPlan {
-  /** Updates of the weights in all. */
+  /** Number of optimizer steps. */
   readonly steps: number;
-  /** Updates of an epoch. */
+  /** Optimizer steps of an epoch. */
   readonly stepsPerEpoch: number;
   /** Batches of an epoch, the last one short where it does not come out even. */
   readonly batchesPerEpoch: number;

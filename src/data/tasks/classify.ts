@@ -17,9 +17,9 @@ import { ExampleList, type ListedSet, type Overflow } from "../list.ts";
 export interface LabelSource {
   /** The data set, if it is one that is known. */
   readonly set?: LabelledSetName;
-  /** Names of the model's classes in its order, where it has a head; one where it tells a number. */
+  /** Names of the model's classes in its order, where it has a head; one for a regression head. */
   readonly model?: readonly string[];
-  /** Whether labels are numbers to be told, not classes; by the data set or the model unless told. */
+  /** Whether labels are regression targets, not classes; by the data set or the model unless told. */
   readonly regression?: boolean;
 }
 

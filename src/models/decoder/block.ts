@@ -1,5 +1,6 @@
 /**
- * One layer of a LLaMA: attention and a gated feed-forward part, each behind a norm and around a shortcut.
+ * One layer of a LLaMA: attention and a gated feed-forward part (MLP), each behind a norm (pre-norm) and inside a residual
+ * connection.
  *
  * @module
  */
@@ -17,31 +18,31 @@ import { blockLinears, layerPrefix } from "../../families/decoder_tensors.ts";
 import { storeRows } from "../parts/token_cache.ts";
 import type { Weights } from "../parts/weights.ts";
 
-/** Keys and values of one layer that were computed before; `[batch * capacity, kvHeads * headDim]`. */
+/** KV cache of one layer: keys and values computed before, `[batch * capacity, kvHeads * headDim]`. */
 export interface LayerCache {
   /** Keys. */
   readonly k: Mat;
   /** Values. */
   readonly v: Mat;
-  /** Rows of a sequence. */
+  /** Capacity: rows of a sequence. */
   readonly capacity: number;
 }
 
-/** What all layers share in one pass. */
+/** Context of one pass, shared by all layers. */
 export interface BlockContext {
-  /** Sequences. */
+  /** Batch size: number of sequences. */
   readonly batch: number;
-  /** Tokens of each sequence in this pass. */
+  /** Sequence length in this pass, in tokens. */
   readonly time: number;
-  /** Tokens of each sequence that are in the cache already. */
+  /** Tokens of each sequence that are in the KV cache already. */
   readonly past: number;
-  /** `u32 [batch * time]`. */
+  /** Position ids, `u32 [batch * time]`. */
   readonly positions: DeviceBuffer;
-  /** Cosines and sines of the positions. */
+  /** Rotary position embedding: cosines and sines of the positions. */
   readonly tables: RopeTables;
-  /** `u32 [batch, 2]`, where sequences are padded. */
+  /** Attention mask `u32 [batch, 2]`, the valid range of each sequence, where sequences are padded. */
   readonly bounds?: DeviceBuffer;
-  /** Told the input `[batch * time, in]` of each linear layer before it is used; for calibration. */
+  /** Called with the input `[batch * time, in]` of each linear layer before it is used; for calibration. */
   readonly onInput?: (module: string, x: Mat) => void;
 }
 
@@ -67,7 +68,7 @@ export class LlamaBlock extends Block {
     this.#norms = norms;
   }
 
-  /** `x[batch * time, hidden]` through the layer. With a cache, this pass's keys and values are added to it. */
+  /** `x[batch * time, hidden]` through the layer. With a KV cache, this pass's keys and values are added to it. */
   forward(
     tape: Tape,
     x: Tensor,
@@ -135,7 +136,7 @@ export class LlamaBlock extends Block {
   }
 }
 
-/** Puts layer `index` of a checkpoint on a device. */
+/** Loads layer `index` of a checkpoint onto a device. */
 export async function loadBlock(
   weights: Weights,
   config: LlamaConfig,

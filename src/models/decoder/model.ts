@@ -1,5 +1,5 @@
 /**
- * Models of the LLaMA family (Touvron et al., 2302.13971), with a cache, adapters, gradients.
+ * Models of the LLaMA family (Touvron et al., 2302.13971), with a KV cache, adapters, gradients.
  *
  * @module
  */
@@ -45,25 +45,25 @@ import { Weights } from "../parts/weights.ts";
 
 /** Options of {@linkcode Llama.load}. A quantised weight that is trained is decoded. */
 export interface LlamaOptions extends ModelOptions {
-  /** Whether products of the head with few rows are taken in 8 bits, for writing (false). */
+  /** Whether products of the LM head with few rows are taken in 8 bits, for decode steps (false). */
   readonly eightBitHead?: boolean;
 }
 
-/** How a pass runs. */
+/** Options of a forward pass. */
 export interface ForwardOptions extends PassOptions {
-  /** Keys and values of the tokens before; this pass's are added. Not for training. */
+  /** KV cache of the tokens before; this pass's keys and values are added. Not for training. */
   readonly cache?: KeyValueCache;
 }
 
-/** Keys and values of all layers, for sequences that grow. */
+/** KV cache: keys and values of all layers, for sequences that grow. */
 export class KeyValueCache implements TokenCache {
   /** Of each layer. */
   readonly layers: readonly LayerCache[];
-  /** Sequences. */
+  /** Batch size: number of sequences. */
   readonly batch: number;
-  /** The most tokens of a sequence. */
+  /** Capacity: most tokens of a sequence. */
   readonly capacity: number;
-  /** Tokens of each sequence so far, padding included. */
+  /** Sequence length so far, padding included. */
   length = 0;
   readonly #memory = new DisposableStack();
 
@@ -96,15 +96,15 @@ export class KeyValueCache implements TokenCache {
 
 /** A model on a device. */
 export class Llama implements CausalModel {
-  /** One side only: what is written goes on from what was read. */
+  /** Causal LM (decoder-only). */
   readonly kind = "causal";
-  /** Where it is. */
+  /** Device that holds it. */
   readonly device: Device;
-  /** Sizes and switches. */
+  /** Configuration: sizes and switches. */
   readonly config: LlamaConfig;
   /** Its layers. */
   readonly blocks: readonly LlamaBlock[];
-  /** The head, `[vocabulary, hidden]`. */
+  /** LM head, `[vocabulary, hidden]`. */
   readonly head: LinearWeight;
   readonly #embedding: { value: Mat; parameter?: Parameter };
   readonly #norm: NormWeight;
@@ -130,7 +130,7 @@ export class Llama implements CausalModel {
   }
 
   /**
-   * Puts a checkpoint on a device.
+   * Loads a checkpoint onto a device.
    *
    * @throws {TypeError} If it is no model of this family.
    * @throws {SyntaxError} If its tensors do not fit its config; the error lists all that do not.
@@ -176,13 +176,13 @@ export class Llama implements CausalModel {
     return linearsOf(this.blocks);
   }
 
-  /** An empty cache. */
+  /** An empty KV cache. */
   cache(size: { batch: number; capacity: number }): KeyValueCache {
     return new KeyValueCache(this.device, this.config, size);
   }
 
   /**
-   * The features of each token, `[batch * time, hidden]`, after the last norm.
+   * Hidden states, `[batch * time, hidden]`, after the last norm.
    *
    * @throws {RangeError} If the sequence is longer than the model's context or the cache, or an id is no token.
    */
@@ -208,7 +208,7 @@ export class Llama implements CausalModel {
     });
   }
 
-  /** What blocks share, with the sequence's bounds and positions checked and uploaded. */
+  /** Context of a pass that blocks share, with attention mask and position ids checked and uploaded. */
   #context(
     tape: Tape,
     tokens: TokenBatch,

@@ -61,7 +61,7 @@ interface Parts {
 
 /** A model on a device. */
 export class Bert implements EncoderModel {
-  /** One side only, which sees all of a text. */
+  /** Encoder. */
   readonly kind = "encoder" as const;
   readonly device: Device;
   readonly config: BertConfig;
@@ -76,7 +76,7 @@ export class Bert implements EncoderModel {
   }
 
   /**
-   * Puts a checkpoint on a device, with the head that it has.
+   * Loads a checkpoint onto a device, with the head that it has.
    *
    * @throws {TypeError} If it is no model of this family.
    * @throws {SyntaxError} If its tensors do not fit its config; the error lists all that do not.
@@ -131,14 +131,14 @@ export class Bert implements EncoderModel {
     return linearsOf(this.#parts.blocks);
   }
 
-  /** The table of tokens' features, by its module path. */
+  /** The token embedding, by its module path. */
   get embeddings(): Map<string, Embedding> {
     const { words } = this.#parts.tables;
     return new Map([[words.module, words]]);
   }
 
   /**
-   * The features of each token, `[batch * time, hidden]`, after the last block.
+   * Hidden states, `[batch * time, hidden]`, after the last block.
    *
    * @throws {RangeError} If a sequence is longer than the model's context, or an id is no token.
    */
@@ -165,7 +165,7 @@ export class Bert implements EncoderModel {
     });
   }
 
-  /** What the head says; see {@linkcode EncoderModel.answer}. */
+  /** Logits of the head; see {@linkcode EncoderModel.answer}. */
   answer(tape: Tape, tokens: TokenBatch, options: PassOptions = {}): Tensor {
     return this.#parts.ask(tape, this.encode(tape, tokens, options), tokens);
   }

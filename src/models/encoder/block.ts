@@ -1,5 +1,6 @@
 /**
- * One layer of an encoder as BERT has it: attention and a feed-forward part, each with a shortcut and a norm after it.
+ * One layer of an encoder as BERT has it: attention and a feed-forward part (MLP), each with a residual connection and a
+ * norm after it (post-norm).
  *
  * @module
  */
@@ -20,7 +21,7 @@ export interface Projected {
   readonly v: Tensor;
 }
 
-/** What all layers share in one pass. */
+/** Context of one pass, shared by all layers. */
 export interface EncoderContext extends PassOptions {
   /** Attention of a layer from its projections. */
   attend(tape: Tape, projected: Projected, block: EncoderBlock): Tensor;
@@ -79,7 +80,7 @@ export class EncoderBlock extends Block {
     return this.#output(tape, inner, { from: 1, add: middle, context });
   }
 
-  /** The end of a part: a linear layer, the shortcut, the norm. */
+  /** The end of a part: a linear layer, the residual connection, the norm. */
   #output(
     tape: Tape,
     x: Tensor,

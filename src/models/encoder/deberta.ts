@@ -57,10 +57,10 @@ interface Parts {
   readonly words: Embedding;
   readonly positions?: Table;
   readonly types?: Table;
-  /** From the tables' features to the layers'. */
+  /** Projection from the embedding size to the hidden size. */
   readonly widen?: Linear;
   readonly norm: LayerNormWeights;
-  /** The table of relative positions, and its norm. */
+  /** The relative position embedding, and its norm. */
   readonly relative?: Table;
   readonly relativeNorm?: LayerNormWeights;
   readonly convolution?: {
@@ -74,7 +74,7 @@ interface Parts {
 
 /** A model on a device. */
 export class Deberta implements EncoderModel {
-  /** One side only, which sees all of a text. */
+  /** Encoder. */
   readonly kind = "encoder" as const;
   readonly device: Device;
   readonly config: DebertaConfig;
@@ -89,7 +89,7 @@ export class Deberta implements EncoderModel {
   }
 
   /**
-   * Puts a checkpoint on a device, with the head that it has.
+   * Loads a checkpoint onto a device, with the head that it has.
    *
    * @throws {TypeError} If it is no model of this family.
    * @throws {SyntaxError} If its tensors do not fit its config; the error lists all that do not.
@@ -162,14 +162,14 @@ export class Deberta implements EncoderModel {
     return linearsOf(this.#parts.blocks);
   }
 
-  /** The table of tokens' features, by its module path. */
+  /** The token embedding, by its module path. */
   get embeddings(): Map<string, Embedding> {
     const { words } = this.#parts;
     return new Map([[words.module, words]]);
   }
 
   /**
-   * The features of each token, `[batch * time, hidden]`, after the last block.
+   * Hidden states, `[batch * time, hidden]`, after the last block.
    *
    * @throws {RangeError} If a sequence is longer than the model's context, or an id is no token.
    */
@@ -189,7 +189,7 @@ export class Deberta implements EncoderModel {
     });
   }
 
-  /** What the head says; see {@linkcode EncoderModel.answer}. */
+  /** Logits of the head; see {@linkcode EncoderModel.answer}. */
   answer(tape: Tape, tokens: TokenBatch, options: PassOptions = {}): Tensor {
     return this.#parts.ask(tape, this.encode(tape, tokens, options), tokens);
   }
@@ -218,7 +218,7 @@ export class Deberta implements EncoderModel {
     return layerNorm(tape, x, { ...norm, epsilon: config.normEpsilon });
   }
 
-  /** The table of relative positions as the layers see it. */
+  /** The relative position embedding as the layers see it. */
   #positions(tape: Tape): Tensor | undefined {
     const { relative, relativeNorm, config } = this.#parts;
     if (!relative) return undefined;

@@ -1,5 +1,5 @@
 /**
- * What is asked of an encoder: a class or a number for each sequence, or a span of it.
+ * Heads of an encoder: sequence classification or regression, or span (question answering).
  *
  * @module
  */
@@ -16,7 +16,7 @@ import type { Linear } from "../../nn/linear.ts";
 import type { TokenBatch } from "../model.ts";
 import type { Weights } from "../parts/weights.ts";
 
-/** A head on a device: scores from the features `[batch * time, hidden]` of tokens. */
+/** A head on a device: logits from the hidden states `[batch * time, hidden]`. */
 export type LoadedHead = (
   tape: Tape,
   features: Tensor,

@@ -1,5 +1,5 @@
 /**
- * What a config says of an encoder's head.
+ * Config entries of an encoder's head.
  *
  * @module
  */
@@ -8,13 +8,13 @@ import { isObject, type JsonObject } from "../../io/files/json.ts";
 
 /** A head that fine-tuning put on an encoder, as `loqa.json` has it. */
 export interface HeadInfo {
-  /** What it answers. */
+  /** Kind of head. */
   readonly kind: "classify" | "span";
-  /** Names of its classes; one where it tells a number; none for spans. */
+  /** Names of its classes; one for a regression head; none for spans. */
   readonly labels: readonly string[];
 }
 
-/** What transformers' classes are called by model type. */
+/** Names of transformers' model classes by model type. */
 const CLASSES: Readonly<Record<string, string>> = {
   bert: "Bert",
   roberta: "Roberta",
@@ -54,7 +54,7 @@ export function labelNames(
   });
 }
 
-/** The head that a `loqa.json` tells of. */
+/** The head recorded in a `loqa.json`. */
 export function headInfo(report: JsonObject | undefined): HeadInfo | undefined {
   const head = report?.head;
   if (!isObject(head)) return undefined;

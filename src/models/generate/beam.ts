@@ -1,25 +1,25 @@
 /**
  * Beam search as transformers' `generate` defines it: which sequences go on, which are done, when to stop.
  *
- * Knows no model: it is given the scores of the next token and tells which sequence each row goes on from.
+ * Knows no model: it takes the log-probabilities of the next token and returns which sequence each row continues.
  *
  * @module
  */
 
-/** What decides on a sequence; the names and meanings are those of transformers' generation config. */
+/** Beam search settings; the names and meanings are those of transformers' generation config. */
 export interface BeamOptions {
-  /** Sequences that are followed for each source. */
+  /** Beam width (`num_beams`): sequences followed for each source. */
   readonly beams: number;
-  /** Power of the length by which a finished sequence's score is divided. */
+  /** Length penalty: exponent of the length by which a finished sequence's score is divided. */
   readonly lengthPenalty: number;
   /**
-   * Whether the search ends with as many finished sequences as beams; else when no better one is likely (false), or
-   * possible (`never`).
+   * Early stopping: true stops at `beams` finished sequences; else when no better one is likely (false), or possible
+   * (`never`).
    */
   readonly earlyStopping: boolean | "never";
-  /** Tokens of a sequence at the most, the first one included. */
+  /** Maximum length of a sequence in tokens, the first one included. */
   readonly maxLength: number;
-  /** Tokens that end a sequence. */
+  /** EOS token ids: each ends a sequence. */
   readonly eos: readonly number[];
 }
 

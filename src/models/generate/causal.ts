@@ -1,5 +1,5 @@
 /**
- * Generating text, token by token.
+ * Text generation with a causal LM: prefill of the prompts, then decode steps, token by token.
  *
  * @module
  */
@@ -16,24 +16,24 @@ import { sample, type SamplingOptions } from "./sampling.ts";
 
 /** Options of {@linkcode generate}. */
 export interface GenerateOptions extends SamplingOptions {
-  /** New tokens of a sequence at the most; what the model's context leaves if that is less. */
+  /** Maximum number of new tokens of a sequence; what the model's context leaves if that is less. */
   readonly maxNewTokens: number;
-  /** Tokens that end a sequence; they are not part of the result. */
+  /** Stop (EOS) token ids: each ends a sequence; they are not part of the result. */
   readonly stop?: readonly number[];
-  /** Seeds the choice where it is random (0). */
+  /** Random seed of the sampling (0). */
   readonly seed?: number;
-  /** Told each new token of each sequence, and waited for; true ends that sequence. */
+  /** Called with each new token of each sequence, and awaited; true ends that sequence. */
   readonly onToken?: (
     sequence: number,
     token: number,
   ) => boolean | void | Promise<boolean | void>;
 }
 
-/** Tokens of a prompt that go through the model at a time: what bounds the memory of long ones. */
+/** Prefill chunk: tokens of a prompt that go through the model at a time, which bounds the memory of long ones. */
 const CHUNK = 256;
 
 /**
- * Checks that a model can go on from prompts; returns the length of the longest.
+ * Checks that a model can continue prompts; returns the length of the longest.
  *
  * @throws {RangeError} If one is empty, leaves no room in the model's context, or has a token that the model has not.
  */
@@ -132,7 +132,7 @@ export async function generate(
   return results;
 }
 
-/** Scores of the token after each sequence, `[batch, vocabulary]`. One readback. */
+/** Next-token logits of each sequence, `[batch, vocabulary]`. One readback. */
 async function nextLogits(
   model: CausalModel,
   tokens: TokenBatch,

@@ -1,5 +1,5 @@
 /**
- * Choosing the next token from its scores.
+ * Sampling: the next token from its logits.
  *
  * @module
  */
@@ -7,13 +7,16 @@
 import { ValueError } from "../../errors.ts";
 import type { Random } from "../../tensor/random.ts";
 
-/** How tokens are chosen. */
+/** Sampling settings. */
 export interface SamplingOptions {
-  /** Scores are divided by it; 0, the default, takes the likeliest token. */
+  /** Temperature that logits are divided by; 0, the default, is greedy decoding. */
   readonly temperature?: number;
-  /** Only the so many likeliest tokens; all without it. */
+  /** Top-k: only the `topK` most probable tokens; all without it. */
   readonly topK?: number;
-  /** Only the likeliest tokens that together have this probability (Holtzman et al., 1904.09751); all without it. */
+  /**
+   * Top-p (nucleus): only the most probable tokens that together have this probability (Holtzman et al., 1904.09751); all
+   * without it.
+   */
   readonly topP?: number;
 }
 
@@ -29,7 +32,7 @@ export function argmax(values: Float32Array): number {
 /**
  * A token chosen from `logits: [vocabulary]`.
  *
- * @throws {RangeError} If the scores are not finite.
+ * @throws {RangeError} If the logits are not finite.
  */
 export function sample(
   logits: Float32Array,

@@ -1,5 +1,5 @@
 /**
- * Writing with models that read one sequence and write another.
+ * Generation with encoder-decoders (seq2seq): greedy decoding and beam search.
  *
  * @module
  */
@@ -21,10 +21,11 @@ export {
 } from "./seq2seq_options.ts";
 
 /**
- * Writes a sequence for each source: token ids without the decoder's first, with the one that ends it. One readback a
- * token.
+ * Generates a target sequence for each source: token ids without the decoder's first, with the one that ends it. One
+ * readback a token.
  *
- * @throws {RangeError} If a source is longer than the model's context, the settings make no sense, or a score is no number.
+ * @throws {RangeError} If a source is longer than the model's context, the settings make no sense, or a logit is not
+ * finite.
  */
 export async function write(
   model: Seq2SeqModel,
@@ -51,7 +52,7 @@ export async function write(
     ),
   };
   const logits = tape.matrix(rows, config.vocabSize);
-  /** Scores of the token after the last of each sequence. */
+  /** Next-token logits of each sequence. */
   const next = async (
     sequences: readonly (readonly number[])[],
   ): Promise<Float32Array[]> => {
@@ -76,7 +77,7 @@ export async function write(
     });
 }
 
-/** Each sequence's features so many times. */
+/** Each sequence's hidden states so many times. */
 function repeated(
   tape: Tape,
   x: Tensor,
@@ -110,7 +111,7 @@ function scoresOf(
   device.ops.combine({ x: logits, y: row, out: logits });
 }
 
-/** Scores that something can be chosen by. @throws {RangeError} If one of them is no number or infinite. */
+/** Logits that a token can be chosen by. @throws {RangeError} If one of them is NaN or infinite. */
 function checked(row: Float32Array): Float32Array {
   const wrong = row.find((x) => !Number.isFinite(x));
   if (wrong === undefined) return row;
@@ -174,7 +175,7 @@ async function search(
   return beams.results();
 }
 
-/** Scores as log-probabilities, in place. */
+/** Logits as log-probabilities, in place. */
 function logSoftmax(row: Float32Array): void {
   let most = -Infinity;
   for (const x of row) most = Math.max(most, x);
@@ -184,7 +185,7 @@ function logSoftmax(row: Float32Array): void {
   for (let i = 0; i < row.length; i++) row[i] -= by;
 }
 
-/** Takes away tokens that may not come next, in transformers' order of its rules. */
+/** Masks tokens that may not come next, in transformers' order of its rules. */
 function restrict(
   row: Float32Array,
   tokens: readonly number[],

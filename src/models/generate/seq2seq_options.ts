@@ -1,5 +1,5 @@
 /**
- * How sequences are written: settings, and what a model's own files say of them.
+ * Generation settings of encoder-decoders, and those of a model's own files.
  *
  * @module
  */
@@ -10,21 +10,21 @@ import type { BeamOptions } from "./beam.ts";
 import { type ConfigJson, ConfigReader } from "../../families/config_reader.ts";
 import type { Seq2SeqModel } from "../model.ts";
 
-/** How sequences are written; the names and meanings are those of transformers' generation config. */
+/** Generation settings; the names and meanings are those of transformers' generation config. */
 export interface WriteOptions extends BeamOptions {
-  /** Runs of so many tokens occur once at the most; 0 for no such rule. */
+  /** N-gram size (`no_repeat_ngram_size`): n-grams of this size occur once at the most; 0 for no such rule. */
   readonly noRepeatNgram: number;
-  /** Tokens before the one that ends a sequence, the first one included. */
+  /** Minimum length (`min_length`): tokens before the one that ends a sequence, the first one included. */
   readonly minLength: number;
-  /** Token that a sequence begins with; the model's own without it. */
+  /** Decoder start token id; the model's own without it. */
   readonly start?: number;
-  /** Token that comes right after the first one. */
+  /** Forced BOS token id: the token right after the first one. */
   readonly forcedBos?: number;
-  /** Tokens of which one ends a sequence of the greatest length. */
+  /** Forced EOS token ids: one of them ends a sequence of the maximum length. */
   readonly forcedEos?: readonly number[];
 }
 
-/** What `generate` of transformers does where neither a model nor a caller says otherwise. */
+/** Defaults of `generate` of transformers, where neither a model nor a caller says otherwise. */
 export const WRITE_DEFAULTS: WriteOptions = {
   beams: 1,
   lengthPenalty: 1,
@@ -36,7 +36,7 @@ export const WRITE_DEFAULTS: WriteOptions = {
   minLength: 0,
 };
 
-/** What a BART's config.json means where it says nothing. */
+/** Defaults of a BART's config.json. */
 const UNSAID: ConfigJson = {
   "bos_token_id": 0,
   "eos_token_id": 2,
@@ -44,7 +44,7 @@ const UNSAID: ConfigJson = {
   "forced_eos_token_id": 2,
 };
 
-/** Settings that would change what is written and are not done here, with the values that change nothing. */
+/** Settings that would change the output and are not supported here, with the values that change nothing. */
 const OTHERS: Readonly<Record<string, unknown>> = {
   "do_sample": false,
   "num_return_sequences": 1,
@@ -70,7 +70,7 @@ const OTHERS: Readonly<Record<string, unknown>> = {
  * The settings of a model: those of its generation_config.json, or those in its config.json where it has no such file.
  *
  * @param generation The contents of generation_config.json.
- * @throws {TypeError} If they ask for something that is not done here; the error lists all that is.
+ * @throws {TypeError} If they ask for something that is not supported; the error lists all that is.
  * @throws {SyntaxError} If a value is of the wrong kind.
  */
 export function writeOptions(
@@ -129,7 +129,7 @@ function refuseOthers(read: ConfigReader): void {
 }
 
 /**
- * Checks that a model can write with these settings.
+ * Checks that a model can generate with these settings.
  *
  * @throws {RangeError} If it cannot.
  */

@@ -74,9 +74,11 @@ export interface LoadOptions extends PlaceOptions {
   readonly adapters?: Readonly<Record<string, string>>;
   /** Whether the adapter that belongs to the model is put on it (true). */
   readonly own?: boolean;
-  /** How products with quantised weights are computed; `int8` for a model that an adapter was merged into exactly, else `f32`. */
+  /**
+   * Arithmetic of products with quantised weights: `int8` for a model that an adapter was merged into exactly, else `f32`.
+   */
   readonly compute?: Compute;
-  /** Told the share that is loaded, from 0 to 1. */
+  /** Called with the share loaded, from 0 to 1. */
   readonly onProgress?: (done: number) => void;
 }
 
@@ -86,13 +88,13 @@ export interface OpenedModel extends AsyncDisposable {
   readonly place: ModelPlace;
   /** Its file. */
   readonly checkpoint: Checkpoint;
-  /** What it does. */
+  /** Kind of model: causal LM, encoder or encoder-decoder (seq2seq). */
   readonly kind: Model["kind"];
-  /** What every config tells. */
+  /** Config, as far as every architecture has it. */
   readonly config: BaseConfig;
-  /** What is asked of it, if it is an encoder. */
+  /** Head, if it is an encoder. */
   readonly head?: EncoderHead;
-  /** Puts it on a device, with its adapters. Disposing of the result leaves the files open. */
+  /** Loads it onto a device, with its adapters. Disposing of the result leaves the files open. */
   load(
     device: Device,
     options?: Pick<LoadOptions, "compute" | "onProgress">,
@@ -224,7 +226,7 @@ async function attached(
   };
 }
 
-/** As {@linkcode loadModel}, a model that goes on from a text. @throws {TypeError} If it is none. */
+/** As {@linkcode loadModel}, a causal LM. @throws {TypeError} If it is none. */
 export async function loadCausal(
   device: Device,
   path: string,

@@ -48,23 +48,23 @@ export type { Unfinished } from "./runs.ts";
 
 /** A model, and what belongs to it. */
 export interface ModelPlace {
-  /** What the model's weights are opened by. */
+  /** Path of the model's weights. */
   readonly model: string;
   /** Folder of the adapter that belongs to them, where there is one. */
   readonly adapter?: string;
   /** Contents of loqa.json, where loqa wrote the folder. */
   readonly report?: JsonObject;
-  /** A training that has not ended, which is not what stands here. */
+  /** An unfinished training run, whose result is not the one here. */
   readonly unfinished?: Unfinished;
-  /** What a person should know of it. */
+  /** Notes for the user. */
   readonly notes?: readonly string[];
-  /** What was taken that a person did not name: the checkpoint, the weights outside of the folder. */
+  /** Choices that the user did not make by name: the checkpoint, the weights outside of the folder. */
   readonly taken?: readonly string[];
 }
 
-/** What is to be taken of what a folder holds. */
+/** Choice among the contents of a folder. */
 export interface PlaceOptions {
-  /** The model's weights, in the place of those that the folder names. */
+  /** The model's weights, in place of those that the folder names. */
   readonly model?: string;
   /** A checkpoint of its trainings: `last`, a number of steps, or a path. */
   readonly checkpoint?: string;

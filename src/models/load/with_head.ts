@@ -1,5 +1,5 @@
 /**
- * Checkpoints with what a fine-tuning added to them: a head, or other tensors that were trained in full.
+ * Checkpoints with tensors that fine-tuning added: a head, or other modules that were trained in full.
  *
  * @module
  */
@@ -36,7 +36,10 @@ export async function heldTensors(
   return held;
 }
 
-/** Whether a checkpoint is an encoder that was stored without the prefix that it has beside a head. */
+/**
+ * Whether a checkpoint is a base-model checkpoint: an encoder stored without the prefix (`bert.`) that it has beside a
+ * head.
+ */
 export function isBare(checkpoint: Checkpoint): boolean {
   const prefix = familyOf(checkpoint).encoder?.(checkpoint).prefix;
   return prefix !== undefined &&

@@ -1,5 +1,5 @@
 /**
- * What the layers of every architecture have: linear layers by name.
+ * Base of the layers of every architecture: linear layers by name.
  *
  * @module
  */
@@ -19,7 +19,7 @@ export class Block {
     this.linears = linears;
   }
 
-  /** One of the linear layers on `x`, plus `add`; its input is told to who asked for it. */
+  /** One of the linear layers on `x`, plus `add`; its input goes to `onInput` first. */
   apply(
     tape: Tape,
     x: Tensor,

@@ -1,8 +1,9 @@
 /**
- * Adapters on a model's tables of tokens' features and on its head, which may be one.
+ * Adapters on a model's token embedding and on its head, which may be tied.
  *
- * Factors of a table or a head of a model that writes are added to it before the model is loaded; the blocks' factors stay
- * beside their weights. On a model that is tied, whoever has a table or a head of its own unties it, as in PEFT.
+ * LoRA factors of an embedding or a head of a causal LM or encoder-decoder are added to it before the model is loaded; the
+ * blocks' factors stay beside their weights. On a model that is tied, whoever has a table or a head of its own unties it,
+ * as in PEFT.
  *
  * @module
  */
@@ -15,7 +16,7 @@ import type { AdapterModuleFactors } from "../../nn/adapter.ts";
 import { findFamily } from "../families.ts";
 import type { FitName } from "../load/fitted.ts";
 
-/** What an adapter brings, under the names of the checkpoint. */
+/** Contents of an adapter, under the names of the checkpoint. */
 export interface BroughtParts {
   /** Tensors in full. */
   readonly whole: Map<string, HeldTensor>;
@@ -30,7 +31,7 @@ const ENCODER_HEAD = /(^|\.)(classifier|qa_outputs|pooler)\./;
  * The tensors of an adapter under the names that a checkpoint has for them.
  *
  * @param fit Finds them.
- * @param what What errors call the adapter.
+ * @param what Name of the adapter, for errors.
  * @throws {TypeError} That lists those for which the model has no place, or one of another shape.
  */
 export function fittedWhole(
@@ -82,7 +83,7 @@ export function fittedWhole(
   return found;
 }
 
-/** Modules among these that are a table or a head of a model that writes, by paths in the checkpoint. */
+/** Modules among these that are an embedding or a head of a causal LM or encoder-decoder, by paths in the checkpoint. */
 export function tableModules(
   checkpoint: Checkpoint,
   modules: Iterable<string>,
@@ -131,7 +132,7 @@ export async function withTables(
   };
 }
 
-/** A table with what factors add to it. */
+/** An embedding with the product of its LoRA factors added. */
 async function added(
   checkpoint: Checkpoint,
   { module, rank, scaling, a, b }: AdapterModuleFactors,

@@ -1,5 +1,5 @@
 /**
- * Keys and values of tokens before, on a device.
+ * KV cache rows on a device.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { type Mat, mat } from "../../device/buffer.ts";
 
 /** Where rows of a batch's sequences lie in a cache. */
 export interface CachePlace {
-  /** Sequences. */
+  /** Batch size: number of sequences. */
   readonly batch: number;
   /** Tokens of each that are new. */
   readonly time: number;

@@ -1,5 +1,5 @@
 /**
- * What models do with tokens before their first block, and how blocks follow each other.
+ * Token inputs of a model up to its first block, and the loop over blocks.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import type { Tape, Tensor } from "../../autograd/tape.ts";
 import type { DeviceBuffer, Mat } from "../../device/buffer.ts";
 import type { TokenBatch, TokenCache } from "../model.ts";
 
-/** A table of features, one row a token, position or text. */
+/** An embedding table, one row a token, position or token type. */
 export interface Table {
   readonly value: Mat;
   readonly parameter?: Parameter;
@@ -93,7 +93,7 @@ export function padRight(sequences: readonly ArrayLike<number>[]): TokenBatch {
   };
 }
 
-/** Bounds of sequences of these lengths, padded on the right; none where there is no padding. */
+/** Attention mask (valid ranges) of sequences of these lengths, padded on the right; none where there is no padding. */
 export function rightBounds(
   lengths: ArrayLike<number>,
   time: number,
@@ -102,7 +102,7 @@ export function rightBounds(
   return bounds.some(([, to]) => to < time) ? bounds : undefined;
 }
 
-/** Where each sequence is no padding, on the device: `u32 [batch, 2]`. */
+/** Attention mask on the device, `u32 [batch, 2]`: the range of each sequence that is no padding. */
 export function uploadBounds(
   tape: Tape,
   bounds: TokenBatch["bounds"],
@@ -124,8 +124,8 @@ export function lookUp(
 }
 
 /**
- * Row of the table of positions for each token: counted from `first` where no padding is before it. With a `first` above 0,
- * padding has the row before.
+ * Position id (row of the position embedding) of each token: counted from `first` where no padding is before it. With a
+ * `first` above 0, padding has the row before.
  */
 export function positionIds(
   { batch, time, bounds }: TokenBatch,
@@ -147,8 +147,8 @@ export function positionIds(
 }
 
 /**
- * Runs blocks one after the other; the tape keeps what they made, or only their inputs with `checkpointing`. What else they
- * depend on that needs a gradient is `others`.
+ * Runs blocks one after the other; the tape keeps their activations, or only their inputs with activation checkpointing.
+ * What else they depend on that needs a gradient is `others`.
  */
 export function runBlocks(
   tape: Tape,

@@ -25,7 +25,7 @@ import type { WantedTensor } from "../../families/tensors.ts";
 /** Values that are read at a time: the host never holds a whole embedding. */
 const CHUNK = 2 ** 19;
 
-/** What a layer norm multiplies with and adds. */
+/** Weight and bias of a layer norm. */
 export interface LayerNormWeights {
   readonly weight: NormWeight;
   readonly bias: NormWeight;
@@ -136,7 +136,7 @@ export class Weights implements Disposable {
     };
   }
 
-  /** A table with a row for each token, at a module path. */
+  /** A token embedding, at a module path. */
   async table(module: string): Promise<Embedding> {
     return new Embedding(module, await this.matrix(`${module}.weight`));
   }

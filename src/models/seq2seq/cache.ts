@@ -1,5 +1,5 @@
 /**
- * What a BART's decoder keeps while it writes.
+ * KV cache of BART's decoder.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import type { BartConfig } from "../../families/bart.ts";
 import type { BartLayerCache, KeyValues } from "./layer.ts";
 import type { DecoderCache } from "../model.ts";
 
-/** Keys and values of all layers of a decoder. */
+/** KV cache: keys and values of all layers of a decoder. */
 export class BartCache implements DecoderCache {
   readonly batch: number;
   readonly capacity: number;

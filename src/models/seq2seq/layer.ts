@@ -1,6 +1,6 @@
 /**
- * One layer of a BART, of its encoder or its decoder: attention and a feed-forward part, each with a shortcut and a norm
- * after it.
+ * One layer of a BART, of its encoder or its decoder: attention and a feed-forward part (MLP), each with a residual
+ * connection and a norm after it (post-norm).
  *
  * @module
  */
@@ -26,7 +26,7 @@ import type { LayerNormWeights, Weights } from "../parts/weights.ts";
 export interface Sequences {
   readonly batch: number;
   readonly time: number;
-  /** `u32 [batch, 2]`: what is no padding; all without it. */
+  /** Attention mask `u32 [batch, 2]`: the range of each sequence that is no padding; all without it. */
   readonly bounds?: DeviceBuffer;
 }
 
@@ -36,12 +36,12 @@ export interface KeyValues {
   readonly v: Mat;
 }
 
-/** What a decoder's layer keeps. */
+/** KV cache of a decoder's layer. */
 export interface BartLayerCache {
-  /** Of the tokens before. */
+  /** Self-attention: of the tokens before. */
   own: KeyValues;
   readonly capacity: number;
-  /** Of the source, once it was looked at. */
+  /** Cross-attention: of the source, after the first pass. */
   source?: KeyValues;
 }
 
@@ -49,11 +49,11 @@ export interface BartLayerCache {
 export interface BartContext extends PassOptions {
   /** The sequences that go through the layers. */
   readonly own: Sequences;
-  /** Whether a token sees only those before it. */
+  /** Causal attention: a token sees only those before it. */
   readonly causal: boolean;
   /** Tokens before, in the cache. */
   readonly past: number;
-  /** What the decoder looks at. */
+  /** Encoder hidden states, for cross-attention. */
   readonly source?: Sequences & { readonly encoded: Tensor };
 }
 
@@ -101,7 +101,7 @@ export class BartLayer extends Block {
     return new BartLayer(config, side, { linears, norms });
   }
 
-  /** `x[batch * time, hidden]` through the layer. With a cache, this pass's keys and values are added to it. */
+  /** `x[batch * time, hidden]` through the layer. With a KV cache, this pass's keys and values are added to it. */
   forward(
     tape: Tape,
     x: Tensor,
@@ -129,7 +129,7 @@ export class BartLayer extends Block {
     );
   }
 
-  /** Attention to the sequence itself. */
+  /** Self-attention. */
   #own(
     tape: Tape,
     x: Tensor,
@@ -153,7 +153,7 @@ export class BartLayer extends Block {
     });
   }
 
-  /** Attention to what the encoder made of the source. */
+  /** Cross-attention to the encoder's hidden states of the source. */
   #source(
     tape: Tape,
     x: Tensor,

@@ -1,5 +1,5 @@
 /**
- * BART (Lewis et al., 1910.13461), with a cache, adapters, gradients.
+ * BART (Lewis et al., 1910.13461), with a KV cache, adapters, gradients.
  *
  * @module
  */
@@ -51,7 +51,7 @@ import { type LayerNormWeights, Weights } from "../parts/weights.ts";
 
 /** One side of a model on a device. */
 interface Side {
-  /** Features of tokens. */
+  /** Token embedding. */
   readonly words: Table;
   readonly positions: Table;
   readonly norm: LayerNormWeights;
@@ -70,7 +70,7 @@ interface Parts {
 
 /** A model on a device. */
 export class Bart implements Seq2SeqModel {
-  /** Two sides: one reads, the other writes. */
+  /** Encoder-decoder (seq2seq). */
   readonly kind = "seq2seq" as const;
   readonly device: Device;
   readonly config: BartConfig;
@@ -87,7 +87,7 @@ export class Bart implements Seq2SeqModel {
   }
 
   /**
-   * Puts a checkpoint on a device.
+   * Loads a checkpoint onto a device.
    *
    * @throws {TypeError} If it is no model of this family.
    * @throws {SyntaxError} If its tensors do not fit its config; the error lists all that do not.
@@ -149,13 +149,13 @@ export class Bart implements Seq2SeqModel {
     return linearsOf([...encoder.layers, ...decoder.layers]);
   }
 
-  /** An empty cache for decoding. */
+  /** An empty KV cache for decoding. */
   cache(size: { batch: number; capacity: number }): BartCache {
     return new BartCache(this.device, this.config, size);
   }
 
   /**
-   * Features of the source, `[batch * time, hidden]`.
+   * Encoder hidden states of the source, `[batch * time, hidden]`.
    *
    * @throws {RangeError} If a sequence is longer than the model's context, or an id is no token.
    */
@@ -174,7 +174,7 @@ export class Bart implements Seq2SeqModel {
   }
 
   /**
-   * Features of the target; see {@linkcode Seq2SeqModel.decode}.
+   * Decoder hidden states of the target, `[batch * time, hidden]`; see {@linkcode Seq2SeqModel.decode}.
    *
    * @throws {RangeError} If a sequence is longer than the model's context or the cache, or an id is no token.
    */
@@ -250,7 +250,7 @@ function sequencesOf(
 }
 
 /**
- * The bias of the head's scores, where there is one and it is not all zeros.
+ * The bias of the logits, where there is one and it is not all zeros.
  *
  * @throws {SyntaxError} If it is not one number a token.
  */

@@ -1,5 +1,5 @@
 /**
- * What each kind of model is trained to do, as a loss on a tape.
+ * Training objective of each kind of model, as a loss on a tape.
  *
  * @module
  */
@@ -47,7 +47,7 @@ export interface RowLosses {
   /** `f32 [count]`. */
   readonly losses: DeviceBuffer;
   readonly count: number;
-  /** Scores of the classes of each row, where there are classes. */
+  /** Class logits of each row, where there are classes. */
   readonly scores?: Mat;
 }
 
@@ -65,7 +65,7 @@ function tokensOf(
   };
 }
 
-/** Examples of a language model as it takes them. */
+/** A batch as a causal LM takes it. */
 export function labelled(batch: Batch): LabelledBatch {
   return { ...tokensOf(batch), labels: batch.labels };
 }
@@ -82,7 +82,7 @@ export function taskBatch(batch: AnyBatch): TaskBatch {
   }
 }
 
-/** What the summed loss of a batch is divided by: predicted tokens, or sequences. */
+/** Divisor of the summed loss of a batch: predicted tokens, or sequences. */
 export function predicted(batch: AnyBatch): number {
   switch (batch.kind) {
     case "class":
@@ -101,11 +101,11 @@ export function predicted(batch: AnyBatch): number {
   }
 }
 
-/** What a row of the head predicts: where there is something to predict. */
+/** Rows of hidden states that have a token to predict, and its label. */
 interface Targets {
   /** Rows of the hidden states. */
   readonly rows: Uint32Array;
-  /** The token that each is held against. */
+  /** Label (next token id) of each. */
   readonly labels: Int32Array;
 }
 
@@ -128,7 +128,7 @@ export function targetsOf({ labels, batch, time }: LabelledBatch): Targets {
 export interface ObjectiveOptions {
   /** Factor of the summed losses in the loss of the step. */
   readonly weight: number;
-  /** Whether blocks are computed again going backwards. */
+  /** Activation (gradient) checkpointing: recompute blocks in the backward pass. */
   readonly checkpointing?: boolean;
 }
 

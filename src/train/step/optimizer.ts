@@ -1,5 +1,5 @@
 /**
- * AdamW with clipping, on the device.
+ * AdamW with gradient clipping, on the device.
  *
  * @module
  */
@@ -10,15 +10,17 @@ import { mat } from "../../device/buffer.ts";
 
 /** Options of {@linkcode Optimizer}; the defaults are those of PyTorch and of transformers' trainer. */
 export interface OptimizerOptions {
-  /** Decay of the first moment (0.9). */
+  /** Beta1: decay of the first moment (0.9). */
   readonly beta1?: number;
-  /** Decay of the second moment (0.999). */
+  /** Beta2: decay of the second moment (0.999). */
   readonly beta2?: number;
-  /** Added to the root of the second moment (1e-8). */
+  /** Epsilon, added to the root of the second moment (1e-8). */
   readonly epsilon?: number;
-  /** Decay of the values by `learning rate * weightDecay` a step, norms and biases left out (0). */
+  /** Weight decay: of the values by `learning rate * weightDecay` a step, norms and biases left out (0). */
   readonly weightDecay?: number;
-  /** Largest norm of all gradients together; larger ones are scaled down to it. None without it. */
+  /**
+   * Max gradient norm (gradient clipping), of all gradients together; larger ones are scaled down to it. None without it.
+   */
   readonly clip?: number;
 }
 
@@ -50,7 +52,7 @@ export class Optimizer implements Disposable {
     this.#scale = this.#memory.use(device.alloc(8));
   }
 
-  /** Norm of the gradients of the last step with clipping, `[1, 1]`, before it was clipped. */
+  /** Gradient norm of the last step with clipping, `[1, 1]`, before it was clipped. */
   get norm(): Mat {
     return mat(this.#scale, 1, 1, 1);
   }

@@ -6,16 +6,16 @@
 
 import { ValueError } from "../../errors.ts";
 
-/** How the learning rate goes on after the warm-up. */
+/** Learning rate schedule after the warm-up. */
 export type ScheduleName = "constant" | "linear" | "cosine";
 
-/** What a schedule is made from. */
+/** Options of a schedule. */
 export interface ScheduleOptions {
   /** Its form. */
   readonly name: ScheduleName;
   /** Steps of the whole training; a "constant" schedule does not look at it. */
   readonly steps: number;
-  /** Steps of the warm-up, in which the rate rises in a straight line (0). */
+  /** Warm-up steps, in which the learning rate rises linearly (0). */
   readonly warmup?: number;
 }
 

@@ -17,14 +17,14 @@ export interface GradientOptions {
   readonly weight: number;
   /** Seed of dropout. */
   readonly seed: number;
-  /** Whether blocks are computed again going backwards. */
+  /** Activation (gradient) checkpointing: recompute blocks in the backward pass. */
   readonly checkpointing?: boolean;
   /** Where the summed loss of the batch goes, `f32`, at this element; not yet weighed. */
   readonly loss: { readonly buffer: DeviceBuffer; readonly at: number };
 }
 
 /**
- * Adds the gradients of a batch to the parameters that are trained. Nothing is read back.
+ * Adds the gradients of a batch to the trainable parameters. Nothing is read back.
  *
  * @throws {TypeError} If the batch is of another kind than the model.
  */
@@ -44,14 +44,14 @@ export function accumulateGradients(
   tape.backward();
 }
 
-/** What a model makes of a batch. */
+/** Loss and accuracy of a batch. */
 export interface BatchLoss {
   readonly sum: number;
   /** Rows that have a loss. */
   readonly count: number;
   /** The loss of each. */
   readonly losses: Float32Array;
-  /** Rows whose class has the highest score, where there are classes. */
+  /** Rows whose class has the highest logit, where there are classes. */
   readonly right?: number;
 }
 
@@ -82,7 +82,7 @@ export async function batchLoss(
   };
 }
 
-/** How many rows of scores are highest at the class that is the answer. */
+/** How many rows of logits are highest at the class that is the label. */
 function rightOf(scores: Float32Array, answers: Float32Array): number {
   const classes = scores.length / answers.length;
   let right = 0;

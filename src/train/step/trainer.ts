@@ -18,20 +18,20 @@ import { accumulateGradients } from "./step.ts";
 /** What a {@linkcode Trainer} works with. */
 export interface TrainerOptions {
   readonly model: Model;
-  /** What is trained: an adapter's factors, or all weights of the model. */
+  /** Trainable parameters: an adapter's factors, or all weights of the model. */
   readonly parameters: ParameterSet;
-  /** Largest learning rate. */
+  /** Peak learning rate. */
   readonly learningRate: number;
-  /** Factor of the learning rate by step. */
+  /** Learning rate schedule: factor of the peak by step. */
   readonly schedule: Schedule;
   readonly optimizer?: OptimizerOptions;
-  /** Whether blocks are computed again going backwards, for less memory (false). */
+  /** Activation (gradient) checkpointing: recompute blocks in the backward pass, for less memory (false). */
   readonly checkpointing?: boolean;
   /** Seed of dropout (0). */
   readonly seed?: number;
 }
 
-/** What a step did. */
+/** Report of a step. */
 export interface StepReport {
   /** Number of the step, from 1. */
   readonly step: number;
@@ -41,7 +41,7 @@ export interface StepReport {
   readonly learningRate: number;
   /** Tokens that went through the model. */
   readonly tokens: number;
-  /** Norm of all gradients, before it was clipped; only with clipping. */
+  /** Gradient norm (of all gradients together) before clipping; only with clipping. */
   readonly gradientNorm?: number;
 }
 
@@ -84,7 +84,8 @@ export class Trainer implements Disposable {
   }
 
   /**
-   * One update from the mean loss over all predicted tokens of `batches`. Waits for nothing: on a GPU the work is only sent.
+   * One optimizer step from the mean loss over all predicted tokens of `batches` (gradient accumulation). Waits for
+   * nothing: on a GPU the work is only sent.
    *
    * @throws {RangeError} If {@linkcode full}, or no token of the batches is to be predicted.
    */
