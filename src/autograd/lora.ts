@@ -94,7 +94,7 @@ export function joinedBackward(
   if (gradient) tape.free(gradient.buffer);
 }
 
-/** What the backward of factors needs. */
+/** Values that the backward of factors needs. */
 export interface LoraPart {
   /** `dropout(inputs) Aᵀ`, `[m, rank]`. */
   readonly u: Mat;

@@ -17,13 +17,13 @@ const BATCH_TOKENS = 1024;
 
 /** A text and what a model is to make of it, as tokens. */
 export interface CalibrationPair {
-  /** What is read, special tokens included. */
+  /** Source token ids, special tokens included. */
   readonly source: Int32Array;
-  /** What is written, with the token that ends it. */
+  /** Target token ids, with the token that ends it. */
   readonly target: Int32Array;
 }
 
-/** What a model is run on. */
+/** Inputs that a model is run on. */
 export interface ModelInputs {
   /** Sequences of one length, for models that read one. */
   readonly sequences?: readonly Int32Array[];

@@ -41,7 +41,7 @@ export interface Option {
 /** Options by name, in the order of the help. */
 export type Options = Readonly<Record<string, Option>>;
 
-/** What a verb is called with. */
+/** Arguments of a verb. */
 export interface Parsed {
   readonly positionals: readonly string[];
   /** The one bare argument of a verb. @throws {UsageError} If there is none, or more; it calls the argument `what`. */
@@ -65,11 +65,11 @@ export interface Parsed {
   settle(name: string, value: string): void;
 }
 
-/** What a number must be. */
+/** Range of a number. */
 export interface NumberRange {
   readonly least?: number;
   readonly most?: number;
-  /** What it must be more than. */
+  /** Exclusive lower bound. */
   readonly above?: number;
   readonly fraction?: boolean;
 }

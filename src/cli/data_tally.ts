@@ -1,5 +1,5 @@
 /**
- * What `loqa data` counts.
+ * Counts of `loqa data`.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import type { LabelledExample } from "../data/tasks/sft.ts";
 /** Reasons that are told apart at the most. */
 const MOST_REASONS = 50;
 
-/** What was counted: the document of `--json`. */
+/** Counts: the document of `--json`. */
 export interface DataReport {
   /** Tokens of an example at the most. */
   readonly block: number;
@@ -22,7 +22,7 @@ export interface DataReport {
   readonly refused: number;
   /** Records that are too long to be used. */
   readonly unusable: number;
-  /** What would be trained on. */
+  /** Training examples. */
   readonly examples: number;
   /** Its tokens. */
   readonly tokens: number;
@@ -58,7 +58,7 @@ export interface DataReport {
   }[];
   /** Refused for reasons beyond those, of which there are too many to tell apart. */
   readonly otherReasons?: { readonly count: number; readonly first: string };
-  /** What else there is to say. */
+  /** Further notes. */
   readonly notes: readonly string[];
 }
 
@@ -134,7 +134,7 @@ export class DataTally {
     }
   }
 
-  /** What was counted. */
+  /** The counts. */
   report(notes: readonly string[]): DataReport {
     const lengths = Int32Array.from(this.#lengths).sort();
     const { length } = lengths;

@@ -20,7 +20,7 @@ export interface Lines {
   warn(line: string): void;
 }
 
-/** What a user asked for. */
+/** Device options of the command line. */
 export interface DeviceChoice extends OpenOptions {
   readonly name: "auto" | DeviceName;
 }

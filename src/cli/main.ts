@@ -12,7 +12,7 @@ import { flagsOf, lacksPermission, permissionHelp } from "./permissions.ts";
 import { suggestVerb } from "./text/suggest.ts";
 import { terminalWidth, wrapped } from "./text/wrap.ts";
 
-/** What a verb's module exports. */
+/** Exports of a verb's module. */
 export interface Verb {
   /** The page of `loqa VERB --help`. */
   readonly help: string;
@@ -99,7 +99,7 @@ LOQA_CACHE for their cache folder (~/.cache/loqa by default).
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 `;
 
-/** What a shell takes for the end of a program that wrote to a closed pipe. */
+/** Exit code of a program that wrote to a closed pipe. */
 const READER_GONE = 141;
 
 /** Prints a page in the width of the terminal. */
@@ -167,7 +167,7 @@ function describe(error: unknown): string {
   return stack ?? message;
 }
 
-/** What is to be done about a missing permission. */
+/** Advice about a missing permission. */
 function lacking(
   error: unknown,
   verb: string | undefined,

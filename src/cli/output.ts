@@ -1,5 +1,5 @@
 /**
- * What a verb prints on stdout, all of it or an error: a result that did not arrive is none.
+ * Output of a verb on stdout, all of it or an error: a result that did not arrive is none.
  *
  * @module
  */

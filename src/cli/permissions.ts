@@ -1,5 +1,5 @@
 /**
- * What each verb may not do without: the flags of `deno run`, told by `--help` and where one is missing.
+ * Permissions that each verb needs: the flags of `deno run`, printed by `--help` and where one is missing.
  *
  * @module
  */
@@ -29,14 +29,14 @@ export const PERMISSIONS: Readonly<Record<string, readonly string[]>> = {
   bench: [DRIVERS],
 };
 
-/** What a model of the hub (`hf:owner/name`) needs besides. */
+/** Further permissions for a model of the hub (`hf:owner/name`). */
 export const HUB_PERMISSIONS: readonly string[] = [
   "--allow-net",
   "--allow-write",
   `--allow-env=${HUB_VARIABLES.join(",")}`,
 ];
 
-/** What all verbs together need, the hub's models too. */
+/** Permissions of all verbs together, the hub's models too. */
 export const ALL_PERMISSIONS: readonly string[] = [
   "--allow-read",
   "--allow-write",
@@ -59,7 +59,7 @@ export function flagsOf(verb: string, args: readonly string[] = []): string {
   return [...new Set(flags)].join(" ");
 }
 
-/** What `--help` tells of them. */
+/** Lines about them for `--help`. */
 export function permissionHelp(verb: string): string {
   return `Permissions: deno run ${flagsOf(verb)}
 For models of the hub also: ${HUB_PERMISSIONS.join(" ")}`;

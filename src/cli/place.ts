@@ -38,7 +38,7 @@ export const PLACE: Options = {
   model: MODEL,
 };
 
-/** What {@linkcode PLACE} says. */
+/** Values of {@linkcode PLACE}. */
 export interface ChosenPlace extends PlaceOptions {
   /** Folders of adapters by name, in the place of the model's own. */
   readonly adapters?: Readonly<Record<string, string>>;
@@ -46,7 +46,7 @@ export interface ChosenPlace extends PlaceOptions {
   readonly own: boolean;
 }
 
-/** Reads what {@linkcode PLACE} says. @throws {UsageError} If the options do not go together. */
+/** Reads the values of {@linkcode PLACE}. @throws {UsageError} If the options do not go together. */
 export async function readPlace(args: Parsed): Promise<ChosenPlace> {
   const given = args.list("adapter") ?? [];
   const none = args.on("no-adapter");

@@ -1,5 +1,5 @@
 /**
- * What is trained on, one kind of example for each kind of answer, and batches of them.
+ * Training examples, one kind for each kind of label, and batches of them.
  *
  * Labels of a language model stand as in transformers: `labels[t]` is the token at `t` itself, or {@linkcode IGNORED}; the
  * model's prediction at `t - 1` is held against it; `targetsOf` in `src/train/step/objective.ts` does the shift. Where one
@@ -16,7 +16,7 @@ export const IGNORED: number = -100;
 
 /** An example for a causal LM. */
 export interface Example {
-  /** What is learnt from it: its own tokens. */
+  /** Kind of loss: next tokens (causal language modelling). */
   readonly kind?: "tokens";
   /** Token ids: [length]. */
   readonly tokens: Int32Array;
@@ -38,7 +38,7 @@ export interface ClassExample {
 
 /** A question with a piece of text that may hold its answer. */
 export interface SpanExample {
-  /** What is learnt: where the answer begins and ends. */
+  /** Kind of loss: start and end of the answer. */
   readonly kind: "span";
   /** Token ids, special ones included: [length]. */
   readonly tokens: Int32Array;
@@ -52,7 +52,7 @@ export interface SpanExample {
 
 /** A source/target pair. */
 export interface PairExample {
-  /** What is learnt: the target's tokens. */
+  /** Kind of loss: the target's tokens. */
   readonly kind: "pair";
   /** Token ids of the source, special ones included. */
   readonly source: Int32Array;
@@ -85,7 +85,7 @@ export interface TokenRows {
 
 /** Examples of a causal LM. */
 export interface Batch extends TokenRows {
-  /** What is learnt from it. */
+  /** Kind of loss. */
   readonly kind?: "tokens";
   /** Labels, {@linkcode IGNORED} for padding: [rows, cols]. */
   readonly labels: Int32Array<ArrayBuffer>;
@@ -93,7 +93,7 @@ export interface Batch extends TokenRows {
 
 /** Examples with an answer for each sequence. */
 export interface ClassBatch extends TokenRows {
-  /** What is learnt from it. */
+  /** Kind of loss. */
   readonly kind: "class";
   /** Token type (segment) ids, where an example has them: [rows, cols]. */
   readonly typeIds?: Int32Array<ArrayBuffer>;
@@ -103,7 +103,7 @@ export interface ClassBatch extends TokenRows {
 
 /** Examples with the place of an answer in each sequence. */
 export interface SpanBatch extends TokenRows {
-  /** What is learnt from it. */
+  /** Kind of loss. */
   readonly kind: "span";
   /** Token type (segment) ids, where an example has them: [rows, cols]. */
   readonly typeIds?: Int32Array<ArrayBuffer>;
@@ -115,13 +115,13 @@ export interface SpanBatch extends TokenRows {
 
 /** Source/target pairs. */
 export interface PairBatch {
-  /** What is learnt from it. */
+  /** Kind of loss. */
   readonly kind: "pair";
-  /** What is read. */
+  /** The source. */
   readonly source: TokenRows;
   /** Decoder input: its start token and the target without its last. */
   readonly target: TokenRows;
-  /** What it is to say at each position, {@linkcode IGNORED} for padding: [rows, cols] of the target. */
+  /** Label of each position, {@linkcode IGNORED} for padding: [rows, cols] of the target. */
   readonly labels: Int32Array<ArrayBuffer>;
 }
 

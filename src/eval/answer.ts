@@ -1,5 +1,5 @@
 /**
- * What encoders answer: classes, numbers, spans.
+ * Predictions of encoders: classes, numbers, spans.
  *
  * @module
  */

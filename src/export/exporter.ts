@@ -1,5 +1,5 @@
 /**
- * What an exporter is given and what it tells: shared by all targets of `loqa export`.
+ * Options and result of an exporter, shared by all targets of `loqa export`.
  *
  * @module
  */
@@ -28,7 +28,7 @@ export interface ExporterOptions {
   readonly onProgress?: (done: number, text: string) => void;
 }
 
-/** What became of one quantised weight. */
+/** Export of one quantised weight. */
 export interface ExportedLayer extends RoundingLoss {
   /** Module path: `model.layers.0.self_attn.q_proj`. */
   readonly name: string;
@@ -38,11 +38,11 @@ export interface ExportedLayer extends RoundingLoss {
   readonly block: number;
 }
 
-/** What an exporter tells. */
+/** Result of an exporter. */
 export interface ExportReport {
   /** The quantised weights, in file order; none for a dense model. */
   readonly layers: readonly ExportedLayer[];
-  /** What a person should know of the result, a sentence each. */
+  /** Notes for the user, a sentence each. */
   readonly notes: readonly string[];
 }
 

@@ -40,7 +40,7 @@ export interface ExportTarget {
   load(): Promise<Exporter>;
 }
 
-/** What a model can be exported to. */
+/** Targets of an export. */
 export const TARGETS: Readonly<Record<string, ExportTarget>> = {
   gguf: {
     kind: "file",
@@ -81,7 +81,7 @@ export interface ExportOptions extends ExporterOptions, PlaceOptions {
   readonly onNote?: (line: string) => void;
 }
 
-/** What an export did. */
+/** Result of an export. */
 export interface ExportResult extends ExportReport {
   /** Whether every quantised value is the same to the bit; false where nothing is quantised. */
   readonly exact: boolean;

@@ -1,5 +1,5 @@
 /**
- * What an initialisation is asked for.
+ * Options of an initialisation.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import type { FormatName } from "../quant/formats.ts";
 import type { BackboneKind, PlainDType } from "./backbone.ts";
 import type { Output } from "../io/output/output.ts";
 
-/** What decides the bytes of the result; all of it goes into loqa.json. */
+/** Options that decide the bytes of the result; all of them go into loqa.json. */
 export interface InitOptions {
   /**
    * LoRA initialisation: `loftq`; `qlora`: the default one, A at random, B zero; `qalora`: affine groups, an adapter on the

@@ -1,5 +1,5 @@
 /**
- * What `loqa init` tells: the document of `--json` and of `loqa.json`.
+ * Report of `loqa init`: the document of `--json` and of `loqa.json`.
  *
  * @module
  */
@@ -42,7 +42,7 @@ export interface InitReport {
   readonly verb: "init";
   /** Version of loqa. */
   readonly version: string;
-  /** What was read. */
+  /** Path of the model that was read. */
   readonly model: string;
   /** Folder that was written. */
   readonly out: string;

@@ -1,5 +1,5 @@
 /**
- * What a merge changed of what a model says.
+ * Difference of the logits before and after a merge.
  *
  * @module
  */
@@ -41,7 +41,7 @@ const UNASKED = 64;
 /** Tokens of a sequence that an encoder reads. */
 const SEQUENCE = 16;
 
-/** What a model says: rows of scores, of which each row's largest is an answer. */
+/** Logits of a model: rows, of which each one's largest is the most probable token or class. */
 interface Scores {
   readonly values: Float32Array;
   readonly rows: number;
@@ -146,7 +146,7 @@ function randomTokens(
   );
 }
 
-/** What a model writes, each token as likely as it says. */
+/** Text that a model generates, sampled by its own probabilities. */
 async function written(model: CausalModel): Promise<Int32Array<ArrayBuffer>> {
   const first = randomTokens(model, 1);
   const [rest] = await generate(model, [first], {

@@ -38,7 +38,7 @@ export interface MergeOptions {
   readonly onProgress?: (done: number, text: string) => void;
 }
 
-/** What rounding to the element type cost one layer. */
+/** Rounding error of one layer. */
 export interface MergedLayer {
   readonly name: string;
   /** `‖rounded - exact‖ / ‖exact‖`. */

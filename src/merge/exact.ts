@@ -43,7 +43,7 @@ export interface ExactMergeOptions {
   readonly onProgress?: (done: number, text: string) => void;
 }
 
-/** What merging changed of one layer. */
+/** Change of one layer by merging. */
 export interface ExactLayer {
   /** Module path. */
   readonly name: string;

@@ -1,5 +1,5 @@
 /**
- * What a model is made of, by its config alone: linear layers, other parameters, values that training keeps.
+ * Shape of a model, by its config alone: linear layers, other parameters, activations that training keeps.
  *
  * @module
  */

@@ -38,7 +38,7 @@ import { toF32 } from "../tensor/dtype.ts";
 import { matrix, transposed } from "../tensor/matrix.ts";
 import type { OrderState } from "./order.ts";
 
-/** What `state.json` holds. */
+/** Contents of `state.json`. */
 export interface TrainState {
   /** Hash of everything that decides the bytes of a step, {@linkcode start} apart. */
   readonly key: string;
@@ -68,7 +68,7 @@ export interface NamedMat {
   /** Shape in the file; the matrix's own without it. */
   readonly shape?: readonly number[];
   readonly value: Mat;
-  /** What values are multiplied by on their way into the file (1); {@linkcode readTensors} does not undo it. */
+  /** Factor of values on their way into the file (1); {@linkcode readTensors} does not undo it. */
   readonly factor?: number;
   /** Whether the file has rows for columns. */
   readonly turned?: boolean;

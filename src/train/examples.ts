@@ -26,7 +26,7 @@ import type { TrainOptions } from "./options.ts";
 
 type FileSource = Awaited<ReturnType<typeof fileSource>>;
 
-/** What texts become tokens with. */
+/** Tokenizers and labels that texts become examples with. */
 export interface ExampleCodecs {
   /** The tokenizer. */
   readonly codec: PairCodec;
@@ -34,7 +34,7 @@ export interface ExampleCodecs {
   readonly targetCodec?: PairCodec;
   /** Size of the model's vocabulary, which the tokenizer's ids are held against. */
   readonly vocabSize?: number;
-  /** What labels mean (`classify`). */
+  /** Meaning of labels (`classify`). */
   readonly labels?: LabelReader;
 }
 
@@ -156,7 +156,7 @@ async function digestExamples(set: ExampleSet<AnyExample>): Promise<string> {
   return await digest(hashes.join());
 }
 
-/** What an example is made of. */
+/** Arrays that an example is made of. */
 function partsOf(example: AnyExample): (Int32Array | string)[] {
   switch (example.kind) {
     case "class":

@@ -10,7 +10,7 @@ import { Random } from "../tensor/random.ts";
 /** As in the file; shuffled anew each epoch; or drawn at random, some twice and some never. */
 export type OrderKind = "sequential" | "shuffle" | "random";
 
-/** What an order is made from. */
+/** Options of an order. */
 export interface OrderOptions {
   /** How examples are picked. */
   readonly kind: OrderKind;

@@ -45,7 +45,7 @@ import type { TrainOptions, TrainRun } from "./options.ts";
 /** File of the figures of each step, one JSON document a line. */
 export const METRICS_FILE = "metrics.jsonl";
 
-/** What a training may leave as its result. */
+/** Folders that a training may leave as its result. */
 const RESULTS = ["adapter", "backbone"] as const;
 
 /** Name of what a training of this method leaves. */

@@ -1,5 +1,5 @@
 /**
- * What a run was asked for, on which model and data: `runs/N/loqa.json`, by which a later call knows whether it goes on
+ * Record of a run, its options, model and data: `runs/N/loqa.json`, by which a later call knows whether it goes on
  * with it.
  *
  * @module
@@ -32,7 +32,7 @@ export interface RunRecord {
   readonly options: TrainOptions;
   readonly device: string;
   readonly threads: number;
-  /** What the model is, by its config and names. */
+  /** Fingerprint of the model, by its config and names. */
   readonly fingerprint: string;
   /** The files of its weights. */
   readonly weights: readonly FileMark[];
@@ -60,12 +60,13 @@ export function recordKey(
 
 /** Names of options on the command line that are not those of the library in small letters. */
 const FLAGS: Readonly<Record<string, string>> = {
+  block: "seq-len",
   learningRate: "lr",
   biases: "train-biases",
   targets: "target",
 };
 
-/** What may change from one call to the next: how long the run is. */
+/** Options that may change from one call to the next: how long the run is. */
 const FREE: ReadonlySet<string> = new Set(["steps", "epochs"]);
 
 function told(value: unknown): string {
@@ -130,7 +131,7 @@ export function differences(before: JsonObject, now: RunRecord): string[] {
   ];
 }
 
-/** What is said where a run cannot be gone on with. */
+/** Refuses to resume a run, with the reasons. */
 export function refuseResume(path: string, reasons: readonly string[]): never {
   throw new ValueError(
     `Cannot resume ${path}: ${

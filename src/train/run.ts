@@ -110,7 +110,7 @@ interface Opened {
   readonly found: FoundSubject;
   readonly data: OpenedExamples;
   readonly evaluation?: OpenedExamples;
-  /** What training starts from. */
+  /** Starting point of the training. */
   readonly from: string;
   /** The run that is gone on with. */
   readonly chosen?: FoundRun;

@@ -6,7 +6,7 @@
 
 import { ValueError } from "../errors.ts";
 
-/** What {@linkcode planSteps} counts from. */
+/** Inputs of {@linkcode planSteps}. */
 export interface StepOptions {
   /** Examples of an epoch. */
   readonly examples: number;
@@ -20,7 +20,7 @@ export interface StepOptions {
   readonly epochs?: number;
 }
 
-/** What {@linkcode planSteps} finds. */
+/** Result of {@linkcode planSteps}. */
 export interface StepPlan {
   /** Number of optimizer steps. */
   readonly steps: number;

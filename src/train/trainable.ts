@@ -1,5 +1,5 @@
 /**
- * What a training trains, and how it is written: an adapter, or a whole model.
+ * Trainable parameters of a training, and how they are written: an adapter, or a whole model.
  *
  * @module
  */
@@ -49,7 +49,7 @@ import type { TrainOptions } from "./options.ts";
 /** Name that the trained adapter is enabled by. */
 const ADAPTER = "default";
 
-/** What is to be trained, found and not loaded yet: what a person has got wrong comes to light here. */
+/** Trainable parameters, found and not loaded yet: mistakes of the user come to light here. */
 export interface FoundSubject extends AsyncDisposable {
   readonly place: ModelPlace;
   /** The model's weights as they are in their file. */
@@ -65,7 +65,7 @@ export interface FoundSubject extends AsyncDisposable {
   ): Promise<Subject>;
 }
 
-/** What is trained. */
+/** Trainable parameters and their model. */
 export interface Subject extends AsyncDisposable {
   readonly model: Model;
   readonly parameters: ParameterSet;
@@ -89,7 +89,7 @@ export async function findSubject(
   place: ModelPlace,
   { options, path = place.model, data = [] }: {
     options: TrainOptions;
-    /** What errors call it. */
+    /** Name for errors. */
     path?: string;
     /** Files to learn from: they tell the classes of a new head. */
     data?: readonly string[];
@@ -176,7 +176,7 @@ async function loadSubject(
   };
 }
 
-/** What kind of model each task trains. */
+/** Kind of model that each task trains. */
 const KINDS: Readonly<Record<TrainOptions["task"], Model["kind"]>> = {
   lm: "causal",
   sft: "causal",
@@ -245,9 +245,9 @@ function savedTensors(
     start: Start;
     /** New ones, and those that the adapter has already. */
     names: ReadonlySet<string>;
-    /** The module that makes an encoder's scores. */
+    /** The module that makes an encoder's logits. */
     classifier?: string;
-    /** What errors call the model. */
+    /** Name of the model, for errors. */
     name: string;
   },
 ): WantedTensor[] {
@@ -443,7 +443,7 @@ const isHead = (name: string) =>
 /** PEFT's types of task by an encoder's head. */
 const HEAD_TASKS = { classify: "SEQ_CLS", span: "QUESTION_ANS" } as const;
 
-/** What PEFT's settings say of tensors that are trained in full, beside what they said before. */
+/** PEFT settings for tensors that are trained in full, beside those from before. */
 function wholeConfig(
   tensors: readonly WantedTensor[],
   { biases, modulesToSave = [] }: TrainOptions,

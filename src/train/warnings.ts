@@ -1,5 +1,5 @@
 /**
- * What is wrong with a training that gives no error.
+ * Warnings about a training that gives no error.
  *
  * @module
  */
@@ -35,7 +35,7 @@ export class DivergenceWatch {
     return this.#bad?.since;
   }
 
-  /** What is wrong since then, in an error's words, where that has lasted long enough to give up. */
+  /** Fault since then, in an error's words, where that has lasted long enough to give up. */
   get failure(): string | undefined {
     return this.#bad && this.#bad.count >= PATIENCE
       ? `from step ${this.#bad.since} on ${this.#bad.what}`
@@ -66,7 +66,7 @@ export class DivergenceWatch {
   }
 
   /**
-   * What is wrong with a model after its last update, in an error's words, by its mean losses on batches that it has just
+   * Fault of a model after its last update, in an error's words, by its mean losses on batches that it has just
    * learnt from; undefined if it may do for one of them.
    */
   ruin(losses: readonly number[]): string | undefined {
@@ -123,7 +123,7 @@ export class GradientWatch {
     }
   }
 
-  /** What there is to say of them. */
+  /** Warnings about them. */
   get warnings(): string[] {
     return [
       ...this.#zero > 0
@@ -140,7 +140,7 @@ export class GradientWatch {
   }
 }
 
-/** What there is to say of a loss over a vocabulary; nothing for one that is better than guessing. */
+/** Warnings about a loss over a vocabulary; none for one that is better than guessing. */
 export function guessing(loss: number, vocabulary: number): string[] {
   if (loss < GUESSING * Math.log(vocabulary)) return [];
   return [

@@ -39,7 +39,7 @@ import { DivergenceWatch, GradientWatch, PATIENCE } from "./warnings.ts";
 /** Share of the steps in which the learning rate rises by default. */
 const WARMUP = 0.03;
 
-/** What a training works with. */
+/** Inputs of a training. */
 export interface WorkParts {
   /** Folder of the run. */
   readonly folder: string;

@@ -16,7 +16,7 @@ const DEVICE = ["--device", "wasm", "--threads", "1"];
 function args(folder: string, path: string, ...more: string[]): string[] {
   return overridden([
     ...["train", path, "--data", `${folder}/data.txt`, ...DEVICE],
-    ...["--block", "16", "--batch", "2", "--lr", "1e-3", "--quiet"],
+    ...["--seq-len", "16", "--batch", "2", "--lr", "1e-3", "--quiet"],
   ], more);
 }
 
@@ -319,6 +319,7 @@ Deno.test("--resume with more steps makes a run longer, and says what differs wh
       assert.deepEqual(await readTree(out), before);
     };
     await refused("--lr was 0.001, is 0.5", "--lr", "0.5");
+    await refused("--seq-len was 16, is 24", "--seq-len", "24");
     await refused(
       "--batch was 2, is 3; --seed was 0, is 9",
       ...["--batch", "3", "--seed", "9"],

@@ -1,5 +1,5 @@
 /**
- * What `loqa data` shows: texts with what is learnt of them, and what was counted.
+ * Output of `loqa data`: texts with their learnt parts, and the counts.
  *
  * @module
  */
@@ -128,7 +128,7 @@ function joined(parts: readonly Run[]): Run[] {
 /** Columns of a bar at the most. */
 const BAR = 40;
 
-/** What was counted, for a person. */
+/** The counts, for a person. */
 export function tallyText(
   report: DataReport,
   width: number | undefined,

@@ -1,5 +1,5 @@
 /**
- * What the verbs print for a person.
+ * Tables that the verbs print for a person.
  *
  * @module
  */

@@ -30,7 +30,7 @@ export interface TrainingReport {
   readonly ended: boolean;
   /** Whether its result is what the folder shows. */
   readonly shown: boolean;
-  /** What it started from. */
+  /** Starting point: a run, or the initial adapter. */
   readonly from?: string;
   /** Files that it learnt from. */
   readonly data: readonly string[];
@@ -38,7 +38,7 @@ export interface TrainingReport {
   readonly loss?: { readonly before: number; readonly after: number };
   /** Loss on the evaluation's files. */
   readonly evaluation?: JsonObject;
-  /** What was wrong with it. */
+  /** Warnings about it. */
   readonly warnings: readonly string[];
   /** Steps of its checkpoints. */
   readonly checkpoints: readonly number[];

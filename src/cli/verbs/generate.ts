@@ -123,7 +123,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   const compute = args.choice("compute", COMPUTES);
   await using opened = await openModel(path, await readPlace(args));
   tellNotes(opened.place, progress);
-  // All that can be wrong with the prompt is told before the weights are read.
+  // All that can be wrong with the prompt is reported before the weights are read.
   const { checkpoint } = opened;
   const tokenizer = await checkpointTokenizer(checkpoint);
   const onProgress = (done: number) =>
@@ -196,7 +196,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   return 0;
 }
 
-/** What a model that reads one text and writes another makes of the prompt. */
+/** Generates a target text from the prompt with an encoder-decoder. */
 async function writeText(
   args: Parsed,
   { opened, tokenizer, path, text, progress }: {

@@ -81,7 +81,7 @@ Options:
 ${optionHelp(OPTIONS)}
 `;
 
-/** What a merge works with. */
+/** Inputs of a merge. */
 interface Job {
   readonly place: ModelPlace;
   readonly checkpoint: Checkpoint;
@@ -96,9 +96,9 @@ interface Job {
 
 /** A merge that is on the disk. */
 interface Done {
-  /** What the document says of it. */
+  /** Entries of the `--json` document. */
   readonly told: Readonly<Record<string, unknown>>;
-  /** What a person is told of it. */
+  /** The line printed for a person. */
   readonly line: string;
 }
 

@@ -329,7 +329,7 @@ function readOptions(
   return Object.fromEntries(known);
 }
 
-/** Names of classes, or how many there are to be: one tells a number. */
+/** Names of classes, or their number: 1 for a regression head. */
 function readLabels(args: Parsed): readonly string[] | undefined {
   const given = args.list("labels");
   if (given?.length !== 1 || !/^\d+$/.test(given[0])) return given;

@@ -110,7 +110,7 @@ export class Deberta implements EncoderModel {
     const weights = memory.use(
       new Weights(device, checkpoint, { trained, compute }),
     );
-    /** What `load` makes of a tensor that the config asks for. */
+    /** Result of `load` on a tensor that the config asks for. */
     const wants = async <T>(
       name: string,
       load: (module: string) => Promise<T>,

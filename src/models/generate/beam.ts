@@ -54,7 +54,7 @@ interface Item {
 // Scores are f32 throughout, as transformers has them: which of two near ones is greater depends on it.
 const { fround } = Math;
 
-/** What a score is divided by. */
+/** Divisor of a score, by the length penalty. */
 function divisor(length: number, penalty: number): number {
   return fround(length ** penalty);
 }

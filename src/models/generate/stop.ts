@@ -24,7 +24,7 @@ export async function generationConfig(
     );
 }
 
-/** What stands behind an answer in the tokenizer's chat template, if that is a special token. */
+/** End-of-turn token: the one behind an answer in the tokenizer's chat template, if that is a special token. */
 function endOfTurn(tokenizer: Tokenizer): number | undefined {
   if (!tokenizer.hasChatTemplate) return undefined;
   const answer = "forty-two";

@@ -9,7 +9,7 @@ import type { Checkpoint } from "../../io/checkpoint/checkpoint.ts";
 import { sharedTables } from "../../io/checkpoint/tied.ts";
 import { findFamily } from "../families.ts";
 
-/** What PEFT, torch's wrappers and models around a model put before its own names. */
+/** Prefixes that PEFT, torch's wrappers and models around a model put before its own names. */
 const WRAPPERS = new Set([
   ...["base_model", "model", "module", "_orig_mod"],
   ...["language_model", "text_model", "transformer"],

@@ -121,7 +121,7 @@ export async function findModel(
   return only("it is no folder of loqa's, and no adapter");
 }
 
-/** What a folder with a `loqa.json` holds. */
+/** Model, adapter and report of a folder with a `loqa.json`. */
 async function folderPlace(
   path: string,
   report: JsonObject,
@@ -171,7 +171,7 @@ function shownLine(report: JsonObject, adapter: string | undefined): string {
     : "taken is the adapter that init left";
 }
 
-/** Weights that a file names, and what is to be told of them. */
+/** Weights that a file names, and notes about them. */
 type NamedModel =
   & { readonly model: string; readonly notes: readonly string[] }
   & Pick<ModelPlace, "taken">;
@@ -214,7 +214,7 @@ async function namedModel(
 }
 
 /**
- * What is told of weights that a file in the folder `from` names: where they are, if that is outside of what the person
+ * Note about weights that a file in the folder `from` names: where they are, if that is outside of what the person
  * named. Whoever made the folder chose them.
  *
  * @throws {RangeError} If they are no model.

@@ -38,7 +38,7 @@ const DATA: JsonShape = {
   "digest": "text",
 };
 
-/** What is read in a loqa.json, whoever wrote it. */
+/** Fields that are read in a loqa.json, whoever wrote it. */
 const REPORT: JsonShape = {
   "verb?": "text",
   "version?": "text",
@@ -65,7 +65,7 @@ const REPORT: JsonShape = {
   "evaluation?": DATA,
 };
 
-/** What the loqa.json of a run has besides. */
+/** Further fields in the loqa.json of a run. */
 const RUN: JsonShape = { "options": {}, "steps": "number", "data": DATA };
 
 /** Number of the run that stands for what a folder held before its first training. */
@@ -189,7 +189,7 @@ export function homeOf(path: string): string | undefined {
   return match?.[1];
 }
 
-/** What a training that has not ended left in a folder that shows something else. */
+/** An unfinished training run in a folder that shows another result. */
 export interface Unfinished {
   /** Number of the run; undefined in a folder of before runs had numbers. */
   readonly run?: number;
@@ -223,7 +223,7 @@ export async function findUnfinished(
     : undefined;
 }
 
-/** What a person is told of it: which training, at which step, and what to do. */
+/** Note about it for the user: which run, at which step, and what to do. */
 export function unfinishedLine(
   path: string,
   { run, step, steps }: Unfinished,

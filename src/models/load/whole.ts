@@ -14,7 +14,7 @@ import type { WantedTensor } from "../../families/tensors.ts";
 const HEAD =
   /(^|\.)(lm_head|score|classifier|pooler|qa_outputs|classification_head|final_logits_bias)(\.|$)/;
 
-/** What files carry along in a layer and nobody needs. */
+/** Tensors that files carry along in a layer and nobody needs. */
 const IDLE = /\.(inv_freq|position_ids|masked_bias|version)$/;
 
 /** The numbered layer that a tensor is of, by its stack: `model.layers`. */

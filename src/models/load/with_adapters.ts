@@ -25,7 +25,7 @@ export interface TunedModel extends AsyncDisposable {
   readonly checkpoint: Checkpoint;
   /** Factors by adapter, under the names of the checkpoint's modules; none if they were not wanted. */
   readonly adapters: ReadonlyMap<string, readonly AdapterModuleFactors[]>;
-  /** What adapters hold in full, and tables with the factors that belong to them, by name in the checkpoint. */
+  /** Tensors that adapters hold in full, and embeddings with their factors added, by name in the checkpoint. */
   readonly whole: ReadonlyMap<string, HeldTensor>;
 }
 

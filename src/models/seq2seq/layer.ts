@@ -45,7 +45,7 @@ export interface BartLayerCache {
   source?: KeyValues;
 }
 
-/** What the layers of a side share in one pass. */
+/** Context of one pass, shared by the layers of a side. */
 export interface BartContext extends PassOptions {
   /** The sequences that go through the layers. */
   readonly own: Sequences;

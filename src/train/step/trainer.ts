@@ -15,7 +15,7 @@ import type { Schedule } from "./schedule.ts";
 import { predicted, taskBatch } from "./objective.ts";
 import { accumulateGradients } from "./step.ts";
 
-/** What a {@linkcode Trainer} works with. */
+/** Options of a {@linkcode Trainer}. */
 export interface TrainerOptions {
   readonly model: Model;
   /** Trainable parameters: an adapter's factors, or all weights of the model. */

@@ -115,7 +115,7 @@ Deno.test("write(): settings that make no sense are refused", async () => {
         /the token 30 is not in the model's vocabulary of 30/,
       ],
       [{ forcedEos: [2, 31] }, /the token 31 is not in/],
-      [{ forcedEos: [] }, /no token is given that may end a sequence/],
+      [{ forcedEos: [] }, /no forced end token is given for a sequence/],
     ] as const
   ) {
     await assert.rejects(
