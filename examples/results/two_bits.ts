@@ -98,7 +98,7 @@ for (const start of starts) {
   const began = performance.now();
   const path = method === "lora" ? model : await prepare(start);
   const out = method === "lora" ? `${values.work}/lora-${rank}` : path;
-  // Without training the adapter that is there counts; LoRA's own start changes nothing.
+  // Without training the adapter that is there counts; the default LoRA initialisation changes nothing.
   const before = await perplexity(device, path, testText);
   const losses = await fineTune(device, {
     path,

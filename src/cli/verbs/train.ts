@@ -114,7 +114,7 @@ const OPTIONS: Options = {
   },
   from: {
     value: "N|PATH",
-    default: "what init left, else the newest run",
+    default: "the adapter of init, else the newest run",
     help: "run, checkpoint or adapter to start from",
   },
   model: MODEL,
@@ -249,8 +249,8 @@ export const help =
 DIR is a folder that loqa init wrote (its adapter is trained), a run or a checkpoint in one (DIR/runs/2), or a model (a new
 adapter, or all weights).
 Every call is a run: DIR/runs/1, runs/2, … hold metrics.jsonl, checkpoints and the result. The newest result stands in
-DIR/adapter (or DIR/backbone) too, its figures in DIR/loqa.json. What init left is kept in DIR/runs/0; runs start from that,
-unless --from names another.
+DIR/adapter (or DIR/backbone) too, its figures in DIR/loqa.json. The adapter that init wrote is kept in DIR/runs/0; runs start from
+it, unless --from names another.
 
   loqa train smol-nf4 --data wiki.txt --steps 120 --seq-len 128 --lr 3e-4
   loqa train smol-nf4 --data train.jsonl --task sft --epochs 3 --eval valid.jsonl
