@@ -293,7 +293,9 @@ async function refuseForeign(out: string, work: string): Promise<void> {
   const link = await linkTarget(work);
   if (kind === undefined && link === undefined) return;
   if (kind === "folder" && link === undefined) {
-    const names = (await listFolder(work)).map(({ name }) => name);
+    const names = await listedNames(work);
+    // The run before ended, and removed the folder, in between.
+    if (names === undefined) return;
     // One that is new may not have its marker yet.
     const first = [LOCK_FILE, MARKER, `${MARKER}.part`];
     if (names.includes(MARKER) || names.every((n) => first.includes(n))) return;
@@ -304,6 +306,16 @@ async function refuseForeign(out: string, work: string): Promise<void> {
     }, where the work would be done, is there already, and loqa did not make it; move it, or write to another place`,
     work,
   );
+}
+
+/** Names in a folder that another process may remove meanwhile; undefined where it is gone. */
+async function listedNames(folder: string): Promise<string[] | undefined> {
+  try {
+    return (await listFolder(folder)).map(({ name }) => name);
+  } catch (error) {
+    if (!await exists(folder)) return undefined;
+    throw error;
+  }
 }
 
 /** Ends what a run that was cut off at its last step began. */
