@@ -10,17 +10,15 @@
 import { type AdapterOptions, openAdapter } from "./adapter.ts";
 import { GpuContext } from "./context.ts";
 import type { PartialDevice } from "../src/device/device.ts";
-import {
-  gemm,
-  roundHalf,
-  rowSquares,
-  scaleColumns,
-} from "./kernels/gemm/gemm.ts";
-import { gemmQuantized } from "./kernels/gemm/quantized.ts";
-import { gemmInt8 } from "./kernels/gemm/int8.ts";
-import { cholesky, qr, solveRight, svd } from "./kernels/linalg/svd.ts";
+import { gemmOperations } from "./kernels/gemm/gemm.ts";
+import { gemmQuantOperations } from "./kernels/gemm/quantized.ts";
+import { int8Operations } from "./kernels/gemm/int8.ts";
+import { quantOperations } from "./kernels/quant/quant.ts";
+import { columnOperations } from "./kernels/elementwise/columns.ts";
+import { qrOperations } from "./kernels/linalg/qr.ts";
+import { svdOperations } from "./kernels/linalg/svd.ts";
+import { triangularOperations } from "./kernels/linalg/triangular.ts";
 import { WebGpuMemory } from "./buffers.ts";
-import { dequantize, quantize } from "./kernels/quant/quant.ts";
 import { rowOperations } from "./kernels/elementwise/rows.ts";
 import { normOperations } from "./kernels/norm/norm.ts";
 import { ropeOperations } from "./kernels/attention/rope.ts";
@@ -28,7 +26,7 @@ import { activationOperations } from "./kernels/elementwise/activation.ts";
 import { lossOperations } from "./kernels/norm/cross_entropy.ts";
 import { optimizerOperations } from "./kernels/elementwise/adamw.ts";
 import { scoreOperations } from "./kernels/attention/scores.ts";
-import { attention, attentionBackward } from "./kernels/attention/attention.ts";
+import { attentionOperations } from "./kernels/attention/attention.ts";
 import { bind, checked } from "../src/device/operations.ts";
 
 /** A device on WebGPU. */
@@ -59,20 +57,15 @@ export async function openWebGpuDevice(
     context,
     memory,
     ops: checked(bind(memory, {
-      gemm,
-      quantize,
-      dequantize,
-      gemmQuantized,
-      gemmInt8,
-      rowSquares,
-      scaleColumns,
-      roundHalf,
-      qr,
-      cholesky,
-      solveRight,
-      svd,
-      attention,
-      attentionBackward,
+      ...gemmOperations,
+      ...gemmQuantOperations,
+      ...int8Operations,
+      ...quantOperations,
+      ...columnOperations,
+      ...qrOperations,
+      ...svdOperations,
+      ...triangularOperations,
+      ...attentionOperations,
       ...rowOperations,
       ...normOperations,
       ...ropeOperations,

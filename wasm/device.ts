@@ -12,13 +12,14 @@ import { ValueError } from "../src/errors.ts";
 import { openKernels } from "./runtime/loader.ts";
 import type { DeviceBuffer } from "../src/device/buffer.ts";
 import type { PartialDevice } from "../src/device/device.ts";
-import { gemm, roundHalf, rowSquares, scaleColumns } from "./ops/gemm.ts";
-import { gemmQuantized } from "./ops/gemm_quant.ts";
-import { gemmInt8 } from "./ops/int8.ts";
-import { cholesky, qr, solveRight } from "./ops/linalg.ts";
+import { gemmOperations } from "./ops/gemm.ts";
+import { gemmQuantOperations } from "./ops/gemm_quant.ts";
+import { int8Operations } from "./ops/int8.ts";
+import { quantOperations } from "./ops/quant.ts";
+import { columnOperations } from "./ops/columns.ts";
+import { linalgOperations } from "./ops/linalg.ts";
+import { svdOperations } from "./ops/svd.ts";
 import { WasmMemory } from "./buffers.ts";
-import { dequantize, quantize } from "./ops/quant.ts";
-import { svd } from "./ops/svd.ts";
 import { rowOperations } from "./ops/rows.ts";
 import { normOperations } from "./ops/norm.ts";
 import { ropeOperations } from "./ops/rope.ts";
@@ -26,7 +27,7 @@ import { activationOperations } from "./ops/activation.ts";
 import { lossOperations } from "./ops/loss.ts";
 import { optimizerOperations } from "./ops/optimizer.ts";
 import { scoreOperations } from "./ops/scores.ts";
-import { attention, attentionBackward } from "./ops/attention.ts";
+import { attentionOperations } from "./ops/attention.ts";
 import { bind, checked } from "../src/device/operations.ts";
 
 /** Options of {@linkcode openWasmDevice}. */
@@ -62,20 +63,14 @@ export async function openWasmDevice(
     threads: kernels.threads,
     memory,
     ops: checked(bind(memory, {
-      gemm,
-      quantize,
-      dequantize,
-      gemmQuantized,
-      gemmInt8,
-      rowSquares,
-      scaleColumns,
-      roundHalf,
-      qr,
-      cholesky,
-      solveRight,
-      svd,
-      attention,
-      attentionBackward,
+      ...gemmOperations,
+      ...gemmQuantOperations,
+      ...int8Operations,
+      ...quantOperations,
+      ...columnOperations,
+      ...linalgOperations,
+      ...svdOperations,
+      ...attentionOperations,
       ...rowOperations,
       ...normOperations,
       ...ropeOperations,

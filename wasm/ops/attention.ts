@@ -6,7 +6,10 @@
  * @module
  */
 
-import type { OperationArgs } from "../../src/device/operations.ts";
+import type {
+  MemoryOperations,
+  OperationArgs,
+} from "../../src/device/operations.ts";
 import { f32, MAX_PARTS, type Word } from "../runtime/loader.ts";
 import type { DeviceBuffer, Mat } from "../../src/device/buffer.ts";
 import type { AttentionShape } from "../../src/device/contract/attention.ts";
@@ -103,8 +106,7 @@ function partsOf(memory: WasmMemory, units: number, work: number): number {
   return memory.parts(work, GRAIN) === 1 ? 1 : Math.min(units, MAX_PARTS);
 }
 
-/** As the contract says. */
-export function attention(
+function attention(
   memory: WasmMemory,
   args: OperationArgs<"attention">,
 ): void {
@@ -151,8 +153,7 @@ function attentionOne(
   kernels.run("attentionMerge", 1, words);
 }
 
-/** As the contract says. */
-export function attentionBackward(
+function attentionBackward(
   memory: WasmMemory,
   args: OperationArgs<"attentionBackward">,
 ): void {
@@ -178,3 +179,9 @@ export function attentionBackward(
   const values = batch * capacity * dk.cols * 2 * ranges;
   kernels.run("attentionSums", memory.parts(values, 32768), words);
 }
+
+/** These operations, in a memory of the device. */
+export const attentionOperations = {
+  attention,
+  attentionBackward,
+} satisfies MemoryOperations<WasmMemory>;

@@ -1,10 +1,13 @@
 /**
- * Products and elementwise operations on the WASM device. The kernels: `wasm/assembly/gemm/gemm.ts`, `wasm/assembly/elementwise/elementwise.ts`.
+ * Products on the WASM device. The kernels: `wasm/assembly/gemm/*.ts`.
  *
  * @module
  */
 
-import type { OperationArgs } from "../../src/device/operations.ts";
+import type {
+  MemoryOperations,
+  OperationArgs,
+} from "../../src/device/operations.ts";
 import { gemmProducts, gemmSizes } from "../../src/device/contract/gemm.ts";
 import { f32, type Word } from "../runtime/loader.ts";
 import type { Mat } from "../../src/device/buffer.ts";
@@ -109,50 +112,7 @@ export function resultWords(
   return [...placeWords(memory, place), f32(alpha), f32(beta)];
 }
 
-/** As the contract says. */
-export function rowSquares(
-  memory: WasmMemory,
-  args: OperationArgs<"rowSquares">,
-): void {
-  const { x, out } = args;
-  memory.kernels.run("rowSquares", memory.parts(x.rows * x.cols, 32768), [
-    memory.origin(x),
-    x.stride * 4,
-    x.rows,
-    x.cols,
-    memory.address(out),
-  ]);
-}
-
-/** As the contract says. */
-export function roundHalf(
-  memory: WasmMemory,
-  args: OperationArgs<"roundHalf">,
-): void {
-  const { x, out } = args;
-  memory.kernels.run("roundHalf", memory.parts(x.rows * x.cols, 32768), [
-    memory.origin(x),
-    x.stride * 4,
-    x.rows,
-    x.cols,
-    memory.origin(out),
-    out.stride * 4,
-  ]);
-}
-
-/** As the contract says. */
-export function scaleColumns(
-  memory: WasmMemory,
-  args: OperationArgs<"scaleColumns">,
-): void {
-  const { x, by, out } = args;
-  memory.kernels.run("scaleColumns", memory.parts(x.rows * x.cols, 32768), [
-    memory.origin(x),
-    x.stride * 4,
-    x.rows,
-    x.cols,
-    memory.address(by),
-    memory.origin(out),
-    out.stride * 4,
-  ]);
-}
+/** These operations, in a memory of the device. */
+export const gemmOperations = {
+  gemm,
+} satisfies MemoryOperations<WasmMemory>;

@@ -5,7 +5,10 @@
  * @module
  */
 
-import type { OperationArgs } from "../../src/device/operations.ts";
+import type {
+  MemoryOperations,
+  OperationArgs,
+} from "../../src/device/operations.ts";
 import { gemmQuantizedSizes } from "../../src/device/contract/gemm.ts";
 import { type Mat, mat } from "../../src/device/buffer.ts";
 import type { QuantMat } from "../../src/device/quant_mat.ts";
@@ -120,3 +123,8 @@ function decodeRows(
   });
   return mat(tile, rows, cols, lead);
 }
+
+/** These operations, in a memory of the device. */
+export const gemmQuantOperations = {
+  gemmQuantized,
+} satisfies MemoryOperations<WasmMemory>;

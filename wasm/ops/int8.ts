@@ -4,7 +4,10 @@
  * @module
  */
 
-import type { OperationArgs } from "../../src/device/operations.ts";
+import type {
+  MemoryOperations,
+  OperationArgs,
+} from "../../src/device/operations.ts";
 import { gemmQuantizedSizes } from "../../src/device/contract/gemm.ts";
 import { f32 } from "../runtime/loader.ts";
 import { mat } from "../../src/device/buffer.ts";
@@ -104,8 +107,7 @@ function compete(memory: WasmMemory, best: [number, number]): void {
   }
 }
 
-/** As the contract says. */
-export function gemmInt8(memory: WasmMemory, args: Args): void {
+function gemmInt8(memory: WasmMemory, args: Args): void {
   const { m, n, k } = gemmQuantizedSizes(args);
   if (!takenInInt8(args)) return gemmQuantized(memory, args);
   const block = groupSize(args.q);
@@ -240,3 +242,8 @@ function partsOf(memory: WasmMemory, work: number, columns: number): number {
   const rounds = Math.max(1, Math.floor(columns / (192 * threads)));
   return Math.min(memory.parts(work, 1 << 20), threads * rounds);
 }
+
+/** These operations, in a memory of the device. */
+export const int8Operations = {
+  gemmInt8,
+} satisfies MemoryOperations<WasmMemory>;

@@ -4,7 +4,10 @@
  * @module
  */
 
-import type { OperationArgs } from "../../src/device/operations.ts";
+import type {
+  MemoryOperations,
+  OperationArgs,
+} from "../../src/device/operations.ts";
 import type { WasmMemory } from "../buffers.ts";
 
 /**
@@ -17,8 +20,7 @@ const ONE_PASS = 1e8;
 const BLOCK = 64;
 const LINE = BLOCK * 8;
 
-/** As the contract says. */
-export function qr(
+function qr(
   memory: WasmMemory,
   args: OperationArgs<"qr">,
 ): void {
@@ -71,8 +73,7 @@ export function qr(
   }
 }
 
-/** As the contract says. */
-export function cholesky(
+function cholesky(
   memory: WasmMemory,
   args: OperationArgs<"cholesky">,
 ): void {
@@ -119,8 +120,7 @@ export function cholesky(
   }
 }
 
-/** As the contract says. */
-export function solveRight(
+function solveRight(
   memory: WasmMemory,
   args: OperationArgs<"solveRight">,
 ): void {
@@ -140,3 +140,10 @@ export function solveRight(
     scratchBytes,
   ]);
 }
+
+/** These operations, in a memory of the device. */
+export const linalgOperations = {
+  qr,
+  cholesky,
+  solveRight,
+} satisfies MemoryOperations<WasmMemory>;

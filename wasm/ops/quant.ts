@@ -4,7 +4,10 @@
  * @module
  */
 
-import type { OperationArgs } from "../../src/device/operations.ts";
+import type {
+  MemoryOperations,
+  OperationArgs,
+} from "../../src/device/operations.ts";
 import type { QuantMat, ScaleRule } from "../../src/device/quant_mat.ts";
 import { putFormat, putPlanes, type WasmMemory } from "../buffers.ts";
 
@@ -26,8 +29,7 @@ export function blockSize(q: QuantMat): number {
   return Math.min(q.block || line, line);
 }
 
-/** As the contract says. */
-export function quantize(
+function quantize(
   memory: WasmMemory,
   args: OperationArgs<"quantize">,
 ): void {
@@ -70,8 +72,7 @@ export function quantize(
   ]);
 }
 
-/** As the contract says. */
-export function dequantize(
+function dequantize(
   memory: WasmMemory,
   args: OperationArgs<"dequantize">,
 ): void {
@@ -134,3 +135,9 @@ export function decode(memory: WasmMemory, work: DecodeWork): void {
 export function gcd(a: number, b: number): number {
   return b === 0 ? a : gcd(b, a % b);
 }
+
+/** These operations, in a memory of the device. */
+export const quantOperations = {
+  quantize,
+  dequantize,
+} satisfies MemoryOperations<WasmMemory>;

@@ -4,7 +4,10 @@
  * @module
  */
 
-import type { OperationArgs } from "../../src/device/operations.ts";
+import type {
+  MemoryOperations,
+  OperationArgs,
+} from "../../src/device/operations.ts";
 import type { Kernels } from "../runtime/loader.ts";
 import type { WasmMemory } from "../buffers.ts";
 
@@ -48,8 +51,7 @@ interface Turned {
   readonly list: number;
 }
 
-/** As the contract says. */
-export function svd(
+function svd(
   memory: WasmMemory,
   args: OperationArgs<"svd">,
 ): void {
@@ -297,3 +299,8 @@ function tournament(n: number): [number, number][][] {
 function even(n: number): number {
   return n + (n % 2);
 }
+
+/** These operations, in a memory of the device. */
+export const svdOperations = {
+  svd,
+} satisfies MemoryOperations<WasmMemory>;

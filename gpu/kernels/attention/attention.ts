@@ -7,7 +7,10 @@
  * @module
  */
 
-import type { OperationArgs } from "../../../src/device/operations.ts";
+import type {
+  MemoryOperations,
+  OperationArgs,
+} from "../../../src/device/operations.ts";
 import { grid, type Span, type Word } from "../../context.ts";
 import {
   attentionRanges,
@@ -217,8 +220,7 @@ function logsOf(
 const shapeText = ({ batch, time, keys, heads, headDim }: AttentionShape) =>
   `${batch}x${time}x${keys}, ${heads} heads of ${headDim}`;
 
-/** As the contract says. */
-export function attention(
+function attention(
   memory: WebGpuMemory,
   args: OperationArgs<"attention">,
 ): void {
@@ -384,8 +386,7 @@ function forward(
   }];
 }
 
-/** As the contract says. */
-export function attentionBackward(
+function attentionBackward(
   memory: WebGpuMemory,
   args: OperationArgs<"attentionBackward">,
 ): void {
@@ -495,3 +496,9 @@ function meansOf(
       shape: shapeText(shape),
     });
 }
+
+/** These operations, in a memory of the device. */
+export const attentionOperations = {
+  attention,
+  attentionBackward,
+} satisfies MemoryOperations<WebGpuMemory>;

@@ -1,27 +1,24 @@
 /**
- * Products and elementwise operations on the WebGPU device. The kernels: `gemm.wgsl.ts`, `../elementwise/columns.wgsl.ts`.
+ * Products on the WebGPU device. The kernels: `gemm.wgsl.ts`.
  *
  * @module
  */
 
-import type { OperationArgs } from "../../../src/device/operations.ts";
+import type {
+  MemoryOperations,
+  OperationArgs,
+} from "../../../src/device/operations.ts";
 import {
   type GemmBatch,
   gemmSizes,
 } from "../../../src/device/contract/gemm.ts";
 import { grid, type Kernel, type Span, type Word } from "../../context.ts";
-import {
-  ELEMENTWISE_THREADS,
-  ROW_SQUARES,
-  scaleColumnsKernel,
-} from "../elementwise/columns.wgsl.ts";
 import { directGemm, gemmSum, SUM_THREADS, tiledGemm } from "./gemm.wgsl.ts";
-import { ROUND_HALF } from "../elementwise/rows.wgsl.ts";
 import { DIRECT_DEPTH, DIRECT_SIDE, DIRECT_THREADS } from "./direct.wgsl.ts";
 import type { Source } from "./text.wgsl.ts";
 import type { Mat } from "../../../src/device/buffer.ts";
 import { chooseTile, shareOut } from "./tiles.ts";
-import { part, rowTiles, runMap, same } from "../elementwise/map.ts";
+import { part, same } from "../elementwise/map.ts";
 import type { WebGpuMemory } from "../../buffers.ts";
 
 type GemmArgs = OperationArgs<"gemm">;
@@ -321,59 +318,7 @@ function place(x?: Omit<Bound, "span">): number[] {
   return x ? [x.first, x.stride, x.step] : [0, 0, 0];
 }
 
-/** As the contract says. */
-export function rowSquares(
-  memory: WebGpuMemory,
-  args: OperationArgs<"rowSquares">,
-): void {
-  const { out } = args;
-  const runs = rowTiles(memory, [args.x]).map(({ row, rows }) => {
-    const x = memory.bind(part(args.x, { row, rows }));
-    const { span, first } = memory.part(out, row * 4, rows * 4);
-    return () =>
-      memory.context.run(ROW_SQUARES, {
-        params: [rows, args.x.cols, x.first, x.stride, first / 4],
-        reads: [x.span],
-        writes: [span],
-        groups: grid(rows),
-        shape: `${rows}x${args.x.cols}`,
-      });
-  });
-  memory.enqueue(() => runs.forEach((run) => run()));
-}
-
-/** As the contract says. */
-export function roundHalf(
-  memory: WebGpuMemory,
-  args: OperationArgs<"roundHalf">,
-): void {
-  runMap(memory, ROUND_HALF, { mats: { x: args.x, out: args.out } });
-}
-
-/** As the contract says. */
-export function scaleColumns(
-  memory: WebGpuMemory,
-  args: OperationArgs<"scaleColumns">,
-): void {
-  const { cols } = args.x;
-  if (cols === 0) return;
-  const inPlace = same(args.x, args.out);
-  const by = memory.part(args.by, 0, cols * 4);
-  const widest = args.x.stride > args.out.stride ? args.x : args.out;
-  const runs = rowTiles(memory, [widest]).map(({ row, rows }) => {
-    const x = memory.bind(part(args.x, { row, rows }));
-    const out = memory.bind(part(args.out, { row, rows }));
-    return () =>
-      memory.context.run(scaleColumnsKernel(inPlace), {
-        params: [
-          ...[rows, cols, x.first, x.stride, out.first, out.stride],
-          by.first / 4,
-        ],
-        reads: inPlace ? [by.span] : [by.span, x.span],
-        writes: [out.span],
-        groups: grid(Math.ceil(rows * cols / ELEMENTWISE_THREADS)),
-        shape: `${rows}x${cols}`,
-      });
-  });
-  memory.enqueue(() => runs.forEach((run) => run()));
-}
+/** These operations, in a memory of the device. */
+export const gemmOperations = {
+  gemm,
+} satisfies MemoryOperations<WebGpuMemory>;

@@ -8,7 +8,10 @@
  * @module
  */
 
-import type { OperationArgs } from "../../../src/device/operations.ts";
+import type {
+  MemoryOperations,
+  OperationArgs,
+} from "../../../src/device/operations.ts";
 import { gemmQuantizedSizes } from "../../../src/device/contract/gemm.ts";
 import { type Dispatch, grid, type Span, type Word } from "../../context.ts";
 import { INT8_SIDE, int8Kernel, roundKernel } from "./int8.wgsl.ts";
@@ -34,8 +37,7 @@ import { bindRows } from "../quant/parts.ts";
 
 type Args = OperationArgs<"gemmInt8">;
 
-/** As the contract says. */
-export function gemmInt8(memory: WebGpuMemory, args: Args): void {
+function gemmInt8(memory: WebGpuMemory, args: Args): void {
   const { m } = gemmQuantizedSizes(args);
   const { context } = memory;
   const { q, transQ } = args;
@@ -181,3 +183,8 @@ function gradient(memory: WebGpuMemory, args: Args, part: number): void {
     memory.enqueue(() => context.run(kernel, run));
   }
 }
+
+/** These operations, in a memory of the device. */
+export const int8Operations = {
+  gemmInt8,
+} satisfies MemoryOperations<WebGpuMemory>;

@@ -8,7 +8,10 @@
  * @module
  */
 
-import type { OperationArgs } from "../../../src/device/operations.ts";
+import type {
+  MemoryOperations,
+  OperationArgs,
+} from "../../../src/device/operations.ts";
 import { gemmQuantizedSizes } from "../../../src/device/contract/gemm.ts";
 import { grid } from "../../context.ts";
 import type { QuantTraits } from "../quant/quant.wgsl.ts";
@@ -166,3 +169,8 @@ function narrowRun(
     groups: [x, y, Math.ceil(m / rows)],
   };
 }
+
+/** These operations, in a memory of the device. */
+export const gemmQuantOperations = {
+  gemmQuantized,
+} satisfies MemoryOperations<WebGpuMemory>;

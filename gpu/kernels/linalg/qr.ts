@@ -4,7 +4,10 @@
  * @module
  */
 
-import type { OperationArgs } from "../../../src/device/operations.ts";
+import type {
+  MemoryOperations,
+  OperationArgs,
+} from "../../../src/device/operations.ts";
 import { grid, type Kernel, type Span } from "../../context.ts";
 import {
   APPLY,
@@ -42,8 +45,8 @@ const MOST_TURNS = 25000;
 /** With more columns one workgroup cannot factorise the Gram matrix in so many turns. */
 const MOST_COLUMNS = 272;
 
-/** As the contract says. What is too wide, or too large for one binding, the CPU does. */
-export function qr(
+/** What is too wide, or too large for one binding, the CPU does. */
+function qr(
   memory: WebGpuMemory,
   args: OperationArgs<"qr">,
 ): void {
@@ -153,3 +156,8 @@ function schmidtTurns(rows: number, j: number): number {
   const lines = Math.ceil(rows / SCHMIDT_THREADS);
   return 50 + 4 * lines + 2 * Math.ceil(j / SCHMIDT_BLOCK) * (12 + 2 * lines);
 }
+
+/** These operations, in a memory of the device. */
+export const qrOperations = {
+  qr,
+} satisfies MemoryOperations<WebGpuMemory>;

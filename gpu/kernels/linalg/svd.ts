@@ -1,18 +1,18 @@
 /**
- * Factorisations of the WebGPU device.
+ * Exact SVD on the WebGPU device.
  *
  * @module
  */
 
-import type { OperationArgs } from "../../../src/device/operations.ts";
+import type {
+  MemoryOperations,
+  OperationArgs,
+} from "../../../src/device/operations.ts";
 import { onCpu } from "../../on_cpu.ts";
 import type { WebGpuMemory } from "../../buffers.ts";
 
-export { qr } from "./qr.ts";
-export { cholesky, solveRight } from "./triangular.ts";
-
-/** As the contract says, on the CPU: its rotations are in f64, and one depends on the other. */
-export function svd(
+/** On the CPU: its rotations are in f64, and one depends on the other. */
+function svd(
   memory: WebGpuMemory,
   args: OperationArgs<"svd">,
 ): void {
@@ -23,3 +23,8 @@ export function svd(
     run: (ops, { a, u, s, vt }) => ops.svd({ a, u, s, vt }),
   });
 }
+
+/** These operations, in a memory of the device. */
+export const svdOperations = {
+  svd,
+} satisfies MemoryOperations<WebGpuMemory>;

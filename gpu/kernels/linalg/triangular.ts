@@ -5,7 +5,10 @@
  * @module
  */
 
-import type { OperationArgs } from "../../../src/device/operations.ts";
+import type {
+  MemoryOperations,
+  OperationArgs,
+} from "../../../src/device/operations.ts";
 import { grid } from "../../context.ts";
 import {
   copySquare,
@@ -40,10 +43,10 @@ function* runs(memory: WebGpuMemory, x: Mat): Generator<Mat & { row: number }> {
 }
 
 /**
- * As the contract says, in f32. Where a pivot is too small to be told from rounding the CPU does it over, with sums in
+ * In f32. Where a pivot is too small to be told from rounding the CPU does it over, with sums in
  * f64: to know that, the operation waits once.
  */
-export function cholesky(
+function cholesky(
   memory: WebGpuMemory,
   args: OperationArgs<"cholesky">,
 ): void {
@@ -202,8 +205,7 @@ function copyLower(
   };
 }
 
-/** As the contract says. */
-export function solveRight(
+function solveRight(
   memory: WebGpuMemory,
   args: OperationArgs<"solveRight">,
 ): void {
@@ -274,3 +276,9 @@ function solveBlock(
     );
   }
 }
+
+/** These operations, in a memory of the device. */
+export const triangularOperations = {
+  cholesky,
+  solveRight,
+} satisfies MemoryOperations<WebGpuMemory>;

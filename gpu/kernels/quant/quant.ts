@@ -8,7 +8,10 @@
  * @module
  */
 
-import type { OperationArgs } from "../../../src/device/operations.ts";
+import type {
+  MemoryOperations,
+  OperationArgs,
+} from "../../../src/device/operations.ts";
 import { grid } from "../../context.ts";
 import { DECODE_SPAN, type DecodeFrom, decodeKernel } from "./decode.wgsl.ts";
 import { encodeKernel } from "./encode.wgsl.ts";
@@ -27,8 +30,7 @@ import {
 } from "./parts.ts";
 import { chooseRanges } from "./range.ts";
 
-/** As the contract says. */
-export function quantize(
+function quantize(
   memory: WebGpuMemory,
   args: OperationArgs<"quantize">,
 ): void {
@@ -145,8 +147,7 @@ function encode(
   }
 }
 
-/** As the contract says. */
-export function dequantize(
+function dequantize(
   memory: WebGpuMemory,
   args: OperationArgs<"dequantize">,
 ): void {
@@ -197,3 +198,9 @@ export function decodeRows(
     memory.enqueue(() => memory.context.run(kernel, dispatch));
   }
 }
+
+/** These operations, in a memory of the device. */
+export const quantOperations = {
+  quantize,
+  dequantize,
+} satisfies MemoryOperations<WebGpuMemory>;

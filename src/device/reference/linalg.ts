@@ -4,6 +4,10 @@
  * @module
  */
 
+import type { LinalgOperations } from "../contract/linalg.ts";
+import type { OperationArgs } from "../operations.ts";
+import { load, store } from "./memory.ts";
+
 /**
  * A column whose part outside the span of those before it is smaller than this, relative to its length, is
  * rounding noise of f32 data.
@@ -29,7 +33,7 @@ export function dot(a: Float64Array, b: Float64Array): number {
  * Orthonormalises `columns` in place by Gram-Schmidt, each twice against those before it ("twice is enough",
  * Giraud et al. 2005); returns `r`, row-major, upper triangular. Dependent columns become zero.
  */
-export function orthonormalize(columns: Float64Array[]): Float64Array {
+function orthonormalize(columns: Float64Array[]): Float64Array {
   const n = columns.length;
   const r = new Float64Array(n * n);
   for (let j = 0; j < n; j++) {
@@ -55,7 +59,7 @@ export function orthonormalize(columns: Float64Array[]): Float64Array {
 }
 
 /** Lower Cholesky factor of the `n` x `n` matrix `h`; NaN from the first pivot that is not positive on. */
-export function choleskyFactor(h: Float64Array, n: number): Float64Array {
+function choleskyFactor(h: Float64Array, n: number): Float64Array {
   const l = new Float64Array(n * n);
   for (let j = 0; j < n; j++) {
     const pivot = h[j * n + j] -
@@ -86,7 +90,7 @@ interface Jacobi {
  * One-sided Jacobi SVD (Hestenes 1958) of the tall matrix given by its `columns`, which become `u * sigma`;
  * unsorted. A singular value below the rounding of the largest is 0, with zero vectors.
  */
-export function jacobiSvd(columns: Float64Array[]): Jacobi {
+function jacobiSvd(columns: Float64Array[]): Jacobi {
   const n = columns.length;
   const m = columns[0]?.length ?? 0;
   const v = columns.map((_, j) => {
@@ -145,3 +149,100 @@ function rotate(
     y[k] = s * a + c * b;
   }
 }
+
+/** Columns of a dense `[rows, cols]` array. */
+function columnsOf(
+  values: Float64Array,
+  rows: number,
+  cols: number,
+): Float64Array[] {
+  return Array.from(
+    { length: cols },
+    (_, j) =>
+      Float64Array.from({ length: rows }, (_, i) => values[i * cols + j]),
+  );
+}
+
+function qr(args: OperationArgs<"qr">): void {
+  const { y, r } = args;
+  const columns = columnsOf(load(y), y.rows, y.cols);
+  store(r, orthonormalize(columns));
+  store(y, rowsFromColumns(columns, y.rows));
+}
+
+/** Dense row-major values from columns. */
+function rowsFromColumns(
+  columns: readonly Float64Array[],
+  rows: number,
+): Float64Array {
+  const n = columns.length;
+  const out = new Float64Array(rows * n);
+  for (let j = 0; j < n; j++) {
+    for (let i = 0; i < rows; i++) out[i * n + j] = columns[j][i];
+  }
+  return out;
+}
+
+function cholesky(args: OperationArgs<"cholesky">): void {
+  const n = args.h.rows;
+  const h = load(args.h);
+  let trace = 0;
+  for (let i = 0; i < n; i++) trace += h[i * n + i];
+  for (let i = 0; i < n; i++) h[i * n + i] += args.damping * trace / n;
+  store(args.l, choleskyFactor(h, n));
+}
+
+function solveRight(args: OperationArgs<"solveRight">): void {
+  const { rows, cols: n } = args.x;
+  const x = load(args.x);
+  // Row by row z * t = x with t triangular: lower from the last column on, its transpose from the first.
+  const t = load(args.l, args.transpose);
+  const order = Array.from(
+    { length: n },
+    (_, i) => args.transpose ? i : n - 1 - i,
+  );
+  for (let i = 0; i < rows; i++) {
+    const z = x.subarray(i * n, (i + 1) * n);
+    for (const j of order) {
+      z[j] /= t[j * n + j];
+      const [from, to] = args.transpose ? [j + 1, n] : [0, j];
+      for (let k = from; k < to; k++) z[k] -= z[j] * t[j * n + k];
+    }
+  }
+  store(args.x, x);
+}
+
+function svd(args: OperationArgs<"svd">): void {
+  const k = Math.min(args.a.rows, args.a.cols);
+  const { rows, cols } = args.a;
+  const tall = rows >= cols;
+  // The columns of the tall one of a and aᵀ.
+  const values = load(args.a);
+  const columns = tall
+    ? columnsOf(values, rows, cols)
+    : Array.from({ length: rows }, (_, i) =>
+      values.slice(i * cols, (i + 1) * cols));
+  const { sigma, columns: scaled, v } = jacobiSvd(columns);
+  const order = Array.from(sigma.keys()).sort((i, j) => sigma[j] - sigma[i]);
+  const long = order.map((j) =>
+    scaled[j].map((x) => sigma[j] === 0 ? 0 : x / sigma[j])
+  );
+  const short = order.map((j) => v[j]);
+  const [u, vt] = tall ? [long, short] : [short, long];
+  store(args.s, order.map((j) => sigma[j]));
+  store(args.u, rowsFromColumns(u, rows));
+  for (let j = 0; j < k; j++) {
+    store(
+      { ...args.vt, rows: 1, offset: args.vt.offset + j * args.vt.stride },
+      vt[j],
+    );
+  }
+}
+
+/** These operations on the reference device. */
+export const linalgOperations: LinalgOperations = {
+  qr,
+  cholesky,
+  solveRight,
+  svd,
+};

@@ -8,6 +8,9 @@
 import type { QuantMat, QuantSpec, ScaleRule } from "../quant_mat.ts";
 import { quantSizes } from "../quant_mat.ts";
 import { packCodes, unpackCodes } from "../pack.ts";
+import type { QuantOperations } from "../contract/quant.ts";
+import type { OperationArgs } from "../operations.ts";
+import { f32, load, store, u8 } from "./memory.ts";
 
 const { fround } = Math;
 
@@ -219,3 +222,46 @@ export function dequantizeValues(
   }
   return values;
 }
+
+/** A dense f64 copy of what `q` stands for, row-major. */
+export function loadQuantized(q: QuantMat): Float64Array {
+  const { codeBytes } = quantSizes(q.spec, q.rows, q.cols, q.block);
+  return dequantizeValues(q, {
+    codes: u8(q.codes).subarray(0, codeBytes),
+    scales: f32(q.scales),
+    biases: q.spec.levels === null ? f32(q.biases!) : null,
+  });
+}
+
+/** The codes of `q`, row-major. */
+export function loadCodes(q: QuantMat): Float64Array {
+  const { blocks, codeBytes } = quantSizes(q.spec, q.rows, q.cols, q.block);
+  return dequantizeValues(q, {
+    codes: u8(q.codes).subarray(0, codeBytes),
+    scales: new Float32Array(blocks).fill(1),
+    biases: new Float32Array(blocks),
+  });
+}
+
+function quantize(args: OperationArgs<"quantize">): void {
+  const { w, q, scale: rule, weight } = args;
+  const result = quantizeValues(q, Float32Array.from(load(w)), {
+    rule,
+    weights: weight && f32(weight),
+  });
+  u8(q.codes).set(result.codes);
+  f32(q.scales).set(result.scales);
+  if (result.biases) f32(q.biases!).set(result.biases);
+}
+
+function dequantize(args: OperationArgs<"dequantize">): void {
+  const { q, out, from } = args;
+  const values = loadQuantized(q);
+  store(out, from ? load(from).map((x, i) => x - values[i]) : values);
+}
+
+/** These operations on the reference device. */
+export const quantOperations: Pick<
+  QuantOperations,
+  "quantize" | "dequantize"
+> = { quantize, dequantize };

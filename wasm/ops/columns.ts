@@ -1,0 +1,64 @@
+/**
+ * Work on single values, rows and columns of weights on the WASM device. The kernels:
+ * `wasm/assembly/elementwise/elementwise.ts`.
+ *
+ * @module
+ */
+
+import type {
+  MemoryOperations,
+  OperationArgs,
+} from "../../src/device/operations.ts";
+import type { WasmMemory } from "../buffers.ts";
+
+function rowSquares(
+  memory: WasmMemory,
+  args: OperationArgs<"rowSquares">,
+): void {
+  const { x, out } = args;
+  memory.kernels.run("rowSquares", memory.parts(x.rows * x.cols, 32768), [
+    memory.origin(x),
+    x.stride * 4,
+    x.rows,
+    x.cols,
+    memory.address(out),
+  ]);
+}
+
+function roundHalf(
+  memory: WasmMemory,
+  args: OperationArgs<"roundHalf">,
+): void {
+  const { x, out } = args;
+  memory.kernels.run("roundHalf", memory.parts(x.rows * x.cols, 32768), [
+    memory.origin(x),
+    x.stride * 4,
+    x.rows,
+    x.cols,
+    memory.origin(out),
+    out.stride * 4,
+  ]);
+}
+
+function scaleColumns(
+  memory: WasmMemory,
+  args: OperationArgs<"scaleColumns">,
+): void {
+  const { x, by, out } = args;
+  memory.kernels.run("scaleColumns", memory.parts(x.rows * x.cols, 32768), [
+    memory.origin(x),
+    x.stride * 4,
+    x.rows,
+    x.cols,
+    memory.address(by),
+    memory.origin(out),
+    out.stride * 4,
+  ]);
+}
+
+/** These operations, in a memory of the device. */
+export const columnOperations = {
+  rowSquares,
+  scaleColumns,
+  roundHalf,
+} satisfies MemoryOperations<WasmMemory>;
