@@ -26,7 +26,7 @@ export interface LinearWeight {
   readonly parameter?: Parameter;
   /** Its values, where it is dense. */
   readonly value?: Mat;
-  /** Whether it is multiplied by in integers. */
+  /** True if it is multiplied by in integers. */
   readonly int8?: boolean;
   /** Affine groups of a weight that is quantised in groups along its inputs. */
   readonly groups?: WeightGroups;

@@ -36,7 +36,7 @@ export function pool(tape: Tape, x: Mat, group: number): Mat {
 }
 
 /**
- * Whether LoRA is folded into the weight's group biases. With fewer rows of inputs than groups the product of the factors
+ * True if LoRA is folded into the weight's group biases. With fewer rows of inputs than groups the product of the factors
  * would be more work than they are by themselves.
  */
 export function joins(

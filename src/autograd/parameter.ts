@@ -26,7 +26,7 @@ export interface Parameter {
   readonly value: Mat;
   /** Gradient that backward passes add to; holds nothing while {@linkcode fresh}. */
   readonly gradient: Mat;
-  /** Whether the next gradient is the first since the last update, and overwrites. */
+  /** True if the next gradient is the first since the last update, and overwrites. */
   fresh: boolean;
 }
 
@@ -35,13 +35,13 @@ export interface ParameterShape {
   readonly name: string;
   readonly rows: number;
   readonly cols: number;
-  /** Whether weight decay applies; norms and biases are left out of it by custom. */
+  /** True if weight decay applies; norms and biases are left out of it by custom. */
   readonly decay: boolean;
 }
 
 /** A stretch of parameters in four buffers of one layout. */
 export interface ParameterArena {
-  /** Whether weight decay applies to it. */
+  /** True if weight decay applies to it. */
   readonly decay: boolean;
   /** Values. */
   readonly value: Mat;

@@ -17,15 +17,15 @@ import type { Parameter } from "./parameter.ts";
 export interface Tensor {
   /** The values. */
   readonly value: Mat;
-  /** Whether a gradient is wanted. */
+  /** True if a gradient is wanted. */
   readonly needsGradient: boolean;
 }
 
 /** Options of a {@linkcode Tape}. */
 export interface TapeOptions {
-  /** Whether a backward pass follows (false). */
+  /** True if a backward pass follows (false). */
   readonly recording?: boolean;
-  /** Whether the pass is one of training, with dropout; as `recording` without it. */
+  /** True if the pass is one of training, with dropout; as `recording` without it. */
   readonly training?: boolean;
   /** Seeds what is random in the step, dropout (0). */
   readonly seed?: number;
@@ -36,7 +36,7 @@ interface Node {
   readonly backward: (gradient: Mat) => void;
   /** Memory that only this node's backward needs. */
   readonly saved: readonly DeviceBuffer[];
-  /** Whether the output stays another node's: an operation in place. */
+  /** True if the output stays another node's: an operation in place. */
   readonly inPlace: boolean;
 }
 
@@ -44,9 +44,9 @@ interface Node {
 export class Tape implements Disposable {
   /** Device that it computes on. */
   readonly device: Device;
-  /** Whether a backward pass follows. */
+  /** True if a backward pass follows. */
   readonly recording: boolean;
-  /** Whether the pass is one of training, with dropout. */
+  /** True if the pass is one of training, with dropout. */
   readonly training: boolean;
   readonly #nodes: Node[] = [];
   readonly #gradients = new Map<Tensor, Mat>();
@@ -263,7 +263,7 @@ export class Tape implements Disposable {
     if (given && given !== found) this.free(found.buffer);
   }
 
-  /** Whether a gradient was handed on to an earlier tensor. */
+  /** True if a gradient was handed on to an earlier tensor. */
   #given(gradient: Mat): boolean {
     for (const other of this.#gradients.values()) {
       if (other.buffer === gradient.buffer) return true;

@@ -1,5 +1,5 @@
 /**
- * What training data needs of a tokenizer, and the arithmetic of tokens against text.
+ * The tokenizer's interface for training data, and the arithmetic of tokens against text.
  *
  * @module
  */
@@ -22,9 +22,9 @@ export interface TextCodec {
   readonly eosId?: number;
   /** Id that fills short rows, where there is one. */
   readonly padId?: number;
-  /** Whether a token is a special one. */
+  /** True if a token is a special one. */
   isSpecial?(id: number): boolean;
-  /** Ids of a text and where each token stands in it; without it, borders are found by encoding what is before them. */
+  /** Ids of a text and each token's character range; without it, borders are found by encoding the text before. */
   encodeOffsets?(
     text: string,
     options?: { addSpecialTokens?: boolean },
@@ -33,7 +33,7 @@ export interface TextCodec {
   readonly chatTemplate?: ChatTemplate;
 }
 
-/** How many tokens at the start two sequences have in common. */
+/** Length of the common prefix of two sequences, in tokens. */
 export function commonPrefix(
   a: ArrayLike<number>,
   b: ArrayLike<number>,

@@ -1,10 +1,9 @@
 /**
  * Training examples, one kind for each kind of label, and batches of them.
  *
- * Labels of a language model stand as in transformers: `labels[t]` is the token at `t` itself, or {@linkcode IGNORED}; the
- * model's prediction at `t - 1` is held against it; `targetsOf` in `src/train/step/objective.ts` does the shift. Where one
- * sequence is read and another written, the batch holds the target shifted instead: what the decoder sees at `t` is what it
- * had to say at `t - 1`.
+ * Labels of a causal LM are as in transformers: `labels[t]` is the token at `t` itself, or {@linkcode IGNORED}; the
+ * logits at `t - 1` predict it; `targetsOf` in `src/train/step/objective.ts` does the shift. For an encoder-decoder the
+ * batch holds the target shifted instead (teacher forcing): the decoder's input at `t` is its label at `t - 1`.
  *
  * @module
  */
@@ -65,7 +64,7 @@ export type AnyExample = Example | ClassExample | SpanExample | PairExample;
 
 /** Examples by number, the same ones every time. */
 export interface ExampleSet<E extends AnyExample = Example> {
-  /** How many there are. */
+  /** Number of examples. */
   readonly size: number;
   /** The example `index`, from 0. @throws {RangeError} If there is none. */
   example(index: number): E;
@@ -75,11 +74,11 @@ export interface ExampleSet<E extends AnyExample = Example> {
 export interface TokenRows {
   /** Examples. */
   readonly rows: number;
-  /** Tokens of the longest example, or what it is padded to. */
+  /** Padded length, in tokens: the longest example, rounded up to `multiple`. */
   readonly cols: number;
   /** Token ids, padding at the end of each row: [rows, cols]. */
   readonly tokens: Int32Array<ArrayBuffer>;
-  /** Tokens of each row that are no padding: [rows]. */
+  /** Tokens of each row without padding (attention mask as lengths): [rows]. */
   readonly lengths: Int32Array<ArrayBuffer>;
 }
 
@@ -138,7 +137,7 @@ export interface CollateOptions {
   readonly startId?: number;
 }
 
-/** How many tokens of an example a loss is taken on: labels that are not ignored, the first left out. */
+/** Number of an example's tokens with a loss: labels that are not ignored, the first left out. */
 export function lossCount(labels: ArrayLike<number>): number {
   let count = 0;
   for (let t = 1; t < labels.length; t++) if (labels[t] !== IGNORED) count++;
@@ -236,7 +235,7 @@ function rowsOf(
   return { rows, cols, tokens, lengths };
 }
 
-/** The text that each token belongs to, padding in the first; nothing where no example tells. */
+/** Token type (segment) ids, 0 for padding: [rows, cols]; undefined where no example has them. */
 function typesOf(
   examples: readonly { tokens: Int32Array; typeIds?: Int32Array }[],
   options: CollateOptions,
@@ -256,7 +255,7 @@ function pairsOf(
   const { startId } = options;
   if (startId === undefined) {
     throw new ValueError(
-      "Cannot make a batch of pairs: wanted the token that the decoder begins with, got none",
+      "Cannot make a batch of pairs: wanted the decoder start token, got none",
     );
   }
   const target = rowsOf(

@@ -1,6 +1,5 @@
 /**
- * One text or two as one input of a model: the special tokens around and between them, and what is cut where they
- * are too long.
+ * One text or two as one input of a model: the special tokens around and between them, and truncation.
  *
  * @module
  */
@@ -11,14 +10,14 @@ import type { TextCodec } from "./codec.ts";
 
 /** A tokenizer, as far as inputs of one text or two need it. */
 export interface PairCodec extends TextCodec {
-  /** What errors call it. */
+  /** Its name in errors. */
   readonly name?: string;
-  /** Token ids of two texts with the special tokens around and between them, and which text each belongs to. */
+  /** Token ids of two texts with the special tokens around and between them, and their token type (segment) ids. */
   encodePair?(
     first: string,
     second: string,
   ): { readonly ids: ArrayLike<number>; readonly typeIds: ArrayLike<number> };
-  /** Id of what the vocabulary cannot express. */
+  /** Id of the unknown token (UNK). */
   readonly unkId?: number;
   /** The token of an id, as the vocabulary has it. */
   tokenOf?(id: number): string | undefined;
@@ -28,13 +27,13 @@ export interface PairCodec extends TextCodec {
 export interface Framed {
   /** Token ids, special ones included. */
   readonly tokens: Int32Array;
-  /** Which of two texts each token belongs to; undefined for one text. */
+  /** Token type (segment) ids; undefined for one text. */
   readonly typeIds?: Int32Array;
 }
 
-/** An input that fits, and how long it would have been. */
+/** An input that fits, and its length before truncation. */
 export interface Fitted extends Framed {
-  /** Tokens before anything was cut. */
+  /** Tokens before truncation. */
   readonly length: number;
 }
 
@@ -59,7 +58,7 @@ interface Frame {
   };
 }
 
-/** Where `part` stands in `ids`, the first time from `from` on; -1 if it does not. */
+/** Index of `part` in `ids`, the first from `from` on; -1 if there is none. */
 function find(ids: Int32Array, part: Int32Array, from = 0): number {
   for (let at = from; at + part.length <= ids.length; at++) {
     if (part.every((id, i) => ids[at + i] === id)) return at;
@@ -132,7 +131,7 @@ export class Framer {
     return { ...this.pair(a.subarray(0, p), b.subarray(0, q)), length };
   }
 
-  /** How many special tokens stand around one text, or around and between two. */
+  /** Number of special tokens around one text, or around and between two. */
   specials(texts: 1 | 2): number {
     if (texts === 1) {
       const { before, after } = this.#singleFrame();
@@ -142,7 +141,7 @@ export class Framer {
     return before.length + between.length + after.length;
   }
 
-  /** Where the second text begins in what {@linkcode Framer.pair} makes of a first one of so many tokens. */
+  /** Index of the second text's first token in {@linkcode Framer.pair}'s result, for a first text of so many tokens. */
   secondAt(first: number): number {
     const { before, between } = this.#pairFrame();
     return before.length + first + between.length;
@@ -246,7 +245,7 @@ function join(...parts: readonly Int32Array[]): Int32Array {
   return joined;
 }
 
-/** How much of two texts is kept: the longer loses its end until both are as long, then both do. */
+/** Lengths of two texts after truncation: the longer loses its end until both are as long, then both do. */
 export function longestFirst(
   first: number,
   second: number,

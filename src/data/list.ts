@@ -1,5 +1,5 @@
 /**
- * Examples as they are gathered, and what became of those that were too long.
+ * Lists of examples, with counts of those that were too long.
  *
  * @module
  */
@@ -9,13 +9,13 @@ import { placeOf, recordError } from "./records/record.ts";
 import type { DataRecord } from "./records/record.ts";
 import type { AnyExample, ExampleSet } from "./example.ts";
 
-/** What is done with an example longer than the context: cut at its end, left out, or an error. */
+/** Treatment of an example longer than the context: cut at its end, left out, or an error. */
 export type Overflow = "truncate" | "drop" | "error";
 
 /** Each of them. */
 export const OVERFLOWS: readonly Overflow[] = ["truncate", "drop", "error"];
 
-/** Examples in memory, and what became of the records. */
+/** Examples in memory, with counts of the records that were cut or left out. */
 export interface ListedSet<E extends AnyExample> extends ExampleSet<E> {
   /** Examples that lost tokens. */
   readonly truncated: number;
@@ -23,19 +23,19 @@ export interface ListedSet<E extends AnyExample> extends ExampleSet<E> {
   readonly dropped: number;
   /** The first of either, as a warning can show it: file and line. */
   readonly firstLonger?: string;
-  /** What else a person should know of the records. */
+  /** Further notes on the records, a sentence each. */
   readonly notes?: readonly string[];
   /** Tokens of the longest example; of a pair, of its longer side. */
   readonly longest: number;
 }
 
-/** What a record's length is held against. */
+/** A record's length and its limit. */
 export interface LengthCheck {
   /** Tokens that it has. */
   readonly length: number;
   /** Tokens that it may have. */
   readonly most: number;
-  /** What has them ("the source"); the example unless told. */
+  /** Name of the part that has them ("the source"); by default the example. */
   readonly what?: string;
 }
 
@@ -54,7 +54,7 @@ export class ExampleList<E extends AnyExample> {
   }
 
   /**
-   * Whether an example of these lengths is taken, cut where it has to be.
+   * True if an example of these lengths is taken, cut where it has to be.
    *
    * @throws {SyntaxError} If it is too long and that is an error; it names file and line.
    */

@@ -78,7 +78,7 @@ export class LmAdapter implements Disposable {
     if (factors.length > 0) this.#attach(factors, {});
   }
 
-  /** Whether there is one. */
+  /** True if there is one. */
   get exists(): boolean {
     return this.#factors.length > 0;
   }

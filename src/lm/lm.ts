@@ -63,7 +63,7 @@ export interface LanguageModel extends AsyncDisposable {
   readonly tokenizer: Tokenizer;
   /** Where it is. */
   readonly device: Device;
-  /** Whether there is an adapter on it. */
+  /** True if there is an adapter on it. */
   readonly hasAdapter: boolean;
   /**
    * Continues a prompt, or answers a conversation, in pieces of text as they come. Ends at an end-of-text token of the

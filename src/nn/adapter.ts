@@ -28,7 +28,7 @@ export interface AdapterModuleFactors {
   /** Group size of QA-LoRA: inputs that are summed before A. */
   readonly group?: number;
   /**
-   * Whether the module is a token embedding: `in` features, `out` tokens. PEFT's names of its factors are the other way
+   * True if the module is a token embedding: `in` features, `out` tokens. PEFT's names of its factors are the other way
    * round.
    */
   readonly embedding?: boolean;
@@ -38,7 +38,7 @@ export interface AdapterModuleFactors {
 export interface AttachOptions {
   /** Name that it is enabled by. */
   readonly name: string;
-  /** Whether the factors are trainable (false). */
+  /** True if the factors are trainable (false). */
   readonly train?: boolean;
   /** LoRA dropout probability of the inputs, pooled ones for QA-LoRA (0); none for embeddings. */
   readonly dropout?: number;
@@ -56,7 +56,7 @@ export interface AttachedAdapter extends Disposable {
     /** Columns of A: `in` features, or groups of them. */
     readonly inputs: number;
     readonly outputs: number;
-    /** Whether it is a token embedding: its parameters are then B as it is, and A transposed, `[in, rank]`. */
+    /** True if it is a token embedding: its parameters are then B as it is, and A transposed, `[in, rank]`. */
     readonly embedding?: boolean;
   }[];
   /** The factors, named `MODULE.lora_A` and `MODULE.lora_B`, where they are trained. */

@@ -24,7 +24,7 @@ const FEW_ROWS = 4;
 /** Values that are read at a time. */
 const CHUNK = 2 ** 20;
 
-/** Whether {@linkcode ownEightBit} can take rows of `cols` values. */
+/** True if {@linkcode ownEightBit} can take rows of `cols` values. */
 export function fitsEightBit(cols: number): boolean {
   return cols > 0 && cols % GROUP === 0;
 }

@@ -1,5 +1,5 @@
 /**
- * Whether the ranks that are asked for are ranks that layers can have.
+ * Check of LoRA ranks against the shapes of the layers.
  *
  * @module
  */

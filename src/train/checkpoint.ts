@@ -70,7 +70,7 @@ export interface NamedMat {
   readonly value: Mat;
   /** Factor of values on their way into the file (1); {@linkcode readTensors} does not undo it. */
   readonly factor?: number;
-  /** Whether the file has rows for columns. */
+  /** True if the file has rows for columns. */
   readonly turned?: boolean;
 }
 

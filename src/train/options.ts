@@ -175,7 +175,7 @@ export const TRAIN_DEFAULTS: Omit<TrainOptions, "method"> = {
   seed: 0,
 };
 
-/** Whether the task trains a model that generates: a causal LM or an encoder-decoder. */
+/** True if the task trains a model that generates: a causal LM or an encoder-decoder. */
 export function writes({ task }: Pick<TrainOptions, "task">): boolean {
   return task !== "classify" && task !== "qa";
 }

@@ -362,7 +362,7 @@ export class Work implements Disposable {
   }
 }
 
-/** Whether a line of the metrics is of a step up to `step`. */
+/** True if a line of the metrics is of a step up to `step`. */
 function keeps(line: string, step: number): boolean {
   if (line === "") return false;
   try {

@@ -22,7 +22,7 @@ export interface Conversation extends ChatRecord {
   readonly messages: readonly JsonObject[];
   /** Further variables of the template. */
   readonly kwargs: Readonly<Record<string, unknown>>;
-  /** For each message, whether it is an answer that the data do not take out (`weight: 0`, `train: false`). */
+  /** For each message, true for an answer that the data do not exclude (`weight: 0`, `train: false`). */
   readonly learns: readonly boolean[];
 }
 
@@ -56,7 +56,7 @@ export const CHAT_FIELDS = [
   "enable_thinking",
 ] as const;
 
-/** Whether a record is a conversation, by its fields. */
+/** True if a record is a conversation, by its fields. */
 export function isConversation({ fields }: DataRecord): boolean {
   return Object.hasOwn(fields, "messages") ||
     Object.hasOwn(fields, "conversations") ||
@@ -113,7 +113,7 @@ function messagesOf(
   const asked = messageList(record, prompt, "prompt");
   const answers = messageList(record, completion, "completion");
   const whole = checked(record, [...asked, ...answers]);
-  // What stands in the prompt is not learnt, whoever says it.
+  // Messages of the prompt are not learnt, whatever their role.
   return {
     ...whole,
     learns: whole.learns.map((learns, i) => learns && i >= asked.length),
@@ -191,7 +191,7 @@ function checked(
   return { messages, learns };
 }
 
-/** Whether a message without content has something else to say. */
+/** True if a message without content has reasoning or tool calls. */
 function saysElse(message: JsonObject): boolean {
   const { tool_calls: calls } = message;
   return (Array.isArray(calls) && calls.length > 0) ||
@@ -215,7 +215,7 @@ function checkParts(
   }
 }
 
-/** What the data say of a message: OpenAI's `weight`, axolotl's `train`. */
+/** The loss mask of a message: OpenAI's `weight`, axolotl's `train`. */
 function isLearnt(
   { weight, train }: JsonObject,
   fail: (reason: string) => Error,

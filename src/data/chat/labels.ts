@@ -1,9 +1,9 @@
 /**
- * Conversations as texts of which the answers are to be learnt.
+ * Conversations as texts with a loss on the assistant's answers only.
  *
- * Which part of a text is an answer is told, first, by the template's own marks (`{% generation %}`); else by where the
- * answers stand in the text of the whole conversation; and where a template writes an answer, or the end of its turn,
- * only while it is the last one, by a text for each answer, with the conversation before it as it is written then.
+ * Answers are found, first, by the template's own marks (`{% generation %}`); else by their places in the text of the
+ * whole conversation; and where a template writes an answer, or the end of its turn, only while it is the last one, by
+ * a text for each answer, with the conversation before it as it is written then.
  *
  * @module
  */
@@ -30,14 +30,14 @@ import {
 } from "./conversation.ts";
 import type { Filled, Segment } from "../tasks/templates.ts";
 
-/** Which answers of a conversation are learnt. */
+/** The answers of a conversation that are learnt. */
 export type Learn = "all" | "last";
 
-/** What to do where a template hides its answers. */
+/** Ways out where a template hides its answers, for errors. */
 const WAY_OUT =
-  "; {% generation %} marks in the template, or records of prompt and completion, tell what is to be learnt";
+  "; add {% generation %} marks to the template, or use records of prompt and completion";
 
-/** Lays out conversations, and tells answers from the rest. */
+/** Writes conversations as text, with the character ranges of the answers. */
 export class ChatLabeller {
   readonly #template: ChatTemplate;
   readonly #finder: AnswerFinder;
@@ -158,7 +158,7 @@ export class ChatLabeller {
     }
   }
 
-  /** The marks of the answers that are wanted; or what is wrong. */
+  /** The marks of the wanted answers; or an error's text. */
   #ownMarks(
     chat: Conversation,
     { text, marked }: MarkedText,
@@ -171,7 +171,7 @@ export class ChatLabeller {
     if (wanted.length < count.length && !owners) {
       return `message ${
         wanted[0] + 1
-      }: which of the chat template's marks are its own cannot be told`;
+      }: cannot match the chat template's {% generation %} marks to messages`;
     }
     const own = marked.filter(([from, to], i) =>
       to > from && (!owners || wanted.includes(owners[i]))
@@ -197,7 +197,7 @@ export class ChatLabeller {
       : `message ${lost + 1}: the chat template does not write its tool calls`;
   }
 
-  /** The message of each of the template's marks, told by what is said inside them, or before. */
+  /** The message of each of the template's marks, by the texts inside them, or before. */
   #ownersOf(chat: Conversation, count: number): readonly number[] | undefined {
     for (const level of ["all", "own"] as const) {
       const { marked, said } = markedOf(chat, level);

@@ -1,5 +1,5 @@
 /**
- * Conversations with marks in the place of what is said, and where the parts between the marks stand in a text.
+ * Conversations with marks in the place of the messages' texts, and places of the parts between the marks in a text.
  *
  * @module
  */
@@ -8,25 +8,25 @@ import type { ChatRecord } from "../../io/chat/template.ts";
 import { isObject, type JsonObject } from "../../io/files/json.ts";
 import { REASONING } from "./conversation.ts";
 
-/** What encloses the number of a mark: characters of no text. */
+/** Brackets around the number of a mark: private-use characters, found in no text. */
 const OPEN = "\uf8f0";
 const CLOSE = "\uf8f1";
 const MARK = /\uf8f0(\d+)\uf8f1/g;
 
-/** Thoughts that are written out in a content, and what is said behind them. */
+/** Reasoning that is written out in a content (`<think>`), and the content after it. */
 const THOUGHTS = /^(\s*(?:<think>)?\s*)([^]*?)(\s*<\/think>\s*)([^]*)$/;
 
-/** What a template may look for in what a user, a tool or the system says. */
+/** Substrings that a template may look for in messages of a user, a tool or the system. */
 const LOOKED_FOR =
   /(<[^<>\n]{1,80}>|\[\/?[A-Z_]+\]|\/(?:no_)?think\b|```[a-z]*)/;
 
-/** Something that is said. */
+/** A text of a message. */
 export interface Said {
   /** Number of its message. */
   readonly message: number;
   /** `thought` may be left out by a template, and of a call all but one mark. */
   readonly kind: "content" | "thought" | "call";
-  /** What is said. */
+  /** The text. */
   readonly text: string;
   /** Of a call, its number in the message. */
   readonly call?: number;
@@ -37,25 +37,25 @@ export interface Marked extends ChatRecord {
   readonly messages: readonly JsonObject[];
 }
 
-/** A conversation with marks, and what stands in their place. */
+/** A conversation with marks, and the texts that they replace. */
 export interface MarkedChat {
   readonly marked: Marked;
-  /** What is said, by the numbers of the marks. */
+  /** The replaced texts, by the numbers of the marks. */
   readonly said: readonly Said[];
   /** By messages of others than the assistant: the part of a content before its first mark. */
   readonly leads: ReadonlyMap<number, string>;
 }
 
-/** A text of marks and what stands between them: one more of the latter. */
+/** A text as marks and the parts between them: one part more than marks. */
 export interface Skeleton {
   readonly between: readonly string[];
-  /** Number of what is said at each mark. */
+  /** The number at each mark: an index into `said`. */
   readonly marks: readonly number[];
 }
 
 /**
- * What is marked: `all` that is said, but for what templates may look for in it; besides, `arguments` and ids of calls,
- * of which the names alone are marked else; or the assistant's `own` texts.
+ * The marked texts: `all` of the messages, but for substrings that templates may look for; also the `arguments` and ids
+ * of tool calls, of which only the names are marked otherwise; or the assistant's `own` texts.
  */
 export type MarkLevel = "all" | "arguments" | "own";
 
@@ -64,12 +64,12 @@ export function markOf(number: number): string {
   return `${OPEN}${number}${CLOSE}`;
 }
 
-/** Whether something can be seen of a text. */
+/** True if a text has a character other than white space. */
 export function visible(text: string): boolean {
   return text.trim() !== "";
 }
 
-/** Marks, and what stands between them. */
+/** The marks of a text, and the parts between them. */
 export function skeletonOf(text: string): Skeleton {
   const parts = text.split(MARK);
   return {
@@ -86,7 +86,7 @@ export function marksIn(text: string): { number: number; at: number }[] {
   );
 }
 
-/** Puts marks in the place of what is said. */
+/** Puts marks in the place of the messages' texts. */
 export function markedOf(chat: Marked, level: MarkLevel): MarkedChat {
   const said: Said[] = [];
   const leads = new Map<number, string>();
@@ -181,11 +181,11 @@ export function formOf(form: unknown): string {
 /** Forms of conversations that are remembered. */
 const MOST_FORMS = 512;
 
-/** Remembers something of conversations by their form. */
+/** A cache of values by the form of a conversation. */
 export class Forms<T> {
   readonly #known = new Map<string, T>();
 
-  /** What is remembered, else what is made; undefined is not remembered. */
+  /** The cached value, else a new one; undefined is not cached. */
   get(form: string, make: () => T | undefined): T | undefined {
     const known = this.#known.get(form);
     if (known !== undefined) return known;
@@ -197,7 +197,7 @@ export class Forms<T> {
   }
 }
 
-/** Where the parts between the marks stand in the text with what is said; undefined where they do not. */
+/** Places of the parts between the marks in the text without marks; undefined if one is not found. */
 export function align(
   { between, marks }: Skeleton,
   text: string,
@@ -222,7 +222,7 @@ export function align(
       }
     }
     if (end < 0) {
-      // Written in other words; then only what follows tells where it ends.
+      // Written in other words; then only the part after it gives its end.
       if (!visible(next)) return undefined;
       end = isLast ? text.length - next.length : text.indexOf(next, at);
       if (end < at || !fits(end)) return undefined;
@@ -233,7 +233,7 @@ export function align(
   return marks.length === 0 && text !== between[0] ? undefined : places;
 }
 
-/** What templates make of what is said. */
+/** Forms in which templates write a message's text: as it is, or trimmed. */
 const FORMS: readonly ((text: string) => string)[] = [
   (text) => text,
   (text) => text.trim(),

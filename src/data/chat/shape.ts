@@ -1,10 +1,9 @@
 /**
- * Where a chat template puts the answers of a conversation: its own text apart from what is said.
+ * Places of a conversation's answers in a chat template's text: the template's own text apart from the messages'.
  *
- * A conversation is written a second time with a mark in the place of everything that is said. What stands between the
- * marks is the template's text; which of it begins an answer and which ends one is told by what the template writes
- * before an answer (the generation prompt) and where a conversation ends with one. Conversations of the same form share
- * this, so that it is found once.
+ * A conversation is written a second time with a mark in the place of each message's text. The parts between the marks
+ * are the template's; the begin and the end of an answer are found by comparison with the text before an answer (the
+ * generation prompt) and at the end of a conversation. The result is cached by the form of the conversation.
  *
  * @module
  */
@@ -33,16 +32,16 @@ export interface AnswerShape {
   /** It ends so many characters into the text behind this mark. */
   readonly last: number;
   readonly to: number;
-  /** Whether the template writes an end of the turn. */
+  /** True if the template writes an end of the turn. */
   readonly ended: boolean;
 }
 
-/** An answer that cannot be told in the whole conversation. */
+/** An answer that is not found in the text of the whole conversation. */
 export interface Untold {
-  /** Whether the template does not write it. */
+  /** True if the template does not write it. */
   readonly unwritten: boolean;
   readonly reason: string;
-  /** Whether what its calls are called with may tell it: their names are not written. */
+  /** True if its calls' arguments may find it: their names are not written. */
   readonly nameless?: boolean;
 }
 
@@ -50,7 +49,7 @@ export interface Untold {
 export interface AnswerRange {
   readonly from: number;
   readonly to: number;
-  /** Whether the end of the turn is written. */
+  /** True if the end of the turn is written. */
   readonly ended: boolean;
 }
 
@@ -76,8 +75,7 @@ export class AnswerFinder {
   }
 
   /**
-   * The ranges of the answers `wanted` (numbers of messages) in `text`, which the template has made of the
-   * conversation.
+   * Ranges of the answers `wanted` (numbers of messages) in `text`, the template's output for the conversation.
    */
   find(
     chat: Marked,
@@ -94,7 +92,7 @@ export class AnswerFinder {
       unwritten: listed,
       reason: listed
         ? "the chat template writes a content in parts as the list that it is; make it one text"
-        : "the chat template writes more than what is said and its own text",
+        : "the chat template writes more than the messages and its own text",
     }));
   }
 
@@ -136,7 +134,7 @@ export class AnswerFinder {
     });
   }
 
-  /** What the template writes; undefined where it refuses. */
+  /** The template's output; undefined where it refuses. */
   #text(record: Marked, addGenerationPrompt = false): string | undefined {
     try {
       return this.#template.render(record, { addGenerationPrompt }).text;
@@ -145,7 +143,7 @@ export class AnswerFinder {
     }
   }
 
-  /** What the template writes around a question alone. */
+  /** The template's text around a question alone. */
   #probe({ kwargs }: Marked): Probe {
     const key = formOf(kwargs ?? {});
     let known = this.#probes.get(key);
@@ -165,7 +163,7 @@ export class AnswerFinder {
   }
 }
 
-/** What a template writes before a first question, and before an answer. */
+/** The template's text before a first question, and before an answer. */
 interface Probe {
   readonly before: string;
   readonly prompt: string;
@@ -185,7 +183,7 @@ class Search {
   readonly #parts: SearchParts;
   /** Marks of each message, in order. */
   readonly #own = new Map<number, number[]>();
-  /** What was found of answers with the same text around them, so that long conversations take no time of their square. */
+  /** Results for answers with the same text around them, so that long conversations take no time of their square. */
   readonly #known = new Map<
     string,
     Omit<AnswerShape, "first" | "last"> & { count: number }
@@ -229,7 +227,7 @@ class Search {
     return { first, last: own[count - 1], ...rest };
   }
 
-  /** Why an answer is not there, if it is not. */
+  /** The reason for which an answer is not there, if it is not. */
   #unwritten(message: number, own: readonly number[]): Untold | undefined {
     const { said, shape } = this.#parts;
     const written = new Set(own.map((at) => shape.marks[at]));
@@ -258,7 +256,7 @@ class Search {
       : undefined;
   }
 
-  /** Whether a message's calls change the text: a template may write what they are called with, and no names. */
+  /** True if a message's calls change the text: a template may write what they are called with, and no names. */
   #writesCalls(message: number): boolean {
     const { marked, text, write } = this.#parts;
     const messages = marked.messages.map((each, i) =>
@@ -283,7 +281,7 @@ class Search {
     const from = this.#start(first, { asked, plain, usual });
     const isLast = message === messages.length - 1;
     const ending = isLast ? text : write(upTo(message + 1));
-    // A template may refuse to end there; then what follows tells alone.
+    // A template may refuse to end there; then the text that follows decides alone.
     const end = ending === undefined
       ? { between: [""], marks: shape.marks.slice(0, first + run) }
       : skeletonOf(ending);
@@ -301,7 +299,7 @@ class Search {
     }
     const behind = shape.between[own[count - 1] + 1];
     let tail = end.between.at(-1)!;
-    // A template that begins an answer without being told to does so behind every conversation.
+    // A template that begins an answer without `add_generation_prompt` does so behind every conversation.
     if (
       (asked === plain || asked === undefined) && ending !== undefined &&
       ending === (isLast ? write(marked, true) : write(upTo(message + 1), true))
@@ -318,7 +316,7 @@ class Search {
     };
   }
 
-  /** What stands around a plain answer in the place of a message. */
+  /** The text around a plain answer in the place of a message. */
   #usual(message: number): Around | undefined {
     const { marked, said, write } = this.#parts;
     const mark = markOf(said.length);
@@ -339,7 +337,7 @@ class Search {
     };
   }
 
-  /** Where behind the text before its first mark an answer begins: behind its header. */
+  /** Begin of an answer in the text before its first mark: behind its header. */
   #start(
     first: number,
     { asked, plain, usual }: {
@@ -362,7 +360,7 @@ class Search {
     if (same && !unchanged) {
       if (shared === header.length || shared === before.length) return shared;
       const at = boundary(before, shared);
-      // What they have in common may be the end of the turn before.
+      // Their common prefix may be the end of the turn before.
       const added = plain !== undefined && asked!.startsWith(plain)
         ? asked!.slice(plain.length)
         : "";
@@ -374,15 +372,15 @@ class Search {
           asked!.slice(asked!.trimEnd().length),
         );
       }
-      // Of a prompt that has nothing in common with it nothing is told.
+      // A prompt without a common prefix says nothing of the header.
       const told = own === "" || at > header.length - added.length;
       if ((told && visible(header.slice(0, at))) || header === "") return at;
     }
-    // No header is written where one is asked for: it stands behind what is, or there is none.
+    // No header is written with the generation prompt: it stands behind the text written, or there is none.
     const known = same && !unchanged ? header : probe().prompt;
     const at = known === "" ? -1 : before.lastIndexOf(known);
     if (at >= 0) return at + known.length;
-    // What a plain answer has before it is none of this one: it may begin with a call.
+    // The text before a plain answer is none of this one: it may begin with a call.
     const other = usual();
     if (!other || other.mark !== shape.marks[first - 1]) return before.length;
     const least = sharedStart(before, other.before);
@@ -393,7 +391,7 @@ class Search {
     );
   }
 
-  /** `tail`, what stands behind a last answer with this mark, without the header of the next. */
+  /** `tail`, the text behind a last answer with this mark, without the header of the next. */
   #beforeHeader(chat: Marked, tail: string, mark: number): string {
     const { write, said } = this.#parts;
     const next = markOf(said.length);
@@ -409,7 +407,7 @@ class Search {
     if (shared === tail.length) return tail;
     const end = this.#eosEnd(tail);
     if (end > 0) return tail.slice(0, end);
-    // What begins a conversation begins a turn.
+    // The text that begins a conversation begins a turn.
     const begins = /^\s*(<[^<>\s]+>)?\s*(<[^<>\s]+>)?/
       .exec(this.#parts.probe().before)!.slice(1);
     const cuts = [
@@ -423,7 +421,7 @@ class Search {
     );
   }
 
-  /** How much of what stands behind an answer, and before another message, is its end. */
+  /** Length of an answer's end in the text between it and the next message. */
   #end(behind: string, tail: string, message: number): number {
     if (visible(tail)) {
       const shared = sharedStart(behind, tail);
@@ -442,7 +440,7 @@ class Search {
       : this.#beforeTurn(own, marked.messages[message + 1].role);
   }
 
-  /** Where the turn ends in what a template writes behind its last mark: it may begin another, empty one. */
+  /** End of the turn in the text behind the last mark: the template may begin another, empty one. */
   #turnEnd(tail: string): number {
     const end = this.#eosEnd(tail);
     const header = this.#parts.probe().prompt.trim();
@@ -452,14 +450,14 @@ class Search {
       : tail.length;
   }
 
-  /** Where the first token that ends a text ends; 0 without one. */
+  /** End of the first EOS token; 0 without one. */
   #eosEnd(text: string): number {
     const { eos } = this.#parts;
     const at = eos ? text.indexOf(eos) : -1;
     return at < 0 ? 0 : at + eos!.length;
   }
 
-  /** Where in the text before a message its header begins; 0 where that is not known. */
+  /** Begin of a message's header in the text before it; 0 if unknown. */
   #beforeTurn(text: string, role: unknown): number {
     const { before, prompt } = this.#parts.probe();
     const header = role === "user"
@@ -491,7 +489,7 @@ class Search {
     if ([end, eos].some((end) => end && tail.trimEnd().endsWith(end))) {
       return true;
     }
-    // What stands behind a call is the rest of it.
+    // The text behind a call is the rest of it.
     const token = TOKEN_AT_END.exec(tail)?.[0].trim();
     if (token === undefined || CALL_AT_END.test(tail)) return false;
     if (inner.includes(token)) return false;
@@ -504,7 +502,7 @@ class Search {
   }
 }
 
-/** What stands around an answer: up to the mark before it, and behind it. */
+/** The text around an answer: up to the mark before it, and behind it. */
 interface Around {
   readonly mark: number | undefined;
   readonly before: string;
@@ -553,7 +551,7 @@ function once<T>(make: () => T): () => T {
   return () => (made ??= { value: make() }).value;
 }
 
-/** Whether a content in parts may be written as the list that it is. */
+/** True if a content in parts may be written as the list that it is. */
 function isListed({ messages }: Marked, text: string): boolean {
   return /'type': ?'text'/.test(text) &&
     messages.some(({ content }) =>

@@ -17,11 +17,11 @@ import { loadPackage } from "../../io/files/package.ts";
 
 /** Options of {@linkcode readCsv}. */
 export interface CsvOptions extends LineOptions {
-  /** Whether tabs part the fields, and nothing is quoted (false). */
+  /** True if tabs part the fields, and nothing is quoted (false). */
   readonly tabs?: boolean;
-  /** Whether the first record names the fields (true); without it they are called "0", "1" and so on. */
+  /** True if the first record names the fields (true); without it they are called "0", "1" and so on. */
   readonly header?: boolean;
-  /** Told the line of each record with fewer fields than the first, which is then passed over; an error without it. */
+  /** Called with the line of each record with fewer fields than the first, which is skipped; an error without it. */
   readonly onShort?: (line: number) => void;
 }
 
@@ -36,7 +36,7 @@ interface Parsed {
   readonly info: { readonly lines: number };
 }
 
-/** Checked lines as bytes again, which is what the parser takes. */
+/** Checked lines as bytes again, for the parser. */
 async function* linesOf(
   source: ByteSource,
   options: LineOptions,

@@ -15,7 +15,7 @@ import type { DataRecord } from "./record.ts";
 
 /** An escape of half a character, whose other half may follow. */
 const HALF_ESCAPE = /\\u[dD][89a-fA-F]/;
-/** One that stands alone. */
+/** A lone surrogate. */
 const HALF = /(?<!\\)(?:\\\\)*(\\ud[89a-f][\da-f]{2})/;
 
 /** A record from the text of its JSON object. @throws {SyntaxError} That names file and line. */
@@ -55,7 +55,7 @@ function recordOf(
   }
 }
 
-/** As {@linkcode recordOf}; nothing where it cannot be read and that is told. */
+/** As {@linkcode recordOf}; nothing where it cannot be read and `onBad` was called. */
 function* recordsIn(
   text: string,
   place: { file: string; row: number; line: number },
@@ -73,7 +73,7 @@ function* recordsIn(
 }
 
 /**
- * The objects of a file with one a line; empty lines are passed over.
+ * The objects of a file with one a line; empty lines are skipped.
  *
  * @throws {SyntaxError} At the first line that is no JSON object; it names file and line.
  */
@@ -110,7 +110,7 @@ function isSpace(byte: number): boolean {
   return byte === 0x20 || byte === NEWLINE || byte === 0x0d || byte === 0x09;
 }
 
-/** Where the reader of an array stands. */
+/** State of the reader of an array. */
 type State = "start" | "before" | "inside" | "after" | "end";
 
 /** Byte order mark in UTF-8, which JSON files of some systems begin with. */

@@ -20,7 +20,7 @@ export interface Line {
 export interface LineOptions {
   /** Bytes read at a time (1 MiB). */
   readonly chunk?: number;
-  /** Told what is wrong with each record that cannot be read, which is then passed over; an error without it. */
+  /** Called with the error of each record that cannot be read, which is skipped; thrown without it. */
   readonly onBad?: (error: SyntaxError) => void;
 }
 
@@ -41,7 +41,7 @@ export async function* readChunks(
 }
 
 /**
- * The lines of a source in order. What follows the last `\n` is a line if it is not empty.
+ * The lines of a source in order. The text after the last `\n` is a line if it is not empty.
  *
  * @throws {SyntaxError} If a line is no UTF-8.
  * @throws {RangeError} If a line is longer than {@linkcode MAX_TEXT_BYTES}.
@@ -77,7 +77,7 @@ export class ByteJoiner {
   #parts: Uint8Array[] = [];
   #size = 0;
 
-  /** Begins with nothing. @param name What errors call the file. */
+  /** Begins with nothing. @param name Name of the file in errors. */
   constructor(name: string) {
     this.#name = name;
   }

@@ -10,8 +10,8 @@ import type { JsonObject } from "../../io/files/json.ts";
 import { MAX_TEXT_BYTES } from "./lines.ts";
 
 /**
- * The object that a file is as a whole; undefined if it is an array, several objects, no JSON or beyond all measure,
- * which readers of records take, or say what is wrong with.
+ * The object that a file is as a whole; undefined if it is an array, several objects, no JSON or beyond all measure:
+ * readers of records take it, or name the fault.
  *
  * @throws {SyntaxError} If it is no UTF-8, or an object in it has a key twice.
  */

@@ -21,7 +21,7 @@ import { loadPackage } from "../../io/files/package.ts";
 /** Rows of one group at most: lists and objects in it are decoded as a whole. */
 const MAX_GROUP_ROWS = 2 ** 22;
 
-/** Bytes of what the end of a file says about the rest, at most. */
+/** Largest footer, in bytes. */
 const MOST_FOOTER = 2 ** 26;
 
 /** Numbers of 64 bits as ordinary ones where they fit, in lists and objects too. */
@@ -48,7 +48,7 @@ function isPlainObject(value: unknown): boolean {
  * Of each column a page is decoded at a time (of a list's or an object's the whole row group).
  *
  * @throws {SyntaxError} If it is no Parquet file or is damaged.
- * @throws {RangeError} If a row group has more than four million rows, or what it holds unpacks to far more than its bytes.
+ * @throws {RangeError} If a row group has more than four million rows, or unpacks to far more than its bytes.
  */
 export async function* readParquet(
   source: ByteSource,
@@ -140,7 +140,7 @@ export async function* readParquet(
   }
 }
 
-/** A column, and where the reader of its rows stands. */
+/** A column, and the position of its reader. */
 interface Column {
   readonly name: string;
   readonly pages: Iterator<ArrayLike<unknown>>;

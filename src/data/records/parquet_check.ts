@@ -10,7 +10,7 @@ import { FormatError, ValueError } from "../../errors.ts";
 /** Reads bytes in order. */
 export class Cursor {
   readonly #bytes: Uint8Array;
-  /** Where it stands. */
+  /** Position in the bytes. */
   at: number;
 
   /** Begins at `at`. */
@@ -56,7 +56,7 @@ const MOST_DEPTH = 32;
 /**
  * Passes over a structure of Thrift's compact protocol.
  *
- * @throws {SyntaxError} If a length in it is more than what follows, or it is nested too deeply.
+ * @throws {SyntaxError} If a length in it is more than the bytes that follow, or it is nested too deeply.
  */
 export function checkThrift(cursor: Cursor, depth = 0): void {
   if (depth > MOST_DEPTH) throw new FormatError("its header is nested deeply");
@@ -109,7 +109,7 @@ function checkElement(cursor: Cursor, type: number, depth: number): void {
 /**
  * Checks `count` values in runs, each of one value over and over or of values packed into `width` bits.
  *
- * @throws {SyntaxError} If a run is longer than what is left of the values or of the bytes.
+ * @throws {SyntaxError} If a run is longer than the values or the bytes that are left.
  */
 export function checkRuns(
   cursor: Cursor,
@@ -183,7 +183,7 @@ function fits(count: number, cursor: Cursor): number {
   return count;
 }
 
-/** What decoded pages take in memory, all that are held at a time. */
+/** Memory of the decoded pages that are held at a time. */
 export class Budget {
   #values = 0;
   #bytes = 0;
@@ -224,7 +224,7 @@ export class Budget {
   }
 }
 
-/** What a page takes. */
+/** Size of a page. */
 export interface PageSize {
   /** Values, absent ones as well. */
   readonly values: number;

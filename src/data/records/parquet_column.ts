@@ -57,15 +57,15 @@ export async function loadHyparquet() {
   };
 }
 
-/** A column chunk: its bytes in the file and what the file's footer says of it. */
+/** A column chunk: its bytes in the file and its metadata in the footer. */
 export interface Chunk {
   /** Its pages. */
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** What the footer says. */
+  /** Metadata in the footer. */
   readonly meta: ColumnMetaData;
 }
 
-/** What decoding needs besides. */
+/** Context of decoding. */
 export interface Decoding {
   /** The package. */
   readonly hyparquet: Hyparquet;
@@ -73,7 +73,7 @@ export interface Decoding {
   readonly compressors: Compressors;
   /** The file's columns. */
   readonly tree: SchemaTree;
-  /** What may be held. */
+  /** Limit of memory. */
   readonly budget: Budget;
 }
 
@@ -174,7 +174,7 @@ function* pagesOf(
       continue;
     }
     seen += values;
-    // A page inside a list may go on with the last one's last row.
+    // A page inside a list may continue the last one's last row.
     if (data && data !== last && data.length > 0) {
       if (isFlat || last !== undefined) yield data;
       last = data;
@@ -196,7 +196,7 @@ interface PageContext {
   readonly hyparquet: Hyparquet;
 }
 
-/** A page's bytes as they were before they were compressed. In version 2, levels stand before what is compressed. */
+/** A page's bytes, decompressed. In version 2, levels stand before the compressed part. */
 function unpack(
   packed: Uint8Array<ArrayBuffer>,
   { header, decoder, hyparquet }: PageContext,
@@ -260,7 +260,7 @@ function checkPage(page: Uint8Array, context: PageContext): void {
   }
 }
 
-/** Checks the levels before a page's values, which say where lists begin and what is absent; how many values are. */
+/** Number of a page's values that are present, by the levels before them, which are checked. */
 function checkLevels(
   page: Uint8Array,
   cursor: Cursor,

@@ -1,5 +1,5 @@
 /**
- * Records of data files: fields by name, and where each record stands.
+ * Records of data files: fields by name, and the place of each record.
  *
  * @module
  */
@@ -31,7 +31,7 @@ export function exactFields(
   return record.exact?.() ?? record.fields;
 }
 
-/** Where a record stands, as errors call it: `"train.jsonl", line 3`, or `"train.parquet", row 3`. */
+/** Place of a record, for errors: `"train.jsonl", line 3`, or `"train.parquet", row 3`. */
 export function placeOf(
   { file, row, line }: Pick<DataRecord, "file" | "row" | "line">,
 ): string {
@@ -77,7 +77,7 @@ export function textField(record: DataRecord, name: string): string {
 export async function* someOf<T>(
   items: AsyncIterable<T> | Iterable<T>,
   file: string,
-  /** Whether there were others, which are told of elsewhere. */
+  /** True if there were others, which are reported elsewhere. */
   others: () => boolean = () => false,
 ): AsyncGenerator<T> {
   let some = false;
@@ -92,7 +92,7 @@ export async function* someOf<T>(
   }
 }
 
-/** What a value is, in an error's words. */
+/** Kind of a value, in an error's words. */
 export function kindOf(value: unknown): string {
   if (value === undefined) return "none";
   if (value === null) return "null";

@@ -17,18 +17,18 @@ import { type DataRecord, someOf } from "./record.ts";
 /** A format of data files. */
 export type DataFormat = "jsonl" | "json" | "csv" | "tsv" | "text" | "parquet";
 
-/** What is one record of a plain text: the file, a run of lines between empty ones, or a line that is not empty. */
+/** Unit of a plain text that is one record: the file, lines between empty ones, or a line that is not empty. */
 export type TextUnit = "file" | "paragraph" | "line";
 
 /** Options of {@linkcode readRecords}. */
 export interface ReadOptions extends LineOptions {
   /** Format, where the extension does not say it. */
   readonly format?: DataFormat;
-  /** What is one record of a plain text ("line"). */
+  /** Unit of a plain text that is one record ("line"). */
   readonly unit?: TextUnit;
-  /** Whether the first record of CSV and TSV names the fields (true). */
+  /** True if the first record of CSV and TSV names the fields (true). */
   readonly header?: boolean;
-  /** Told the line of each CSV or TSV record with fewer fields than the first, which is then passed over. */
+  /** Called with the line of each CSV or TSV record with fewer fields than the first, which is skipped. */
   readonly onShort?: (line: number) => void;
 }
 
@@ -153,7 +153,7 @@ async function* readText(
   if (paragraph.length > 0) yield take(start, paragraph);
 }
 
-/** Records of a Parquet file; what reads them is loaded when there is one. */
+/** Records of a Parquet file; its reader is loaded when there is one. */
 async function* readTable(source: ByteSource): AsyncGenerator<DataRecord> {
   const { readParquet } = await import("./parquet.ts");
   yield* readParquet(source);

@@ -13,22 +13,22 @@ import { areNumbers, classesOf, labelReader } from "./labels.ts";
 import type { ClassLabels, LabelReader, NumberLabels } from "./labels.ts";
 import { ExampleList, type ListedSet, type Overflow } from "../list.ts";
 
-/** What is known of labels. */
+/** Source of a label's meaning: a data set, the model's names. */
 export interface LabelSource {
   /** The data set, if it is one that is known. */
   readonly set?: LabelledSetName;
   /** Names of the model's classes in its order, where it has a head; one for a regression head. */
   readonly model?: readonly string[];
-  /** Whether labels are regression targets, not classes; by the data set or the model unless told. */
+  /** True if labels are regression targets, not classes; by default as the data set or the model has it. */
   readonly regression?: boolean;
 }
 
 /**
  * The reader of the labels of `texts`: those of a known data set; or the model's own names; or, without either, the
- * classes that the labels themselves make (`classesOf`).
+ * classes of the labels themselves (`classesOf`).
  *
  * @throws {RangeError} If the model has another number of classes, or the labels make none.
- * @throws {TypeError} If the model calls its classes otherwise.
+ * @throws {TypeError} If the model names its classes otherwise.
  */
 export function labelsOf(
   texts: readonly LabelledText[],
@@ -60,9 +60,9 @@ export interface ClassifyOptions {
   readonly framer: Framer;
   /** Tokens of an example at most. */
   readonly context: number;
-  /** What the labels mean. */
+  /** Reader of the labels. */
   readonly labels: LabelReader;
-  /** What is done with longer examples ("truncate"). */
+  /** Treatment of longer examples ("truncate"). */
   readonly overflow?: Overflow;
 }
 

@@ -1,5 +1,5 @@
 /**
- * A text word by word as tokens, each with the characters that it stands for: tokenizers here tell ids only.
+ * A text word by word as tokens, each with its character range, for tokenizers that give ids only.
  *
  * @module
  */
@@ -73,7 +73,7 @@ export class DocumentEncoder {
   }
 }
 
-/** Texts of tokens; null for what the vocabulary cannot express, undefined if the tokenizer does not tell. */
+/** Texts of tokens; null for the unknown token, undefined if the tokenizer has no `tokenOf`. */
 function surfacesOf(
   ids: Int32Array,
   codec: PairCodec,
@@ -85,7 +85,7 @@ function surfacesOf(
   return tokens.includes(undefined) ? undefined : tokens as (string | null)[];
 }
 
-/** What tokenizers make of a character before they cut words: nothing, or one of these. */
+/** Normalisations of a character before words are cut: none, or one of these. */
 const NORMALISERS: readonly ((char: string) => string)[] = [
   (char) => char,
   (char) => char.normalize("NFKC"),
@@ -94,7 +94,7 @@ const NORMALISERS: readonly ((char: string) => string)[] = [
   (char) => char.normalize("NFKC").toLowerCase(),
 ];
 
-/** The characters that each token of a word stands for; undefined where that cannot be told. */
+/** Character range of each token of a word; undefined where it is not found. */
 function rangesOf(
   word: string,
   { space, tokens }: {
@@ -112,11 +112,11 @@ function rangesOf(
       skipped: byteText(before).length,
     });
   }
-  // WordPiece marks what continues a word, SentencePiece what begins one.
+  // WordPiece marks tokens that continue a word, SentencePiece those that begin one.
   const plain = tokens.map((token, i) =>
     i > 0 && token?.startsWith("##") ? token.slice(2) : token?.replace(/^▁/, "")
   );
-  // What is unknown stands between what is known.
+  // Unknown tokens stand between known ones.
   const pattern = new RegExp(
     `^${
       plain.map((token) =>

@@ -1,5 +1,5 @@
 /**
- * The data sets of GLUE, and ANLI: what their files hold and how their labels are numbered.
+ * The data sets of GLUE, and ANLI: columns of their files and numbers of their labels.
  *
  * @module
  */
@@ -21,7 +21,7 @@ export type LabelledSetName =
   | "rte"
   | "anli";
 
-/** What a data set is. */
+/** A data set: number of texts, labels. */
 export interface LabelledSetInfo {
   /** Texts of a record. */
   readonly texts: 1 | 2;
@@ -52,7 +52,7 @@ export const LABELLED_SETS: Readonly<Record<LabelledSetName, LabelledSetInfo>> =
     },
   };
 
-/** Whether `name` is one of {@linkcode LABELLED_SETS}. */
+/** True if `name` is one of {@linkcode LABELLED_SETS}. */
 export function isLabelledSet(name: string): name is LabelledSetName {
   return Object.hasOwn(LABELLED_SETS, name);
 }
@@ -60,8 +60,8 @@ export function isLabelledSet(name: string): name is LabelledSetName {
 /**
  * The records of a file of a data set, in its authors' layout or another that is in use.
  *
- * @param options `onShort`: told the line of each record of QQP that ends early. Its published file has such, which
- * Hugging Face's loader leaves out too; an error without it.
+ * @param options `onShort`: called with the line of each record of QQP that ends early. Its published file has such,
+ * which Hugging Face's loader leaves out too; an error without it.
  * @throws {SyntaxError} As `readLabelled`.
  */
 export async function* readLabelledSet(

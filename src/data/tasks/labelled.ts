@@ -1,5 +1,5 @@
 /**
- * Records of one text or two with a label, in the layouts of GLUE, ANLI and their kin: the columns tell which.
+ * Records of one text or two with a label, in the layouts of GLUE, ANLI and their kin, recognised by the columns.
  *
  * @module
  */
@@ -11,15 +11,15 @@ import type { DataRecord } from "../records/record.ts";
 import { formatOfFile, readRecords } from "../records/records.ts";
 import type { DataFormat } from "../records/records.ts";
 
-/** A text or two, and what is said of them. */
+/** A text or two with a label. */
 export interface LabelledText {
   /** The text. */
   readonly first: string;
   /** The other, where there are two. */
   readonly second?: string;
-  /** What the file has for a label. */
+  /** The label as the file has it. */
   readonly label: unknown;
-  /** Where it stands. */
+  /** Its record, for errors. */
   readonly record: DataRecord;
 }
 
@@ -47,7 +47,7 @@ const TEXTS: readonly (readonly string[])[] = [
 /** Names that the column of the label has; of several that are there, the first. */
 const LABELS = ["gold_label", "label", "Quality", "is_duplicate", "score"];
 
-/** What a file without a header may be: a text and its label, or CoLA's source, label, mark and sentence. */
+/** Columns of a file without a header: a text and its label, or CoLA's source, label, mark and sentence. */
 const BARE: ReadonlyMap<number, LabelledColumns> = new Map([
   [2, { texts: ["0"], label: "1" }],
   [4, { texts: ["3"], label: "1" }],
@@ -55,13 +55,13 @@ const BARE: ReadonlyMap<number, LabelledColumns> = new Map([
 
 /** Options of {@linkcode readLabelled}. */
 export interface LabelledOptions {
-  /** Its columns; known ones unless told. */
+  /** Its columns; by default recognised. */
   readonly columns?: LabelledColumns;
-  /** How many texts a record has; one or two unless told. */
+  /** Number of texts of a record; by default one or two. */
   readonly texts?: 1 | 2;
   /** Format, where the extension does not say it; a `.txt` is a TSV, as MRPC's authors have it. */
   readonly format?: DataFormat;
-  /** Told the line of each TSV record with fewer fields than the first, which is then passed over; an error without it. */
+  /** Called with the line of each TSV record with too few fields, which is skipped; an error without it. */
   readonly onShort?: (line: number) => void;
 }
 
@@ -85,7 +85,7 @@ function columnsOf(
       (columns ? [columns.label] : LABELS).map(quoted).join(" or ")
     }`
     : `the columns ${known.map(either).join(", or ")}`;
-  // Of a table without names that are known, the first line tells more than the numbers of its fields.
+  // Without known names, the first line says more than the numbers of its fields.
   const got = names.every((name, i) => name === `${i}`)
     ? Object.values(record.fields).map(String)
     : names;

@@ -13,7 +13,7 @@ import type { DataRecord } from "../records/record.ts";
 export interface ClassLabels {
   /** Their names, in the order of the numbers that its files write. */
   readonly names: readonly string[];
-  /** What else its files call them. */
+  /** Other names of them in its files. */
   readonly aliases?: Readonly<Record<string, string>>;
 }
 
@@ -27,7 +27,7 @@ export interface NumberLabels {
 export interface LabelReader {
   /** Classes; 1 where the label is a number. */
   readonly count: number;
-  /** Whether the label is a number. */
+  /** True if the label is a number. */
   readonly regression: boolean;
   /** Names of the classes in the model's order; none for regression. */
   readonly names: readonly string[];
@@ -46,7 +46,7 @@ function plainName(name: string): string {
   return name.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "");
 }
 
-/** Whether names say nothing: a configuration calls its classes LABEL_0, LABEL_1 where nobody has named them. */
+/** True if names are placeholders: a config has LABEL_0, LABEL_1 for classes that nobody has named. */
 export function areNumbers(names: readonly string[]): boolean {
   return names.every((name, i) =>
     /^(label)?0*(\d+)$/.exec(plainName(name))?.[2] === `${i}`
@@ -68,11 +68,11 @@ function listed(names: readonly string[]): string {
 /**
  * A reader of the labels of a data set.
  *
- * @param labels What the data set has.
- * @param options `what`: what errors call the data set. `model`: names of the model's classes in its own order; those
- * of nobody's choice (LABEL_0, …), and none, stand for the data set's order.
+ * @param labels The data set's labels.
+ * @param options `what`: name of the data set in errors. `model`: names of the model's classes in its own order;
+ * placeholders (LABEL_0, …), and none, stand for the data set's order.
  * @throws {RangeError} If the model has another number of classes.
- * @throws {TypeError} If it calls them otherwise.
+ * @throws {TypeError} If it names them otherwise.
  */
 export function labelReader(
   labels: ClassLabels | NumberLabels,
@@ -161,8 +161,8 @@ function numberReader(
 }
 
 /**
- * The classes that values of a label column make: 0 to the highest where all are whole numbers, else the different
- * texts in the order of their characters.
+ * The classes of a label column: 0 to the highest where all are whole numbers, else the different texts in the order of
+ * their characters.
  *
  * @throws {RangeError} If there are fewer than two, or more than 10 000.
  */
@@ -175,7 +175,7 @@ export function classesOf(values: Iterable<unknown>): ClassLabels {
   const count = whole ? Math.max(-1, ...numbers) + 1 : texts.length;
   if (count < 2 || count > 10_000) {
     throw new ValueError(
-      `Cannot tell the classes of the labels ${
+      `Cannot find the classes of the labels ${
         listed(texts.sort().map(quoted))
       }: wanted 2 to 10000, got ${count}`,
     );

@@ -20,7 +20,7 @@ export interface TokenizeOptions {
   readonly codec: TextCodec;
   /** Field of a record that holds its text ("text"). */
   readonly field?: string;
-  /** Whether each text gets the special tokens that the tokenizer puts around one (true). */
+  /** True if each text gets the special tokens that the tokenizer puts around one (true). */
   readonly addSpecialTokens?: boolean;
 }
 
@@ -33,9 +33,9 @@ export interface TokenStream {
 }
 
 /**
- * Turns texts into one stream of tokens. A record without the field that is a conversation, or a prompt and its answer,
- * gives the text that it is in supervised fine-tuning. Between two texts stands the tokenizer's end-of-text token, once, whether
- * or not the tokenizer has put it there itself.
+ * Turns texts into one stream of tokens. A record without the field that is a conversation, or prompt and answer,
+ * gives its text in supervised fine-tuning. Between two texts stands the tokenizer's end-of-text token, once, even if
+ * the tokenizer has put it there itself.
  *
  * @throws {SyntaxError} If a record has no text in `field`; it names file and line. If the texts of a file are empty.
  */
@@ -103,7 +103,7 @@ function checkIndex(index: number, size: number): void {
   }
 }
 
-/** Blocks that do not overlap, and what was left over. */
+/** Blocks that do not overlap, and the number of tokens left over. */
 export interface BlockSet extends ExampleSet {
   /** Tokens at the end that fill no block. */
   readonly dropped: number;

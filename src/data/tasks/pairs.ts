@@ -1,5 +1,5 @@
 /**
- * Texts and what is to be made of them: summaries, pronunciations.
+ * Source/target pairs: summaries, pronunciations.
  *
  * @module
  */
@@ -13,13 +13,13 @@ import { kindOf, recordError, someOf, textField } from "../records/record.ts";
 import type { DataRecord } from "../records/record.ts";
 import { formatOfFile, readRecords } from "../records/records.ts";
 
-/** A text and what is to be made of it. */
+/** A source/target pair. */
 export interface TextPair {
-  /** What is read. */
+  /** The encoder's input. */
   readonly source: string;
-  /** What is to be written. */
+  /** The text to generate. */
   readonly target: string;
-  /** Where it stands. */
+  /** Its record, for errors. */
   readonly record: DataRecord;
 }
 
@@ -40,7 +40,7 @@ const MOST_COLUMNS = 64;
 
 /** Options of {@linkcode readPairs}. */
 export interface PairOptions {
-  /** The columns; known ones unless told. */
+  /** The columns; by default recognised. */
   readonly columns?: PairColumns;
 }
 
@@ -87,7 +87,7 @@ function pairOf(record: DataRecord, source: string, target: string): TextPair {
   if (source.trim() === "" || target.trim() === "") {
     throw recordError(
       record,
-      `wanted a text and what is to be made of it, got an empty ${
+      `wanted a source and a target, got an empty ${
         source.trim() === "" ? "text" : "target"
       }`,
     );

@@ -18,8 +18,8 @@ export interface QaOptions extends WindowOptions {
   /** The tokenizer, held against the model's vocabulary. */
   readonly framer: Framer;
   /**
-   * What is done with a text of several windows: "truncate" makes an example of each (the usual way), "drop" leaves
-   * the question out, "error" refuses it.
+   * Treatment of a text of several windows: "truncate" makes an example of each (the usual way), "drop" leaves the
+   * question out, "error" refuses it.
    */
   readonly overflow?: Overflow;
 }

@@ -13,19 +13,19 @@ import type { TextPair } from "./pairs.ts";
 export interface Seq2SeqOptions {
   /** The tokenizer, held against the model's vocabulary. */
   readonly framer: Framer;
-  /** The tokenizer of what is written, where it has its own. */
+  /** The targets' tokenizer, where they have their own. */
   readonly targetFramer?: Framer;
   /** Tokens of a source at most. */
   readonly context: number;
-  /** Tokens of a target at most; as of a source unless told. */
+  /** Tokens of a target at most; by default as of a source. */
   readonly targetContext?: number;
-  /** What is done with longer ones ("truncate"). */
+  /** Treatment of longer ones ("truncate"). */
   readonly overflow?: Overflow;
 }
 
 /**
  * Reads pairs into examples. Targets have the special tokens that the tokenizer puts around a text, as transformers'
- * labels have; what the decoder begins with is the batch's affair.
+ * labels have; the decoder start token is the batch's affair.
  *
  * @throws {SyntaxError} If, with `overflow` "error", a text is longer than it may be; it names file and line.
  * @throws {RangeError} If there is no example, or the tokenizer is another model's.

@@ -39,16 +39,16 @@ import {
   unusedFields,
 } from "./templates.ts";
 
-/** Which answers are learnt, by name. */
+/** Names of the answers that may be learnt. */
 export const LEARNS: readonly Learn[] = ["all", "last"];
 
-/** How records become texts with answers. */
+/** Options of turning records into texts with answers. */
 export interface RecordOptions {
   /** The tokenizer. */
   readonly codec: TextCodec;
-  /** How a record becomes a text; by its fields unless told. */
+  /** Template of a record's text; by default by its fields. */
   readonly template?: TemplateName;
-  /** Which answers of a conversation are learnt ("all"). */
+  /** Answers of a conversation that are learnt ("all"). */
   readonly learn?: Learn;
 }
 
@@ -56,7 +56,7 @@ export interface RecordOptions {
 export interface SftOptions extends RecordOptions {
   /** Tokens of an example at most. */
   readonly context: number;
-  /** What is done with longer examples ("drop"). */
+  /** Treatment of longer examples ("drop"). */
   readonly overflow?: Overflow;
 }
 
@@ -68,7 +68,7 @@ const SFT_OPTIONS: OptionTable<SftOptions> = {
   overflow: false,
 };
 
-/** Where records come from: objects or records in memory or one by one, or a data file. */
+/** Source of records: objects or records in memory or one by one, or a data file. */
 export type RecordsSource =
   | AsyncIterable<DataRecord | object>
   | Iterable<DataRecord | object>
@@ -117,7 +117,7 @@ export class RecordReader {
     yield { filled, ...encodeFilled(filled, codec) };
   }
 
-  /** What of the records was passed over. */
+  /** Notes on the records that were skipped. */
   get notes(): string[] {
     return Array.from(
       this.#unused,
@@ -127,7 +127,7 @@ export class RecordReader {
   }
 }
 
-/** Where the learnt parts of a text begin and end, in characters. */
+/** Character ranges of a text's learnt parts. */
 function learntRanges({ segments }: Filled): (readonly [number, number])[] {
   const ranges: (readonly [number, number])[] = [];
   let at = 0;
@@ -141,9 +141,9 @@ function learntRanges({ segments }: Filled): (readonly [number, number])[] {
 /**
  * Tokens and labels of a text in parts.
  *
- * The text is encoded as a whole. A token is learnt if it stands for a character of a learnt part, so that one across
- * a border is learnt. Where the tokenizer does not tell which characters a token stands for, a part begins where the
- * encoding of all before it departs from that of the whole.
+ * The text is encoded as a whole. A token is learnt if its range has a character of a learnt part, so that one across a
+ * border is learnt. Where the tokenizer gives no character ranges, a part begins where the encoding of all before it
+ * departs from that of the whole.
  */
 export function encodeFilled(filled: Filled, codec: TextCodec): Example {
   const { segments, complete, addEnd: wantsEnd = !complete } = filled;
@@ -180,7 +180,7 @@ export function encodeFilled(filled: Filled, codec: TextCodec): Example {
       labels.set(tokens.subarray(first, at(to)), first);
     }
   }
-  // What the tokenizer or the end of the answer puts behind the text is the answer's.
+  // Tokens that the tokenizer or the end of the answer puts behind the text are the answer's.
   if (ranges.at(-1)?.[1] === text.length || wantsEnd) {
     for (let t = tokens.length - 1; t >= 0; t--) {
       const behind = t >= ids.length ||

@@ -15,13 +15,13 @@ import { formatOfFile, readRecords } from "../records/records.ts";
 export interface QaAnswer {
   /** Its text, as it stands in the context. */
   readonly text: string;
-  /** Where it begins there, in code points as the files have it. */
+  /** Its begin there, in code points as the files have it. */
   readonly start: number;
 }
 
 /** A question. */
 export interface QaRecord {
-  /** What the file calls it. */
+  /** Its id in the file. */
   readonly id: string;
   /** The question. */
   readonly question: string;
@@ -29,7 +29,7 @@ export interface QaRecord {
   readonly context: string;
   /** Answers that people gave: one or more. */
   readonly answers: readonly QaAnswer[];
-  /** Where it stands; in the authors' layout its number, for want of lines. */
+  /** Its record, for errors; in the authors' layout its number, for want of lines. */
   readonly record: DataRecord;
 }
 
@@ -118,7 +118,7 @@ function questionOf(record: DataRecord): QaRecord {
 }
 
 /**
- * Where an answer stands in its context, `[from, to)` in UTF-16 units; undefined if another text stands there.
+ * Range of an answer in its context, `[from, to)` in UTF-16 units; undefined if another text stands there.
  */
 export function placeOfAnswer(
   context: string,

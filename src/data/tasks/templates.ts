@@ -1,5 +1,5 @@
 /**
- * From a record to a text of which some parts are to be learnt: the answers.
+ * From a record to a text with a loss on some parts: the answers.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { kindOf, recordError, textField } from "../records/record.ts";
 import type { DataRecord } from "../records/record.ts";
 import { CHAT_FIELDS, isConversation } from "../chat/conversation.ts";
 
-/** How a record becomes a prompt and an answer. */
+/** Name of a template, from a record to a prompt and an answer. */
 export type TemplateName = "prompt" | "alpaca" | "gsm8k" | "chat";
 
 /** Every name that {@linkcode applyTemplate} takes. */
@@ -23,7 +23,7 @@ export const TEMPLATES: readonly TemplateName[] = [
 export interface Segment {
   /** Its text. */
   readonly text: string;
-  /** Whether it is to be learnt. */
+  /** True if it is to be learnt. */
   readonly learnt: boolean;
 }
 
@@ -31,9 +31,9 @@ export interface Segment {
 export interface Filled {
   /** The parts in order. */
   readonly segments: readonly Segment[];
-  /** Whether the text has its special tokens written out, and ends as it should: a chat template's does. */
+  /** True if the text has its special tokens written out, and ends as it should: a chat template's does. */
   readonly complete: boolean;
-  /** Whether the token that ends a text is put behind it and learnt, though it is complete (false). */
+  /** True if the token that ends a text is put behind it and learnt, though it is complete (false). */
   readonly addEnd?: boolean;
 }
 
@@ -48,11 +48,11 @@ export function alpacaPrompt(instruction: string, input = ""): string {
       `### Instruction:\n${instruction}\n\n### Input:\n${input}\n\n### Response:`;
 }
 
-/** What LoftQ (train_gsm8k.py) puts after a question of GSM8K. */
+/** LoftQ's suffix of a question of GSM8K (train_gsm8k.py). */
 export const GSM8K_QUESTION_SUFFIX =
   "\nAnswer the above question. First think step by step and then answer the final number.\n";
 
-/** What LoftQ puts in the place of GSM8K's `####`; the space of the answer follows its own. */
+/** LoftQ's replacement of GSM8K's `####`; the space of the answer follows its own. */
 export const GSM8K_ANSWER_MARK = "The final answer is: ";
 
 /** The template that the fields of a record call for; undefined if they fit none. */
@@ -82,7 +82,7 @@ export function detectTemplate(record: DataRecord): TemplateName {
   );
 }
 
-/** Fields that one layout or another has besides those that it is told by. */
+/** Fields that layouts have besides those by which they are recognised. */
 const KNOWN = [
   ...CHAT_FIELDS,
   "system",

@@ -11,7 +11,7 @@ import type { DocumentTokens } from "./document.ts";
 import type { Framed, Framer } from "../frame.ts";
 import type { QaRecord } from "./squad.ts";
 
-/** How questions and texts become windows. */
+/** Options of cutting questions and texts into windows. */
 export interface WindowOptions {
   /** Tokens of a window at most, question and special tokens included (384). */
   readonly context?: number;
@@ -31,7 +31,7 @@ export interface QaWindow {
 
 /** A question cut into windows. */
 export interface QaWindows {
-  /** Tokens of the question, as many as are kept. */
+  /** Tokens of the question after truncation. */
   readonly question: Int32Array;
   /** Tokens of the text. */
   readonly document: DocumentTokens;
@@ -113,8 +113,8 @@ export class WindowCutter {
 }
 
 /**
- * Whether `window` is the one that shows most around the token `position` of the text, of those that hold it: a token
- * is judged where it has most context. Where several show as much, it is the first of the longest.
+ * True if `window`, of those that hold the token `position` of the text, has the most context around it; of several
+ * with as much, it is the first of the longest.
  */
 export function hasMostContext(
   windows: readonly QaWindow[],

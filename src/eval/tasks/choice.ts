@@ -132,7 +132,7 @@ export function argmax(values: ArrayLike<number>): number {
   return best;
 }
 
-/** Whether the likeliest choice is the right one, by each way to weigh them. */
+/** Correctness of the most probable choice, by each normalisation of the log-likelihood. */
 export interface ChoiceHits {
   /** By log-likelihood: lm-evaluation-harness' `acc`. */
   readonly plain: boolean;
@@ -169,7 +169,7 @@ export function judge(
 export interface ChoiceTaskOptions extends EncodeOptions {
   /** Name of the task. */
   readonly name: string;
-  /** Whether to give the accuracies by length too; pointless where the choices share one continuation. */
+  /** Gives length-normalised accuracies too; pointless where the choices share one continuation. */
   readonly normalize: boolean;
 }
 

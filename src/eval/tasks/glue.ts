@@ -66,7 +66,7 @@ export interface ClassifyTaskOptions {
   readonly encoder: PairCodec;
   /** Tokens of an input at most; longer ones lose their ends, the longer text first. */
   readonly contextLength: number;
-  /** Whether longer inputs are cut, as is usual, or an error ("truncate"). */
+  /** Treatment of longer inputs: cut, as is usual, or an error ("truncate"). */
   readonly overflow?: "truncate" | "error";
   /** Size of the model's vocabulary, which the tokenizer's ids are held against. */
   readonly vocabSize?: number;

@@ -24,7 +24,7 @@ export interface WriteOptions {
   readonly encoder: PairCodec;
   /** Tokens of a source at most. */
   readonly contextLength: number;
-  /** Whether longer sources lose their end, as is usual with summaries, or are an error ("truncate"). */
+  /** Treatment of longer sources: cut at the end, as is usual with summaries, or an error ("truncate"). */
   readonly overflow?: "truncate" | "error";
   /** Size of the model's vocabulary, which the tokenizer's ids are held against. */
   readonly vocabSize?: number;

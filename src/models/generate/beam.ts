@@ -39,7 +39,7 @@ interface Finished extends Sequence {
 interface Candidate extends Sequence {
   /** Row that it goes on from. */
   readonly from: number;
-  /** Whether it ends the sequence. */
+  /** True if it ends the sequence. */
   readonly ends: boolean;
 }
 
@@ -47,7 +47,7 @@ interface Candidate extends Sequence {
 interface Item {
   running: (Sequence & { readonly from: number })[];
   finished: Finished[];
-  /** Whether a running sequence may still become better than a finished one. */
+  /** True if a running sequence may still become better than a finished one. */
   open: boolean;
 }
 
@@ -85,7 +85,7 @@ export class BeamSearch {
     }));
   }
 
-  /** Whether the search is over. */
+  /** True if the search is over. */
   get ended(): boolean {
     return this.#ended;
   }

@@ -72,7 +72,7 @@ export type {
 export interface LoadOptions extends PlaceOptions {
   /** Folders of adapters by the name they are enabled by; besides the one that belongs to the model. */
   readonly adapters?: Readonly<Record<string, string>>;
-  /** Whether the adapter that belongs to the model is put on it (true). */
+  /** True if the adapter that belongs to the model is put on it (true). */
   readonly own?: boolean;
   /**
    * Arithmetic of products with quantised weights: `int8` for a model that an adapter was merged into exactly, else `f32`.

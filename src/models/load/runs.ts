@@ -153,7 +153,7 @@ export async function listRuns(folder: string): Promise<FoundRun[]> {
   return runs.sort((a, b) => a.number - b.number);
 }
 
-/** Whether a run has not come to the end that it was asked for. */
+/** True if a run has not come to the end that it was asked for. */
 export function isUnfinished({ steps, ended }: FoundRun): boolean {
   return ended === undefined || ended < steps;
 }
@@ -167,7 +167,7 @@ export function goingOnOrder(runs: readonly FoundRun[]): FoundRun[] {
   ];
 }
 
-/** Whether a loqa.json is that of a run in the folder of its trainings. */
+/** True if a loqa.json is that of a run in the folder of its trainings. */
 export function isRun(report: JsonObject): boolean {
   return Number.isInteger(report.run) && report.run !== START_RUN;
 }

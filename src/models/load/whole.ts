@@ -1,5 +1,5 @@
 /**
- * Whether a checkpoint is the whole model that its config describes, asked before any work is done on its weights.
+ * Check of a checkpoint against the model that its config describes, before any work is done on its weights.
  *
  * @module
  */

@@ -97,7 +97,7 @@ export async function openTuned(
   place: ModelPlace,
   folders: Readonly<Record<string, string>>,
   { factors: wanted = true }: {
-    /** Whether to read the adapters' factors as well (true). */
+    /** Reads the adapters' factors as well (true). */
     factors?: boolean;
   } = {},
 ): Promise<TunedModel> {

@@ -37,7 +37,7 @@ export async function heldTensors(
 }
 
 /**
- * Whether a checkpoint is a base-model checkpoint: an encoder stored without the prefix (`bert.`) that it has beside a
+ * True if a checkpoint is a base-model checkpoint: an encoder stored without the prefix (`bert.`) that it has beside a
  * head.
  */
 export function isBare(checkpoint: Checkpoint): boolean {

@@ -1,5 +1,5 @@
 /**
- * Whether a checkpoint has the tensors that its model wants.
+ * Check of a checkpoint's tensors against those that its model needs.
  *
  * @module
  */

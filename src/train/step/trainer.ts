@@ -78,7 +78,7 @@ export class Trainer implements Disposable {
     return this.optimizer.steps;
   }
 
-  /** Whether {@linkcode read} must come before the next step of `batches` batches. */
+  /** True if {@linkcode read} must come before the next step of `batches` batches. */
   full(batches: number): boolean {
     return this.#batches > 0 && this.#batches + batches > MOST_PENDING;
   }

@@ -107,6 +107,6 @@ Deno.test("classes are made of what labels there are", () => {
   assert.deepEqual(classesOf(["spam", "ham", "spam "]).names, ["ham", "spam"]);
   assert.throws(
     () => classesOf(["spam"]),
-    /Cannot tell the classes of the labels "spam": wanted 2 to 10000, got 1/,
+    /Cannot find the classes of the labels "spam": wanted 2 to 10000, got 1/,
   );
 });

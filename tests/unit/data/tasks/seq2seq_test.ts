@@ -75,7 +75,7 @@ Deno.test("missing columns and empty texts are refused", async () => {
   );
   await assert.rejects(
     pairs("x.jsonl", '{"document":" ","summary":"b"}'),
-    /line 1: wanted a text and what is to be made of it, got an empty text/,
+    /line 1: wanted a source and a target, got an empty text/,
   );
   await assert.rejects(
     pairs("x.jsonl", '{"document":"a","summary":""}'),
