@@ -36,11 +36,20 @@ class WebGpuBuffer implements DeviceBuffer {
   }
 }
 
-/** A matrix as a kernel takes it: a span to bind, and where in it the matrix begins, in elements. */
-export interface BoundMat {
+/** Values as a kernel takes them: a span to bind, and where in it they begin, in elements. */
+export interface BoundVector {
   readonly span: Span;
   readonly first: number;
+}
+
+/** A matrix likewise, with the elements from a row to the next. */
+export interface BoundMat extends BoundVector {
   readonly stride: number;
+}
+
+/** Several matrices of one shape, with the elements from one to the next. */
+export interface BoundBatch extends BoundMat {
+  readonly step: number;
 }
 
 /** Memory of one WebGPU device. */
@@ -158,6 +167,15 @@ export class WebGpuMemory {
       Math.max(this.extent(x), 4),
     );
     return { span, first: first >> 2, stride: x.stride };
+  }
+
+  /** Elements `[at, at + count)` of a vector as a binding. */
+  vector(
+    x: DeviceBuffer,
+    { at = 0, count }: { at?: number; count: number },
+  ): BoundVector {
+    const { span, first } = this.part(x, at * 4, count * 4);
+    return { span, first: first / 4 };
   }
 
   /** As the contract says. */

@@ -6,7 +6,7 @@
  * error is thrown by the next {@linkcode GpuContext.read} or {@linkcode GpuContext.settle}, with the kernel's name.
  *
  * Conventions of a kernel: entry point `main`, group 0; binding 0 is its parameters (a uniform struct of 32-bit
- * words), storage buffers follow from binding 1 on, in the order in which they are given.
+ * words), storage buffers follow from binding 1 on, in the order in which they are given. `gpu/kernel.ts` keeps to them.
  *
  * @module
  */
@@ -375,13 +375,17 @@ export class GpuContext implements Disposable {
     if (this.pool.full) this.pool.trim();
   }
 
-  #pipeline({ name, code, constants = {} }: Kernel): GPUComputePipeline {
+  #pipeline(kernel: Kernel): GPUComputePipeline {
+    const { name, constants = {} } = kernel;
     const key = `${name} ${JSON.stringify(constants)}`;
     const found = this.#pipelines.get(key);
     if (found) return found;
     const pipeline = this.#guard(
       () => {
-        const module = this.device.createShaderModule({ label: name, code });
+        const module = this.device.createShaderModule({
+          label: name,
+          code: kernel.code,
+        });
         return this.device.createComputePipeline({
           label: name,
           layout: "auto",

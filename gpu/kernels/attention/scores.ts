@@ -12,8 +12,8 @@ import type { Mat } from "../../../src/device/buffer.ts";
 import type { RelativeShape } from "../../../src/device/contract/attention.ts";
 import type { WebGpuMemory } from "../../buffers.ts";
 import { grid } from "../../context.ts";
+import { run } from "../../kernel.ts";
 import { part, rowsBound, rowTiles, same } from "../elementwise/map.ts";
-import { bindVector } from "../elementwise/rows.ts";
 import { rowThreads } from "../norm/rms_norm.wgsl.ts";
 import {
   maskedSoftmaxBackwardKernel,
@@ -37,32 +37,28 @@ function runRelative(
 ): void {
   const { time, alpha } = shape;
   if (scores.rows === 0) return;
-  const kernel = backward ? relativeBackwardKernel(name) : relativeKernel(name);
-  const index = bindVector(memory, shape.index, { at: 0, count: 2 * time - 1 });
+  const index = memory.vector(shape.index, { count: 2 * time - 1 });
   const most = Math.min(rowsBound(memory, scores), rowsBound(memory, term));
   const step = Math.max(1, Math.floor(most / time)) * time;
-  const runs: (() => void)[] = [];
   for (let row = 0; row < scores.rows; row += step) {
     const rows = Math.min(step, scores.rows - row);
-    const on = memory.bind(part(scores, { row, rows }));
-    const of = memory.bind(part(term, { row, rows }));
-    runs.push(() =>
-      memory.context.run(kernel, {
-        params: [
-          ...[rows, time, index.first, { f32: alpha }],
-          ...[of.first, of.stride, on.first, on.stride],
-          ...(backward ? [term.cols] : []),
-        ],
-        reads: [index.span, backward ? on.span : of.span],
-        writes: [backward ? of.span : on.span],
-        groups: grid(
-          Math.ceil(rows * (backward ? 1 : time) / SCORES_THREADS),
-        ),
-        shape: `${rows}x${time} of ${term.cols}`,
-      })
-    );
+    const params = { rows, time, alpha };
+    const bind = {
+      index,
+      term: memory.bind(part(term, { row, rows })),
+      scores: memory.bind(part(scores, { row, rows })),
+    };
+    const work = {
+      groups: grid(Math.ceil(rows * (backward ? 1 : time) / SCORES_THREADS)),
+      shape: `${rows}x${time} of ${term.cols}`,
+    };
+    if (backward) {
+      run(memory, relativeBackwardKernel(name), {
+        params: { ...params, cols: term.cols },
+        ...{ bind, ...work },
+      });
+    } else run(memory, relativeKernel(name), { params, bind, ...work });
   }
-  memory.enqueue(() => runs.forEach((run) => run()));
 }
 
 function relativeScores(
@@ -97,33 +93,26 @@ function maskedSoftmax(
   const { cols } = x;
   if (x.rows === 0 || cols === 0) return;
   const inPlace = same(x, out);
-  const bounds = args.bounds && bindVector(memory, args.bounds, {
-    at: 0,
+  const bounds = args.bounds && memory.vector(args.bounds, {
     count: x.rows / args.rows * 2,
   });
   const kernel = maskedSoftmaxKernel(rowThreads(cols), {
     bounded: bounds !== undefined,
     inPlace,
   });
-  const runs = rowTiles(memory, [x, out]).map((tile) => {
-    const from = memory.bind(part(x, tile));
-    const to = memory.bind(part(out, tile));
-    return () =>
-      memory.context.run(kernel, {
-        params: [
-          ...[tile.rows, cols, from.first, from.stride, to.first, to.stride],
-          ...[tile.row, args.rows, bounds?.first ?? 0],
-        ],
-        reads: [
-          ...(bounds ? [bounds.span] : []),
-          ...(inPlace ? [] : [from.span]),
-        ],
-        writes: [to.span],
-        groups: grid(tile.rows),
-        shape: `${tile.rows}x${cols}`,
-      });
-  });
-  memory.enqueue(() => runs.forEach((run) => run()));
+  for (const tile of rowTiles(memory, [x, out])) {
+    const { row: first, rows } = tile;
+    run(memory, kernel, {
+      params: { rows, cols, first, each: args.rows },
+      bind: {
+        bounds,
+        x: memory.bind(part(x, tile)),
+        y: memory.bind(part(out, tile)),
+      },
+      groups: grid(rows),
+      shape: `${rows}x${cols}`,
+    });
+  }
 }
 
 function maskedSoftmaxBackward(
@@ -134,22 +123,19 @@ function maskedSoftmaxBackward(
   if (args.y.rows === 0 || cols === 0) return;
   const inPlace = same(args.dy, args.dx);
   const kernel = maskedSoftmaxBackwardKernel(rowThreads(cols), inPlace);
-  const mats = [args.dy, args.y, args.dx];
-  const runs = rowTiles(memory, mats).map((tile) => {
-    const [dy, y, dx] = mats.map((m) => memory.bind(part(m, tile)));
-    return () =>
-      memory.context.run(kernel, {
-        params: [
-          ...[tile.rows, cols, dy.first, dy.stride, y.first, y.stride],
-          ...[dx.first, dx.stride],
-        ],
-        reads: [y.span, ...(inPlace ? [] : [dy.span])],
-        writes: [dx.span],
-        groups: grid(tile.rows),
-        shape: `${tile.rows}x${cols}`,
-      });
-  });
-  memory.enqueue(() => runs.forEach((run) => run()));
+  for (const tile of rowTiles(memory, [args.dy, args.y, args.dx])) {
+    const { rows } = tile;
+    run(memory, kernel, {
+      params: { rows, cols },
+      bind: {
+        dy: memory.bind(part(args.dy, tile)),
+        y: memory.bind(part(args.y, tile)),
+        dx: memory.bind(part(args.dx, tile)),
+      },
+      groups: grid(rows),
+      shape: `${rows}x${cols}`,
+    });
+  }
 }
 
 /** These operations, in a memory of the device. */

@@ -4,20 +4,14 @@
  * @module
  */
 
-import type { Kernel } from "../../context.ts";
-import { rowMain, sumText } from "../norm/rms_norm.wgsl.ts";
+import { kernel } from "../../kernel.ts";
+import { ROW, sumText } from "../norm/rms_norm.wgsl.ts";
 
 /** Threads of a workgroup of the relative terms. */
 export const SCORES_THREADS = 64;
 
-const THREAD = `
-@compute @workgroup_size(${SCORES_THREADS})
-fn main(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
-  let n = (group.x + group.y * groups.x) * ${SCORES_THREADS}u + thread;`;
+const NUMBER =
+  `let n = (group.x + group.y * groups.x) * ${SCORES_THREADS}u + thread;`;
 
 /** Which of the two relative terms. */
 export type RelativeTerm = "c2p" | "p2c";
@@ -25,52 +19,37 @@ export type RelativeTerm = "c2p" | "p2c";
 /**
  * Adds one term to the scores of whole heads: `alpha * term[row, p]` of the query's row or of the key's.
  *
- * Groups: scores by {@linkcode SCORES_THREADS}. Parameters: rows, time, first of index, alpha (f32), first and stride of
- * the term and of the scores. Reads index and the term, changes the scores.
+ * Groups: scores by {@linkcode SCORES_THREADS}.
  */
-export function relativeKernel(term: RelativeTerm): Kernel {
-  return {
+export const relativeKernel = (term: RelativeTerm) =>
+  kernel({
     name: `relativeScores ${term}`,
-    code: `
-struct Params {
-  rows: u32, time: u32, index: u32, alpha: f32, term: u32, termStride: u32, scores: u32, scoresStride: u32,
-}
-@group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> index: array<u32>;
-@group(0) @binding(2) var<storage, read> term: array<f32>;
-@group(0) @binding(3) var<storage, read_write> scores: array<f32>;
-${THREAD}
+    params: { rows: "u32", time: "u32", alpha: "f32" },
+    reads: { index: "vector u32", term: "matrix f32" },
+    writes: { scores: "matrix f32" },
+    workgroup: SCORES_THREADS,
+    body: `
+  ${NUMBER}
   let row = n / p.time;
   let j = n % p.time;
   if (row >= p.rows) { return; }
   let i = row % p.time;
   let at = index[p.index + i + p.time - 1u - j];
   let line = ${term === "c2p" ? "row" : "row - i + j"};
-  scores[p.scores + row * p.scoresStride + j] += p.alpha * term[p.term + line * p.termStride + at];
-}
-`,
-  };
-}
+  scores[p.scores + row * p.scoresStride + j] += p.alpha * term[p.term + line * p.termStride + at];`,
+  });
 
-/**
- * The gradient of one term, a thread a row of it.
- *
- * Groups: rows by {@linkcode SCORES_THREADS}. Parameters: as {@linkcode relativeKernel}, then columns of the term. Reads
- * index and the scores' gradient, writes the term's.
- */
-export function relativeBackwardKernel(term: RelativeTerm): Kernel {
+/** The gradient of one term, a thread a row of it. Groups: rows by {@linkcode SCORES_THREADS}. */
+export const relativeBackwardKernel = (term: RelativeTerm) => {
   const own = term === "c2p";
-  return {
+  return kernel({
     name: `relativeScoresBackward ${term}`,
-    code: `
-struct Params {
-  rows: u32, time: u32, index: u32, alpha: f32, term: u32, termStride: u32, scores: u32, scoresStride: u32, cols: u32,
-}
-@group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> index: array<u32>;
-@group(0) @binding(2) var<storage, read> scores: array<f32>;
-@group(0) @binding(3) var<storage, read_write> term: array<f32>;
-${THREAD}
+    params: { rows: "u32", time: "u32", alpha: "f32", cols: "u32" },
+    reads: { index: "vector u32", scores: "matrix f32" },
+    writes: { term: "matrix f32" },
+    workgroup: SCORES_THREADS,
+    body: `
+  ${NUMBER}
   if (n >= p.rows) { return; }
   let to = p.term + n * p.termStride;
   for (var c = 0u; c < p.cols; c += 1u) { term[to + c] = 0.0; }
@@ -81,53 +60,40 @@ ${THREAD}
     let at = index[p.index + i + p.time - 1u - j];
     let row = n - own + i;
     term[to + at] += p.alpha * scores[p.scores + row * p.scoresStride + j];
-  }
-}
-`,
-  };
-}
+  }`,
+  });
+};
 
 /**
- * Softmax within the bounds of the row's sequence, zeros elsewhere; a workgroup a row. `x` may be where `out` is: it is
- * then read from there.
+ * Softmax within the bounds of the row's sequence, zeros elsewhere; a workgroup a row. `x` may be where `y` is
+ * (`inPlace`): it is then read from there. Row 0 is the matrix's `first`, `each` the rows of a sequence.
  *
- * Groups: rows. Parameters: rows, cols, first and stride of x and of out, number of the first row, rows of a sequence,
- * first of bounds. Reads bounds where there are some and x where it is elsewhere, writes out.
+ * Groups: rows.
  */
-export function maskedSoftmaxKernel(
+export const maskedSoftmaxKernel = (
   threads: number,
   { bounded, inPlace }: { bounded: boolean; inPlace: boolean },
-): Kernel {
-  const bindings = [
-    ...(bounded ? ["read> bounds: array<u32>"] : []),
-    ...(inPlace ? [] : ["read> x: array<f32>"]),
-    "read_write> y: array<f32>",
-  ];
+) => {
   const x = (j: string) =>
     inPlace ? `y[out + ${j}]` : `x[p.x + i * p.xStride + ${j}]`;
-  return {
+  return kernel({
     name: `maskedSoftmax, ${threads} threads${bounded ? ", bounds" : ""}${
       inPlace ? ", in place" : ""
     }`,
-    code: `
-struct Params {
-  rows: u32, cols: u32, x: u32, xStride: u32, y: u32, yStride: u32, row: u32, each: u32, bounds: u32,
-}
-@group(0) @binding(0) var<uniform> p: Params;
-${
-      bindings.map((text, i) =>
-        `@group(0) @binding(${i + 1}) var<storage, ${text};`
-      ).join("\n")
-    }
+    params: { rows: "u32", cols: "u32", first: "u32", each: "u32" },
+    reads: { bounds: bounded && "vector u32", x: !inPlace && "matrix f32" },
+    writes: { y: "matrix f32" },
+    workgroup: threads,
+    helpers: `
 var<workgroup> mosts: array<f32, ${threads}>;
-${sumText(threads)}
-${rowMain(threads)}
+${sumText(threads)}`,
+    body: `${ROW}
   let out = p.y + i * p.yStride;
   var first = 0u;
   var end = p.cols;
   ${
       bounded
-        ? `let sequence = (p.row + i) / p.each;
+        ? `let sequence = (p.first + i) / p.each;
   first = bounds[p.bounds + 2u * sequence];
   end = max(first, bounds[p.bounds + 2u * sequence + 1u]);`
         : ""
@@ -155,37 +121,26 @@ ${rowMain(threads)}
     } else {
       y[out + j] = 0.0;
     }
-  }
-}
-`,
-  };
-}
+  }`,
+  });
+};
 
-/**
- * `dx = y * (dy - Σ dy * y)`, a workgroup a row.
- *
- * Groups: rows. Parameters: rows, cols, first and stride of dy, of y and of dx. Reads y and, unless it is where dx is, dy;
- * writes dx.
- */
-export function maskedSoftmaxBackwardKernel(
+/** `dx = y * (dy - Σ dy * y)`, a workgroup a row; `inPlace` for a dy that is dx. Groups: rows. */
+export const maskedSoftmaxBackwardKernel = (
   threads: number,
   inPlace: boolean,
-): Kernel {
+) => {
   const dy = inPlace ? "dx[out + j]" : "dy[p.dy + i * p.dyStride + j]";
-  return {
+  return kernel({
     name: `maskedSoftmaxBackward, ${threads} threads${
       inPlace ? ", in place" : ""
     }`,
-    code: `
-struct Params {
-  rows: u32, cols: u32, dy: u32, dyStride: u32, y: u32, yStride: u32, dx: u32, dxStride: u32,
-}
-@group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> y: array<f32>;
-${inPlace ? "" : "@group(0) @binding(2) var<storage, read> dy: array<f32>;"}
-@group(0) @binding(${inPlace ? 2 : 3}) var<storage, read_write> dx: array<f32>;
-${sumText(threads)}
-${rowMain(threads)}
+    params: { rows: "u32", cols: "u32" },
+    reads: { y: "matrix f32", dy: !inPlace && "matrix f32" },
+    writes: { dx: "matrix f32" },
+    workgroup: threads,
+    helpers: sumText(threads),
+    body: `${ROW}
   let at = p.y + i * p.yStride;
   let out = p.dx + i * p.dxStride;
   var sum = 0.0;
@@ -194,8 +149,6 @@ ${rowMain(threads)}
   if (!inside) { return; }
   for (var j = thread; j < p.cols; j += ${threads}u) {
     dx[out + j] = y[at + j] * (${dy} - mean);
-  }
-}
-`,
-  };
-}
+  }`,
+  });
+};

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Kernel } from "../../context.ts";
+import { kernel } from "../../kernel.ts";
 
 const THREADS = 256;
 
@@ -13,41 +13,26 @@ const THREADS = 256;
  * `gradient * (softmax - onehot)`. The row is read twice at most: largest value and sum are found together, the sum
  * scaled down whenever the largest value grows.
  *
- * Groups: rows. Parameters: rows, cols, first and stride of logits, first of labels, first of losses, gradient (f32).
- * Reads labels and, without `gradient`, logits; writes losses and, with it, logits.
+ * Groups: rows.
  */
-export function crossEntropyKernel(gradient: boolean): Kernel {
-  const binding = (at: number, text: string) =>
-    `@group(0) @binding(${at}) var<storage, ${text};`;
-  return {
+export const crossEntropyKernel = (gradient: boolean) =>
+  kernel({
     name: gradient ? "crossEntropy with gradient" : "crossEntropy",
-    code: `
-struct Params {
-  rows: u32, cols: u32, first: u32, stride: u32, labels: u32, losses: u32, gradient: f32,
-}
-@group(0) @binding(0) var<uniform> p: Params;
-${binding(1, "read> labels: array<i32>")}
-${
-      gradient
-        ? binding(3, "read_write> logits: array<f32>")
-        : binding(2, "read> logits: array<f32>")
-    }
-${binding(gradient ? 2 : 3, "read_write> losses: array<f32>")}
+    params: { rows: "u32", cols: "u32", gradient: "f32" },
+    reads: { labels: "vector i32", logits: !gradient && "matrix f32" },
+    writes: { losses: "vector f32", logits: gradient && "matrix f32" },
+    workgroup: THREADS,
+    helpers: `
 var<workgroup> most: array<f32, ${THREADS}>;
 var<workgroup> sums: array<f32, ${THREADS}>;
 // Below all numbers that occur, and no infinity.
 const LOWEST = -3e38;
-
-@compute @workgroup_size(${THREADS})
-fn main(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
+`,
+    body: `
   let row = group.x + group.y * groups.x;
   let inside = row < p.rows;
   let i = min(row, p.rows - 1u);
-  let at = p.first + i * p.stride;
+  let at = p.logits + i * p.logitsStride;
   let label = labels[p.labels + i];
   var high = LOWEST;
   var sum = 0.0;
@@ -95,8 +80,5 @@ fn main(
     logits[at + j] = select(0.0, slope, seen);
   }`
         : ""
-    }
-}
-`,
-  };
-}
+    }`,
+  });

@@ -1,11 +1,11 @@
 /**
  * Norms, a workgroup a row: each thread adds every so many terms, then a tree adds the threads', in an order that
- * depends on nothing but the number of columns.
+ * depends on nothing but the number of columns. Groups: rows.
  *
  * @module
  */
 
-import type { Kernel } from "../../context.ts";
+import { kernel } from "../../kernel.ts";
 
 /** Threads for rows of so many columns. */
 export function rowThreads(cols: number): number {
@@ -31,41 +31,23 @@ fn total(value: f32, thread: u32) -> f32 {
 `;
 }
 
-/** The head of an entry point with a workgroup a row: its row `i`, and whether it is `inside` the matrix. */
-export function rowMain(threads: number): string {
-  return `
-@compute @workgroup_size(${threads})
-fn main(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
+/** The start of a body with a workgroup a row: its row `i`, and whether it is `inside` the matrix. */
+export const ROW = `
   let row = group.x + group.y * groups.x;
   // A workgroup too many does the last row again, and stores nothing.
   let inside = row < p.rows;
   let i = min(row, p.rows - 1u);`;
-}
 
-/**
- * `out = x * inverse * weight`, `inverse = 1 / sqrt(mean x² + epsilon)`.
- *
- * Groups: rows. Parameters: rows, cols, first and stride of x and of out, first of weight, first of inverse, epsilon
- * (f32). Reads x and weight, writes out and inverse.
- */
-export function rmsNormKernel(threads: number): Kernel {
-  return {
+/** `y = x * inverse * weight`, `inverse = 1 / sqrt(mean x² + epsilon)`. */
+export const rmsNormKernel = (threads: number) =>
+  kernel({
     name: `rmsNorm, ${threads} threads`,
-    code: `
-struct Params {
-  rows: u32, cols: u32, x: u32, xStride: u32, y: u32, yStride: u32, weight: u32, inverse: u32, epsilon: f32,
-}
-@group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read> weight: array<f32>;
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;
-@group(0) @binding(4) var<storage, read_write> inverse: array<f32>;
-${sumText(threads)}
-${rowMain(threads)}
+    params: { rows: "u32", cols: "u32", epsilon: "f32" },
+    reads: { x: "matrix f32", weight: "vector f32" },
+    writes: { y: "matrix f32", inverse: "vector f32" },
+    workgroup: threads,
+    helpers: sumText(threads),
+    body: `${ROW}
   let at = p.x + i * p.xStride;
   var squares = 0.0;
   for (var j = thread; j < p.cols; j += ${threads}u) {
@@ -76,44 +58,34 @@ ${rowMain(threads)}
   if (thread == 0u) { inverse[p.inverse + i] = by; }
   for (var j = thread; j < p.cols; j += ${threads}u) {
     y[p.y + i * p.yStride + j] = x[at + j] * by * weight[p.weight + j];
-  }
-}
-`,
-  };
-}
+  }`,
+  });
 
 /** What is added to the gradient of a norm's input: nothing, a matrix, or what the gradient's place holds. */
 export type NormAdd = "none" | "other" | "dx";
 
-/**
- * `dx = inverse * (g - x * inverse² * mean(g * x)) + add`, `g = dy * weight`.
- *
- * Groups: rows. Parameters: rows, cols, first and stride of dy, of x, of dx and of add, first of weight, first of inverse.
- * Reads dy, x, weight, inverse and an add that is `other`; writes dx.
- */
-export function rmsNormBackwardKernel(threads: number, add: NormAdd): Kernel {
-  const plus = {
+/** The term that is added to element `j` of a row of `dx` that begins at `out`. */
+export const addText = (add: NormAdd) =>
+  ({
     none: "",
     other: " + add[p.add + i * p.addStride + j]",
     dx: " + dx[out + j]",
-  }[add];
-  const other = add === "other";
-  return {
+  })[add];
+
+/** `dx = inverse * (g - x * inverse² * mean(g * x)) + add`, `g = dy * weight`. */
+export const rmsNormBackwardKernel = (threads: number, add: NormAdd) =>
+  kernel({
     name: `rmsNormBackward, ${threads} threads, add ${add}`,
-    code: `
-struct Params {
-  rows: u32, cols: u32, dy: u32, dyStride: u32, x: u32, xStride: u32,
-  dx: u32, dxStride: u32, add: u32, addStride: u32, weight: u32, inverse: u32,
-}
-@group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> dy: array<f32>;
-@group(0) @binding(2) var<storage, read> x: array<f32>;
-@group(0) @binding(3) var<storage, read> weight: array<f32>;
-@group(0) @binding(4) var<storage, read> inverse: array<f32>;
-${other ? "@group(0) @binding(5) var<storage, read> add: array<f32>;" : ""}
-@group(0) @binding(${other ? 6 : 5}) var<storage, read_write> dx: array<f32>;
-${sumText(threads)}
-${rowMain(threads)}
+    params: { rows: "u32", cols: "u32" },
+    reads: {
+      ...{ dy: "matrix f32", x: "matrix f32" },
+      ...{ weight: "vector f32", inverse: "vector f32" },
+      add: add === "other" && "matrix f32",
+    },
+    writes: { dx: "matrix f32" },
+    workgroup: threads,
+    helpers: sumText(threads),
+    body: `${ROW}
   let dyAt = p.dy + i * p.dyStride;
   let at = p.x + i * p.xStride;
   let out = p.dx + i * p.dxStride;
@@ -126,9 +98,6 @@ ${rowMain(threads)}
   if (!inside) { return; }
   for (var j = thread; j < p.cols; j += ${threads}u) {
     let g = dy[dyAt + j] * weight[p.weight + j];
-    dx[out + j] = by * (g - x[at + j] * mean)${plus};
-  }
-}
-`,
-  };
-}
+    dx[out + j] = by * (g - x[at + j] * mean)${addText(add)};
+  }`,
+  });
