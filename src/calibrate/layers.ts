@@ -13,9 +13,14 @@ import { type Device, readF32 } from "../device/device.ts";
 import { mat } from "../device/buffer.ts";
 import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { type BlockContext, loadBlock } from "../models/decoder/block.ts";
-import { type LlamaConfig, readLlamaConfig } from "../families/decoder.ts";
-import { blockLinears, layerPrefix } from "../families/decoder_tensors.ts";
-import { checkLlamaTensors } from "../models/decoder/check.ts";
+import { type DecoderConfig, readDecoderConfig } from "../families/decoder.ts";
+import {
+  BLOCK_MODULES,
+  blockModules,
+  layerPrefix,
+  TOP_MODULES,
+} from "../families/decoder_block.ts";
+import { checkDecoderTensors } from "../models/decoder/check.ts";
 import { Weights } from "../models/parts/weights.ts";
 import { ropeTables } from "../nn/rope.ts";
 import { MomentSums, type WriteMoments } from "./sums.ts";
@@ -23,12 +28,12 @@ import { MomentSums, type WriteMoments } from "./sums.ts";
 /** Tokens that go through a layer at a time. */
 const BATCH_TOKENS = 2048;
 
-/** Layers that see the same input as another one. */
-const SAME_INPUT: Readonly<Record<string, string>> = {
-  "self_attn.k_proj": "self_attn.q_proj",
-  "self_attn.v_proj": "self_attn.q_proj",
-  "mlp.up_proj": "mlp.gate_proj",
-};
+/** Layers that see the same input as another one, by name. */
+const SAME_INPUT = new Map(
+  BLOCK_MODULES.flatMap(({ name, inputOf }) =>
+    inputOf ? [[name, inputOf]] : []
+  ),
+);
 
 /** What a pass works with. */
 export interface PassOptions {
@@ -45,23 +50,24 @@ export interface PassOptions {
  *
  * @throws {SyntaxError} If its tensors do not fit it.
  */
-export function layerConfig(checkpoint: Checkpoint): LlamaConfig {
-  const config = readLlamaConfig(checkpoint.config, checkpoint.name);
-  checkLlamaTensors(checkpoint, config);
+export function layerConfig(checkpoint: Checkpoint): DecoderConfig {
+  const config = readDecoderConfig(checkpoint.config, checkpoint.name);
+  checkDecoderTensors(checkpoint, config);
   return config;
 }
 
 /** The layers that get moments with the size of their inputs, and for the others the one whose moments serve for them. */
-export function layerMoments(config: LlamaConfig): {
+export function layerMoments(config: DecoderConfig): {
   inputs: Map<string, number>;
   aliases: Record<string, string>;
 } {
   const aliases: Record<string, string> = {};
   const inputs = new Map<string, number>();
   for (let i = 0; i < config.layers; i++) {
-    for (const { name, cols } of blockLinears(config)) {
+    for (const { name, shape: [, cols] } of blockModules(config)) {
+      if (cols === undefined) continue;
       const module = `${layerPrefix(i)}.${name}`;
-      const same = SAME_INPUT[name];
+      const same = SAME_INPUT.get(name);
       if (same) aliases[module] = `${layerPrefix(i)}.${same}`;
       else inputs.set(module, cols);
     }
@@ -72,7 +78,7 @@ export function layerMoments(config: LlamaConfig): {
 /** One pass through the layers. */
 export class LayerPass {
   readonly #checkpoint: Checkpoint;
-  readonly #config: LlamaConfig;
+  readonly #config: DecoderConfig;
   readonly #options: PassOptions;
   readonly #time: number;
   /** Sequences of a batch. */
@@ -83,7 +89,7 @@ export class LayerPass {
   /** @param options Its sequences are of one length, which the model's context has room for. */
   constructor(
     checkpoint: Checkpoint,
-    config: LlamaConfig,
+    config: DecoderConfig,
     options: PassOptions,
   ) {
     this.#checkpoint = checkpoint;
@@ -126,7 +132,7 @@ export class LayerPass {
         rows.set(
           id,
           await this.#checkpoint.readF32(
-            "model.embed_tokens.weight",
+            `${TOP_MODULES.embedding.name}.weight`,
             id,
             id + 1,
           ),
@@ -171,10 +177,8 @@ export class LayerPass {
             positions: tape.upload(positions),
             tables,
             onInput(module, x) {
-              const same = Object.keys(SAME_INPUT);
-              if (!same.some((name) => module.endsWith(`.${name}`))) {
-                moments.add(module, x);
-              }
+              const name = module.slice(layerPrefix(index).length + 1);
+              if (!SAME_INPUT.has(name)) moments.add(module, x);
             },
           },
         },

@@ -55,7 +55,7 @@ export class ConfigReader {
   number(key: string, fallback?: number, least: number = 0): number {
     const value = this.get(key) ?? fallback;
     if (typeof value === "number" && value >= least) return value;
-    return this.#wrong(key, `a number >= ${least}`);
+    return this.#wrong(key, `a number >= ${least}`, value);
   }
 
   /** A whole number from `least` (1) on. @throws {SyntaxError} If it is missing, no whole number or less. */
@@ -64,7 +64,7 @@ export class ConfigReader {
     if (Number.isInteger(value) && (value as number) >= least) {
       return value as number;
     }
-    return this.#wrong(key, `a whole number >= ${least}`);
+    return this.#wrong(key, `a whole number >= ${least}`, value);
   }
 
   /** Whether something is switched on. @throws {SyntaxError} If it is neither true nor false. */
@@ -72,7 +72,7 @@ export class ConfigReader {
     const value = this.get(key) ?? fallback;
     return typeof value === "boolean"
       ? value
-      : this.#wrong(key, "true or false");
+      : this.#wrong(key, "true or false", value);
   }
 
   /** Token ids: one, some, or none. @throws {SyntaxError} If they are something else. */
@@ -81,7 +81,7 @@ export class ConfigReader {
     const ids = Array.isArray(value) ? value : [value];
     return ids.every((id) => Number.isInteger(id) && id >= 0)
       ? ids
-      : this.#wrong(key, "one or more token ids");
+      : this.#wrong(key, "one or more token ids", value);
   }
 
   /** An activation. @throws {TypeError} If it is one that is not known here. */
@@ -98,10 +98,10 @@ export class ConfigReader {
     );
   }
 
-  #wrong(key: string, wanted: string): never {
+  #wrong(key: string, wanted: string, value: unknown): never {
     throw new FormatError(
       `Cannot run the model ${this.#where}: ${this.#file} wants ${wanted} for ${key}, got ${
-        shown(this.get(key))
+        shown(value)
       }`,
     );
   }

@@ -1,17 +1,20 @@
 /**
- * `config.json` of the LLaMA family: LLaMA 1 to 3, Mistral, Qwen2, SmolLM, TinyLlama.
+ * `config.json` of decoders: LLaMA 1 to 3, Mistral, Qwen2, SmolLM, TinyLlama.
  *
  * @module
  */
 
-import { FormatError, KindError } from "../errors.ts";
-import type { RopeScaling } from "./rope.ts";
+import { type ConfigJson, ConfigReader } from "./config_reader.ts";
+import {
+  DECODER_TYPES,
+  type DecoderBias,
+  decoderFamily,
+  type DecoderWindow,
+} from "./decoders.ts";
+import { readRope, type RopeConfig } from "./rope.ts";
 
-const isObject = (value: unknown): value is Json =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
-
-/** Configuration of a model: sizes and switches. */
-export interface LlamaConfig {
+/** Sizes of a model, and the switches that its tensors depend on. */
+export interface DecoderSizes extends Readonly<Record<DecoderBias, boolean>> {
   /** `llama`, `mistral`, `qwen2`. */
   readonly modelType: string;
   /** Vocabulary size. */
@@ -28,14 +31,6 @@ export interface LlamaConfig {
   readonly kvHeads: number;
   /** Head dimension: features of a head. */
   readonly headDim: number;
-  /** RMS norm epsilon, added to the mean square. */
-  readonly normEpsilon: number;
-  /** RoPE theta: base of the frequencies of the rotary position embedding. */
-  readonly ropeTheta: number;
-  /** RoPE scaling. */
-  readonly ropeScaling: RopeScaling;
-  /** Maximum sequence length (context length). */
-  readonly maxLength: number;
   /** Tied embeddings: the head is the token embedding. */
   readonly tied: boolean;
   /** Biases of q, k and v. */
@@ -44,14 +39,48 @@ export interface LlamaConfig {
   readonly outputBias: boolean;
   /** Biases of the feed-forward part (MLP). */
   readonly mlpBias: boolean;
+}
+
+/** Configuration of a model: sizes and switches. */
+export interface DecoderConfig extends DecoderSizes, RopeConfig {
+  /** RMS norm epsilon, added to the mean square. */
+  readonly normEpsilon: number;
+  /** Maximum sequence length (context length). */
+  readonly maxLength: number;
   /** Sliding window of each layer's attention; 0 for none. */
   readonly windows: readonly number[];
 }
 
-type Json = Readonly<Record<string, unknown>>;
-
-/** Model types that this architecture serves. */
-export const LLAMA_TYPES: readonly string[] = ["llama", "mistral", "qwen2"];
+/**
+ * Reads the sizes of a config, with the defaults that transformers has.
+ *
+ * @throws {TypeError} If it is another architecture.
+ * @throws {SyntaxError} If a value is missing or no number.
+ */
+export function readDecoderSizes(read: ConfigReader): DecoderSizes {
+  const modelType = read.type(DECODER_TYPES);
+  const { biases = {} } = decoderFamily(modelType);
+  const bias = (name: DecoderBias): boolean => {
+    const told = biases[name] ?? false;
+    return typeof told === "string" ? read.flag(told, false) : told;
+  };
+  const heads = read.whole("num_attention_heads");
+  const hiddenSize = read.whole("hidden_size");
+  return {
+    modelType,
+    hiddenSize,
+    heads,
+    vocabSize: read.whole("vocab_size"),
+    intermediateSize: read.whole("intermediate_size"),
+    layers: read.whole("num_hidden_layers"),
+    kvHeads: read.whole("num_key_value_heads", heads),
+    headDim: read.whole("head_dim", hiddenSize / heads),
+    tied: read.flag("tie_word_embeddings", false),
+    qkvBias: bias("qkvBias"),
+    outputBias: bias("outputBias"),
+    mlpBias: bias("mlpBias"),
+  };
+}
 
 /**
  * Reads a config, with the defaults that transformers has.
@@ -60,191 +89,49 @@ export const LLAMA_TYPES: readonly string[] = ["llama", "mistral", "qwen2"];
  * @throws {TypeError} If it is another architecture, or asks for something that is not supported.
  * @throws {SyntaxError} If a value is missing or no number.
  */
-export function readLlamaConfig(config: Json, where: string): LlamaConfig {
-  const type = config.model_type;
-  const unsupported = (what: string): never => {
-    throw new KindError(`Cannot run the model ${where}: ${what}`);
-  };
-  if (typeof type !== "string" || !LLAMA_TYPES.includes(type)) {
-    return unsupported(
-      `wanted a model_type of ${LLAMA_TYPES.join(", ")}, got ${
-        JSON.stringify(type) ?? "none"
-      }`,
-    );
-  }
-  const number = (key: string, fallback?: number): number => {
-    const value = config[key] ?? fallback;
-    if (typeof value !== "number" || !(value > 0)) {
-      throw new FormatError(
-        `Cannot run the model ${where}: config.json wants a number > 0 for ${key}, got ${
-          JSON.stringify(value) ?? "none"
-        }`,
-      );
-    }
-    return value;
-  };
-  const whole = (key: string, fallback?: number): number => {
-    const value = number(key, fallback);
-    if (!Number.isInteger(value)) {
-      throw new FormatError(
-        `Cannot run the model ${where}: config.json wants a whole number for ${key}, got ${value}`,
-      );
-    }
-    return value;
-  };
-  const activation = config.hidden_act ?? "silu";
+export function readDecoderConfig(
+  config: ConfigJson,
+  where: string,
+): DecoderConfig {
+  const read = new ConfigReader(config, where);
+  const sizes = readDecoderSizes(read);
+  const { modelType, layers, heads, kvHeads, headDim } = sizes;
+  const activation = read.get("hidden_act") ?? "silu";
   if (activation !== "silu" && activation !== "swish") {
-    unsupported(`activation ${JSON.stringify(activation)} is not silu`);
+    read.refuse(`activation ${JSON.stringify(activation)} is not silu`);
   }
-  const heads = whole("num_attention_heads");
-  const hiddenSize = whole("hidden_size");
-  const kvHeads = whole("num_key_value_heads", heads);
-  const layers = whole("num_hidden_layers");
   if (heads % kvHeads !== 0) {
-    unsupported(`${heads} heads are no multiple of ${kvHeads} key heads`);
+    read.refuse(`${heads} heads are no multiple of ${kvHeads} key heads`);
   }
-  const headDim = whole("head_dim", hiddenSize / heads);
-  if (headDim % 2 !== 0) unsupported(`head_dim ${headDim} is odd`);
-  const qwen = type === "qwen2";
-  const attentionBias = config.attention_bias === true;
+  if (headDim % 2 !== 0) read.refuse(`head_dim ${headDim} is odd`);
+  const { window } = decoderFamily(modelType);
   return {
-    modelType: type,
-    vocabSize: whole("vocab_size"),
-    hiddenSize,
-    intermediateSize: whole("intermediate_size"),
-    layers,
-    heads,
-    kvHeads,
-    headDim,
-    normEpsilon: number("rms_norm_eps", 1e-6),
-    ...readRope(config, { number, unsupported }),
-    maxLength: whole("max_position_embeddings", 2048),
-    tied: config.tie_word_embeddings === true,
-    qkvBias: qwen || attentionBias,
-    outputBias: attentionBias && !qwen,
-    mlpBias: config.mlp_bias === true,
-    windows: readWindows(config, { type, layers }),
+    ...sizes,
+    ...readRope(read),
+    normEpsilon: read.number("rms_norm_eps", 1e-6),
+    maxLength: read.whole("max_position_embeddings", 2048),
+    windows: Array.from(
+      { length: layers },
+      window ? windowOf(config, window) : () => 0,
+    ),
   };
 }
 
-function readRope(config: Json, { number, unsupported }: {
-  number: (key: string, fallback?: number) => number;
-  unsupported: (what: string) => never;
-}): Pick<LlamaConfig, "ropeTheta" | "ropeScaling"> {
-  const given = ropeEntry(config, unsupported);
-  const theta = given.rope_theta ?? config.rope_theta ?? 10000;
-  if (typeof theta !== "number" || !(theta > 0)) {
-    unsupported(`rope_theta is ${JSON.stringify(theta)}`);
-  }
-  const partial = given.partial_rotary_factor ?? config.partial_rotary_factor;
-  if (partial !== undefined && partial !== null && partial !== 1) {
-    unsupported(`partial_rotary_factor is ${partial}`);
-  }
-  const part = (key: string): number => {
-    const value = given[key];
-    if (typeof value !== "number" || !(value > 0)) {
-      return unsupported(
-        `rope scaling wants a number > 0 for ${key}, got ${
-          JSON.stringify(value) ?? "none"
-        }`,
-      );
-    }
-    return value;
-  };
-  const type: unknown = given.rope_type ?? given.type ?? "default";
-  const ropeTheta = theta as number;
-  switch (type) {
-    case "default":
-      return { ropeTheta, ropeScaling: { type: "default" } };
-    case "linear":
-      return {
-        ropeTheta,
-        ropeScaling: { type: "linear", factor: part("factor") },
-      };
-    case "llama3":
-      return {
-        ropeTheta,
-        ropeScaling: {
-          type: "llama3",
-          factor: part("factor"),
-          lowFreqFactor: part("low_freq_factor"),
-          highFreqFactor: part("high_freq_factor"),
-          originalLength: given.original_max_position_embeddings === undefined
-            ? number("max_position_embeddings")
-            : part("original_max_position_embeddings"),
-        },
-      };
-    default:
-      return unsupported(
-        `rope scaling ${
-          JSON.stringify(type)
-        } is not one of default, linear, llama3, which is all that runs here ("loqa init" writes the model for Python all the same)`,
-      );
-  }
-}
-
-/**
- * Rotary position settings of a config: newer files have all in rope_parameters, older ones the scaling alone, in
- * rope_scaling. Where both are there, transformers takes rope_scaling; that they mean different things is an error.
- */
-function ropeEntry(
-  config: Json,
-  unsupported: (what: string) => never,
-): Json {
-  const [old, now] = ["rope_scaling", "rope_parameters"].map((key) => {
-    const value = config[key];
-    if (value === undefined || value === null) return undefined;
-    if (isObject(value)) {
-      return Object.keys(value).length > 0 ? value : undefined;
-    }
-    return unsupported(
-      `${key} is ${JSON.stringify(value)}, wanted an object`,
-    );
-  });
-  if (old && now) {
-    const meant = ({ type, ...entry }: Json) => {
-      const all: Json = {
-        ...entry,
-        "rope_type": entry.rope_type ?? type ?? "default",
-        "rope_theta": entry.rope_theta ?? config.rope_theta ?? 10000,
-      };
-      return JSON.stringify(
-        Object.entries(all).filter(([, value]) => value !== null).sort(),
-      );
-    };
-    if (meant(old) !== meant(now)) {
-      unsupported(
-        `its config.json has rope_scaling ${
-          JSON.stringify(old)
-        } and rope_parameters ${
-          JSON.stringify(now)
-        }, which disagree (transformers takes rope_scaling); delete the one that is wrong`,
-      );
-    }
-  }
-  return old ?? now ?? {};
-}
-
-/**
- * Mistral's window holds for all layers, and is 4096 where none is told; Qwen2's only where `use_sliding_window` says so,
- * in the layers of `layer_types`, or from one on.
- */
-function readWindows(
-  config: Json,
-  { type, layers }: { type: string; layers: number },
-): number[] {
-  const { sliding_window: size, layer_types: kinds } = config;
-  const mistral = type === "mistral";
-  const none = type === "llama" ||
-    (!mistral && config.use_sliding_window !== true);
-  const given = mistral && size === undefined ? 4096 : size;
-  const window = !none && typeof given === "number" && given > 0 ? given : 0;
-  const first = config.max_window_layers;
-  const from = mistral ? 0 : typeof first === "number" ? first : 28;
-  return Array.from({ length: layers }, (_, i) => {
-    const slides = !mistral && Array.isArray(kinds)
+/** The window of layer `i`: of all, or of those that `layer_types` names, or of those from one on. */
+function windowOf(
+  config: ConfigJson,
+  { unset, where, from = 0 }: DecoderWindow,
+): (_: unknown, i: number) => number {
+  const { sliding_window: size = unset, layer_types: kinds } = config;
+  const on = where === undefined || config[where] === true;
+  const window = on && typeof size === "number" && size > 0 ? size : 0;
+  if (where === undefined) return () => window;
+  const told = config.max_window_layers;
+  const first = typeof told === "number" ? told : from;
+  return (_, i) => {
+    const slides = Array.isArray(kinds)
       ? kinds[i] === "sliding_attention"
-      : i >= from;
+      : i >= first;
     return slides ? window : 0;
-  });
+  };
 }

@@ -33,8 +33,9 @@ import {
 } from "../families/deberta.ts";
 import { type ClassifierShape, headOf } from "../families/encoder.ts";
 import { Llama } from "./decoder/model.ts";
-import { LLAMA_TYPES, readLlamaConfig } from "../families/decoder.ts";
-import { llamaTensors } from "../families/decoder_tensors.ts";
+import { readDecoderConfig } from "../families/decoder.ts";
+import { DECODER_TYPES } from "../families/decoders.ts";
+import { decoderTensors } from "../families/decoder_block.ts";
 import type { BaseConfig, WantedTensor } from "../families/tensors.ts";
 import type {
   CausalModel,
@@ -85,10 +86,11 @@ export interface EncoderNames {
 /** Every architecture. */
 export const FAMILIES: readonly Family[] = [
   {
-    types: LLAMA_TYPES,
+    types: DECODER_TYPES,
     kind: "causal",
-    config: ({ config, name }) => readLlamaConfig(config, name),
-    tensors: ({ config, name }) => llamaTensors(readLlamaConfig(config, name)),
+    config: ({ config, name }) => readDecoderConfig(config, name),
+    tensors: ({ config, name }) =>
+      decoderTensors(readDecoderConfig(config, name)),
     load: (device, checkpoint, options) =>
       Llama.load(device, checkpoint, options),
   },

@@ -10,9 +10,9 @@ import type { ParameterSet } from "../../src/autograd/parameter.ts";
 import type { Device } from "../../src/device/device.ts";
 import { readF32 } from "../../src/device/device.ts";
 import { type ForwardOptions, Llama } from "../../src/models/decoder/model.ts";
-import { readLlamaConfig } from "../../src/families/decoder.ts";
+import { readDecoderConfig } from "../../src/families/decoder.ts";
 import type { CausalModel, Model, TokenBatch } from "../../src/models/model.ts";
-import { llamaTensors } from "../../src/families/decoder_tensors.ts";
+import { decoderTensors } from "../../src/families/decoder_block.ts";
 import { trainedTensors } from "../../src/models/parts/weights.ts";
 import {
   type AdapterModuleFactors,
@@ -203,7 +203,7 @@ export function smallWeights(
   config: Readonly<Record<string, unknown>>,
   seed = 0,
 ): SmallTensors {
-  const tensors = llamaTensors(readLlamaConfig(config, "a small model"));
+  const tensors = decoderTensors(readDecoderConfig(config, "a small model"));
   return Object.fromEntries(tensors.map(({ name, shape }) => {
     const random = new Random(seed, name);
     const normals = random.normals(shape.reduce((a, b) => a * b));
@@ -224,7 +224,7 @@ export function allParameters(
 ): ParameterSet {
   return trainedTensors(
     device,
-    llamaTensors(readLlamaConfig(config, "a small model")),
+    decoderTensors(readDecoderConfig(config, "a small model")),
   );
 }
 

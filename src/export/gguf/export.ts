@@ -10,7 +10,7 @@
 
 import type { Checkpoint, TensorInfo } from "../../io/checkpoint/checkpoint.ts";
 import { fileSink } from "../../io/files/deno.ts";
-import { fileRow, ggufName } from "../../families/gguf_names.ts";
+import { fileRow, ggufName, headRows } from "../../families/gguf_names.ts";
 import {
   type AffineBlockType,
   blocksHold,
@@ -23,9 +23,12 @@ import { ggufTokenizerPairs } from "../../io/gguf/write_tokenizer.ts";
 import { sourceFiles } from "../../io/files/files.ts";
 import { bytesSource } from "../../io/files/sources.ts";
 import { readTokenizerFiles } from "../../io/open_tokenizer.ts";
-import { type LlamaConfig, readLlamaConfig } from "../../families/decoder.ts";
-import { checkLlamaTensors } from "../../models/decoder/check.ts";
-import { llamaTensors } from "../../families/decoder_tensors.ts";
+import {
+  type DecoderConfig,
+  readDecoderConfig,
+} from "../../families/decoder.ts";
+import { checkDecoderTensors } from "../../models/decoder/check.ts";
+import { decoderTensors } from "../../families/decoder_block.ts";
 import { fromF32, narrow } from "../../tensor/dtype.ts";
 import type {
   ExportDType,
@@ -33,12 +36,7 @@ import type {
   ExporterOptions,
   ExportReport,
 } from "../exporter.ts";
-import {
-  fileTypePair,
-  ggufArchitecture,
-  ggufModelPairs,
-  ropeFactors,
-} from "./metadata.ts";
+import { fileTypePair, ggufModelPairs, ropeFactors } from "./metadata.ts";
 import { type GgufOriginal, openOriginal } from "./original.ts";
 import { roundingLoss } from "../rounding.ts";
 import { losslessDType, RefusedFormats, storedFormat } from "../weights.ts";
@@ -78,8 +76,8 @@ export async function exportGguf(
   checkpoint: Checkpoint,
   options: ExporterOptions,
 ): Promise<ExportReport> {
-  const config = readLlamaConfig(checkpoint.config, checkpoint.name);
-  checkLlamaTensors(checkpoint, config);
+  const config = readDecoderConfig(checkpoint.config, checkpoint.name);
+  checkDecoderTensors(checkpoint, config);
   await using original = await openOriginal(checkpoint, options.original);
   const plans = await planTensors(checkpoint, { config, original, options });
   const blocks = plans.find(({ kind }) => kind === "blocks")?.type;
@@ -125,28 +123,25 @@ export async function exportGguf(
 async function planTensors(
   checkpoint: Checkpoint,
   { config, original, options: { dtype, blocks, signal } }: {
-    config: LlamaConfig;
+    config: DecoderConfig;
     original: GgufOriginal | undefined;
     options: ExporterOptions;
   },
 ): Promise<Plan[]> {
-  const wanted = llamaTensors(config).map(({ name }) => name);
+  const wanted = decoderTensors(config).map(({ name }) => name);
   const plans: Plan[] = [];
   const refused = new RefusedFormats("GGUF");
   for (const key of original?.sorted(wanted) ?? wanted) {
     signal?.throwIfAborted();
     const tensor = checkpoint.tensors.get(key)!;
     const { shape } = tensor;
-    const headRows = ggufArchitecture(config) === "llama" &&
-        /\.[qk]_proj\.(weight|bias)$/.test(key)
-      ? config.headDim
-      : undefined;
+    const inHead = headRows(key, config);
     const plan = {
       name: ggufName(key)!,
       shape,
       tensor,
-      unit: headRows ?? 1,
-      rowOf: (row: number) => headRows ? fileRow(row, headRows) : row,
+      unit: inHead ?? 1,
+      rowOf: (row: number) => inHead ? fileRow(row, inHead) : row,
     };
     const format = await storedFormat(checkpoint, tensor);
     if (format) {
@@ -222,7 +217,7 @@ function modelName({ config, name }: Checkpoint): string {
 
 async function tokenizerPairs(
   checkpoint: Checkpoint,
-  config: LlamaConfig,
+  config: DecoderConfig,
 ): Promise<Uint8Array<ArrayBuffer>[]> {
   const side = await checkpoint.sideFiles();
   const files = sourceFiles(
@@ -236,7 +231,7 @@ async function tokenizerPairs(
 }
 
 function notesOf(
-  { windows, maxLength }: LlamaConfig,
+  { windows, maxLength }: DecoderConfig,
   original: GgufOriginal | undefined,
 ): string[] {
   const window = windows.find((w) => w > 0 && w < maxLength);

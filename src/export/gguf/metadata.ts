@@ -1,19 +1,13 @@
 /**
- * The metadata of a GGUF file for a model of the LLaMA family, beside its tokenizer.
- *
- * llama.cpp runs LLaMA and Mistral as its architecture `llama`, and Qwen2 as `qwen2`.
+ * The metadata of a GGUF file for a decoder, beside its tokenizer.
  *
  * @module
  */
 
 import { ggufPair } from "../../io/gguf/write.ts";
-import type { LlamaConfig } from "../../families/decoder.ts";
+import type { DecoderConfig } from "../../families/decoder.ts";
+import { decoderFamily } from "../../families/decoders.ts";
 import { ropeFrequencies } from "../../nn/rope.ts";
-
-/** llama.cpp's architecture of a model type. */
-export function ggufArchitecture(config: LlamaConfig): "llama" | "qwen2" {
-  return config.modelType === "qwen2" ? "qwen2" : "llama";
-}
 
 /** Numbers that llama.cpp's `general.file_type` has for the type of most of a file's values. */
 const FILE_TYPES: Readonly<Record<string, number>> = {
@@ -36,10 +30,11 @@ export function fileTypePair(type: string): Uint8Array<ArrayBuffer> {
  * @param type ggml's name of the type of most values.
  */
 export function ggufModelPairs(
-  config: LlamaConfig,
+  config: DecoderConfig,
   { name, type }: { name: string; type: string },
 ): Uint8Array<ArrayBuffer>[] {
-  const arch = ggufArchitecture(config);
+  const { gguf } = decoderFamily(config.modelType);
+  const arch = gguf.writtenAs ?? gguf.arch;
   const { hiddenSize, heads, headDim, ropeScaling } = config;
   const whole = (key: string, value: number) =>
     ggufPair(`${arch}.${key}`, "u32", value);
@@ -79,7 +74,7 @@ export function ggufModelPairs(
  * undefined unless the model has the scaling of Llama 3, which is kept as this tensor.
  */
 export function ropeFactors(
-  { headDim, ropeTheta: theta, ropeScaling: scaling }: LlamaConfig,
+  { headDim, ropeTheta: theta, ropeScaling: scaling }: DecoderConfig,
 ): Float32Array<ArrayBuffer> | undefined {
   if (scaling.type !== "llama3") return undefined;
   const plain = ropeFrequencies({

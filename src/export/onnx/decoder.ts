@@ -9,8 +9,12 @@
  */
 
 import type { OnnxGraph } from "../../io/onnx/graph.ts";
-import type { LlamaConfig } from "../../families/decoder.ts";
-import { layerPrefix } from "../../families/decoder_tensors.ts";
+import type { DecoderConfig } from "../../families/decoder.ts";
+import {
+  blockModules,
+  layerPrefix,
+  TOP_MODULES,
+} from "../../families/decoder_block.ts";
 import { ropeFrequencies } from "../../nn/rope.ts";
 import type { OnnxWeights } from "./linear.ts";
 
@@ -34,13 +38,18 @@ interface Shared {
 export class OnnxLlama {
   readonly #graph: OnnxGraph;
   readonly #weights: OnnxWeights;
-  readonly #config: LlamaConfig;
+  readonly #config: DecoderConfig;
+  /** Names of the linear layers of a block that have a bias. */
+  readonly #biased: ReadonlySet<string>;
 
   /** Over a graph that is empty. */
-  constructor(graph: OnnxGraph, weights: OnnxWeights, config: LlamaConfig) {
+  constructor(graph: OnnxGraph, weights: OnnxWeights, config: DecoderConfig) {
     this.#graph = graph;
     this.#weights = weights;
     this.#config = config;
+    this.#biased = new Set(
+      blockModules(config).flatMap(({ name, bias }) => bias ? [name] : []),
+    );
   }
 
   /**
@@ -56,7 +65,9 @@ export class OnnxLlama {
       "sequence_length",
     ]);
     const shared = this.#shared(ids);
-    const embedding = await this.#weights.plain("model.embed_tokens.weight");
+    const embedding = await this.#weights.plain(
+      `${TOP_MODULES.embedding.name}.weight`,
+    );
     let x = graph.node("Reshape", [
       graph.node("Gather", [embedding, ids]),
       this.#sizes([-1, hiddenSize]),
@@ -65,8 +76,8 @@ export class OnnxLlama {
       onLayer(i);
       x = await this.#layer(x, i, shared);
     }
-    const h = await this.#norm(x, "model.norm");
-    const head = tied ? "model.embed_tokens" : "lm_head";
+    const h = await this.#norm(x, TOP_MODULES.norm.name);
+    const { name: head } = tied ? TOP_MODULES.embedding : TOP_MODULES.head;
     graph.node("Reshape", [
       await this.#weights.linear(h, head),
       graph.node("Concat", [shared.shape, this.#sizes([vocabSize])], {
@@ -193,9 +204,8 @@ export class OnnxLlama {
   async #layer(x: string, index: number, shared: Shared): Promise<string> {
     const graph = this.#graph;
     const prefix = layerPrefix(index);
-    const bias = this.#config.mlpBias;
     const part = (x: string, name: string) =>
-      this.#weights.linear(x, `${prefix}.mlp.${name}`, { bias });
+      this.#linear(x, index, `mlp.${name}`);
     const h = await this.#norm(x, `${prefix}.input_layernorm`);
     const middle = graph.node("Add", [
       x,
@@ -212,13 +222,9 @@ export class OnnxLlama {
 
   async #attention(h: string, index: number, shared: Shared): Promise<string> {
     const graph = this.#graph;
-    const { heads, kvHeads, headDim, windows, qkvBias, outputBias } =
-      this.#config;
-    const prefix = `${layerPrefix(index)}.self_attn`;
+    const { heads, kvHeads, headDim, windows } = this.#config;
     const part = async (name: string, count: number) => {
-      const y = await this.#weights.linear(h, `${prefix}.${name}`, {
-        bias: qkvBias,
-      });
+      const y = await this.#linear(h, index, `self_attn.${name}`);
       const shape = graph.node("Concat", [
         shared.shape,
         this.#sizes([count, headDim]),
@@ -269,14 +275,21 @@ export class OnnxLlama {
       graph.node("MatMul", [over(p, grouped), v]),
       this.#sizes([0, heads, -1, headDim]),
     ]);
-    return await this.#weights.linear(
+    return await this.#linear(
       graph.node("Reshape", [
         this.#swapped(mixed),
         this.#sizes([-1, heads * headDim]),
       ]),
-      `${prefix}.o_proj`,
-      { bias: outputBias },
+      index,
+      "self_attn.o_proj",
     );
+  }
+
+  /** A linear layer of block `index`, with its bias. */
+  #linear(x: string, index: number, name: string): Promise<string> {
+    return this.#weights.linear(x, `${layerPrefix(index)}.${name}`, {
+      bias: this.#biased.has(name),
+    });
   }
 
   /** `[batch, a, b, headDim]` as `[batch, b, a, headDim]`. */

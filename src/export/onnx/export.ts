@@ -17,9 +17,9 @@ import {
   writeFileAtomic,
 } from "../../io/files/deno.ts";
 import { OnnxGraph } from "../../io/onnx/graph.ts";
-import { readLlamaConfig } from "../../families/decoder.ts";
-import { checkLlamaTensors } from "../../models/decoder/check.ts";
-import { llamaTensors } from "../../families/decoder_tensors.ts";
+import { readDecoderConfig } from "../../families/decoder.ts";
+import { checkDecoderTensors } from "../../models/decoder/check.ts";
+import { decoderTensors, TOP_MODULES } from "../../families/decoder_block.ts";
 import type { FormatName } from "../../quant/formats.ts";
 import { VERSION } from "../../version.ts";
 import type { ExporterOptions, ExportReport } from "../exporter.ts";
@@ -46,11 +46,11 @@ export async function exportOnnx(
       `Cannot export ${checkpoint.name} to ONNX: wanted f16 or f32 for plain tensors, got bf16`,
     );
   }
-  const config = readLlamaConfig(checkpoint.config, checkpoint.name);
-  checkLlamaTensors(checkpoint, config);
+  const config = readDecoderConfig(checkpoint.config, checkpoint.name);
+  checkDecoderTensors(checkpoint, config);
   const formats = await linearFormats(
     checkpoint,
-    llamaTensors(config).map(({ name }) => name),
+    decoderTensors(config).map(({ name }) => name),
   );
   const folder = joinPath(out, "onnx");
   // A tokenizer that cannot be made is told before the work, not behind it.
@@ -96,7 +96,7 @@ async function linearFormats(
   const formats = new Map<string, FormatName>();
   const refused = new RefusedFormats("ONNX");
   for (const name of names) {
-    if (name === "model.embed_tokens.weight") continue;
+    if (name === `${TOP_MODULES.embedding.name}.weight`) continue;
     const key = await storedFormat(checkpoint, checkpoint.tensors.get(name)!);
     if (key && refused.accepts(name, key)) formats.set(name, key);
   }

@@ -14,7 +14,11 @@ import { type GgufModel, ggufModel, Metadata } from "./config.ts";
 import { ggufPart, openGgufParts } from "./split.ts";
 import { partError } from "../files/split.ts";
 import { layersReason } from "../checkpoint/layer_count.ts";
-import { fileRow, huggingFaceName } from "../../families/gguf_names.ts";
+import {
+  fileRow,
+  headRows as headRowsOf,
+  huggingFaceName,
+} from "../../families/gguf_names.ts";
 import { blocksReader } from "./blocks.ts";
 import { ggufTokenizer } from "./tokenizer.ts";
 import { decodeBlocks, isDecodable } from "./types.ts";
@@ -159,7 +163,7 @@ function readers(file: GgufFile, model: GgufModel): TensorReader[] {
       );
       continue;
     }
-    const headRows = headRowsOf(tensor, model);
+    const headRows = headRowsOf(name, model);
     if (headRows !== undefined && tensor.shape[0] % headRows !== 0) {
       malformed.add(
         `tensor ${quoted(tensor.name)} has ${
@@ -182,13 +186,6 @@ function readers(file: GgufFile, model: GgufModel): TensorReader[] {
     );
   }
   return out;
-}
-
-/** Rows of one head of a tensor whose rows are reordered; undefined for all others. */
-function headRowsOf(tensor: GgufTensor, model: GgufModel): number | undefined {
-  return model.permuted && /\.attn_[qk]\.(weight|bias)$/.test(tensor.name)
-    ? model.headDim
-    : undefined;
 }
 
 function tensorReader(

@@ -10,13 +10,9 @@ import { quoted } from "../files/errors.ts";
 import type { GgufFile } from "./file.ts";
 import type { GgufValue } from "./cursor.ts";
 import type { JsonObject } from "../files/json.ts";
-
-/** Architectures that are read as checkpoints: model type and class of transformers. */
-const FAMILIES: Readonly<Record<string, { type: string; model: string }>> = {
-  llama: { type: "llama", model: "LlamaForCausalLM" },
-  mistral: { type: "mistral", model: "MistralForCausalLM" },
-  qwen2: { type: "qwen2", model: "Qwen2ForCausalLM" },
-};
+import { BLOCK_MODULES } from "../../families/decoder_block.ts";
+import { type DecoderFamily, DECODERS } from "../../families/decoders.ts";
+import { familyOfArch } from "../../families/gguf_names.ts";
 
 /** Typed access to metadata, with errors that name file and key. */
 export class Metadata {
@@ -118,12 +114,8 @@ export class Metadata {
 export interface GgufModel {
   /** The config of Hugging Face transformers. */
   readonly config: JsonObject;
-  /** Whether rows of `q_proj` and `k_proj` are reordered. */
-  readonly permuted: boolean;
-  /** Query heads. */
-  readonly heads: number;
-  /** Key and value heads. */
-  readonly keyHeads: number;
+  /** Its `model_type`. */
+  readonly modelType: string;
   /** Rows of a head. */
   readonly headDim: number;
 }
@@ -132,7 +124,7 @@ export interface GgufModel {
  * Describes the model in `file`.
  *
  * @param ropeFactors Contents of the tensor `rope_freqs.weight`, where there is one.
- * @throws {TypeError} If its architecture is not one of llama, mistral, qwen2, or it uses what their configs cannot say.
+ * @throws {TypeError} If its architecture is none of a decoder that is run, or it uses what their configs cannot say.
  * @throws {SyntaxError} If metadata is missing or has the wrong type.
  */
 export function ggufModel(
@@ -145,14 +137,15 @@ export function ggufModel(
     new KindError(
       `Cannot read ${quoted(file.name)} as a checkpoint: ${what}`,
     );
-  if (!Object.hasOwn(FAMILIES, arch)) {
+  const family = familyOfArch(arch);
+  if (family === undefined) {
     throw unsupported(
-      `wanted architecture ${Object.keys(FAMILIES).join(", ")}, got ${
-        quoted(arch)
-      }`,
+      `wanted architecture ${
+        DECODERS.map(({ gguf }) => gguf.arch).join(", ")
+      }, got ${quoted(arch)}`,
     );
   }
-  const { type, model } = FAMILIES[arch];
+  const { type, model, biases = {}, window } = family;
   const hidden = meta.size(`${arch}.embedding_length`);
   const heads = meta.size(`${arch}.attention.head_count`);
   const keyHeads = meta.whole(`${arch}.attention.head_count_kv`, 1) ?? heads;
@@ -188,7 +181,6 @@ export function ggufModel(
   });
   const vocabulary = embedding.shape[0];
   const padding = meta.token("padding") ?? Infinity;
-  const biased = (part: string) => file.tensors.has(`blk.0.${part}.bias`);
   const ids = {
     bos_token_id: meta.token("bos") ?? null,
     eos_token_id: meta.token("eos") ?? null,
@@ -211,10 +203,8 @@ export function ggufModel(
     rope_theta: theta,
     rope_parameters: rope,
     ...(rope.rope_type === "default" ? {} : { rope_scaling: rope }),
-    ...(arch === "llama"
-      ? { attention_bias: biased("attn_q"), mlp_bias: biased("ffn_gate") }
-      : {}),
-    ...(arch === "mistral"
+    ...biasSwitches(file, biases),
+    ...(window && window.where === undefined
       ? {
         sliding_window: meta.whole(`${arch}.attention.sliding_window`, 1) ??
           null,
@@ -230,7 +220,22 @@ export function ggufModel(
       : "float16",
     use_cache: true,
   };
-  return { config, permuted: arch !== "qwen2", heads, keyHeads, headDim };
+  return { config, modelType: type, headDim };
+}
+
+/** The config's switches of biases, each by the first layer that it is of. */
+function biasSwitches(
+  file: GgufFile,
+  biases: NonNullable<DecoderFamily["biases"]>,
+): JsonObject {
+  const out: Record<string, boolean> = {};
+  for (const { gguf, bias } of BLOCK_MODULES) {
+    const key = bias && biases[bias];
+    if (typeof key === "string") {
+      out[key] ??= file.tensors.has(`blk.0.${gguf}.bias`);
+    }
+  }
+  return out;
 }
 
 /** The shortest decimal of an f32: 1e-5 where the file holds 9.999999747378752e-6. */

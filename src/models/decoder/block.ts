@@ -13,8 +13,8 @@ import type { DeviceBuffer, Mat } from "../../device/buffer.ts";
 import type { AttentionShape } from "../../device/contract/attention.ts";
 import type { Linear } from "../../nn/linear.ts";
 import { Block } from "../parts/block.ts";
-import type { LlamaConfig } from "../../families/decoder.ts";
-import { blockLinears, layerPrefix } from "../../families/decoder_tensors.ts";
+import type { DecoderConfig } from "../../families/decoder.ts";
+import { blockModules, layerPrefix } from "../../families/decoder_block.ts";
 import { storeRows } from "../parts/token_cache.ts";
 import type { Weights } from "../parts/weights.ts";
 
@@ -50,16 +50,16 @@ export interface BlockContext {
 export class LlamaBlock extends Block {
   /** Number of the layer, from 0. */
   readonly index: number;
-  readonly #config: LlamaConfig;
-  readonly #norms: readonly [NormWeight, NormWeight];
+  readonly #config: DecoderConfig;
+  readonly #norms: ReadonlyMap<string, NormWeight>;
 
   /** @ignore Use {@linkcode loadBlock}. */
   constructor(
-    config: LlamaConfig,
+    config: DecoderConfig,
     { index, linears, norms }: {
       index: number;
       linears: ReadonlyMap<string, Linear>;
-      norms: readonly [NormWeight, NormWeight];
+      norms: ReadonlyMap<string, NormWeight>;
     },
   ) {
     super(linears);
@@ -74,16 +74,14 @@ export class LlamaBlock extends Block {
     x: Tensor,
     { context, cache }: { context: BlockContext; cache?: LayerCache },
   ): Tensor {
-    const { normEpsilon: epsilon } = this.#config;
-    const [first, second] = this.#norms;
-    const h = rmsNorm(tape, x, { weight: first, epsilon });
+    const h = this.#norm(tape, x, "input_layernorm");
     const a = this.#attention(tape, h, { context, cache });
     const middle = this.apply(tape, a, {
       name: "self_attn.o_proj",
       context,
       add: x,
     });
-    const g = rmsNorm(tape, middle, { weight: second, epsilon });
+    const g = this.#norm(tape, middle, "post_attention_layernorm");
     const inner = swiglu(
       tape,
       this.apply(tape, g, { name: "mlp.gate_proj", context }),
@@ -94,6 +92,11 @@ export class LlamaBlock extends Block {
       context,
       add: middle,
     });
+  }
+
+  #norm(tape: Tape, x: Tensor, name: string): Tensor {
+    const { normEpsilon: epsilon } = this.#config;
+    return rmsNorm(tape, x, { weight: this.#norms.get(name)!, epsilon });
   }
 
   #attention(
@@ -139,21 +142,16 @@ export class LlamaBlock extends Block {
 /** Loads layer `index` of a checkpoint onto a device. */
 export async function loadBlock(
   weights: Weights,
-  config: LlamaConfig,
+  config: DecoderConfig,
   index: number,
 ): Promise<LlamaBlock> {
   const prefix = layerPrefix(index);
   const linears = new Map<string, Linear>();
-  for (const { name, bias } of blockLinears(config)) {
-    linears.set(name, await weights.layer(`${prefix}.${name}`, bias));
+  const norms = new Map<string, NormWeight>();
+  for (const { name, shape, bias = false } of blockModules(config)) {
+    const path = `${prefix}.${name}`;
+    if (shape.length === 2) linears.set(name, await weights.layer(path, bias));
+    else norms.set(name, await weights.vector(`${path}.weight`));
   }
-  const norm = (name: string) => weights.vector(`${prefix}.${name}.weight`);
-  return new LlamaBlock(config, {
-    index,
-    linears,
-    norms: [
-      await norm("input_layernorm"),
-      await norm("post_attention_layernorm"),
-    ],
-  });
+  return new LlamaBlock(config, { index, linears, norms });
 }

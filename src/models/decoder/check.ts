@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { LlamaConfig } from "../../families/decoder.ts";
-import { IGNORED, llamaTensors } from "../../families/decoder_tensors.ts";
+import type { DecoderConfig } from "../../families/decoder.ts";
+import { decoderTensors, IGNORED } from "../../families/decoder_block.ts";
 import type { Checkpoint } from "../../io/checkpoint/checkpoint.ts";
 import { checkTensors } from "../parts/tensor_check.ts";
 
@@ -14,9 +14,9 @@ import { checkTensors } from "../parts/tensor_check.ts";
  *
  * @throws {SyntaxError} That lists every tensor that is missing, of another shape, or unknown.
  */
-export function checkLlamaTensors(
+export function checkDecoderTensors(
   checkpoint: Checkpoint,
-  config: LlamaConfig,
+  config: DecoderConfig,
 ): void {
-  checkTensors(checkpoint, llamaTensors(config), IGNORED);
+  checkTensors(checkpoint, decoderTensors(config), IGNORED);
 }

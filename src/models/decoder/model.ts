@@ -25,8 +25,12 @@ import {
   type LlamaBlock,
   loadBlock,
 } from "./block.ts";
-import { type LlamaConfig, readLlamaConfig } from "../../families/decoder.ts";
-import { checkLlamaTensors } from "./check.ts";
+import {
+  type DecoderConfig,
+  readDecoderConfig,
+} from "../../families/decoder.ts";
+import { TOP_MODULES } from "../../families/decoder_block.ts";
+import { checkDecoderTensors } from "./check.ts";
 import type {
   CausalModel,
   ModelOptions,
@@ -70,7 +74,7 @@ export class KeyValueCache implements TokenCache {
   /** Room for `batch` sequences of up to `capacity` tokens. */
   constructor(
     device: Device,
-    config: LlamaConfig,
+    config: DecoderConfig,
     { batch, capacity }: { batch: number; capacity: number },
   ) {
     this.batch = batch;
@@ -101,7 +105,7 @@ export class Llama implements CausalModel {
   /** Device that holds it. */
   readonly device: Device;
   /** Configuration: sizes and switches. */
-  readonly config: LlamaConfig;
+  readonly config: DecoderConfig;
   /** Its layers. */
   readonly blocks: readonly LlamaBlock[];
   /** LM head, `[vocabulary, hidden]`. */
@@ -113,7 +117,7 @@ export class Llama implements CausalModel {
 
   private constructor(parts: {
     device: Device;
-    config: LlamaConfig;
+    config: DecoderConfig;
     blocks: readonly LlamaBlock[];
     head: LinearWeight;
     embedding: { value: Mat; parameter?: Parameter };
@@ -140,22 +144,24 @@ export class Llama implements CausalModel {
     checkpoint: Checkpoint,
     { trained, compute, eightBitHead = false, onProgress }: LlamaOptions = {},
   ): Promise<Llama> {
-    const config = readLlamaConfig(checkpoint.config, checkpoint.name);
-    checkLlamaTensors(checkpoint, config);
+    const config = readDecoderConfig(checkpoint.config, checkpoint.name);
+    checkDecoderTensors(checkpoint, config);
     using memory = new DisposableStack();
     const weights = memory.use(
       new Weights(device, checkpoint, { trained, compute }),
     );
-    const embedding = await weights.matrix("model.embed_tokens.weight");
+    const embedding = await weights.matrix(
+      `${TOP_MODULES.embedding.name}.weight`,
+    );
     const blocks: LlamaBlock[] = [];
     for (let i = 0; i < config.layers; i++) {
       onProgress?.((i + 1) / (config.layers + 2));
       blocks.push(await loadBlock(weights, config, i));
     }
-    const norm = await weights.vector("model.norm.weight");
+    const norm = await weights.vector(`${TOP_MODULES.norm.name}.weight`);
     let head = config.tied
       ? denseWeight(embedding.value, embedding.parameter)
-      : await weights.linear("lm_head.weight");
+      : await weights.linear(`${TOP_MODULES.head.name}.weight`);
     if (eightBitHead && head.value && fitsEightBit(head.cols)) {
       head = memory.use(await ownEightBit(device, head, head.value)).weight;
     }

@@ -47,7 +47,7 @@ export type { BeamOptions } from "../generate/beam.ts";
 export type { ConfigJson } from "../../families/config_reader.ts";
 export type { SamplingOptions } from "../generate/sampling.ts";
 export type { ModelPlace, PlaceOptions, Unfinished } from "./locate.ts";
-export type { LlamaConfig } from "../../families/decoder.ts";
+export type { DecoderConfig } from "../../families/decoder.ts";
 export type { Block } from "../parts/block.ts";
 export type { BlockContext, LayerCache, LlamaBlock } from "../decoder/block.ts";
 export type { Linear } from "../../nn/linear.ts";

@@ -1,11 +1,11 @@
 // deno-lint-ignore-file camelcase -- the keys are those of Hugging Face's files
 import assert from "node:assert/strict";
-import { readLlamaConfig } from "../../../src/families/decoder.ts";
+import { readDecoderConfig } from "../../../src/families/decoder.ts";
 import { ropeFrequencies } from "../../../src/nn/rope.ts";
 import { smallConfig } from "../../helpers/llama.ts";
 
 const read = (changes: Record<string, unknown>) =>
-  readLlamaConfig(smallConfig(changes), "m");
+  readDecoderConfig(smallConfig(changes), "m");
 
 function llama3(): Record<string, number> {
   return {
@@ -164,6 +164,12 @@ Deno.test("biases by family, heads and head sizes by default", () => {
     true,
   ]);
   assert.deepEqual(biases({ model_type: "qwen2" }), [true, false, false]);
+  const asked = { attention_bias: true, mlp_bias: true };
+  assert.deepEqual(
+    ["mistral", "qwen2"].map((model_type) => biases({ model_type, ...asked })),
+    [[false, false, false], [true, false, false]],
+    "transformers reads no such keys of these",
+  );
   const { kvHeads, headDim, maxLength, normEpsilon } = read({
     num_key_value_heads: undefined,
     head_dim: undefined,
@@ -188,12 +194,12 @@ Deno.test("what cannot be run is named with the model", () => {
       [{ model_type: undefined }, /^TypeError: .*, got none$/],
       [
         { hidden_size: undefined },
-        /^SyntaxError: Cannot run the model m: config\.json wants a number > 0 for hidden_size, got none$/,
+        /^SyntaxError: Cannot run the model m: config\.json wants a whole number >= 1 for hidden_size, got none$/,
       ],
       [{ vocab_size: "31" }, /^SyntaxError: .*vocab_size, got "31"$/],
       [
         { num_hidden_layers: 1.5 },
-        /^SyntaxError: .*a whole number for num_hidden_layers, got 1\.5$/,
+        /^SyntaxError: .*a whole number >= 1 for num_hidden_layers, got 1\.5$/,
       ],
       [{ hidden_act: "gelu" }, /^TypeError: .*activation "gelu" is not silu$/],
       [
