@@ -70,7 +70,7 @@ export {
 
 export { FormatError, isMeant, KindError, ValueError } from "./src/errors.ts";
 
-export { type Svd, svd, type SvdOptions } from "./src/linalg/svd.ts";
+export type { Svd, SvdSettings } from "./src/linalg/svd.ts";
 
 export type { QuantizedMatrix } from "./src/quant/quantized.ts";
 export {
@@ -83,11 +83,15 @@ export {
   type ScaleDType,
   type StorageOptions,
 } from "./src/quant/formats.ts";
+export type { QuantizeSettings } from "./src/quant/quantize.ts";
+export type { DeviceOptions } from "./src/api/on_best_device.ts";
 export {
   dequantize,
   quantize,
   type QuantizeOptions,
-} from "./src/quant/quantize.ts";
+  svd,
+  type SvdOptions,
+} from "./src/api/matrices.ts";
 export {
   type NestedScales,
   nestScales,
@@ -95,10 +99,10 @@ export {
 } from "./src/quant/double.ts";
 export { recode } from "./src/quant/recode.ts";
 
+export { loftq, type LoftqOptions } from "./src/api/loftq.ts";
 export {
-  loftq,
-  type LoftqOptions,
   type LoftqResult,
+  type LoftqSettings,
   loraScaling,
   type StoredForm,
 } from "./src/loftq/loftq.ts";
@@ -109,7 +113,7 @@ export {
   type PlanOptions,
 } from "./src/loftq/plan.ts";
 
-export * as qalora from "./src/qalora/qalora.ts";
+export * as qalora from "./src/api/qalora.ts";
 
 export type { ByteSink, ByteSource } from "./src/io/files/bytes.ts";
 export {

@@ -133,7 +133,7 @@ export async function planBackbone(
     async tensors(name, q, device) {
       if (kind === "packed") return packedTensors(name, q, weights.get(name));
       if (kind === "bnb") return bnbTensors(name, q, { doubleQuant, dtype });
-      const { data } = await dequantize(q, { device });
+      const { data } = await dequantize(device, q);
       return [{ name, bytes: narrow(data, dtype!, name) }];
     },
   };

@@ -208,12 +208,11 @@ export class Work {
       const quantizer = BASE_QUANTIZERS.find((name) => name === scale) ??
         "minmax";
       return (weight, device) =>
-        qaloraLayer(weight, {
+        qaloraLayer(device, weight, {
           ...common,
           quantizer,
           biases,
           iterations,
-          device,
         });
     }
     const more = {
@@ -223,7 +222,7 @@ export class Work {
       earlyStop: options.earlyStop,
       svd: options.svd,
     };
-    return (weight, device) => loftq(weight, { ...common, ...more, device });
+    return (weight, device) => loftq(device, weight, { ...common, ...more });
   }
 
   /** Does `work`; if the device fails and there is another one, again there. */

@@ -8,13 +8,11 @@ import type { Device } from "../device/device.ts";
 import type { Mat } from "../device/buffer.ts";
 import { mat } from "../device/buffer.ts";
 import { readF32 } from "../device/device.ts";
-import { onBestDevice } from "../backend/fallback.ts";
-import { checkOptions, type OptionTable } from "../arguments.ts";
-import { checkMatrix, type Matrix, matrix } from "../tensor/matrix.ts";
+import { type Matrix, matrix } from "../tensor/matrix.ts";
 import { exactTruncator, randomizedTruncator } from "./truncated_svd.ts";
 
-/** Options of {@linkcode svd}. */
-export interface SvdOptions {
+/** Settings of {@linkcode svd}. */
+export interface SvdSettings {
   /** Singular values wanted; all of them without it. */
   readonly rank?: number;
   /** `exact` (default), or `randomized` where the leading ones of a large matrix are wanted. */
@@ -23,20 +21,7 @@ export interface SvdOptions {
   readonly steps?: number;
   /** Seed of the randomised one. */
   readonly seed?: number;
-  /** Where to work; by default a device opened for this call, and the CPU after all if that is a GPU and fails. */
-  readonly device?: Device;
-  /** Takes a line about a GPU that failed, where no device is given. */
-  readonly onWarning?: (line: string) => void;
 }
-
-const OPTIONS: OptionTable<SvdOptions> = {
-  rank: false,
-  method: false,
-  steps: false,
-  seed: false,
-  device: false,
-  onWarning: false,
-};
 
 /** `a ≈ u * diag(s) * vt`. */
 export interface Svd {
@@ -53,18 +38,10 @@ export interface Svd {
  *
  * @throws {RangeError} If the rank is not a whole number from 1 to the smaller size.
  */
-export async function svd(a: Matrix, options: SvdOptions = {}): Promise<Svd> {
-  checkOptions("decompose", options, OPTIONS);
-  checkMatrix(a, "the matrix");
-  const { device, onWarning } = options;
-  if (device) return await run(device, a, options);
-  return await onBestDevice((device) => run(device, a, options), { onWarning });
-}
-
-async function run(
+export async function svd(
   device: Device,
   a: Matrix,
-  options: SvdOptions,
+  options: SvdSettings = {},
 ): Promise<Svd> {
   const { rows, cols } = a;
   const { rank = Math.min(rows, cols), method, steps = 6, seed } = options;

@@ -11,7 +11,6 @@ import type { DeviceBuffer, Mat } from "../device/buffer.ts";
 import type { ScaleRule } from "../device/quant_mat.ts";
 import { mat } from "../device/buffer.ts";
 import { readF32 } from "../device/device.ts";
-import { onBestDevice } from "../backend/fallback.ts";
 import {
   exactTruncator,
   randomizedTruncator,
@@ -27,8 +26,7 @@ import {
   upload,
 } from "../quant/quantize.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
-import { checkOptions, type OptionTable } from "../arguments.ts";
-import { checkMatrix, type Matrix } from "../tensor/matrix.ts";
+import type { Matrix } from "../tensor/matrix.ts";
 import { channelWeights, type Metric, prepareMetric } from "./metric.ts";
 import { inRange, times } from "./range.ts";
 import { loraStart, readFactors } from "./start.ts";
@@ -41,8 +39,8 @@ export interface StoredForm {
   readonly values?: (values: Float32Array) => Float32Array;
 }
 
-/** Options of {@linkcode loftq}. */
-export interface LoftqOptions {
+/** Settings of {@linkcode loftq}. */
+export interface LoftqSettings {
   /** Number format of the backbone; not needed with `base`. */
   readonly format?: FormatName;
   /** Elements of a block; the format's default without it. */
@@ -73,31 +71,7 @@ export interface LoftqOptions {
   readonly seed?: number;
   /** What errors call the weight, and the label of its random numbers. */
   readonly name?: string;
-  /** Where to work; by default a device opened for this call, and the CPU after all if that is a GPU and fails. */
-  readonly device?: Device;
-  /** Takes a line about a GPU that failed, where no device is given. */
-  readonly onWarning?: (line: string) => void;
 }
-
-const OPTIONS: OptionTable<LoftqOptions> = {
-  format: false,
-  block: false,
-  scale: false,
-  scaleDType: false,
-  stored: false,
-  rank: false,
-  alpha: false,
-  rslora: false,
-  iterations: false,
-  earlyStop: false,
-  svd: false,
-  metric: false,
-  base: false,
-  seed: false,
-  name: false,
-  device: false,
-  onWarning: false,
-};
 
 /** Values of one factor at most: what a device can hold of it. */
 const MOST_FACTOR = 2 ** 30;
@@ -139,25 +113,14 @@ export function loraScaling(
  * Quantises `weight: [out, in]` and finds LoRA factors with `W ≈ Q + s B A`, alternating `Q = quantise(W - s B A)` and
  * `s B A = SVD_r(W - Q)`. Ends on the SVD and keeps the best iterate.
  *
- * @example
- * ```ts
- * import { loftq, matrix, Random } from "../../mod.ts";
- *
- * const weight = matrix(64, 128, new Random(0).normals(64 * 128));
- * const { error, plainError } = await loftq(weight, { format: "nf4", rank: 8 });
- * console.assert(error < plainError);
- * ```
- *
  * @throws {RangeError} If the weight is not finite, or an option is out of its range.
  * @throws {TypeError} If the scale rule does not fit the format, or `base` or the metric not the weight's shape.
  */
 export async function loftq(
+  device: Device,
   weight: Matrix,
-  options: LoftqOptions,
+  options: LoftqSettings,
 ): Promise<LoftqResult> {
-  checkOptions("run LoftQ", options, OPTIONS);
-  checkMatrix(weight, options.name ?? "the weight");
-  const { device, onWarning } = options;
   check(weight, options);
   return await inRange(weight, options.base, async (weight, base, up) => {
     const { stored } = options;
@@ -165,7 +128,7 @@ export async function loftq(
     const asStored = (form?: (values: Float32Array) => Float32Array) =>
       form &&
       ((values: Float32Array) => times(form(times(values, 1 / up)), up));
-    const all = {
+    return await run(device, weight, {
       ...options,
       base,
       ...(stored && up !== 1 && {
@@ -174,10 +137,6 @@ export async function loftq(
           values: asStored(stored.values),
         },
       }),
-    };
-    if (device) return await run(device, weight, all);
-    return await onBestDevice((device) => run(device, weight, all), {
-      onWarning,
     });
   });
 }
@@ -190,7 +149,7 @@ interface Checked {
   readonly earlyStop: boolean;
 }
 
-function check(weight: Matrix, options: LoftqOptions): Checked {
+function check(weight: Matrix, options: LoftqSettings): Checked {
   const { name = "the weight", rank = 16, base } = options;
   const { alpha = rank, iterations = base ? 1 : 5 } = options;
   const fail = (what: string, wanted: string, got: unknown): never => {
@@ -241,7 +200,7 @@ function check(weight: Matrix, options: LoftqOptions): Checked {
 async function run(
   device: Device,
   weight: Matrix,
-  options: LoftqOptions,
+  options: LoftqSettings,
 ): Promise<LoftqResult> {
   const { name, rank, scaling, iterations, earlyStop } = check(weight, options);
   const { rows, cols } = weight;
@@ -411,7 +370,7 @@ async function run(
 async function downloadChecked(
   device: Device,
   q: OwnedQuantMat,
-  { scaleDType, name = "the weight" }: LoftqOptions,
+  { scaleDType, name = "the weight" }: LoftqSettings,
 ): Promise<QuantizedMatrix> {
   const found = await download(device, q);
   if (scaleDType === "f16") checkHalfScales(found, name);
@@ -454,7 +413,7 @@ interface Quantizer extends Disposable {
 function quantizer(
   device: Device,
   weight: Matrix,
-  options: LoftqOptions,
+  options: LoftqSettings,
 ): Quantizer {
   const { base, block } = options;
   if (base) {

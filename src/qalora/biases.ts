@@ -11,13 +11,12 @@ import type { Metric } from "../loftq/metric.ts";
 import { type OwnedQuantMat, upload } from "../quant/quantize.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
 import type { Matrix } from "../tensor/matrix.ts";
-import { onDevice, type PlaceOptions } from "./base.ts";
 import { checkBase } from "./groups.ts";
 import { withBiases } from "./merge.ts";
 import { type Errors, openResidual, type Residual } from "./residual.ts";
 
-/** Options of {@linkcode groupBiases}. */
-export interface BiasesOptions extends PlaceOptions {
+/** Settings of {@linkcode groupBiases}. */
+export interface BiasesSettings {
   /** Moments of the layer's inputs; none by default. */
   readonly metric?: Metric;
   /** What errors call the weight. */
@@ -33,22 +32,17 @@ export interface BiasesOptions extends PlaceOptions {
  * @throws {RangeError} If the weight is not finite, or the moments cannot serve.
  */
 export async function groupBiases(
+  device: Device,
   weight: Matrix,
-  base: QuantizedMatrix,
-  options: BiasesOptions = {},
+  { base, metric, name = "the weight" }: BiasesSettings & {
+    base: QuantizedMatrix;
+  },
 ): Promise<QuantizedMatrix> {
-  const { name = "the weight", metric } = options;
   checkBase(base, weight, name);
-  return await onDevice(options, async (device) => {
-    const { block } = base;
-    using residual = await openResidual(device, weight, {
-      block,
-      metric,
-      name,
-    });
-    using q = upload(device, base);
-    return (await fitBiases(device, residual, { base, q })).base;
-  });
+  const { block } = base;
+  using residual = await openResidual(device, weight, { block, metric, name });
+  using q = upload(device, base);
+  return (await fitBiases(device, residual, { base, q })).base;
 }
 
 /**

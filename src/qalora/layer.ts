@@ -9,20 +9,19 @@ import type { LoftqResult } from "../loftq/loftq.ts";
 import { inRange } from "../loftq/range.ts";
 import { loraStart } from "../loftq/start.ts";
 import type { Matrix } from "../tensor/matrix.ts";
-import { onDevice } from "./base.ts";
 import { fitBiases } from "./biases.ts";
 import { openResidual } from "./residual.ts";
 import {
   type CheckedStart,
   checkStart,
   downloadStart,
-  start,
-  type StartOptions,
+  qaloraStart,
   startQuantizer,
+  type StartSettings,
 } from "./start.ts";
 
-/** Options of {@linkcode qaloraLayer}. */
-export interface LayerOptions extends StartOptions {
+/** Settings of {@linkcode qaloraLayer}. */
+export interface LayerSettings extends StartSettings {
   /**
    * Whether the correction goes into the biases of the base, at full rank, and not into the adapter (false). The adapter
    * then has nothing left to make up for and starts plainly, whatever `iterations` says.
@@ -39,25 +38,23 @@ export interface LayerOptions extends StartOptions {
  * weight's shape.
  */
 export async function qaloraLayer(
+  device: Device,
   weight: Matrix,
-  options: LayerOptions,
+  options: LayerSettings,
 ): Promise<LoftqResult> {
   const checked = checkStart(weight, options);
   return await inRange(weight, options.base, async (weight, base) => {
     const all = { ...options, base };
     return options.biases
-      ? await onDevice(
-        all,
-        (device) => run(device, weight, { ...all, ...checked }),
-      )
-      : await start(weight, all);
+      ? await run(device, weight, { ...all, ...checked })
+      : await qaloraStart(device, weight, all);
   });
 }
 
 async function run(
   device: Device,
   weight: Matrix,
-  options: StartOptions & CheckedStart,
+  options: StartSettings & CheckedStart,
 ): Promise<LoftqResult> {
   using residual = await openResidual(device, weight, options);
   using quantizer = await startQuantizer(device, weight, options);

@@ -20,9 +20,7 @@ import {
   type OwnedQuantMat,
 } from "../quant/quantize.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
-import { checkGiven } from "../arguments.ts";
 import type { Matrix } from "../tensor/matrix.ts";
-import { onDevice, type PlaceOptions } from "./base.ts";
 import { checkBase, groupFormat } from "./groups.ts";
 import {
   type GroupQuantizer,
@@ -32,8 +30,8 @@ import {
 } from "./quantizer.ts";
 import { type Errors, openResidual } from "./residual.ts";
 
-/** Options of {@linkcode start}. */
-export interface StartOptions extends Partial<QuantizerOptions>, PlaceOptions {
+/** Settings of {@linkcode qaloraStart}. */
+export interface StartSettings extends Partial<QuantizerOptions> {
   /** A base quantised elsewhere, in place of a format and how to quantise: it is kept. */
   readonly base?: QuantizedMatrix;
   /** Rank of the adapter, 16 by default. Beyond the number of groups, rows of A start at random, those columns of B at zero. */
@@ -70,9 +68,8 @@ export interface CheckedStart {
  */
 export function checkStart(
   weight: Matrix,
-  options: StartOptions,
+  options: StartSettings,
 ): CheckedStart {
-  checkGiven("start QA-LoRA", options);
   const { name = "the weight", rank = 16, base, seed = 0 } = options;
   const { alpha = rank, iterations = 1 } = options;
   const fail = (what: string, wanted: string, got: unknown): never => {
@@ -107,7 +104,7 @@ export function checkStart(
 export async function startQuantizer(
   device: Device,
   weight: Matrix,
-  options: StartOptions,
+  options: StartSettings,
 ): Promise<GroupQuantizer> {
   const { base } = options;
   return base ? keep(device, base) : await openQuantizer(device, weight, {
@@ -120,7 +117,7 @@ export async function startQuantizer(
 export async function downloadStart(
   device: Device,
   q: OwnedQuantMat,
-  { scaleDType, name }: StartOptions & CheckedStart,
+  { scaleDType, name }: StartSettings & CheckedStart,
 ): Promise<QuantizedMatrix> {
   const found = await download(device, q);
   if (scaleDType === "f16") checkHalfScales(found, name);
@@ -132,34 +129,23 @@ export async function downloadStart(
  * group, with `W ≈ Q + s B A`, each value of `B A` added to all weights of its group. In the metric, no such pair comes
  * closer to what the base lacks. With more iterations `W - s B A` is quantised again, and the best is kept.
  *
- * @example
- * ```ts
- * import { matrix, qalora, Random } from "../../mod.ts";
- *
- * const weight = matrix(64, 96, new Random(0).normals(64 * 96));
- * const { error, plainError } = await qalora.start(weight, { format: "int2", rank: 2 });
- * console.assert(error < plainError);
- * ```
- *
  * @throws {RangeError} If the weight is not finite, an option is out of its range, or the moments cannot serve.
  * @throws {TypeError} If the format is not affine in groups along the inputs, or the base or the metric has not the
  * weight's shape.
  */
-export async function start(
+export async function qaloraStart(
+  device: Device,
   weight: Matrix,
-  options: StartOptions,
+  options: StartSettings,
 ): Promise<LoftqResult> {
   const checked = checkStart(weight, options);
-  return await onDevice(
-    options,
-    (device) => run(device, weight, { ...options, ...checked }),
-  );
+  return await run(device, weight, { ...options, ...checked });
 }
 
 async function run(
   device: Device,
   weight: Matrix,
-  options: StartOptions & CheckedStart,
+  options: StartSettings & CheckedStart,
 ): Promise<LoftqResult> {
   const { rank, scaling, iterations, seed, name } = options;
   const { rows } = weight;

@@ -10,15 +10,13 @@ import type { QuantMat, ScaleRule } from "../device/quant_mat.ts";
 import { mat } from "../device/buffer.ts";
 import { quantSizes } from "../device/quant_mat.ts";
 import { readF32 } from "../device/device.ts";
-import { openDevice } from "../backend/open.ts";
-import { checkOptions, type OptionTable } from "../arguments.ts";
 import { checkMatrix, type Matrix, matrix } from "../tensor/matrix.ts";
 import { type Format, format, type FormatName, scaleRules } from "./formats.ts";
 import { padLastByte } from "./pack.ts";
 import type { QuantizedMatrix } from "./quantized.ts";
 
-/** Options of {@linkcode quantize}. */
-export interface QuantizeOptions {
+/** Settings of {@linkcode quantize}. */
+export interface QuantizeSettings {
   /** Number format. */
   readonly format: FormatName;
   /** Elements of a block, 0 for the whole matrix or row; the format's default without it. */
@@ -27,33 +25,14 @@ export interface QuantizeOptions {
   readonly scale?: ScaleRule;
   /** Weight of each column's squared error, `[cols]`, finite and not negative; with scale `mse` only. */
   readonly weights?: Float32Array;
-  /** Where to work; a shared one-thread device without it. */
-  readonly device?: Device;
   /** What errors call the matrix. */
   readonly name?: string;
 }
-
-const QUANTIZE_OPTIONS: OptionTable<QuantizeOptions> = {
-  format: true,
-  block: false,
-  scale: false,
-  weights: false,
-  device: false,
-  name: false,
-};
 
 /** A quantised matrix on a device, with its memory. */
 export interface OwnedQuantMat extends QuantMat, Disposable {
   /** The row of the format table that `spec` is. */
   readonly spec: Format;
-}
-
-let shared: Promise<Device> | undefined;
-
-/** The one-thread device that serves calls which name none; opened once, kept for the life of the module. */
-function sharedDevice(): Promise<Device> {
-  // One matrix at a time, most of the work would be carrying it to a GPU and back.
-  return shared ??= openDevice("auto", { threads: 1, gpu: null });
 }
 
 /**
@@ -82,10 +61,10 @@ export function checkFinite(weight: Matrix, name = "the matrix"): void {
  * @throws {TypeError} If the scale rule does not fit the format, or there are not `cols` weights.
  */
 export async function quantize(
+  device: Device,
   weight: Matrix,
-  options: QuantizeOptions,
+  options: QuantizeSettings,
 ): Promise<QuantizedMatrix> {
-  checkOptions("quantize", options, QUANTIZE_OPTIONS);
   const name = options.name ?? "the matrix";
   const row = format(options.format);
   const { rows, cols } = weight;
@@ -106,7 +85,6 @@ export async function quantize(
   if (weights) checkWeights(weights, { cols, scale, name });
   checkFinite(weight, name);
 
-  const device = options.device ?? await sharedDevice();
   using memory = new DisposableStack();
   const alloc = (bytes: number) => memory.use(device.alloc(bytes));
   const w = mat(alloc(weight.data.byteLength), rows, cols);
@@ -154,10 +132,9 @@ function checkWeights(
 
 /** The f32 values of `q`. */
 export async function dequantize(
+  device: Device,
   q: QuantizedMatrix,
-  options: { device?: Device } = {},
 ): Promise<Matrix> {
-  const device = options.device ?? await sharedDevice();
   const { rows, cols } = q;
   using on = upload(device, q);
   using buffer = device.alloc(rows * cols * 4);

@@ -22,7 +22,7 @@ import { openDevice } from "../../src/backend/open.ts";
 import { findTargets } from "../../src/init/targets.ts";
 import { openCheckpoint } from "../../src/io/open.ts";
 import { randomizedTruncator } from "../../src/linalg/truncated_svd.ts";
-import { loftq } from "../../src/loftq/loftq.ts";
+import { loftq } from "../../src/api/loftq.ts";
 import { type Matrix, matrix } from "../../src/tensor/matrix.ts";
 import { Random } from "../../src/tensor/random.ts";
 import { wholeModelRows } from "./model_rows.ts";

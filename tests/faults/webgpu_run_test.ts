@@ -5,7 +5,7 @@ import { choose } from "../../src/backend/choose.ts";
 import { openInstead } from "../../src/backend/fallback.ts";
 import type { InitOptions, RunOptions } from "../../src/init/options.ts";
 import { init, type InitReport } from "../../src/init/run.ts";
-import { loftq, type LoftqOptions } from "../../src/loftq/loftq.ts";
+import { loftq, type LoftqOptions } from "../../src/api/loftq.ts";
 import { Random } from "../../src/tensor/random.ts";
 import { assertAllClose } from "../helpers/assert.ts";
 import { outcome, spawnLoqa } from "../helpers/cli.ts";

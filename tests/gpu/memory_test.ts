@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { openDevice } from "../../src/backend/open.ts";
 import type { WebGpuDevice } from "../../gpu/device.ts";
-import { loftq } from "../../src/loftq/loftq.ts";
+import { loftq } from "../../src/api/loftq.ts";
 import { Random } from "../../src/tensor/random.ts";
 import { gpuTest } from "../helpers/gpu.ts";
 import { normalMatrix } from "../helpers/inputs.ts";

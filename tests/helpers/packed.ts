@@ -18,7 +18,7 @@ import {
 } from "../../src/io/safetensors/write.ts";
 import { memorySink } from "../../src/io/files/sources.ts";
 import type { FormatName } from "../../src/quant/formats.ts";
-import { quantize } from "../../src/quant/quantize.ts";
+import { quantize } from "../../src/api/matrices.ts";
 import type { QuantizedMatrix } from "../../src/quant/quantized.ts";
 import { matrix } from "../../src/tensor/matrix.ts";
 

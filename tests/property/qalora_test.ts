@@ -9,9 +9,9 @@ import {
   quantize,
   spread,
   start,
-} from "../../src/qalora/qalora.ts";
+} from "../../src/api/qalora.ts";
 import { codesOf } from "../../src/quant/pack.ts";
-import { dequantize } from "../../src/quant/quantize.ts";
+import { dequantize } from "../../src/api/matrices.ts";
 import type { QuantizedMatrix } from "../../src/quant/quantized.ts";
 import { type Matrix, matrix } from "../../src/tensor/matrix.ts";
 import type { Random } from "../../src/tensor/random.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { quantSizes } from "../../src/device/quant_mat.ts";
 import { format, FORMAT_NAMES, scaleRules } from "../../src/quant/formats.ts";
 import { codesOf, packCodes, unpackCodes } from "../../src/quant/pack.ts";
-import { dequantize, quantize } from "../../src/quant/quantize.ts";
+import { dequantize, quantize } from "../../src/api/matrices.ts";
 import { matrix } from "../../src/tensor/matrix.ts";
 import { assertBytes } from "../helpers/assert.ts";
 import { forSeeds, integer, normalMatrix, pick } from "../helpers/inputs.ts";

@@ -32,7 +32,7 @@ const WEIGHTS = [
   "io/safetensors",
 ];
 const MATHS = ["tensor", "device", "linalg", "quant"];
-const METHODS = [...MATHS, "backend", "loftq", "qalora"];
+const METHODS = [...MATHS, "loftq", "qalora"];
 const NETWORK = ["tensor", "device", "families", "autograd", "nn", "models"];
 
 /**
@@ -46,11 +46,12 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
   wasm: ["tensor", "device"],
   gpu: ["tensor", "device", "wasm"],
   backend: ["tensor", "device", "wasm", "gpu"],
-  linalg: ["tensor", "device", "backend"],
-  quant: ["tensor", "device", "backend"],
+  linalg: ["tensor", "device"],
+  quant: ["tensor", "device"],
   families: ["tensor", "device"],
-  loftq: [...MATHS, "backend"],
-  qalora: [...MATHS, "backend", "loftq"],
+  loftq: MATHS,
+  qalora: [...MATHS, "loftq"],
+  api: [...METHODS, "backend"],
   autograd: ["tensor", "device"],
   nn: ["tensor", "device", "quant", "families", "autograd"],
   "io/files": ["tensor"],
@@ -72,18 +73,19 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
   models: [...NETWORK, "quant", ...IO],
   data: ["tensor", ...IO],
   calibrate: [...NETWORK, "loftq", "data", ...IO],
-  init: [...NETWORK, ...METHODS, ...IO],
+  init: [...NETWORK, ...METHODS, "backend", ...IO],
   train: [...NETWORK, "loftq", "data", ...IO],
   eval: [...NETWORK, "data", ...IO],
   lm: [...NETWORK, "backend", "loftq", "data", "train", ...IO],
   merge: [...NETWORK, "quant", "qalora", ...IO],
   export: [...NETWORK, "quant", ...IO],
   plan: ["quant"],
-  bench: [...METHODS, "wasm"],
+  bench: ["tensor", "device", "quant", "wasm"],
   cli: [
     ...METHODS,
     ...NETWORK,
     ...IO,
+    "backend",
     "bench",
     "calibrate",
     "data",
@@ -95,7 +97,7 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
     "train",
     "wasm",
   ],
-  mod: [...METHODS, ...NETWORK, ...IO, "wasm"],
+  mod: [...MATHS, "backend", "loftq", "api", ...IO],
 };
 
 /** The room of a file, by its path from the root. */

@@ -2,13 +2,10 @@ import assert from "node:assert/strict";
 import type { Device } from "../../../src/device/device.ts";
 import type { ScaleRule } from "../../../src/device/quant_mat.ts";
 import { openDevice } from "../../../src/backend/open.ts";
-import {
-  loftq,
-  type LoftqOptions,
-  type LoftqResult,
-} from "../../../src/loftq/loftq.ts";
+import { loftq, type LoftqOptions } from "../../../src/api/loftq.ts";
+import type { LoftqResult } from "../../../src/loftq/loftq.ts";
 import type { FormatName } from "../../../src/quant/formats.ts";
-import { dequantize } from "../../../src/quant/quantize.ts";
+import { dequantize } from "../../../src/api/matrices.ts";
 import {
   type Matrix,
   matrix,

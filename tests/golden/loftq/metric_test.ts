@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { openDevice } from "../../../src/backend/open.ts";
-import { loftq } from "../../../src/loftq/loftq.ts";
+import { loftq } from "../../../src/api/loftq.ts";
 import type { Metric } from "../../../src/loftq/metric.ts";
 import { assertAllClose } from "../../helpers/assert.ts";
 import { floats, golden } from "../../helpers/golden.ts";

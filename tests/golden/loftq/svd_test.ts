@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { mat } from "../../../src/device/buffer.ts";
 import { openDevice } from "../../../src/backend/open.ts";
-import { svd } from "../../../src/linalg/svd.ts";
+import { svd } from "../../../src/api/matrices.ts";
 import { exactTruncator } from "../../../src/linalg/truncated_svd.ts";
 import { assertAllClose } from "../../helpers/assert.ts";
 import { golden } from "../../helpers/golden.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { Checkpoint } from "../../../src/io/checkpoint/checkpoint.ts";
 import { openCheckpoint } from "../../../src/io/open.ts";
 import { Llama } from "../../../src/models/decoder/model.ts";
-import { quantize } from "../../../src/quant/quantize.ts";
+import { quantize } from "../../../src/api/matrices.ts";
 import { matrix } from "../../../src/tensor/matrix.ts";
 import { collate, IGNORED } from "../../../src/data/example.ts";
 import { schedule } from "../../../src/train/step/schedule.ts";

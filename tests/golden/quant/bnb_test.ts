@@ -5,7 +5,7 @@ import { openGguf } from "../../../src/io/gguf/file.ts";
 import { decodeBlocks } from "../../../src/io/gguf/types.ts";
 import { openSafetensors } from "../../../src/io/safetensors/read.ts";
 import { nestScales, unnestScales } from "../../../src/quant/double.ts";
-import { dequantize, quantize } from "../../../src/quant/quantize.ts";
+import { dequantize, quantize } from "../../../src/api/matrices.ts";
 import { type FloatDType, toF32 } from "../../../src/tensor/dtype.ts";
 import {
   type Matrix,

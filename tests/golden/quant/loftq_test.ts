@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { dynamicMap } from "../../../src/quant/double.ts";
 import { format, type FormatName } from "../../../src/quant/formats.ts";
 import { codesOf } from "../../../src/quant/pack.ts";
-import { dequantize, quantize } from "../../../src/quant/quantize.ts";
+import { dequantize, quantize } from "../../../src/api/matrices.ts";
 import type { ScaleRule } from "../../../src/device/quant_mat.ts";
 import { matrix, relativeError } from "../../../src/tensor/matrix.ts";
 import { Random } from "../../../src/tensor/random.ts";

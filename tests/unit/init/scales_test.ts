@@ -5,7 +5,7 @@ import { init } from "../../../src/init/run.ts";
 import { openCheckpoint } from "../../../src/io/open.ts";
 import { openSafetensors } from "../../../src/io/safetensors/read.ts";
 import { bytesSource } from "../../../src/io/files/sources.ts";
-import { loftq } from "../../../src/loftq/loftq.ts";
+import { loftq } from "../../../src/api/loftq.ts";
 import type { FormatName } from "../../../src/quant/formats.ts";
 import { matrix, relativeError } from "../../../src/tensor/matrix.ts";
 import { Random } from "../../../src/tensor/random.ts";

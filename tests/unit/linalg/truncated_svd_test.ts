@@ -6,7 +6,7 @@ import {
   randomizedTruncator,
   type Truncator,
 } from "../../../src/linalg/truncated_svd.ts";
-import { dequantize, quantize } from "../../../src/quant/quantize.ts";
+import { dequantize, quantize } from "../../../src/api/matrices.ts";
 import { type Matrix, matrix } from "../../../src/tensor/matrix.ts";
 import { Random } from "../../../src/tensor/random.ts";
 import { assertAllClose } from "../../helpers/assert.ts";

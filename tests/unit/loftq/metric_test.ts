@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { openDevice } from "../../../src/backend/open.ts";
-import { loftq } from "../../../src/loftq/loftq.ts";
+import { loftq } from "../../../src/api/loftq.ts";
 import {
   channelWeights,
   type Metric,
   prepareMetric,
 } from "../../../src/loftq/metric.ts";
-import { quantize } from "../../../src/quant/quantize.ts";
+import { quantize } from "../../../src/api/matrices.ts";
 import { Random } from "../../../src/tensor/random.ts";
 import { assertAllClose } from "../../helpers/assert.ts";
 import { normalMatrix } from "../../helpers/inputs.ts";

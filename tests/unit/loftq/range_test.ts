@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { openDevice } from "../../../src/backend/open.ts";
-import { loftq } from "../../../src/loftq/loftq.ts";
-import { qaloraLayer } from "../../../src/qalora/layer.ts";
+import { loftq } from "../../../src/api/loftq.ts";
+import { layer } from "../../../src/api/qalora.ts";
 import { matrix } from "../../../src/tensor/matrix.ts";
 import { Random } from "../../../src/tensor/random.ts";
 
@@ -22,7 +22,7 @@ Deno.test("weights of 1e-20 and 1e-30 are initialised as those of 1 are, their e
       qlora: (exponent: number) =>
         loftq(at(exponent), { format: "nf4", rank: 4, iterations: 0, device }),
       qalora: (exponent: number) =>
-        qaloraLayer(at(exponent), {
+        layer(at(exponent), {
           ...{ format: "int4", block: 32, rank: 2, device },
           quantizer: "minmax",
         }),

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { openDevice } from "../../../src/backend/open.ts";
-import { loftq, type LoftqOptions } from "../../../src/loftq/loftq.ts";
+import { loftq, type LoftqOptions } from "../../../src/api/loftq.ts";
 import type { Metric } from "../../../src/loftq/metric.ts";
 import { matrix } from "../../../src/tensor/matrix.ts";
 import { Random } from "../../../src/tensor/random.ts";

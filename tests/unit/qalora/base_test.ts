@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { openDevice } from "../../../src/backend/open.ts";
-import { BASE_QUANTIZERS, quantize } from "../../../src/qalora/qalora.ts";
+import { BASE_QUANTIZERS, quantize } from "../../../src/api/qalora.ts";
 import { codesOf } from "../../../src/quant/pack.ts";
 import {
   dequantize,
   quantize as quantizeMatrix,
-} from "../../../src/quant/quantize.ts";
+} from "../../../src/api/matrices.ts";
 import { matrix, relativeError } from "../../../src/tensor/matrix.ts";
 import { Random } from "../../../src/tensor/random.ts";
 import { normalMatrix } from "../../helpers/inputs.ts";

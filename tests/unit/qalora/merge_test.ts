@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { openDevice } from "../../../src/backend/open.ts";
-import { biases, merge, quantize, spread } from "../../../src/qalora/qalora.ts";
-import { dequantize } from "../../../src/quant/quantize.ts";
+import { biases, merge, quantize, spread } from "../../../src/api/qalora.ts";
+import { dequantize } from "../../../src/api/matrices.ts";
 import { matrix } from "../../../src/tensor/matrix.ts";
 import { Random } from "../../../src/tensor/random.ts";
 import { normalMatrix } from "../../helpers/inputs.ts";

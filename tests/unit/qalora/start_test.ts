@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { openDevice } from "../../../src/backend/open.ts";
 import type { LoftqResult } from "../../../src/loftq/loftq.ts";
-import { layer, merge, quantize, start } from "../../../src/qalora/qalora.ts";
-import { dequantize } from "../../../src/quant/quantize.ts";
+import { layer, merge, quantize, start } from "../../../src/api/qalora.ts";
+import { dequantize } from "../../../src/api/matrices.ts";
 import { relativeError } from "../../../src/tensor/matrix.ts";
 import { Random } from "../../../src/tensor/random.ts";
 import { assertAllClose } from "../../helpers/assert.ts";

@@ -1,12 +1,11 @@
 import assert from "node:assert/strict";
 import { openDevice } from "../../../src/backend/open.ts";
 import { format, FORMAT_NAMES } from "../../../src/quant/formats.ts";
+import { dequantize, quantize } from "../../../src/api/matrices.ts";
 import {
   allocQuant,
   checkFinite,
-  dequantize,
   download,
-  quantize,
   upload,
 } from "../../../src/quant/quantize.ts";
 import { matrix, relativeError } from "../../../src/tensor/matrix.ts";

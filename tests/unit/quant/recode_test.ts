@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { dequantize, quantize } from "../../../src/quant/quantize.ts";
+import { dequantize, quantize } from "../../../src/api/matrices.ts";
 import { recode } from "../../../src/quant/recode.ts";
 import { Random } from "../../../src/tensor/random.ts";
 import { normalMatrix } from "../../helpers/inputs.ts";

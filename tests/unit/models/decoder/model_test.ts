@@ -4,7 +4,7 @@ import { KeyValueCache, Llama } from "../../../../src/models/decoder/model.ts";
 import { loadModel } from "../../../../src/models/load/load.ts";
 import { attachAdapter } from "../../../../src/nn/adapter.ts";
 import { matrix } from "../../../../src/tensor/matrix.ts";
-import { dequantize, quantize } from "../../../../src/quant/quantize.ts";
+import { dequantize, quantize } from "../../../../src/api/matrices.ts";
 import { assertAllClose } from "../../../helpers/assert.ts";
 import {
   gradientsOf,
