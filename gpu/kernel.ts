@@ -35,7 +35,15 @@ type BindingKind = keyof typeof PLACES;
 /** A binding, as its kind and the type of its elements: `matrix f32`; false where a variant has none. */
 export type BindingType = `${BindingKind} ${string}` | false;
 
-type Params = Readonly<Record<string, ParamType>>;
+/** Parameters by name. */
+export type Params = Readonly<Record<string, ParamType>>;
+
+/** Values of parameters. */
+export type Values<P extends Params> = {
+  readonly [K in keyof P]: P[K] extends "u32" | "f32" ? number
+    : readonly number[];
+};
+
 type Bindings = Readonly<Record<string, BindingType>>;
 
 /** A kernel as it is written. */
@@ -85,10 +93,7 @@ type Absent<D> = { [K in keyof D]: false extends D[K] ? K : never }[keyof D];
 export interface Call<P extends Params, D extends Bindings>
   extends Pick<Dispatch, "groups" | "shape"> {
   /** Its parameters; those that say where bindings begin come with the bindings. */
-  readonly params: {
-    readonly [K in keyof P]: P[K] extends "u32" | "f32" ? number
-      : readonly number[];
-  };
+  readonly params: Values<P>;
   /** Its bindings; those that only some variants have may be left out. */
   readonly bind:
     & { readonly [K in Exclude<keyof D, Absent<D>>]: Bound<D[K]> }
@@ -101,7 +106,7 @@ const BUILTINS = {
   groups: "@builtin(num_workgroups) groups: vec3u",
   local: "@builtin(local_invocation_id) local: vec3u",
   thread: "@builtin(local_invocation_index) thread: u32",
-  id: "@builtin(global_invocation_id) id: vec3u",
+  invocation: "@builtin(global_invocation_id) invocation: vec3u",
 } as const;
 
 /** The kernel of a text; its code is made when it is asked for, which is once for each pipeline. */

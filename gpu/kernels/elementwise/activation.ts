@@ -10,12 +10,12 @@ import type {
 } from "../../../src/device/operations.ts";
 import type { WebGpuMemory } from "../../buffers.ts";
 import { activateBackwardText, activateText } from "./activation.wgsl.ts";
-import { runMap, writeApart } from "./map.ts";
+import { NONE, runMap, writeApart } from "./map.ts";
 import { SWIGLU, SWIGLU_BACKWARD } from "./swiglu.wgsl.ts";
 
 function swiglu(memory: WebGpuMemory, args: OperationArgs<"swiglu">): void {
   const { gate, up, out } = args;
-  runMap(memory, SWIGLU, { mats: { gate, up, out } });
+  runMap(memory, SWIGLU, { mats: { gate, up, out }, params: NONE });
 }
 
 function swigluBackward(
@@ -29,13 +29,14 @@ function swigluBackward(
     (dup) =>
       runMap(memory, SWIGLU_BACKWARD, {
         mats: { dy, gate, up, dgate, dup },
+        params: NONE,
       }),
   );
 }
 
 function activate(memory: WebGpuMemory, args: OperationArgs<"activate">): void {
   const { x, out, kind } = args;
-  runMap(memory, activateText(kind), { mats: { x, out } });
+  runMap(memory, activateText(kind), { mats: { x, out }, params: NONE });
 }
 
 function activateBackward(
@@ -43,7 +44,10 @@ function activateBackward(
   args: OperationArgs<"activateBackward">,
 ): void {
   const { dy, x, dx, kind } = args;
-  runMap(memory, activateBackwardText(kind), { mats: { dy, x, dx } });
+  runMap(memory, activateBackwardText(kind), {
+    mats: { dy, x, dx },
+    params: NONE,
+  });
 }
 
 /** These operations, in a memory of the device. */

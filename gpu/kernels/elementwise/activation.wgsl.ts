@@ -5,7 +5,7 @@
  */
 
 import type { Activation } from "../../../src/device/contract/activation.ts";
-import type { MapText } from "./map.wgsl.ts";
+import { map } from "./map.wgsl.ts";
 
 /** As `wasm/assembly/elementwise/activate.ts` has them; e^88 is still a number: a compiler may take it that there is no infinity. */
 const HELPERS = `
@@ -46,23 +46,23 @@ const FUNCTIONS: Readonly<Record<Activation, readonly [string, string]>> = {
 };
 
 /** `out = f(x)`. */
-export function activateText(kind: Activation): MapText {
-  return {
+export function activateText(kind: Activation) {
+  return map({
     name: `activate ${kind}`,
     reads: ["x"],
     writes: ["out"],
     helpers: HELPERS,
     body: `let out = ${FUNCTIONS[kind][0]};`,
-  };
+  });
 }
 
 /** `dx = dy * f'(x)`. */
-export function activateBackwardText(kind: Activation): MapText {
-  return {
+export function activateBackwardText(kind: Activation) {
+  return map({
     name: `activateBackward ${kind}`,
     reads: ["dy", "x"],
     writes: ["dx"],
     helpers: HELPERS,
     body: `let dx = dy * (${FUNCTIONS[kind][1]});`,
-  };
+  });
 }

@@ -9,43 +9,29 @@ import type {
   OperationArgs,
 } from "../../../src/device/operations.ts";
 import type { WebGpuMemory } from "../../buffers.ts";
+import { run } from "../../kernel.ts";
 import { adamwText, CLIP_SCALE } from "./adamw.wgsl.ts";
 import { runMap } from "./map.ts";
-import { bindVector } from "./rows.ts";
 
 function clipScale(
   memory: WebGpuMemory,
   args: OperationArgs<"clipScale">,
 ): void {
   const { count, most } = args;
-  const squares = bindVector(memory, args.squares, {
-    at: 0,
-    count: Math.max(count, 1),
+  run(memory, CLIP_SCALE, {
+    params: { count, most },
+    bind: {
+      squares: memory.vector(args.squares, { count: Math.max(count, 1) }),
+      y: memory.vector(args.out, { count: 2 }),
+    },
+    groups: [1],
+    shape: `${count}`,
   });
-  const out = bindVector(memory, args.out, { at: 0, count: 2 });
-  memory.enqueue(() =>
-    memory.context.run(CLIP_SCALE, {
-      params: [count, squares.first, out.first, { f32: most }],
-      reads: [squares.span],
-      writes: [out.span],
-      groups: [1],
-      shape: `${count}`,
-    })
-  );
 }
 
 function adamw(memory: WebGpuMemory, args: OperationArgs<"adamw">): void {
   const { param, grad, mean, square, scale, step } = args;
-  const constants = [
-    step.beta1,
-    1 - step.beta1,
-    step.beta2,
-    1 - step.beta2,
-    1 - step.learningRate * step.weightDecay,
-    step.learningRate / step.bias1,
-    1 / Math.sqrt(step.bias2),
-    step.epsilon,
-  ];
+  const { beta1, beta2, learningRate } = step;
   runMap(memory, adamwText(scale !== undefined), {
     mats: {
       grad,
@@ -53,7 +39,13 @@ function adamw(memory: WebGpuMemory, args: OperationArgs<"adamw">): void {
       ...{ oldParam: param, oldMean: mean, oldSquare: square },
     },
     scalars: scale && { scale },
-    words: () => constants.map((f32) => ({ f32 })),
+    params: () => ({
+      ...{ beta1, rest1: 1 - beta1, beta2, rest2: 1 - beta2 },
+      keep: 1 - learningRate * step.weightDecay,
+      rate: learningRate / step.bias1,
+      root: 1 / Math.sqrt(step.bias2),
+      epsilon: step.epsilon,
+    }),
   });
 }
 

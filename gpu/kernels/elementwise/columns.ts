@@ -10,39 +10,41 @@ import type {
 } from "../../../src/device/operations.ts";
 import type { WebGpuMemory } from "../../buffers.ts";
 import { grid } from "../../context.ts";
+import { run } from "../../kernel.ts";
 import {
   ELEMENTWISE_THREADS,
   ROW_SQUARES,
   scaleColumnsKernel,
 } from "./columns.wgsl.ts";
-import { part, rowTiles, runMap, same } from "./map.ts";
+import { NONE, part, rowTiles, runMap, same } from "./map.ts";
 import { ROUND_HALF } from "./rows.wgsl.ts";
 
 function rowSquares(
   memory: WebGpuMemory,
   args: OperationArgs<"rowSquares">,
 ): void {
-  const { out } = args;
-  const runs = rowTiles(memory, [args.x]).map(({ row, rows }) => {
-    const x = memory.bind(part(args.x, { row, rows }));
-    const { span, first } = memory.part(out, row * 4, rows * 4);
-    return () =>
-      memory.context.run(ROW_SQUARES, {
-        params: [rows, args.x.cols, x.first, x.stride, first / 4],
-        reads: [x.span],
-        writes: [span],
-        groups: grid(rows),
-        shape: `${rows}x${args.x.cols}`,
-      });
-  });
-  memory.enqueue(() => runs.forEach((run) => run()));
+  const { cols } = args.x;
+  for (const { row: at, rows } of rowTiles(memory, [args.x])) {
+    run(memory, ROW_SQUARES, {
+      params: { rows, cols },
+      bind: {
+        x: memory.bind(part(args.x, { row: at, rows })),
+        y: memory.vector(args.out, { at, count: rows }),
+      },
+      groups: grid(rows),
+      shape: `${rows}x${cols}`,
+    });
+  }
 }
 
 function roundHalf(
   memory: WebGpuMemory,
   args: OperationArgs<"roundHalf">,
 ): void {
-  runMap(memory, ROUND_HALF, { mats: { x: args.x, out: args.out } });
+  runMap(memory, ROUND_HALF, {
+    mats: { x: args.x, out: args.out },
+    params: NONE,
+  });
 }
 
 function scaleColumns(
@@ -52,24 +54,21 @@ function scaleColumns(
   const { cols } = args.x;
   if (cols === 0) return;
   const inPlace = same(args.x, args.out);
-  const by = memory.part(args.by, 0, cols * 4);
+  const by = memory.vector(args.by, { count: cols });
   const widest = args.x.stride > args.out.stride ? args.x : args.out;
-  const runs = rowTiles(memory, [widest]).map(({ row, rows }) => {
-    const x = memory.bind(part(args.x, { row, rows }));
-    const out = memory.bind(part(args.out, { row, rows }));
-    return () =>
-      memory.context.run(scaleColumnsKernel(inPlace), {
-        params: [
-          ...[rows, cols, x.first, x.stride, out.first, out.stride],
-          by.first / 4,
-        ],
-        reads: inPlace ? [by.span] : [by.span, x.span],
-        writes: [out.span],
-        groups: grid(Math.ceil(rows * cols / ELEMENTWISE_THREADS)),
-        shape: `${rows}x${cols}`,
-      });
-  });
-  memory.enqueue(() => runs.forEach((run) => run()));
+  for (const tile of rowTiles(memory, [widest])) {
+    const { rows } = tile;
+    run(memory, scaleColumnsKernel(inPlace), {
+      params: { rows, cols },
+      bind: {
+        by,
+        x: memory.bind(part(args.x, tile)),
+        y: memory.bind(part(args.out, tile)),
+      },
+      groups: grid(Math.ceil(rows * cols / ELEMENTWISE_THREADS)),
+      shape: `${rows}x${cols}`,
+    });
+  }
 }
 
 /** These operations, in a memory of the device. */

@@ -4,8 +4,9 @@
  * @module
  */
 
-import { grid, type Word } from "../../context.ts";
-import { MAP_SPAN, mapKernel, type MapText } from "./map.wgsl.ts";
+import { grid } from "../../context.ts";
+import { type Params, run, type Values } from "../../kernel.ts";
+import { bindingOf, MAP_SPAN, mapKernel, type MapText } from "./map.wgsl.ts";
 import { SCALE } from "./rows.wgsl.ts";
 import {
   type DeviceBuffer,
@@ -80,23 +81,32 @@ export function tiles(memory: WebGpuMemory, mats: readonly Mat[]): Tile[] {
 }
 
 /** What a kernel of {@linkcode MapText} is called with. */
-export interface MapCall {
+export interface MapCall<R extends string, S extends string, P extends Params> {
   /** The matrices by name, all of one shape. */
-  readonly mats: Readonly<Record<string, Mat>>;
+  readonly mats: Readonly<Record<R, Mat>>;
   /** Vectors by name, of whose values the first counts. */
-  readonly scalars?: Readonly<Record<string, DeviceBuffer>>;
+  readonly scalars?: Readonly<Record<S, DeviceBuffer>>;
   /** The further parameters. */
-  readonly words?: (tile: Tile) => readonly Word[];
+  readonly params: (tile: Tile) => Values<P>;
 }
 
+/** No further parameters. */
+export const NONE = () => ({});
+
 /** Runs a kernel on each element of matrices; what is read may be what is written. */
-export function runMap(
+export function runMap<
+  R extends string,
+  W extends string,
+  S extends string,
+  P extends Params,
+>(
   memory: WebGpuMemory,
-  text: MapText,
-  { mats, scalars = {}, words = () => [] }: MapCall,
+  text: MapText<R, W, S, P>,
+  { mats, scalars, params }: NoInfer<MapCall<R | W, S, P>>,
 ): void {
   const { reads, writes } = text;
-  const all = [...reads, ...writes].map((name) => mats[name]);
+  const names = [...reads, ...writes];
+  const all = names.map((name) => mats[name]);
   if (all[0].rows === 0 || all[0].cols === 0) return;
   const places: Record<string, string> = {};
   for (const x of reads) {
@@ -104,57 +114,47 @@ export function runMap(
     if (y) places[x] = y;
   }
   const kernel = mapKernel(text, places);
-  const spans = (text.scalars ?? []).map((name) =>
-    memory.part(scalars[name], 0, 4).span
-  );
-  const runs = tiles(memory, all).map((tile) => {
+  const firsts = Object.entries<DeviceBuffer>(scalars ?? {}).map((
+    [name, x],
+  ) => [bindingOf(name), memory.vector(x, { count: 1 })]);
+  for (const tile of tiles(memory, all)) {
     const { rows, cols } = tile;
-    const bound = all.map((x) => memory.bind(part(x, tile)));
-    const params = [
-      rows,
-      cols,
-      ...bound.flatMap(({ first, stride }) => [first, stride]),
-      ...spans.map(() => 0),
-      ...words(tile),
-    ];
-    const own = bound.filter((_, i) =>
-      i < reads.length && !(reads[i] in places)
-    );
-    return () =>
-      memory.context.run(kernel, {
-        params,
-        reads: [...own.map(({ span }) => span), ...spans],
-        writes: bound.slice(reads.length).map(({ span }) => span),
-        groups: grid(Math.ceil(rows * cols / MAP_SPAN)),
-        shape: `${rows}x${cols}`,
-      });
-  });
-  memory.enqueue(() => runs.forEach((run) => run()));
+    const bound = names.map((name) => [
+      bindingOf(name),
+      memory.bind(part(mats[name], tile)),
+    ]);
+    run(memory, kernel, {
+      params: { ...params(tile), rows, cols },
+      bind: Object.fromEntries([...bound, ...firsts]),
+      groups: grid(Math.ceil(rows * cols / MAP_SPAN)),
+      shape: `${rows}x${cols}`,
+    });
+  }
 }
 
 /**
- * Calls `run` with `x`, or where `x` lies too near to `other` for both to be written by one kernel, with a place of its
+ * Calls `work` with `x`, or where `x` lies too near to `other` for both to be written by one kernel, with a place of its
  * own, whose values then go to `x`.
  */
 export function writeApart(
   memory: WebGpuMemory,
   { x, other }: { x: Mat; other: Mat },
-  run: (x: Mat) => void,
+  work: (x: Mat) => void,
 ): void {
   const [a, b] = [x, other].map((m) => ({
     from: m.offset * 4 - m.offset * 4 % 256,
     to: m.offset * 4 + memory.extent(m),
   }));
   if (x.buffer !== other.buffer || a.to <= b.from || b.to <= a.from) {
-    run(x);
+    work(x);
     return;
   }
   using buffer = memory.alloc(x.rows * x.cols * 4);
   const own = mat(buffer, x.rows, x.cols);
-  run(own);
+  work(own);
   runMap(memory, SCALE, {
     mats: { x: own, out: x },
-    words: () => [{ f32: 1 }],
+    params: () => ({ alpha: 1 }),
   });
 }
 

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Kernel } from "../../context.ts";
+import { type BindingType, kernel, type Params } from "../../kernel.ts";
 
 /** Threads of a workgroup. */
 const THREADS = 64;
@@ -12,100 +12,80 @@ const THREADS = 64;
 /** Elements that a workgroup takes, several a thread. */
 export const MAP_SPAN = 256;
 
-/** What is done with each element. */
-export interface MapText {
+/** What is done with each element. `R`, `W`, `S`: names of what is read, of what is written, of scalars. */
+export interface MapText<
+  R extends string,
+  W extends string,
+  S extends string,
+  P extends Params,
+> {
   /** What errors call it. */
   readonly name: string;
   /** Matrices whose element the body finds under the matrix's name. */
-  readonly reads: readonly string[];
+  readonly reads: readonly R[];
   /** Matrices whose element the body makes, as a value of the matrix's name. */
-  readonly writes: readonly string[];
+  readonly writes: readonly W[];
   /** Vectors, `f32` arrays, whose first element the body finds under the vector's name. */
-  readonly scalars?: readonly string[];
-  /** Further parameters, as fields of a struct: what the body finds in `p`. */
-  readonly fields?: string;
+  readonly scalars?: readonly S[];
+  /** Further parameters, which the body finds in `p`. */
+  readonly params?: P;
   /** Functions that the body calls. */
   readonly helpers?: string;
   /** Statements; `row` and `col` say where in the matrices it is. */
   readonly body: string;
 }
 
-// Making a text takes longer than recording a dispatch.
-const kernels = new Map<string, Kernel>();
+/** A text with its names. */
+export function map<
+  const R extends string,
+  const W extends string,
+  const S extends string = never,
+  const P extends Params = Record<never, never>,
+>(text: MapText<R, W, S, P>): MapText<R, W, S, P> {
+  return text;
+}
+
+/** Name of the binding of a matrix or scalar: its element has the name itself. */
+export const bindingOf = (name: string): string => `${name}s`;
 
 /**
  * The kernel of `text`. `places` names, for each matrix that is read, the one that is written in its place, if any.
- *
- * Groups: elements by {@linkcode MAP_SPAN}. Parameters: rows, cols, first and stride of each matrix that is read, then of
- * each that is written, first of each scalar, the further ones. Reads the matrices that no other takes the place of, and
- * the scalars; writes the others.
+ * Groups: elements by {@linkcode MAP_SPAN}.
  */
-export function mapKernel(
-  text: MapText,
+export function mapKernel<P extends Params>(
+  text: MapText<string, string, string, P>,
   places: Readonly<Record<string, string>>,
-): Kernel {
-  const marks = Object.entries(places).map(([x, y]) => `${y} is ${x}`);
-  const name = [text.name, ...marks].join(", ");
-  let kernel = kernels.get(name);
-  if (!kernel) {
-    kernel = { name, code: codeOf(text, places) };
-    kernels.set(name, kernel);
-  }
-  return kernel;
-}
-
-function codeOf(
-  { reads, writes, scalars = [], fields = "", helpers = "", body }: MapText,
-  places: Readonly<Record<string, string>>,
-): string {
-  const own = reads.filter((name) => !(name in places));
-  const bindings = [
-    ...[...own, ...scalars].map((name) => `read> ${name}s`),
-    ...writes.map((name) => `read_write> ${name}s`),
-  ];
-  const lines = <T>(
-    items: readonly T[],
-    line: (item: T, i: number) => string,
-  ) => items.map(line).join("\n");
-  return `
-struct Params {
-  rows: u32,
-  cols: u32,
-  ${lines([...reads, ...writes], (x) => `${x}First: u32, ${x}Stride: u32,`)}
-  ${lines(scalars, (x) => `${x}First: u32,`)}
-  ${fields}
-}
-@group(0) @binding(0) var<uniform> p: Params;
-${
-    lines(bindings, (x, i) =>
-      `@group(0) @binding(${i + 1}) var<storage, ${x}: array<f32>;`)
-  }
-${helpers}
-
-@compute @workgroup_size(${THREADS})
-fn main(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_index) thread: u32,
 ) {
-  let first = (group.x + group.y * groups.x) * ${MAP_SPAN}u + thread;
+  const { reads, writes, scalars = [], params, helpers, body } = text;
+  const marks = Object.entries(places).map(([x, y]) => `${y} is ${x}`);
+  const all = (names: readonly string[], type: BindingType) =>
+    Object.fromEntries(names.map((name) => [bindingOf(name), type]));
+  const place = (name: string) => {
+    const x = bindingOf(name);
+    return `${x}[p.${x} + row * p.${x}Stride + col]`;
+  };
+  const lines = (names: readonly string[], line: (name: string) => string) =>
+    names.map(line).join("\n    ");
+  return kernel({
+    name: [text.name, ...marks].join(", "),
+    params: { rows: "u32", cols: "u32", ...params! },
+    reads: {
+      ...all(reads.filter((name) => !(name in places)), "matrix f32"),
+      ...all(scalars, "vector f32"),
+    },
+    writes: all(writes, "matrix f32"),
+    workgroup: THREADS,
+    helpers,
+    body: () =>
+      `  let first = (group.x + group.y * groups.x) * ${MAP_SPAN}u + thread;
   for (var u = 0u; u < ${MAP_SPAN}u; u += ${THREADS}u) {
     let row = (first + u) / p.cols;
     let col = (first + u) % p.cols;
     if (row >= p.rows) { return; }
-    ${
-    lines(reads, (x) =>
-      `let ${x} = ${places[x] ?? x}s[p.${x}First + row * p.${x}Stride + col];`)
-  }
-    ${lines(scalars, (x) => `let ${x} = ${x}s[p.${x}First];`)}
+    ${lines(reads, (x) => `let ${x} = ${place(places[x] ?? x)};`)}
+    ${lines(scalars, (x) => `let ${x} = ${bindingOf(x)}[p.${bindingOf(x)}];`)}
     ${body}
-    ${
-    lines(
-      writes,
-      (x) => `${x}s[p.${x}First + row * p.${x}Stride + col] = ${x};`,
-    )
-  }
-  }
-}
-`;
+    ${lines(writes, (x) => `${place(x)} = ${x};`)}
+  }`,
+  });
 }

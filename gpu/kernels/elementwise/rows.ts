@@ -18,6 +18,7 @@ import {
 } from "../../../src/device/dropout.ts";
 import type { WebGpuMemory } from "../../buffers.ts";
 import { grid } from "../../context.ts";
+import { run } from "../../kernel.ts";
 import {
   GROUPS_THREADS,
   POOL_COLUMNS,
@@ -36,27 +37,17 @@ import {
   sumWidth,
 } from "./rows.wgsl.ts";
 
-/** Elements `[at, at + count)` of a vector as a binding, and where in it they begin, in elements. */
-export function bindVector(
-  memory: WebGpuMemory,
-  x: DeviceBuffer,
-  { at, count }: { at: number; count: number },
-) {
-  const { span, first } = memory.part(x, at * 4, count * 4);
-  return { span, first: first / 4 };
-}
-
 function combine(memory: WebGpuMemory, args: OperationArgs<"combine">): void {
   const { x, y, out, alpha = 1, beta = 1 } = args;
   if (y) {
     runMap(memory, COMBINE, {
       mats: { x, y, out },
-      words: () => [{ f32: alpha }, { f32: beta }],
+      params: () => ({ alpha, beta }),
     });
   } else {
     runMap(memory, SCALE, {
       mats: { x, out },
-      words: () => [{ f32: alpha }],
+      params: () => ({ alpha }),
     });
   }
 }
@@ -89,30 +80,24 @@ export function sumColumns(
   const all = x.rows > 0
     ? tiles(memory, other ? [x, other] : [x])
     : [{ row: 0, rows: 0, col: 0, cols }];
-  const runs = all.map((tile) => {
-    const on = bindMat(memory, part(x, tile));
-    const at = bindVector(memory, out, { at: tile.col, count: tile.cols });
-    const by = other && bindMat(memory, part(other, tile));
-    const factors = inverse &&
-      bindVector(memory, inverse, { at: tile.row, count: tile.rows });
-    const means = mean &&
-      bindVector(memory, mean, { at: tile.row, count: tile.rows });
-    const vectors = [factors, means].filter((v) => v !== undefined);
-    return () =>
-      memory.context.run(kernel, {
-        params: [
-          ...[tile.rows, tile.cols, on.first, on.stride, at.first],
-          grow || tile.row > 0 ? 1 : 0,
-          ...(by ? [by.first, by.stride] : []),
-          ...vectors.map(({ first }) => first),
-        ],
-        reads: [on, ...(by ? [by] : []), ...vectors].map(({ span }) => span),
-        writes: [at.span],
-        groups: grid(Math.ceil(tile.cols / width)),
-        shape: `${rows}x${cols}`,
-      });
-  });
-  memory.enqueue(() => runs.forEach((run) => run()));
+  for (const tile of all) {
+    const own = { at: tile.row, count: tile.rows };
+    run(memory, kernel, {
+      params: {
+        ...{ rows: tile.rows, cols: tile.cols },
+        add: grow || tile.row > 0 ? 1 : 0,
+      },
+      bind: {
+        x: bindMat(memory, part(x, tile)),
+        other: other && bindMat(memory, part(other, tile)),
+        inverse: inverse && memory.vector(inverse, own),
+        mean: mean && memory.vector(mean, own),
+        y: memory.vector(out, { at: tile.col, count: tile.cols }),
+      },
+      groups: grid(Math.ceil(tile.cols / width)),
+      shape: `${rows}x${cols}`,
+    });
+  }
 }
 
 function columnSums(
@@ -131,22 +116,18 @@ function poolColumns(
   const { cols } = args.x;
   const pooled = args.out.cols;
   if (pooled === 0) return;
-  const runs = rowTiles(memory, [args.x, args.out]).map((tile) => {
-    const x = memory.bind(part(args.x, tile));
-    const out = memory.bind(part(args.out, tile));
-    return () =>
-      memory.context.run(POOL_COLUMNS, {
-        params: [
-          ...[tile.rows, cols, pooled, Math.min(args.group, cols)],
-          ...[x.first, x.stride, out.first, out.stride],
-        ],
-        reads: [x.span],
-        writes: [out.span],
-        groups: grid(Math.ceil(tile.rows * pooled / GROUPS_THREADS)),
-        shape: `${tile.rows}x${cols} by ${args.group}`,
-      });
-  });
-  memory.enqueue(() => runs.forEach((run) => run()));
+  for (const tile of rowTiles(memory, [args.x, args.out])) {
+    const { rows } = tile;
+    run(memory, POOL_COLUMNS, {
+      params: { rows, cols, pooled, width: Math.min(args.group, cols) },
+      bind: {
+        x: memory.bind(part(args.x, tile)),
+        y: memory.bind(part(args.out, tile)),
+      },
+      groups: grid(Math.ceil(rows * pooled / GROUPS_THREADS)),
+      shape: `${rows}x${cols} by ${args.group}`,
+    });
+  }
 }
 
 function spreadColumns(
@@ -159,22 +140,19 @@ function spreadColumns(
   const other = inOut ? undefined : args.add;
   const kernel = spreadColumnsKernel(inOut ? "out" : other ? "other" : "none");
   const mats = [args.x, args.out, ...(other ? [other] : [])];
-  const runs = rowTiles(memory, mats).map((tile) => {
-    const [x, out, add] = mats.map((m) => memory.bind(part(m, tile)));
-    return () =>
-      memory.context.run(kernel, {
-        params: [
-          ...[tile.rows, cols, Math.min(args.group, cols)],
-          ...[x.first, x.stride, out.first, out.stride],
-          ...[add?.first ?? 0, add?.stride ?? 0],
-        ],
-        reads: [x.span, ...(add ? [add.span] : [])],
-        writes: [out.span],
-        groups: grid(Math.ceil(tile.rows * cols / GROUPS_THREADS)),
-        shape: `${tile.rows}x${cols} by ${args.group}`,
-      });
-  });
-  memory.enqueue(() => runs.forEach((run) => run()));
+  for (const tile of rowTiles(memory, mats)) {
+    const { rows } = tile;
+    run(memory, kernel, {
+      params: { rows, cols, width: Math.min(args.group, cols) },
+      bind: {
+        x: memory.bind(part(args.x, tile)),
+        add: other && memory.bind(part(other, tile)),
+        y: memory.bind(part(args.out, tile)),
+      },
+      groups: grid(Math.ceil(rows * cols / GROUPS_THREADS)),
+      shape: `${rows}x${cols} by ${args.group}`,
+    });
+  }
 }
 
 /** Takes rows of `x` to or from those of a table that `ids` names, part by part of both. */
@@ -187,36 +165,32 @@ function lookUp(
     add: boolean;
   },
 ): void {
-  const runs = tiles(memory, [x]).flatMap((tile) => {
-    const columns = part(table, { col: tile.col, cols: tile.cols });
-    const rows = memory.bind(part(x, tile));
-    const names = bindVector(memory, ids, { at: tile.row, count: tile.rows });
-    return rowTiles(memory, [columns]).map((piece) => {
-      const from = memory.bind(part(columns, piece));
-      const work = {
-        params: [
-          ...[tile.rows, tile.cols, piece.row, piece.rows, names.first],
-          ...[from.first, from.stride, rows.first, rows.stride],
-        ],
-        shape: `${tile.rows}x${tile.cols} of ${table.rows}`,
-      };
-      return () =>
-        add
-          ? memory.context.run(SCATTER_ROWS, {
-            ...work,
-            reads: [names.span, rows.span],
-            writes: [from.span],
-            groups: grid(Math.ceil(tile.cols / ROWS_THREADS)),
-          })
-          : memory.context.run(GATHER_ROWS, {
-            ...work,
-            reads: [names.span, from.span],
-            writes: [rows.span],
-            groups: grid(Math.ceil(tile.rows * tile.cols / ROWS_THREADS)),
-          });
-    });
-  });
-  memory.enqueue(() => runs.forEach((run) => run()));
+  for (const tile of tiles(memory, [x])) {
+    const { rows, cols } = tile;
+    const columns = part(table, { col: tile.col, cols });
+    const lines = memory.bind(part(x, tile));
+    const names = memory.vector(ids, { at: tile.row, count: rows });
+    for (const piece of rowTiles(memory, [columns])) {
+      const some = memory.bind(part(columns, piece));
+      const params = { rows, cols, begin: piece.row, count: piece.rows };
+      const shape = `${rows}x${cols} of ${table.rows}`;
+      if (add) {
+        run(memory, SCATTER_ROWS, {
+          params,
+          bind: { ids: names, x: lines, table: some },
+          groups: grid(Math.ceil(cols / ROWS_THREADS)),
+          shape,
+        });
+      } else {
+        run(memory, GATHER_ROWS, {
+          params,
+          bind: { ids: names, table: some, y: lines },
+          groups: grid(Math.ceil(rows * cols / ROWS_THREADS)),
+          shape,
+        });
+      }
+    }
+  }
 }
 
 function gatherRows(
@@ -238,13 +212,13 @@ function dropout(memory: WebGpuMemory, args: OperationArgs<"dropout">): void {
   const { x, out, rate, seed } = args;
   runMap(memory, DROPOUT, {
     mats: { x, out },
-    words: ({ row, col }) => [
-      (row * x.cols + col) % 2 ** 32,
-      x.cols,
+    params: ({ row, col }) => ({
+      begin: (row * x.cols + col) % 2 ** 32,
+      width: x.cols,
       seed,
-      dropoutThreshold(rate),
-      { f32: dropoutFactor(rate) },
-    ],
+      threshold: dropoutThreshold(rate),
+      factor: dropoutFactor(rate),
+    }),
   });
 }
 
