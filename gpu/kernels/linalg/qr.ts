@@ -8,7 +8,8 @@ import type {
   MemoryOperations,
   OperationArgs,
 } from "../../../src/device/operations.ts";
-import { grid, type Kernel, type Span } from "../../context.ts";
+import { grid, type Span } from "../../context.ts";
+import { record } from "../../kernel.ts";
 import {
   APPLY,
   APPLY_GROUP,
@@ -81,14 +82,10 @@ function qr(
   const y = memory.bind(args.y);
   const r = memory.bind(args.r);
   const shape = `${rows}x${cols}`;
-  const matrix = [rows, cols, y.first, y.stride];
   const tiles = Math.ceil(cols / GRAM_TILE);
   const shared = squareBytes + 1024 <=
     context.limits.maxComputeWorkgroupStorageSize;
-  const factor: Kernel = {
-    ...factorKernel(shared),
-    ...(shared && { constants: { SQUARE: cols * cols } }),
-  };
+  const factor = factorKernel(shared, cols);
 
   memory.enqueue(() => {
     const taken: GPUBuffer[] = [];
@@ -98,28 +95,25 @@ function qr(
       return { buffer, at: 0, bytes };
     };
     const state = take(8);
-    const gram = take(parts * squareBytes);
-    const square = shared ? [] : [take(squareBytes)];
+    const grams = take(parts * squareBytes);
+    const a = shared ? undefined : take(squareBytes);
     const factors = [take(squareBytes), take(squareBytes)];
-    factors.forEach((one, pass) => {
-      context.run(GRAM, {
-        params: [...matrix, chunk, tiles],
-        reads: [y.span],
-        writes: [gram],
+    factors.forEach((one, turn) => {
+      record(context, GRAM, {
+        params: { rows, cols, chunk, tiles },
+        bind: { y, parts: grams },
         groups: [tiles * (tiles + 1) / 2, parts],
         shape,
       });
-      context.run(factor, {
-        params: [cols, parts, pass, { f32: LIMIT }],
-        reads: [gram],
-        writes: [one, state, ...square],
+      record(context, factor, {
+        params: { cols, parts, turn, limit: LIMIT },
+        bind: { grams, r: one, state, a },
         groups: [1],
         shape,
       });
-      context.run(APPLY, {
-        params: [...matrix, pass],
-        reads: [state, one],
-        writes: [y.span],
+      record(context, APPLY, {
+        params: { rows, cols, turn },
+        bind: { state, r: one, y },
         groups: grid(Math.ceil(rows / APPLY_GROUP)),
         shape,
       });
@@ -132,18 +126,16 @@ function qr(
         if (turns > MOST_TURNS && end > begin) break;
         end++;
       }
-      context.run(GRAM_SCHMIDT, {
-        params: [...matrix, begin, end],
-        reads: [state],
-        writes: [y.span, factors[1], q],
+      record(context, GRAM_SCHMIDT, {
+        params: { rows, cols, begin, end },
+        bind: { state, y, r: factors[1], q },
         groups: [1],
         shape,
       });
     }
-    context.run(MULTIPLY_TRIANGLES, {
-      params: [cols, r.first, r.stride],
-      reads: [factors[1], factors[0]],
-      writes: [r.span],
+    record(context, MULTIPLY_TRIANGLES, {
+      params: { cols },
+      bind: { second: factors[1], first: factors[0], out: r },
       groups: [Math.ceil(cols / 8), Math.ceil(cols / 8)],
       shape,
     });

@@ -11,7 +11,7 @@
  * @module
  */
 
-import type { Kernel } from "../../context.ts";
+import { kernel } from "../../kernel.ts";
 
 /** `count` lines of a kernel. */
 function times(count: number, line: (i: number) => string): string {
@@ -27,35 +27,31 @@ export const GRAM_SLAB = 32;
 /**
  * Part of a Gram matrix: the tiles on and above the diagonal of `y[rows of a chunk, :]ᵀ y[rows of a chunk, :]`.
  *
- * Workgroups: tiles on and above the diagonal, chunks. Parameters: rows, cols, first and stride of y, rows of a chunk (a
- * multiple of {@linkcode GRAM_SLAB}), tiles of a side. Reads y, writes `parts[chunk, cols, cols]`.
+ * `chunk`: its rows, a multiple of {@linkcode GRAM_SLAB}; `tiles`: of a side. The result is `parts[chunk, cols, cols]`.
+ * Workgroups: tiles on and above the diagonal, chunks.
  */
-export const GRAM: Kernel = {
+export const GRAM = kernel({
   name: "qr gram",
-  code: `
-struct Params { rows: u32, cols: u32, first: u32, stride: u32, chunk: u32, tiles: u32 }
-@group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> y: array<f32>;
-@group(0) @binding(2) var<storage, read_write> parts: array<f32>;
+  params: { rows: "u32", cols: "u32", chunk: "u32", tiles: "u32" },
+  reads: { y: "matrix f32" },
+  writes: { parts: "buffer f32" },
+  workgroup: 64,
+  helpers: `
 var<workgroup> left: array<vec4f, 256>;
 var<workgroup> right: array<vec4f, 256>;
 
 fn four(row: u32, col: u32, end: u32) -> vec4f {
   var v = vec4f();
   if (row < end) {
-    let at = p.first + row * p.stride + col;
+    let at = p.y + row * p.yStride + col;
     for (var i = 0u; i < 4u; i += 1u) {
       if (col + i < p.cols) { v[i] = y[at + i]; }
     }
   }
   return v;
 }
-
-@compute @workgroup_size(64)
-fn main(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
+`,
+  body: `
   var a = 0u;
   var b = group.x;
   while (b >= p.tiles - a) {
@@ -94,10 +90,8 @@ fn main(
         parts[(group.y * p.cols + row) * p.cols + col] = total[i][j];
       }
     }
-  }
-}
-`,
-};
+  }`,
+});
 
 /** Threads of a side of the workgroup that factorises. */
 const SIDE = 16;
@@ -110,33 +104,28 @@ const SIDE = 16;
  * Gaussian elimination of `[G | I]`, both halves in one square: the upper triangle of G turns into that of `D^½ R`, and
  * below grows the inverse of its unit lower factor, a row for each column eliminated. A step reads one row and changes
  * those below it, so that one barrier a step will do. The square lies in workgroup memory, where it holds one
- * (`shared`), or in a buffer.
- *
- * Parameters: cols, parts, turn (0 or 1), limit (f32). Reads parts, writes r `[cols, cols]`, state and, unless it is
- * shared, the square `[cols, cols]`.
+ * (`shared`), or in a buffer. It reads the parts and writes r `[cols, cols]`, the `state` of this `turn` (0 or 1), and its square `a`.
  */
-export function factorKernel(shared: boolean): Kernel {
+export const factorKernel = (shared: boolean, cols: number) => {
   const barrier = shared ? "workgroupBarrier()" : "storageBarrier()";
-  return {
+  return kernel({
     name: shared ? "qr factor" : "qr factor of many columns",
-    code: `
-struct Params { cols: u32, parts: u32, turn: u32, limit: f32 }
-${shared ? "override SQUARE: u32;" : ""}
-@group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> parts: array<f32>;
-@group(0) @binding(2) var<storage, read_write> r: array<f32>;
-@group(0) @binding(3) var<storage, read_write> state: array<u32>;
-${
-      shared
-        ? "var<workgroup> a: array<f32, SQUARE>;"
-        : "@group(0) @binding(4) var<storage, read_write> a: array<f32>;"
-    }
+    constants: shared ? { SQUARE: cols * cols } : {},
+    params: { cols: "u32", parts: "u32", turn: "u32", limit: "f32" },
+    reads: { grams: "buffer f32" },
+    writes: {
+      ...{ r: "buffer f32", state: "buffer u32" },
+      a: !shared && "buffer f32",
+    },
+    workgroup: `${SIDE}, ${SIDE}`,
+    helpers: `
+${shared ? "override SQUARE: u32;\nvar<workgroup> a: array<f32, SQUARE>;" : ""}
 var<workgroup> sums: array<f32, ${SIDE * SIDE}>;
 
 fn gram(i: u32, j: u32) -> f32 {
   var sum = 0.0;
   for (var part = 0u; part < p.parts; part += 1u) {
-    sum += parts[(part * p.cols + i) * p.cols + j];
+    sum += grams[(part * p.cols + i) * p.cols + j];
   }
   return sum;
 }
@@ -146,12 +135,8 @@ fn isNormal(x: f32) -> bool {
   let bits = bitcast<u32>(x);
   return bits > 0x0da24260u && bits < 0x7149f2cau;
 }
-
-@compute @workgroup_size(${SIDE}, ${SIDE})
-fn main(
-  @builtin(local_invocation_id) local: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
+`,
+    body: `
   let n = p.cols;
   for (var i = local.y; i < n; i += ${SIDE}u) {
     for (var j = local.x; j < n; j += ${SIDE}u) {
@@ -208,11 +193,9 @@ fn main(
       r[i * n + j] = value;
     }
   }
-  if (thread == 0u) { state[p.turn] = select(0u, 1u, usable); }
-}
-`,
-  };
-}
+  if (thread == 0u) { state[p.turn] = select(0u, 1u, usable); }`,
+  });
+};
 
 /** Threads of a workgroup of {@linkcode APPLY}, rows of a thread, columns that are solved before they are taken off. */
 const APPLY_THREADS = 32;
@@ -247,24 +230,15 @@ function solveColumn(j: number): string {
  * condition. Columns are solved in blocks of 8, and each block is taken off those that follow it at once, for several
  * rows of a thread with one look at R.
  *
- * Workgroups: rows / {@linkcode APPLY_GROUP}. Parameters: rows, cols, first and stride of y, turn. Reads state and r,
- * changes y.
+ * Workgroups: rows / {@linkcode APPLY_GROUP}.
  */
-export const APPLY: Kernel = {
+export const APPLY = kernel({
   name: "qr apply",
-  code: `
-struct Params { rows: u32, cols: u32, first: u32, stride: u32, turn: u32 }
-@group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> state: array<u32>;
-@group(0) @binding(2) var<storage, read> r: array<f32>;
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;
-
-@compute @workgroup_size(${APPLY_THREADS})
-fn main(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
+  params: { rows: "u32", cols: "u32", turn: "u32" },
+  reads: { state: "buffer u32", r: "buffer f32" },
+  writes: { y: "matrix f32" },
+  workgroup: APPLY_THREADS,
+  body: `
   if (state[p.turn] == 0u) { return; }
   let n = p.cols;
   let row = (group.x + group.y * groups.x) * ${APPLY_GROUP}u + thread * ${APPLY_ROWS}u;
@@ -272,7 +246,7 @@ fn main(
   // Past the end the last row is done again: all values are read before the first is written.
   ${
     lines((l) =>
-      `let at${l} = p.first + min(row + ${l}u, p.rows - 1u) * p.stride;`
+      `let at${l} = p.y + min(row + ${l}u, p.rows - 1u) * p.yStride;`
     )
   }
   for (var k = 0u; k < n; k += ${APPLY_BLOCK}u) {
@@ -292,10 +266,8 @@ fn main(
   }
       ${lines((l) => `y[at${l} + j] = s${l};`)}
     }
-  }
-}
-`,
-};
+  }`,
+});
 
 /** Threads of the workgroup that {@linkcode GRAM_SCHMIDT} is. */
 export const SCHMIDT_THREADS = 256;
@@ -314,18 +286,16 @@ const each = (line: (b: number) => string): string =>
  * A column whose part outside the span of those before it is less than 3e-7 of its length is rounding noise, and becomes
  * zero.
  *
- * Parameters: rows, cols, first and stride of y, the columns to do (begin, end), those before them done. Reads state;
- * changes y; writes r `[cols, cols]` and q `[cols, rows]`, which keeps the columns that are done.
+ * It does columns `[begin, end)`, those before them done; `r` is `[cols, cols]`, `q [cols, rows]` keeps the columns that
+ * are done.
  */
-export const GRAM_SCHMIDT: Kernel = {
+export const GRAM_SCHMIDT = kernel({
   name: "qr gram-schmidt",
-  code: `
-struct Params { rows: u32, cols: u32, first: u32, stride: u32, begin: u32, end: u32 }
-@group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> state: array<u32>;
-@group(0) @binding(2) var<storage, read_write> y: array<f32>;
-@group(0) @binding(3) var<storage, read_write> r: array<f32>;
-@group(0) @binding(4) var<storage, read_write> q: array<f32>;
+  params: { rows: "u32", cols: "u32", begin: "u32", end: "u32" },
+  reads: { state: "buffer u32" },
+  writes: { y: "matrix f32", r: "buffer f32", q: "buffer f32" },
+  workgroup: SCHMIDT_THREADS,
+  helpers: `
 const T = ${SCHMIDT_THREADS}u;
 const B = ${SCHMIDT_BLOCK}u;
 var<workgroup> sums: array<f32, T * B>;
@@ -362,9 +332,8 @@ fn largest(thread: u32, value: f32) -> f32 {
   }
   return sums[0];
 }
-
-@compute @workgroup_size(T)
-fn main(@builtin(local_invocation_index) thread: u32) {
+`,
+  body: `
   if (state[1] != 0u) { return; }
   let m = p.rows;
   let n = p.cols;
@@ -372,7 +341,7 @@ fn main(@builtin(local_invocation_index) thread: u32) {
     let column = j * m;
     var most = 0.0;
     for (var i = thread; i < m; i += T) {
-      let x = y[p.first + i * p.stride + j];
+      let x = y[p.y + i * p.yStride + j];
       q[column + i] = x;
       most = max(most, abs(x));
     }
@@ -430,39 +399,29 @@ fn main(@builtin(local_invocation_index) thread: u32) {
     for (var i = thread; i < m; i += T) {
       let x = select(0.0, q[column + i] * inverse, alive);
       q[column + i] = x;
-      y[p.first + i * p.stride + j] = x;
+      y[p.y + i * p.yStride + j] = x;
     }
     for (var i = j + thread; i < n; i += T) {
       r[i * n + j] = select(0.0, length * up, alive && i == j);
     }
-  }
-}
-`,
-};
+  }`,
+});
 
-/**
- * `out = second * first`, upper triangular all three, one value a thread.
- *
- * Parameters: cols, first and stride of out. Reads second and first `[cols, cols]`, writes out.
- */
-export const MULTIPLY_TRIANGLES: Kernel = {
+/** `out = second * first`, upper triangular all three, `[cols, cols]`; one value a thread. */
+export const MULTIPLY_TRIANGLES = kernel({
   name: "qr product of triangles",
-  code: `
-struct Params { cols: u32, first: u32, stride: u32 }
-@group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> second: array<f32>;
-@group(0) @binding(2) var<storage, read> first: array<f32>;
-@group(0) @binding(3) var<storage, read_write> out: array<f32>;
-
-@compute @workgroup_size(8, 8)
-fn main(@builtin(global_invocation_id) id: vec3u) {
+  params: { cols: "u32" },
+  reads: { second: "buffer f32", first: "buffer f32" },
+  writes: { out: "matrix f32" },
+  workgroup: "8, 8",
+  body: `
   let n = p.cols;
-  if (id.y >= n || id.x >= n) { return; }
+  let i = invocation.y;
+  let j = invocation.x;
+  if (i >= n || j >= n) { return; }
   var sum = 0.0;
-  for (var k = id.y; k <= id.x; k += 1u) {
-    sum += second[id.y * n + k] * first[k * n + id.x];
+  for (var k = i; k <= j; k += 1u) {
+    sum += second[i * n + k] * first[k * n + j];
   }
-  out[p.first + id.y * p.stride + id.x] = sum;
-}
-`,
-};
+  out[p.out + i * p.outStride + j] = sum;`,
+});

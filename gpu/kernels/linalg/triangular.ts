@@ -10,6 +10,7 @@ import type {
   OperationArgs,
 } from "../../../src/device/operations.ts";
 import { grid } from "../../context.ts";
+import { record, run } from "../../kernel.ts";
 import {
   copySquare,
   DAMPING,
@@ -71,18 +72,17 @@ function cholesky(
   for (let at = 0; at < n; at += TRIANGLE_BLOCK) {
     const cols = Math.min(TRIANGLE_BLOCK, n - at);
     const next = at + cols;
-    const block = memory.bind(part(a, { row: at, col: at, rows: cols, cols }));
-    const reads = [memory.whole(diagonal)];
-    const writes = [block.span, memory.whole(corner.buffer), memory.whole(bad)];
-    memory.enqueue(() =>
-      context.run(FACTOR_BLOCK, {
-        params: [cols, block.first, block.stride, at],
-        reads,
-        writes,
-        groups: [1],
-        shape: `${n}x${n}`,
-      })
-    );
+    run(memory, FACTOR_BLOCK, {
+      params: { cols, col: at },
+      bind: {
+        diagonal: memory.whole(diagonal),
+        a: memory.bind(part(a, { row: at, col: at, rows: cols, cols })),
+        factor: memory.whole(corner.buffer),
+        bad: memory.whole(bad),
+      },
+      groups: [1],
+      shape: `${n}x${n}`,
+    });
     if (next === n) break;
     solveBlock(memory, {
       x: part(a, { row: next, col: at, cols }),
@@ -134,50 +134,34 @@ function copyDamped(
     diagonal: DeviceBuffer;
   },
 ): void {
-  const { context } = memory;
   const n = h.rows;
   const shape = `${n}x${n}`;
-  const pieces = [...runs(memory, h)].map(({ row, ...piece }, i) => ({
-    row,
-    piece,
+  const pieces = [...runs(memory, h)].map(({ row, ...piece }) => ({
+    ...{ row, rows: piece.rows },
     from: memory.bind(piece),
     to: memory.bind(part(a, { row, rows: piece.rows })),
-    i,
   }));
-  using shares = memory.alloc(pieces.length * 4);
-  const added = memory.whole(shares);
-  const raised = memory.whole(diagonal);
-  memory.enqueue(() => {
-    for (const { row, piece: { rows }, from, i } of pieces) {
-      context.run(DAMPING, {
-        params: [rows, from.first + row, from.stride, i, {
-          f32: damping / n,
-        }],
-        reads: [from.span],
-        writes: [added],
-        groups: [1],
-        shape,
-      });
-    }
-    for (const { row, piece: { rows }, from, to } of pieces) {
-      context.run(copySquare({ lower: false }), {
-        params: [
-          rows,
-          n,
-          from.first,
-          from.stride,
-          to.first,
-          to.stride,
-          row,
-          pieces.length,
-        ],
-        reads: [from.span, added],
-        writes: [to.span, raised],
-        groups: grid(Math.ceil(rows * n / 64)),
-        shape,
-      });
-    }
-  });
+  using added = memory.alloc(pieces.length * 4);
+  const shares = memory.whole(added);
+  for (const [share, { row, rows, from }] of pieces.entries()) {
+    run(memory, DAMPING, {
+      params: { n: rows, share, factor: damping / n },
+      bind: { h: { ...from, first: from.first + row }, shares },
+      groups: [1],
+      shape,
+    });
+  }
+  for (const { row, rows, from, to } of pieces) {
+    run(memory, copySquare({ lower: false }), {
+      params: { rows, cols: n, first: row, count: pieces.length },
+      bind: {
+        ...{ source: from, shares, copy: to },
+        diagonal: memory.whole(diagonal),
+      },
+      groups: grid(Math.ceil(rows * n / 64)),
+      shape,
+    });
+  }
 }
 
 /** What copies the lower triangle of `a` to `l`, with zeros above, when it is called. */
@@ -194,10 +178,9 @@ function copyLower(
   }));
   return () => {
     for (const { row, rows, from, to } of pieces) {
-      memory.context.run(copySquare({ lower: true }), {
-        params: [rows, n, from.first, from.stride, to.first, to.stride, row],
-        reads: [from.span],
-        writes: [to.span],
+      record(memory.context, copySquare({ lower: true }), {
+        params: { rows, cols: n, first: row, count: 0 },
+        bind: { source: from, copy: to },
         groups: grid(Math.ceil(rows * n / 64)),
         shape: `${n}x${n}`,
       });
@@ -254,26 +237,16 @@ function solveBlock(
   const triangle = memory.bind(l);
   for (const { row, ...piece } of runs(memory, x)) {
     const { rows, cols } = piece;
-    const from = memory.bind(piece);
-    const to = memory.bind(part(panel, { row, rows }));
-    memory.enqueue(() =>
-      memory.context.run(SOLVE_BLOCK, {
-        params: [
-          rows,
-          cols,
-          from.first,
-          from.stride,
-          triangle.first,
-          triangle.stride,
-          transpose ? 1 : 0,
-          to.first,
-        ],
-        reads: [triangle.span],
-        writes: [from.span, to.span],
-        groups: grid(Math.ceil(rows / SOLVE_ROWS)),
-        shape: `${rows}x${cols}`,
-      })
-    );
+    run(memory, SOLVE_BLOCK, {
+      params: { rows, cols, transposed: transpose ? 1 : 0 },
+      bind: {
+        l: triangle,
+        x: memory.bind(piece),
+        panel: memory.bind(part(panel, { row, rows })),
+      },
+      groups: grid(Math.ceil(rows / SOLVE_ROWS)),
+      shape: `${rows}x${cols}`,
+    });
   }
 }
 
