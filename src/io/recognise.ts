@@ -6,21 +6,17 @@
 
 import { isMeant, KindError } from "../errors.ts";
 import type { ByteSource } from "./files/bytes.ts";
-import { bnbReaders, hasBnb } from "./bnb/read.ts";
 import type { Checkpoint, CheckpointFile } from "./checkpoint/checkpoint.ts";
 import { quoted } from "./files/errors.ts";
 import { type FileSet, readFile, sourceFiles } from "./files/files.ts";
 import { readSideFiles } from "./side_files.ts";
 import { foreignReason } from "./checkpoint/foreign.ts";
 import { openGgufCheckpoint } from "./gguf/checkpoint.ts";
-import { gptqReaders, hasGptq } from "./affine/gptq.ts";
-import { hasHqq, hqqReaders } from "./affine/hqq.ts";
-import { type JsonObject, parseJsonObject } from "./files/json.ts";
+import { parseJsonObject } from "./files/json.ts";
 import { layersReason } from "./checkpoint/layer_count.ts";
-import { hasMlx, mlxReaders } from "./affine/mlx.ts";
 import { presented } from "./checkpoint/names.ts";
 import { settledTies } from "./checkpoint/tied.ts";
-import { hasPacked, packedReaders } from "./packed/packed.ts";
+import { LAYOUTS } from "./layouts.ts";
 import { modelConfig } from "./packed/config.ts";
 import { partError, partNames, partOf } from "./files/split.ts";
 import {
@@ -162,20 +158,26 @@ async function openWeights(
       : openSafetensorsFile(files, parts, { unread: true })),
   );
   const where = files.name;
-  const plain = torch ? "torch" : "safetensors";
-  let [format, readers]: [Checkpoint["format"], TensorReader[]] = [
-    plain,
-    [...store.tensors.values()],
-  ];
+  const layout = LAYOUTS.find(({ recognises }) => recognises(store));
+  let format = torch ? "torch" : "safetensors";
+  let readers: TensorReader[] = [...store.tensors.values()];
   try {
-    [format, readers] = await recognise(store, { where, config, plain });
+    if (layout) {
+      readers = await layout.readers(store, { where, config });
+      format = layout.name;
+    }
   } catch (error) {
     if (!describe || !isMeant(error)) throw error;
     notes.push(error.message);
   }
   const foreign = notes.length > 0 && describe
     ? undefined
-    : foreignReason(readers, { where, config, format });
+    : foreignReason(readers, {
+      where,
+      config,
+      isMethod: (method) => layout?.isMethod(method) ?? false,
+      decoded: LAYOUTS.map(({ decoded }) => decoded),
+    });
   if (foreign) refuse(foreign);
   else if (store.unread) refuse(unreadError(where, store.unread));
   const named = notes.length > 0
@@ -202,25 +204,6 @@ async function openWeights(
   const settled = notes.length > 0 ? checkpoint : await settledTies(checkpoint);
   opened.move();
   return settled;
-}
-
-/** The layout of a store, by the names of its tensors, and readers of what it holds. */
-async function recognise(
-  store: TensorStore,
-  { where, config, plain }: {
-    where: string;
-    config: JsonObject;
-    plain: Checkpoint["format"];
-  },
-): Promise<[Checkpoint["format"], TensorReader[]]> {
-  if (hasPacked(store)) return ["packed", [...packedReaders(store, where)]];
-  if (hasBnb(store)) return ["bnb", await bnbReaders(store, where)];
-  if (hasMlx(store)) return ["mlx", [...mlxReaders(store, { where, config })]];
-  if (hasHqq(store)) return ["hqq", await hqqReaders(store, where)];
-  if (hasGptq(store)) {
-    return ["gptq", await gptqReaders(store, { where, config })];
-  }
-  return [plain, [...store.tensors.values()]];
 }
 
 function onlyFile(files: FileSet): string {

@@ -54,7 +54,7 @@ function* modulesOf({ tensors }: TensorStore): Generator<string> {
  */
 export async function hqqReaders(
   store: TensorStore,
-  where: string,
+  { where }: { where: string },
 ): Promise<TensorReader[]> {
   const problems = new Problems(`read ${quoted(where)} as HQQ`);
   const weights = new Map<string, TensorReader>();

@@ -54,7 +54,7 @@ export function hasBnb(store: TensorStore): boolean {
  */
 export async function bnbReaders(
   store: TensorStore,
-  where: string,
+  { where }: { where: string },
 ): Promise<TensorReader[]> {
   const problems = new Problems(`read ${quoted(where)} as bitsandbytes`);
   const weights = new Map<string, string>();

@@ -47,16 +47,8 @@ export interface CheckpointFile {
 export interface Checkpoint extends AsyncDisposable {
   /** What errors call it: the path or id it was opened by. */
   readonly name: string;
-  /** Layout it was found in. */
-  readonly format:
-    | "safetensors"
-    | "gguf"
-    | "bnb"
-    | "packed"
-    | "mlx"
-    | "hqq"
-    | "gptq"
-    | "torch";
+  /** Layout it was found in: a row of `src/io/layouts.ts`, or plain tensors in `safetensors` or `torch`, or `gguf`. */
+  readonly format: string;
   /**
    * Why it cannot be used as a model: it is a part of one, or quantised by a method that is not decoded. Only where it was
    * opened to be described, and then not empty.

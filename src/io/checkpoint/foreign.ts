@@ -6,17 +6,13 @@
  */
 
 import { KindError } from "../../errors.ts";
-import type { Checkpoint } from "./checkpoint.ts";
 import { quoted } from "../files/errors.ts";
 import { isObject } from "../files/json.ts";
 import type { JsonObject } from "../files/json.ts";
 import type { TensorReader } from "./tensor_reader.ts";
 
-/** What is decoded, for errors. */
-const DECODED =
-  "decoded are bitsandbytes nf4 and fp4, GPTQ, HQQ, MLX and loqa's own; take the model in f32, f16 or bf16";
-
-const INT8 = "bitsandbytes in 8 bits (LLM.int8)";
+/** The method of weights that bitsandbytes has in 8 bits. */
+export const LLM_INT8 = "bitsandbytes in 8 bits (LLM.int8)";
 
 /** How a config says that its weights are quantised; undefined if it does not. */
 function methodOf(config: JsonObject): string | undefined {
@@ -27,7 +23,7 @@ function methodOf(config: JsonObject): string | undefined {
     for (const key of ["quantization_config", "compression_config"]) {
       const block = place[key];
       if (!isObject(block) || Object.keys(block).length === 0) continue;
-      if (block.load_in_8bit === true) return INT8;
+      if (block.load_in_8bit === true) return LLM_INT8;
       if (typeof block.quant_method === "string") return block.quant_method;
       if (block.load_in_4bit === true) return "bitsandbytes";
       if (typeof block.quant_type === "string") return block.quant_type;
@@ -37,25 +33,9 @@ function methodOf(config: JsonObject): string | undefined {
   return undefined;
 }
 
-/** Whether a layout that was recognised by its tensors is what the method says. */
-const FITS: Readonly<
-  Record<Checkpoint["format"], (method: string) => boolean>
-> = {
-  safetensors: () => false,
-  torch: () => false,
-  // Its metadata say how it is decoded.
-  packed: () => true,
-  gguf: () => true,
-  bnb: (method) => method !== INT8 && /^bitsandbytes/i.test(method),
-  hqq: (method) => /^hqq$/i.test(method),
-  // Its reader has words of its own for AWQ and others, whose tensors have the same names.
-  gptq: () => true,
-  mlx: (method) => /^(mlx|no quant_method)/i.test(method),
-};
-
 /** Names of tensors that stand beside packed weights, and whose they are. */
 const BESIDE: readonly (readonly [RegExp, string, string])[] = [
-  [/^(.+)\.SCB$/, ".weight", INT8],
+  [/^(.+)\.SCB$/, ".weight", LLM_INT8],
   [/^(.+)\.weight_packed$/, ".weight_scale", "compressed-tensors"],
   [/^(.+)_blocks$/, "_scales", "MXFP4"],
   [/^(.+)\.weight_scale(_inv)?$/, ".weight", "scaled fp8 or int8"],
@@ -66,21 +46,27 @@ const BESIDE: readonly (readonly [RegExp, string, string])[] = [
  * Why the tensors of a checkpoint cannot be taken as they are; undefined if they can.
  *
  * @param readers What is left of the store after its quantised weights were recognised.
+ * @param isMethod Whether a method is that of the layout which was recognised.
+ * @param decoded The layouts that are decoded, for errors.
  */
 export function foreignReason(
   readers: readonly TensorReader[],
-  { where, config, format }: {
+  { where, config, isMethod, decoded }: {
     where: string;
     config: JsonObject;
-    format: Checkpoint["format"];
+    isMethod: (method: string) => boolean;
+    decoded: readonly string[];
   },
 ): TypeError | undefined {
+  const instead = `decoded are ${
+    decoded.join(", ")
+  }; take the model in f32, f16 or bf16`;
   const method = methodOf(config);
-  if (method !== undefined && !FITS[format](method)) {
+  if (method !== undefined && !isMethod(method)) {
     return new KindError(
       `Cannot read ${quoted(where)}: it is quantised, its config.json says by ${
         quoted(method)
-      }, which loqa does not decode (${DECODED}, or remove quantization_config from config.json if the weights are plain after all)`,
+      }, which loqa does not decode (${instead}, or remove quantization_config from config.json if the weights are plain after all)`,
     );
   }
   const byName = new Map(readers.map((reader) => [reader.info.name, reader]));
@@ -96,7 +82,7 @@ export function foreignReason(
           quoted(name)
         } beside ${
           quoted(other.name)
-        } (${other.encoding}) is of ${whose}, which loqa does not decode (${DECODED})`,
+        } (${other.encoding}) is of ${whose}, which loqa does not decode (${instead})`,
       );
     }
   }

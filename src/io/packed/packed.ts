@@ -212,7 +212,7 @@ export function hasPacked(store: TensorStore): boolean {
  */
 export function packedReaders(
   store: TensorStore,
-  where: string,
+  { where }: { where: string },
 ): TensorReader[] {
   const description = parseJsonObject(
     store.metadata.get(METADATA)!,
