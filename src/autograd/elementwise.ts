@@ -101,7 +101,7 @@ export function add(tape: Tape, x: Tensor, y: Tensor): Tensor {
   const out = tape.output(x.value.rows, x.value.cols, [x, y]);
   ops.combine({ x: x.value, y: y.value, out: out.value });
   tape.record(out, (dy) => {
-    // Only one of the two may have the matrix itself: what is added to it later must not reach the other.
+    // Only one of the two may have the matrix itself: later additions to it must not reach the other.
     tape.accumulate(
       y,
       (into, plus) => ops.combine({ x: dy, y: plus, out: into }),

@@ -164,7 +164,7 @@ export class ParameterSet implements Disposable {
     );
   }
 
-  /** Reads what backward passes have added up, row-major; zeros if there was none. */
+  /** Reads the accumulated gradient, row-major; zeros if there was no backward pass. */
   async readGradient(name: string): Promise<Float32Array<ArrayBuffer>> {
     const { gradient, fresh } = this.get(name);
     const count = gradient.rows * gradient.cols;

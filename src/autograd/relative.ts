@@ -40,7 +40,7 @@ export interface RelativeAttentionShape {
  * `out = softmax(scale * (q kᵀ + (q posKeyᵀ)[i, p] + (k posQueryᵀ)[j, p])) v`, `p = index[i - j]`, for each sequence and
  * head; `out[batch * time, heads * headDim]`.
  *
- * The scores of all heads are kept for the backward: encoders' sequences are short.
+ * The scores of all heads are saved for the backward pass: encoders' sequences are short.
  */
 export function relativeAttention(
   tape: Tape,
@@ -194,7 +194,7 @@ function backward(
   give(tape, v, dv);
 }
 
-/** Where the heads of a sequence lie in matrices of tokens, of positions, and in matrices with rows of their own. */
+/** Offsets of a sequence's heads in matrices of tokens, of positions, and in matrices with rows of their own. */
 function headsOf({ heads, time, headDim }: RelativeAttentionShape) {
   return {
     /** The first head of the tokens of sequence `b`. */

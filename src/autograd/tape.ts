@@ -27,7 +27,7 @@ export interface TapeOptions {
   readonly recording?: boolean;
   /** True if the pass is one of training, with dropout; as `recording` without it. */
   readonly training?: boolean;
-  /** Seeds what is random in the step, dropout (0). */
+  /** Seed of the step's dropout (0). */
   readonly seed?: number;
 }
 
@@ -111,7 +111,7 @@ export class Tape implements Disposable {
     };
   }
 
-  /** Remembers how `output` passes its gradient on; does nothing where none is wanted. */
+  /** Records the backward function of `output`; does nothing where no gradient is wanted. */
   record(
     output: Tensor,
     backward: (gradient: Mat) => void,
@@ -166,7 +166,7 @@ export class Tape implements Disposable {
       if (!node) return;
       const { output, inPlace } = node;
       const found = this.#gradients.get(output);
-      // What nothing depended on has no gradient to pass on.
+      // A value that nothing depended on has no gradient to pass on.
       if (found) node.backward(found);
       this.free(...node.saved);
       if (inPlace) continue;
@@ -196,9 +196,9 @@ export class Tape implements Disposable {
   }
 
   /**
-   * Activation (gradient) checkpointing (Chen et al., 1604.06174): computes `y = block(x)` and keeps only `x`; the backward
-   * pass recomputes the block. `block` must use the tape that it is given, and depend on nothing that needs a gradient but
-   * `x`, `others`, which it is given as tensors of that tape, and parameters.
+   * Activation (gradient) checkpointing (Chen et al., 1604.06174): computes `y = block(x)` and saves only `x`; the
+   * backward pass recomputes the block. `block` must use the tape that it is given, and depend on nothing that needs a
+   * gradient but `x`, `others`, which it is given as tensors of that tape, and parameters.
    */
   checkpoint(
     x: Tensor,
@@ -209,7 +209,7 @@ export class Tape implements Disposable {
     const seed = this.seed();
     let value: Mat;
     {
-      // Nothing is recorded, but what is random has to happen as it will going backwards.
+      // Nothing is recorded, but dropout has to draw as it will in the backward pass.
       using quiet = new Tape(this.device, { training: this.training, seed });
       value = block(
         quiet,
@@ -237,7 +237,7 @@ export class Tape implements Disposable {
     return output;
   }
 
-  /** A new seed for something random in the step: a u32, the same at every run of the same step. */
+  /** A new seed for an operation's dropout: a u32, the same at every run of the same step. */
   seed(): number {
     const n = ++this.#draws;
     return (Math.imul(this.#seed ^ 0x9e3779b9, 0x85ebca6b) +

@@ -1,5 +1,5 @@
 /**
- * Measures operations of a device: what `loqa bench` and the comparison with peers share.
+ * Measures operations of a device, for `loqa bench` and the comparison with peers.
  *
  * A {@linkcode Work} is prepared once and run many times, so that the caller can interleave it with other work and
  * take medians. The first runs of each are slower (the engine compiles as it goes): warm up before timing.
@@ -268,8 +268,8 @@ export function prepareSvd(device: Device, { rows, cols }: Shape): Work {
 }
 
 /**
- * Seconds of copying a byte from one place in ordinary memory to another with one thread: the limit of what
- * reads and writes each byte once. Measured over `bytes` (64 MiB, beyond the caches).
+ * Seconds of copying a byte from one place in ordinary memory to another with one thread: the limit of an operation
+ * that reads and writes each byte once. Measured over `bytes` (64 MiB, beyond the caches).
  */
 export function copySecondsPerByte(bytes: number = 64 * 2 ** 20): number {
   const from = new Uint8Array(bytes).fill(1);
@@ -285,13 +285,13 @@ export function copySecondsPerByte(bytes: number = 64 * 2 ** 20): number {
   return best / (2 * bytes);
 }
 
-/** A device that counts what passes through it. */
+/** A device that counts the FLOPs of its operations. */
 export interface CountingDevice extends Device {
   /** Floating-point operations of the products and orthonormalisations so far. */
   readonly flops: number;
 }
 
-/** Wraps a device so that the least time that an algorithm could take can be told. Disposing it leaves `device`. */
+/** Wraps a device to count FLOPs, for the least time that an algorithm could take. Disposing it leaves `device`. */
 export function countFlops(device: Device): CountingDevice {
   let flops = 0;
   const { gemm, qr } = device.ops;

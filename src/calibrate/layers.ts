@@ -35,7 +35,7 @@ const SAME_INPUT = new Map(
   ),
 );
 
-/** What a pass works with. */
+/** Options of a pass. */
 export interface PassOptions {
   readonly device: Device;
   /** Sequences of equal length. */

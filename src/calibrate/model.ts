@@ -15,7 +15,7 @@ import { MomentSums } from "./sums.ts";
 /** Tokens that go through a model at a time. */
 const BATCH_TOKENS = 1024;
 
-/** A text and what a model is to make of it, as tokens. */
+/** A source/target pair, as tokens. */
 export interface CalibrationPair {
   /** Source token ids, special tokens included. */
   readonly source: Int32Array;

@@ -1,5 +1,5 @@
 /**
- * Sums of squares and products of what linear layers see.
+ * Sums of squares and products of linear layers' inputs.
  *
  * @module
  */

@@ -17,8 +17,8 @@ import { familyOf } from "../models/families.ts";
 const LONGEST_TOKEN = 16;
 
 /**
- * Sequences of `block` tokens from the start of text files, `tokens` together at the most. Those of an encoder have the
- * special tokens around them that it sees around every text.
+ * Sequences of `block` tokens from the start of text files, `tokens` together at the most; an encoder's with special
+ * tokens around them.
  *
  * @throws {RangeError} If the text has not enough tokens for one.
  * @throws {TypeError} If the model is an encoder-decoder, which wants pairs of texts.
@@ -46,7 +46,7 @@ export async function calibrationSequences(
     Math.min(512, family.config(checkpoint).maxLength, tokens);
   const tokenizer = await checkpointTokenizer(checkpoint);
   const frame = family.kind === "encoder" ? [...tokenizer.encode("")] : [];
-  // What an encoder's tokenizer puts around a text is one token before it and one after it.
+  // An encoder's tokenizer puts one token before a text and one after it.
   const [before, after] = [frame.slice(0, 1), frame.slice(1)];
   const inner = length - frame.length;
   const options = { addSpecialTokens: family.kind !== "encoder" };

@@ -48,7 +48,7 @@ export const TASKS = [
 /** Name of a task. */
 export type TaskName = typeof TASKS[number];
 
-/** What a task is opened with. */
+/** Options of opening a task. */
 export interface TaskOptions {
   readonly tokenizer: Tokenizer;
   /** The model's context. */
@@ -67,9 +67,9 @@ export interface TaskOptions {
   readonly glue?: GlueName;
   /** Names of the model's classes in its order (`glue`, `anli`). */
   readonly labels?: readonly string[];
-  /** Size of the model's vocabulary, which the tokenizer's ids are held against. */
+  /** Size of the model's vocabulary, against which the tokenizer's ids are checked. */
   readonly vocabSize?: number;
-  /** What is done with inputs beyond the context (`glue`, `anli`, `summarize`, `g2p`): cut, as is usual, or an error. */
+  /** Treatment of inputs beyond the context (`glue`, `anli`, `summarize`, `g2p`): cut, as is usual, or an error. */
   readonly overflow?: "truncate" | "error";
 }
 
@@ -168,7 +168,7 @@ export async function openTasks(
   }
 }
 
-/** What tasks of classes are asked with. */
+/** Options of classification tasks. */
 function classes(
   { tokenizer, context, labels, vocabSize, overflow }: TaskOptions,
 ) {
@@ -179,7 +179,7 @@ function classes(
   };
 }
 
-/** Data sets are told by the names of folders and files: `glue/sst2/dev.tsv`, `MNLI`. */
+/** Name of the data set, by folders and files: `glue/sst2/dev.tsv`, `MNLI`. */
 function glueOf(path: string): GlueName {
   const parts = path.toLowerCase().replaceAll(/[^a-z0-9/\\]/g, "")
     .split(/[\\/]/).reverse();
@@ -188,7 +188,7 @@ function glueOf(path: string): GlueName {
   );
   if (found) return found;
   throw new ValueError(
-    `Cannot tell the data set of ${path}: wanted one of ${
+    `Cannot find the data set of ${path}: wanted one of ${
       GLUE.join(", ")
     } in its name, or by its own option`,
   );

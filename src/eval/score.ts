@@ -11,10 +11,10 @@ import { readF32 } from "../device/device.ts";
 import type { CausalModel } from "../models/model.ts";
 import type { ScoreRequest } from "./tasks/task.ts";
 
-/** A sequence to run, and what is asked of it. */
+/** A sequence to run, and the tokens to score in it. */
 interface Sequence {
   readonly tokens: number[];
-  /** Position whose next token is scored, that token, and where its score goes. */
+  /** Scored tokens: position of the logits, token, row of the result. */
   readonly asked: { position: number; label: number; row: number }[];
 }
 

@@ -21,9 +21,9 @@ export type ModelFiles =
   | Readonly<Record<string, FileContents>>;
 
 /**
- * Byte sources over what a program has, by name.
+ * Byte sources over a program's blobs and bytes, by name.
  *
- * @throws {TypeError} If something of it is neither a blob nor bytes.
+ * @throws {TypeError} If one is neither a blob nor bytes.
  */
 export function sourcesOf(files: ModelFiles): Map<string, ByteSource> {
   const entries: Iterable<readonly [string, unknown]> = Array.isArray(files)

@@ -12,7 +12,7 @@ import { generate } from "../models/generate/causal.ts";
 import type { SamplingOptions } from "../models/generate/sampling.ts";
 import type { CausalModel } from "../models/model.ts";
 
-/** A conversation to be answered: messages with role and content, and what the chat template reads besides. */
+/** A conversation to be answered: messages with role and content, and the chat template's other variables. */
 export interface ChatPrompt {
   /** Messages in order, the last one to be answered. */
   readonly messages: ChatRecord["messages"];

@@ -43,13 +43,13 @@ export type { StepReport } from "../train/step/trainer.ts";
 export interface OpenLmOptions {
   /** LoRA adapter in PEFT's layout: its folder, or its files. Of a folder that loqa wrote, its own without it. */
   readonly adapter?: string | ModelFiles;
-  /** Where to work: a device, which stays the caller's, or the name of one (`auto`). */
+  /** A device, which stays the caller's, or the name of one (`auto`). */
   readonly device?: Device | DeviceName | "auto";
   /** Threads of a device that is opened here (as many as the machine has cores). */
   readonly threads?: number;
-  /** How products with quantised weights are computed (`f32`). */
+  /** Arithmetic of products with quantised weights (`f32`). */
   readonly compute?: Compute;
-  /** Told the share of the weights that is loaded, from 0 to 1. */
+  /** Called with the share of the weights that is loaded, from 0 to 1. */
   readonly onProgress?: (done: number) => void;
 }
 
@@ -61,7 +61,7 @@ export interface LanguageModel extends AsyncDisposable {
   readonly maxLength: number;
   /** Its tokenizer. */
   readonly tokenizer: Tokenizer;
-  /** Where it is. */
+  /** Its device. */
   readonly device: Device;
   /** True if there is an adapter on it. */
   readonly hasAdapter: boolean;
@@ -129,7 +129,7 @@ export async function openLm(
   const { kind } = family;
   const config = family.config(checkpoint);
   checkKind({ kind, config }, "causal", `open ${checkpoint.name}`);
-  // All that can be wrong with the files is told before the weights are read.
+  // Files are checked before the weights are read.
   const tokenizer = await checkpointTokenizer(checkpoint);
   const stop = await stopTokens(checkpoint, tokenizer);
   const { device: wanted = "auto", threads, compute, onProgress } = options;
@@ -202,7 +202,7 @@ function languageModel(
   };
 }
 
-/** What a model is opened from. */
+/** Files of a model. */
 interface Source extends AsyncDisposable {
   readonly checkpoint: Checkpoint;
   readonly factors?: readonly AdapterModuleFactors[];

@@ -1,5 +1,5 @@
 /**
- * A model by its path: what {@linkcode openLm} loads only where there is a file system.
+ * A model by its path: loaded by {@linkcode openLm} only where there is a file system.
  *
  * @module
  */

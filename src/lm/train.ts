@@ -32,7 +32,7 @@ export interface LmTrainOptions
   readonly batch?: number;
   /** Largest learning rate (2e-4). */
   readonly learningRate?: number;
-  /** How the learning rate goes on after the warm-up (`linear`). */
+  /** Learning-rate schedule after the warm-up (`linear`). */
   readonly schedule?: ScheduleName;
   /** Steps of the warm-up (0). */
   readonly warmup?: number;
@@ -42,7 +42,7 @@ export interface LmTrainOptions
   readonly dropout?: number;
   /** Longest example in tokens (the model's context, 1024 at the most). */
   readonly context?: number;
-  /** What becomes of longer ones (`drop`). */
+  /** Treatment of longer ones (`drop`). */
   readonly overflow?: Overflow;
   /** Activation checkpointing: blocks are computed again in the backward pass, for less memory (false). */
   readonly checkpointing?: boolean;
@@ -50,7 +50,7 @@ export interface LmTrainOptions
   readonly signal?: AbortSignal;
 }
 
-/** What a step did. */
+/** Report of a step. */
 export interface TrainEvent extends StepReport {
   /** Steps of the whole training. */
   readonly steps: number;

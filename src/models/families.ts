@@ -47,7 +47,7 @@ import type {
 
 /** Options of {@linkcode Family.load}. */
 export interface FamilyOptions extends ModelOptions {
-  /** Whether the head of a causal LM takes few rows in 8 bits, for decode steps (false). */
+  /** Computes the head of a causal LM in 8 bits for few rows, in decode steps (false). */
   readonly eightBitHead?: boolean;
 }
 
@@ -178,7 +178,7 @@ const KINDS: Readonly<Record<Model["kind"], string>> = {
 /**
  * Checks that a model is of a kind, loaded or not.
  *
- * @param what Purpose, as errors say it: `run the task "ppl"`.
+ * @param what Purpose, for errors: `run the task "ppl"`.
  * @throws {TypeError} If it is of another kind.
  */
 export function checkKind(
@@ -211,7 +211,7 @@ export function whyNotRun(checkpoint: Checkpoint): string | undefined {
 /**
  * A model as one of a kind.
  *
- * @param what Purpose, as errors say it: `run the task "ppl"`.
+ * @param what Purpose, for errors: `run the task "ppl"`.
  * @throws {TypeError} If it is of another kind.
  */
 export function ofKind<K extends Model["kind"]>(

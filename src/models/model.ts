@@ -121,7 +121,7 @@ export interface Seq2SeqModel extends BaseModel {
   encode(tape: Tape, source: TokenBatch, options?: PassOptions): Tensor;
   /**
    * Decoder hidden states of the target, `[batch * time, hidden]`, with cross-attention to `encoded`, the hidden states
-   * that {@linkcode encode} made of `source`. With a KV cache of this model it sees the tokens before, and `encoded` is
+   * of `source` from {@linkcode encode}. With a KV cache of this model it attends to the tokens before, and `encoded` is
    * read the first time only.
    */
   decode(
@@ -142,7 +142,7 @@ export type Model = CausalModel | EncoderModel | Seq2SeqModel;
 export interface ModelOptions {
   /** Trainable parameters, by their names in the checkpoint; the model uses them where they are. */
   readonly trained?: ParameterSet;
-  /** How products with quantised weights are computed (`f32`). */
+  /** Arithmetic of products with quantised weights (`f32`). */
   readonly compute?: Compute;
   /** Called with the share loaded, from 0 to 1. */
   readonly onProgress?: (done: number) => void;

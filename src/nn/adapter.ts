@@ -69,9 +69,9 @@ export function factorName(module: string, factor: "A" | "B"): string {
 }
 
 /**
- * Puts an adapter on the layers that it names; {@linkcode Linear.enable} makes it count.
+ * Puts an adapter on the layers that it names; {@linkcode Linear.enable} turns it on.
  *
- * @throws {TypeError} That lists every module that the model has not, that has another shape, or whose weight is quantised
+ * @throws {TypeError} That lists every module that the model lacks, that has another shape, or whose weight is quantised
  * in groups that the adapter's are no multiple of: it could not be merged into them; and factors that are not finite.
  */
 export function attachAdapter(

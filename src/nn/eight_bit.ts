@@ -1,5 +1,5 @@
 /**
- * A dense weight in 8 bits for products with few rows, where its size is what costs: the LM head in decode steps (M = 1).
+ * A dense weight in 8 bits for products with few rows, which are bound by its size: the LM head in decode steps (M = 1).
  *
  * Groups of 32 along a row get 256 levels between their ends, `w ≈ s c + b`. A code is taken apart into two of four bits,
  * `c = 16 high + low`, so that the weight is the sum of two int4 matrices, for which there are kernels.

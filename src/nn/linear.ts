@@ -64,7 +64,7 @@ export class Linear implements LinearLayer {
   }
 }
 
-/** A weight on a device, and what frees it. */
+/** A weight on a device, and its disposal. */
 export interface OwnedWeight extends Disposable {
   readonly weight: LinearWeight;
 }

@@ -6,7 +6,7 @@
 
 import { ValueError } from "../errors.ts";
 
-/** A layer, the sizes of its factors' product, and the rank that is asked for. */
+/** A layer, the shape of its factors' product, and the wanted rank. */
 export interface RankedLayer {
   readonly module: string;
   readonly rank: number;
@@ -15,11 +15,11 @@ export interface RankedLayer {
 }
 
 /**
- * Refuses a rank that is more than any layer has; returns what is to be said where some have less, undefined where none
- * has. A product of factors has at most the rank of its smaller side: what is beyond takes space and adds nothing.
+ * Refuses a rank that is more than any layer has; returns a warning where some have less, undefined where none has. A
+ * product of factors has at most the rank of its smaller side: any beyond takes space and adds nothing.
  *
- * @param options.surplus Whether a rank beyond every layer's is only told of: QA-LoRA's A has a column a group, of which
- * small layers have few, and the same rank is wanted for models of all sizes.
+ * @param options.surplus True if a rank beyond every layer's is only warned of: QA-LoRA's A has a column a group, of
+ * which small layers have few, and the same rank is wanted for models of all sizes.
  * @throws {RangeError} If the rank of every layer is beyond it.
  */
 export function checkRanks(

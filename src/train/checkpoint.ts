@@ -46,11 +46,11 @@ export interface TrainState {
   readonly start: string;
   /** Updates so far. */
   readonly step: number;
-  /** Where the data stands. */
+  /** Position in the data. */
   readonly order: OrderState;
   /** Losses of the steps so far. */
   readonly losses: readonly number[];
-  /** Evaluations so far: step, mean loss, and where there are classes the share that is right. */
+  /** Evaluations so far: step, mean loss, and for classification the accuracy. */
   readonly evaluations: readonly (readonly [
     step: number,
     loss: number,
@@ -80,11 +80,11 @@ function fileShape({ shape, value, turned }: NamedMat): readonly number[] {
   return shape ?? (turned ? [cols, rows] : [rows, cols]);
 }
 
-/** The file of a checkpoint that says where its training stands. */
+/** File of a checkpoint with its training's state. */
 export const STATE = "state.json";
 const OPTIMIZER = "optimizer.safetensors";
 
-/** Values are to be written that are no numbers: the training has gone astray. */
+/** NaN or infinite values are to be written: the training has diverged. */
 export class NotFiniteError extends ValueError {
   override readonly name = "NotFiniteError";
 }
@@ -179,8 +179,8 @@ function moments(parameters: ParameterSet): NamedMat[] {
 }
 
 /**
- * Writes a checkpoint of the run in the folder `run` and removes those beyond the last `keep`. Resolves to its folder. Where it cannot be written, the
- * older ones stay, and nothing of it is left.
+ * Writes a checkpoint of the run in the folder `run` and removes those beyond the last `keep`. Resolves to its folder.
+ * Where it cannot be written, the older ones stay, and nothing of it is left.
  *
  * @throws {NotFiniteError} As {@linkcode writeTensors}.
  */
@@ -208,7 +208,7 @@ export async function saveCheckpoint(
     );
     await writeFileAtomic(joinPath(partial, STATE), JSON.stringify(state));
   } catch (error) {
-    // What went wrong first is what there is to tell.
+    // The first error is the one to report.
     await remove(partial).catch(() => {});
     throw error;
   }
@@ -227,7 +227,7 @@ async function removeCheckpoint(place: string): Promise<void> {
   await remove(going);
 }
 
-/** Removes the checkpoints of a run beyond the last `keep`, and what an interruption left of others. */
+/** Removes the checkpoints of a run beyond the last `keep`, and remains of interrupted ones. */
 export async function pruneCheckpoints(
   run: string,
   keep: number,

@@ -26,19 +26,19 @@ import type { TrainOptions } from "./options.ts";
 
 type FileSource = Awaited<ReturnType<typeof fileSource>>;
 
-/** Tokenizers and labels that texts become examples with. */
+/** Tokenizers and labels for reading texts into examples. */
 export interface ExampleCodecs {
   /** The tokenizer. */
   readonly codec: PairCodec;
-  /** The tokenizer of what is written, where it has its own (`seq2seq`). */
+  /** The targets' tokenizer, where they have their own (`seq2seq`). */
   readonly targetCodec?: PairCodec;
-  /** Size of the model's vocabulary, which the tokenizer's ids are held against. */
+  /** Size of the model's vocabulary, against which the tokenizer's ids are checked. */
   readonly vocabSize?: number;
   /** Meaning of labels (`classify`). */
   readonly labels?: LabelReader;
 }
 
-/** Examples, and how an epoch goes through them. */
+/** Examples, and their order in an epoch. */
 export interface OpenedExamples {
   readonly set: ExampleSet<AnyExample>;
   readonly order: OrderOptions;
@@ -156,7 +156,7 @@ async function digestExamples(set: ExampleSet<AnyExample>): Promise<string> {
   return await digest(hashes.join());
 }
 
-/** Arrays that an example is made of. */
+/** Arrays of an example. */
 function partsOf(example: AnyExample): (Int32Array | string)[] {
   switch (example.kind) {
     case "class":

@@ -1,5 +1,5 @@
 /**
- * The head that a training wants, and what its labels mean.
+ * The head for a training, and the meaning of its labels.
  *
  * @module
  */
@@ -57,7 +57,7 @@ function ownLabels(
  * The head that a task wants; undefined for those that need none.
  *
  * @throws {RangeError} If the model has another number of classes than the data.
- * @throws {TypeError} If the model calls its classes otherwise.
+ * @throws {TypeError} If the model names its classes otherwise.
  * @throws {SyntaxError} If a file's columns are not known; it names file and line.
  */
 export async function wantedHead(

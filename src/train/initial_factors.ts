@@ -36,7 +36,7 @@ export async function digestStart(
   return await digest(hashes.sort().join());
 }
 
-/** Factors to train, and what is written beside them. */
+/** Initial LoRA factors, and the files written beside them. */
 export interface Start {
   readonly factors: AdapterModuleFactors[];
   /** Contents of adapter_config.json, for these groups of inputs where there are any. */

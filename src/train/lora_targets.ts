@@ -29,13 +29,13 @@ export function blockLinears(
 /**
  * The layers of `all` that are asked for: all of them without a choice.
  *
- * @throws {RangeError} If a name asks for none; it says what they are called.
+ * @throws {RangeError} If a name fits none; it lists the names.
  */
 export function chosenLinears(
   all: ReturnType<typeof blockLinears>,
   { targets, name, tensors }: {
     targets: readonly string[] | undefined;
-    /** What errors call the model. */
+    /** Name of the model in errors. */
     name: string;
     tensors: readonly WantedTensor[];
   },

@@ -109,7 +109,7 @@ export interface TrainOptions {
   readonly seed: number;
 }
 
-/** All of these; true for what has no default. */
+/** All of these; true for those without a default. */
 export const TRAIN_OPTIONS: OptionTable<TrainOptions> = {
   method: true,
   task: true,
@@ -189,7 +189,7 @@ export interface TrainRun {
   /** Output folder; `path` itself for `adapter`. */
   readonly out: string;
   /**
-   * Where to start instead of what `init` left: the number of a run of `path`, or the path of a run, a checkpoint or an
+   * Start in place of the adapter of `init`: the number of a run of `path`, or the path of a run, a checkpoint or an
    * adapter.
    */
   readonly from?: string;
@@ -205,7 +205,7 @@ export interface TrainRun {
   readonly evaluationBatches?: number;
   /** Steps between checkpoints. */
   readonly saveEvery: number;
-  /** Number of checkpoints kept. */
+  /** Number of the last checkpoints to retain. */
   readonly keep: number;
   /** Steps between readings of the loss. */
   readonly logEvery: number;
@@ -226,7 +226,7 @@ export interface TrainRun {
   readonly onWarning?: (line: string) => void;
 }
 
-/** All of these; true for what has no default. */
+/** All of these; true for those without a default. */
 export const TRAIN_RUN: OptionTable<TrainRun> = {
   device: true,
   path: true,

@@ -1,5 +1,5 @@
 /**
- * In which order examples come: seeded, and the same again after a restart.
+ * Order of the examples: seeded, and the same again after a restart.
  *
  * @module
  */
@@ -12,7 +12,7 @@ export type OrderKind = "sequential" | "shuffle" | "random";
 
 /** Options of an order. */
 export interface OrderOptions {
-  /** How examples are picked. */
+  /** Kind of order. */
   readonly kind: OrderKind;
   /** Examples to pick from. */
   readonly size: number;
@@ -22,7 +22,7 @@ export interface OrderOptions {
   readonly draws?: number;
 }
 
-/** Where an order stands: plain JSON, whole with {@linkcode DataOrder.from}. */
+/** State of an order: plain JSON, whole with {@linkcode DataOrder.from}. */
 export interface OrderState {
   /** As in {@linkcode OrderOptions}. */
   readonly kind: OrderKind;
@@ -64,10 +64,10 @@ export class DataOrder {
   }
 
   /**
-   * The order that stands where `state` was taken.
+   * The order with the state `state`.
    *
    * @param options What this run would begin with; a state of other data or another seed is refused.
-   * @param name What errors call it.
+   * @param name Its name in errors.
    * @throws {RangeError} If the state does not belong to these options, or is none.
    */
   static from(
@@ -100,7 +100,7 @@ export class DataOrder {
     return order;
   }
 
-  /** Where the walk stands. */
+  /** Position in the order. */
   get state(): OrderState {
     return {
       kind: this.#kind,

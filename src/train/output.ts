@@ -1,6 +1,6 @@
 /**
- * The folder that trainings write into: what its start was is kept, every run has a folder of its own, and the newest
- * result stands where others look for it.
+ * The folder that trainings write into: its start is retained as `runs/0`, every run has a folder of its own, and the
+ * newest result stands where other verbs look for it.
  *
  * @module
  */
@@ -48,7 +48,7 @@ export const METRICS_FILE = "metrics.jsonl";
 /** Folders that a training may leave as its result. */
 const RESULTS = ["adapter", "backbone"] as const;
 
-/** Name of what a training of this method leaves. */
+/** Folder name of this method's result. */
 export function resultName(
   { method }: Pick<TrainOptions, "method">,
 ): typeof RESULTS[number] {
@@ -66,13 +66,13 @@ export function writeReport(
   );
 }
 
-/** How the loqa.json in `at`, in the folder of trainings `home`, names the model of `place`, with what tells it again. */
+/** Entries of the loqa.json in `at`, in the folder of trainings `home`, for the model of `place` and its fingerprint. */
 export async function modelEntries(
   { model, report = {} }: ModelPlace,
   { at, home, weights = model }: {
     at: string;
     home: string;
-    /** Where the weights are on this machine. */
+    /** Path of the weights on this machine. */
     weights?: string;
   },
 ): Promise<JsonObject> {
@@ -94,8 +94,8 @@ function sameFolder(a: string, b: string): boolean {
 }
 
 /**
- * What a training starts from, as a path: what it names, else what `init` left in its folder, else that folder's newest
- * result. A run that goes on in the folder that it stands in starts from what it started from.
+ * Path of a training's start: the one that it names, else the adapter of `init` in its folder, else that folder's newest
+ * result. A resumed run has the start that it had.
  */
 export async function startPath(
   run: TrainRun,
@@ -107,7 +107,7 @@ export async function startPath(
     const stored = String(chosen.report.from);
     const found = await resolveStored(chosen.path, stored);
     if (found !== undefined) return found;
-    // The start of a first run is kept a moment after the run is made.
+    // The start of a first run is moved to runs/0 a moment after the run is made.
     if (normalPath(joinPath(chosen.path, stored)) !== runFolder(out, 0)) {
       throw new FormatError(
         `Cannot resume ${chosen.path}: ${stored}, which it started from, is not there`,
@@ -178,7 +178,7 @@ export async function prepareOut(
   return false;
 }
 
-/** Keeps what a folder shows before its first run, as `runs/0`. */
+/** Retains a folder's content before its first run, as `runs/0`. */
 export async function keepStart(out: string): Promise<void> {
   for (const name of RESULTS) await recoverFolder(joinPath(out, name));
   const report = await readReport(out);
@@ -240,7 +240,7 @@ export async function publish(
     /** The figures. */
     train: JsonObject;
     options: TrainOptions;
-    /** Where the weights that it started from are on this machine. */
+    /** Path on this machine of the weights that it started from. */
     weights: string;
   },
 ): Promise<void> {
@@ -258,7 +258,7 @@ export async function publish(
   await copyFolder(joinPath(run, result), partial);
   await replaceFolder(partial, joinPath(out, result));
   if (kept !== old) {
-    // What another run left under the other name is in that run's folder.
+    // Another run's result under the other name is in that run's folder.
     for (const name of RESULTS) {
       if (name !== result) await remove(joinPath(out, name));
     }
@@ -267,7 +267,7 @@ export async function publish(
   await writeReport(out, { ...rest, ...(head && { head }), train });
 }
 
-/** How the loqa.json of a run names what it started from. */
+/** Entry of a run's loqa.json for its start. */
 export function storedStart(from: string, run: string, out: string): string {
   return from.startsWith("hf:") ? from : storedPath(absolutePath(from), {
     at: absolutePath(run),

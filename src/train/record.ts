@@ -1,6 +1,5 @@
 /**
- * Record of a run, its options, model and data: `runs/N/loqa.json`, by which a later call knows whether it goes on
- * with it.
+ * Record of a run, its options, model and data: `runs/N/loqa.json`, by which a later call decides whether to resume it.
  *
  * @module
  */
@@ -42,7 +41,7 @@ export interface RunRecord {
   readonly steps: number;
 }
 
-/** Hash of what decides the bytes of a step. */
+/** Hash of all that decides the bytes of a step. */
 export function recordKey(
   { version, options, device, threads, fingerprint, data, evaluation }:
     RunRecord,
@@ -66,14 +65,14 @@ const FLAGS: Readonly<Record<string, string>> = {
   targets: "target",
 };
 
-/** Options that may change from one call to the next: how long the run is. */
+/** Options that may change from one call to the next: the length of the run. */
 const FREE: ReadonlySet<string> = new Set(["steps", "epochs"]);
 
 function told(value: unknown): string {
   return value === undefined ? "not given" : JSON.stringify(value);
 }
 
-/** The options that differ, each with its name, what it was and what it is. */
+/** The options that differ, each with its name, old and new value. */
 function optionDifferences(
   before: JsonObject,
   now: Readonly<Record<string, unknown>>,
@@ -100,7 +99,7 @@ function dataDifference(
   return [`the ${what} differ: were ${list(before)}, are ${list(now)}`];
 }
 
-/** All that differs between a run and a call that wants to go on with it, in words. */
+/** All differences between a run and a call that is to resume it, in words. */
 export function differences(before: JsonObject, now: RunRecord): string[] {
   const { version, device, threads } = before;
   const files = markDifference(readMarks(before.weights), now.weights, {
@@ -141,11 +140,10 @@ export function refuseResume(path: string, reasons: readonly string[]): never {
 }
 
 /**
- * The run that a call with these options goes on with: the last that has not ended, else the last; undefined where there
- * is none at all.
+ * The run that a call with these options resumes: the last that has not ended, else the last; undefined where there is
+ * none at all.
  *
- * @throws {RangeError} If there are runs and none has these options; the error says what differs from the one that would
- * be it.
+ * @throws {RangeError} If there are runs and none has these options; the error names the differences from the closest.
  */
 export async function chooseRun(
   folder: string,
@@ -156,7 +154,7 @@ export async function chooseRun(
     optionDifferences(report.options as JsonObject, { ...options });
   const found = ordered.find((run) => differ(run).length === 0);
   if (found || ordered.length === 0) return found;
-  // What was meant is most likely the one that is the least different.
+  // Most likely the one with the fewest differences was meant.
   const nearest =
     ordered.toSorted((a, b) => differ(a).length - differ(b).length)[0];
   refuseResume(nearest.path, differ(nearest));

@@ -105,19 +105,19 @@ export type { TemplateName } from "../data/tasks/templates.ts";
 export type { ScheduleName } from "./step/schedule.ts";
 export type { TextUnit } from "../data/records/records.ts";
 
-/** Paths, and what is found there. */
+/** The opened files of a training. */
 interface Opened {
   readonly found: FoundSubject;
   readonly data: OpenedExamples;
   readonly evaluation?: OpenedExamples;
   /** Starting point of the training. */
   readonly from: string;
-  /** The run that is gone on with. */
+  /** The run to resume. */
   readonly chosen?: FoundRun;
   readonly record: RunRecord;
 }
 
-/** @throws {TypeError | RangeError} If what a program without types passes is not what it must be. */
+/** @throws {TypeError | RangeError} If a program without types passes wrong options. */
 function checkCall(options: TrainOptions, run: TrainRun): void {
   checkOptions("train", options, TRAIN_OPTIONS);
   checkOptions("train", run, TRAIN_RUN);
@@ -133,11 +133,11 @@ function checkCall(options: TrainOptions, run: TrainRun): void {
 
 /**
  * Trains, and writes into a run of `run.out` (`runs/1`, `runs/2`, …): `metrics.jsonl`, `checkpoints`, `loqa.json`, and at
- * the end `adapter` (or `backbone`, for a full training), which then stands in `run.out` too. What stood there before the
- * first run is kept as `runs/0`.
+ * the end `adapter` (or `backbone`, for a full training), which then stands in `run.out` too. The content of `run.out`
+ * before the first run is retained as `runs/0`.
  *
- * @throws {RangeError} If the loss is not finite, or several steps learn nothing any more; the message names the step and the last good checkpoint. If the run that
- * is to be resumed had other options, data or another model; the message says which.
+ * @throws {RangeError} If the loss is not finite, or several steps learn nothing any more; the message names the step and
+ * the last good checkpoint. If the run to resume had other options, data or another model; the message names them.
  * @throws {IoError} If another training writes into the folder.
  * @throws {DOMException} `AbortError` if the signal came; a checkpoint was written, the run can be resumed.
  */
@@ -160,7 +160,7 @@ export async function train(
   const { maxLength, vocabSize } = familyOf(checkpoint).config(checkpoint);
   const codecs = {
     codec: run.codec ?? await checkpointTokenizer(checkpoint),
-    // A model of characters has its own tokens for what it writes.
+    // A model of characters has its own tokens for the targets.
     targetCodec: run.codec || options.task !== "seq2seq"
       ? undefined
       : await checkpointTokenizer(checkpoint, { side: "target" }),
@@ -207,7 +207,7 @@ export async function train(
     const reasons = differences(chosen.report, record);
     if (reasons.length > 0) refuseResume(chosen.path, reasons);
   }
-  // Only now: what the texts took while they became tokens is free again.
+  // Only now: the memory of reading the texts is free again.
   await using subject = await found.load(device, run.onProgress);
   const made = await prepareOut(out, place, options);
   let lock: Lock;
@@ -247,7 +247,7 @@ function dataRecord(
   return { files: files.map(absolutePath), examples: set.size, digest };
 }
 
-/** The folder of the run, new or gone on with, and what its loqa.json is to say. The folder is locked. */
+/** The folder of the run, new or resumed, and the entries of its loqa.json. The folder is locked. */
 async function openRun(
   { found: { place, head, file }, from, chosen, record }: Opened,
   { path, out, from: wanted, onNote }: TrainRun,
@@ -274,7 +274,7 @@ async function openRun(
       `run ${number} is extended from ${chosen.steps} to ${record.steps} steps; the learning rate follows the schedule of ${record.steps}`,
     );
   }
-  // The first run of a folder starts from what stood there, and now stands in runs/0.
+  // The first run of a folder starts from the content before it, now in runs/0.
   const start = absolutePath(from) === absolutePath(out)
     ? runFolder(out, START_RUN)
     : from;

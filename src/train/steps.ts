@@ -1,5 +1,5 @@
 /**
- * How many steps, batches and epochs a training has.
+ * Numbers of steps, batches and epochs of a training.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * Trainable parameters of a training, and how they are written: an adapter, or a whole model.
+ * Trainable parameters of a training, and writing them: an adapter, or a whole model.
  *
  * @module
  */
@@ -54,11 +54,11 @@ export interface FoundSubject extends AsyncDisposable {
   readonly place: ModelPlace;
   /** The model's weights as they are in their file. */
   readonly file: Checkpoint;
-  /** The same with what an adapter holds in full and a new head. */
+  /** The same with the tensors that an adapter holds in full and a new head. */
   readonly checkpoint: Checkpoint;
   /** The head of an encoder, and the reader of the labels that it learns. */
   readonly head?: WantedHead;
-  /** Puts it on a device. What this stands for must outlive the result. */
+  /** Loads it to a device. This must outlive the result. */
   load(
     device: Device,
     onProgress?: (done: number, text: string) => void,
@@ -71,7 +71,7 @@ export interface Subject extends AsyncDisposable {
   readonly parameters: ParameterSet;
   /** Hash of the values that training starts from, besides the model's. */
   readonly start: string;
-  /** Writes the trained values and what goes with them into a folder, as others read it: an adapter, or a model's weights. */
+  /** Writes the trained values with their config into a folder: a PEFT adapter, or a model's weights. */
   write(folder: string): Promise<void>;
   /** The same, to the bit where {@linkcode write} has to convert them. */
   save(folder: string): Promise<void>;
@@ -80,7 +80,7 @@ export interface Subject extends AsyncDisposable {
 }
 
 /**
- * Finds what is to be trained.
+ * Finds the trainable parameters.
  *
  * @throws {RangeError} If the folder has no adapter, or the data have another number of classes than the model.
  * @throws {TypeError} If the model is not of the kind that the task asks.
@@ -91,7 +91,7 @@ export async function findSubject(
     options: TrainOptions;
     /** Name for errors. */
     path?: string;
-    /** Files to learn from: they tell the classes of a new head. */
+    /** Data files to train on, which give the classes of a new head. */
     data?: readonly string[];
   },
 ): Promise<FoundSubject> {
@@ -196,7 +196,7 @@ function checkKind(checkpoint: Checkpoint, { task }: TrainOptions): void {
   );
 }
 
-/** The checkpoint with a new head where it has not the one that is wanted; names of the new tensors. */
+/** The checkpoint, with a new head where it lacks the wanted one; names of the new tensors. */
 function withHead(
   checkpoint: Checkpoint,
   wanted: WantedHead | undefined,
@@ -217,7 +217,7 @@ function withHead(
   };
 }
 
-/** Where an adapter starts, under the names of the checkpoint's modules. */
+/** Initial values of an adapter, under the names of the checkpoint's modules. */
 async function startOf(
   checkpoint: Checkpoint,
   { place, options, tensors }: {
@@ -245,7 +245,7 @@ function savedTensors(
     start: Start;
     /** New ones, and those that the adapter has already. */
     names: ReadonlySet<string>;
-    /** The module that makes an encoder's logits. */
+    /** Name of an encoder's classifier module. */
     classifier?: string;
     /** Name of the model, for errors. */
     name: string;
@@ -356,7 +356,7 @@ async function adapterParts(
     options: TrainOptions;
     stack: AsyncDisposableStack;
     start: Start;
-    /** Room of the tensors that are trained in full, and which they are. */
+    /** Parameters of the tensors that are trained in full. */
     whole?: ParameterSet;
     saved: readonly WantedTensor[];
     head?: WantedHead;

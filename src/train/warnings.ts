@@ -6,31 +6,31 @@
 
 import type { StepReport } from "./step/trainer.ts";
 
-/** Share of the loss of guessing from which a model knows nothing. */
+/** Part of the loss of uniform guessing from which a model knows nothing. */
 const GUESSING = 0.99;
 
-/** Share of the loss of guessing below which a model knows something. */
+/** Part of the loss of uniform guessing below which a model knows something. */
 const KNOWING = 0.9;
 
-/** Steps one after the other that learn nothing before a training is given up; batches of which a ruined model knows nothing. */
+/** Consecutive steps that learn nothing before a training is stopped; batches of which a ruined model knows nothing. */
 export const PATIENCE = 5;
 
-/** How many times the highest loss of all steps that of a ruined model is. */
+/** Factor of the highest loss of all steps above which a model is ruined. */
 const BEYOND = 10;
 
-/** Looks for steps from which a training learns nothing any more: it has diverged. */
+/** Detects divergence: steps from which a training learns nothing any more. */
 export class DivergenceWatch {
   readonly #guess: number;
   #best = Infinity;
   #highest = 0;
   #bad: { since: number; count: number; what: string } | undefined;
 
-  /** @param vocabulary Tokens among which a model guesses; undefined where it does not write. */
+  /** @param vocabulary Size of the vocabulary; undefined for a model without generation. */
   constructor(vocabulary: number | undefined) {
     this.#guess = vocabulary === undefined ? Infinity : Math.log(vocabulary);
   }
 
-  /** The step from which on nothing is learnt; undefined while all is well. */
+  /** First step of the divergence; undefined while there is none. */
   get since(): number | undefined {
     return this.#bad?.since;
   }
@@ -42,12 +42,12 @@ export class DivergenceWatch {
       : undefined;
   }
 
-  /** Takes what was before a resumed training. */
+  /** Takes the losses before a resumed training. */
   begin(losses: readonly number[]): void {
     for (const loss of losses) this.#note(loss);
   }
 
-  /** Takes the reports of further steps. Returns what there is to say of them now. */
+  /** Takes the reports of further steps. Returns warnings. */
   add(reports: readonly StepReport[]): string[] {
     const warnings: string[] = [];
     for (const report of reports) {
@@ -140,7 +140,7 @@ export class GradientWatch {
   }
 }
 
-/** Warnings about a loss over a vocabulary; none for one that is better than guessing. */
+/** Warnings about a loss over a vocabulary; none for one better than guessing. */
 export function guessing(loss: number, vocabulary: number): string[] {
   if (loss < GUESSING * Math.log(vocabulary)) return [];
   return [

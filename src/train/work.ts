@@ -36,7 +36,7 @@ import type { Subject } from "./trainable.ts";
 import { type StepReport, Trainer } from "./step/trainer.ts";
 import { DivergenceWatch, GradientWatch, PATIENCE } from "./warnings.ts";
 
-/** Share of the steps in which the learning rate rises by default. */
+/** Default warm-up ratio. */
 const WARMUP = 0.03;
 
 /** Inputs of a training. */
@@ -55,7 +55,7 @@ export interface WorkParts {
   readonly vocabSize: number;
 }
 
-/** The loop of a training and what it has reached. */
+/** The loop of a training and its state. */
 export class Work implements Disposable {
   state: TrainState;
   /** The gradients of the steps that were taken here. */
@@ -157,7 +157,7 @@ export class Work implements Disposable {
       this.#show();
       const every = run.evaluateEvery;
       const stops = run.signal?.aborted ?? false;
-      // What has diverged does not take the place of the last good checkpoint.
+      // A diverged model does not replace the last good checkpoint.
       const saves = stops || step === steps ||
         (this.#divergence.since === undefined && step % run.saveEvery === 0);
       // The losses of the steps are those before their updates: the last one's work is not in them.
@@ -180,7 +180,7 @@ export class Work implements Disposable {
     this.#trainer[Symbol.dispose]();
   }
 
-  /** The step at which the loss is to be read next. */
+  /** Next step at which the loss is read. */
   #nextStop(): number {
     const { run, steps } = this.#parts;
     const { step } = this.state;
@@ -228,7 +228,7 @@ export class Work implements Disposable {
     if (failure !== undefined) this.#fail(failure);
   }
 
-  /** What is wrong with the model as it is now, if it is of no use for any of the batches that it learnt from last. */
+  /** Fault of the model as it is now, if it knows nothing of any of the last training batches. */
   async #ruin(): Promise<{ what: string; isFinite: boolean } | undefined> {
     const { data, subject } = this.#parts;
     const losses: number[] = [];
@@ -245,7 +245,7 @@ export class Work implements Disposable {
     return told === undefined ? undefined : { what: told, isFinite };
   }
 
-  /** A trained tensor that holds what is no number, in an error's words. */
+  /** A trained tensor with values that are not finite, in an error's words. */
   async #badTensor(): Promise<string | undefined> {
     const { parameters } = this.#parts.subject;
     for (const { name, value } of parameters.parameters.values()) {
@@ -339,7 +339,7 @@ export class Work implements Disposable {
     }
   }
 
-  /** Ends a training that has gone astray. */
+  /** Ends a training that has diverged. */
   #fail(what: string): never {
     throw new ValueError(
       `Cannot go on training: ${what}; ${

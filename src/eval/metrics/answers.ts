@@ -8,7 +8,7 @@
 
 import { ValueError } from "../../errors.ts";
 
-// What Python calls white space and word characters: JavaScript's \s and \b are others.
+// Python's white space and word characters: JavaScript's \s and \b are others.
 const SPACES = new RegExp(
   String
     .raw`[\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+`,
@@ -45,7 +45,7 @@ function wordF1(found: readonly string[], wanted: readonly string[]): number {
   return 2 * precision * recall / (precision + recall);
 }
 
-/** How well an answer fits, from 0 to 1. */
+/** Scores of an answer, from 0 to 1. */
 export interface AnswerScore {
   /** 1 if it is one of the right answers once both are normalised. */
   readonly exact: number;

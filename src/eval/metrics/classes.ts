@@ -12,7 +12,7 @@ import { ValueError } from "../../errors.ts";
 import { jackknifeError, proportionOf } from "../tasks/statistics.ts";
 import type { Estimate } from "../tasks/statistics.ts";
 
-/** How often each class was taken for each: `counts[label * classes + found]`. */
+/** Confusion matrix: `counts[label * classes + found]`. */
 export interface Confusion {
   /** Classes. */
   readonly classes: number;
@@ -23,7 +23,7 @@ export interface Confusion {
 }
 
 /**
- * Counts which class was taken for which.
+ * The confusion matrix of predictions.
  *
  * @throws {RangeError} If there are not as many of either, none at all, or one is no class.
  */
@@ -51,7 +51,7 @@ export function confusionOf(
   return { classes, counts, total };
 }
 
-/** The share that is right. */
+/** Accuracy. */
 export function accuracyOf({ classes, counts, total }: Confusion): Estimate {
   let hits = 0;
   for (let c = 0; c < classes; c++) hits += counts[c * classes + c];
@@ -104,7 +104,7 @@ export function matthewsOf(confusion: Confusion): Estimate {
 
 /**
  * A figure and its jackknife's error, which is left open where no sample changes the figure (a class that is never found
- * or never wanted): such a sample says nothing of how far it is off. Pairs of the same cell leave the same when they are left out. */
+ * or never wanted): such a sample says nothing of its error. Pairs of the same cell leave the same when left out. */
 function estimateOf(
   { counts, total }: Confusion,
   figure: (counts: Float64Array) => number,

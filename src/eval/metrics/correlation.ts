@@ -19,7 +19,7 @@ export interface Correlations {
   spearman(x: readonly number[], y: readonly number[]): Estimate;
 }
 
-/** Loads the library and resolves to what computes correlations. */
+/** Loads the library and resolves to its correlations. */
 export async function openCorrelations(): Promise<Correlations> {
   const { sampleCorrelation, sampleRankCorrelation } = await loadPackage(
     "simple-statistics",
@@ -99,7 +99,7 @@ function leaveOneOut(
     a.reduce((sum, value, i) => sum + value * b[i], 0);
   const [xx, yy, xy] = [dot(dx, dx), dot(dy, dy), dot(dx, dy)];
   const share = n / (n - 1);
-  // What is left of a sum of squares may be rounding only: then the rest is constant.
+  // The rest of a sum of squares may be rounding only: then the other values are constant.
   const rest = (all: number, gone: number) => {
     const left = all - share * gone;
     return left <= all * n * Number.EPSILON ? 0 : left;

@@ -1,5 +1,5 @@
 /**
- * Edit distance, and what shares of symbols and of texts are wrong by it.
+ * Edit distance, and the error rates of symbols and of texts by it.
  *
  * Own code: fastest-levenshtein 1.0.16 counts units of UTF-16, so that a character beyond the first plane counts
  * twice, and takes no lists.
@@ -11,7 +11,7 @@ import { ValueError } from "../../errors.ts";
 import { ratioOf, scoreOf } from "../tasks/statistics.ts";
 import type { Estimate } from "../tasks/statistics.ts";
 
-/** How many symbols are to be put in, taken out or replaced to make one sequence of the other (Levenshtein). */
+/** Levenshtein distance: symbols to insert, delete or replace. */
 export function editDistance<T>(from: readonly T[], to: readonly T[]): number {
   const costs = Uint32Array.from({ length: to.length + 1 }, (_, j) => j);
   for (let i = 0; i < from.length; i++) {
@@ -34,7 +34,7 @@ export function editDistance<T>(from: readonly T[], to: readonly T[]): number {
 export interface SymbolScores {
   /** The share of texts that are right as a whole. */
   readonly exactMatch: Estimate;
-  /** Edits for each symbol of what was wanted, over all texts: character or phoneme error rate; it may exceed 1. */
+  /** Character or phoneme error rate: edits for each symbol of the references, over all texts; it may exceed 1. */
   readonly errorRate: Estimate;
 }
 

@@ -36,7 +36,7 @@ export function rougeWords(text: string, stemmer: boolean): string[] {
 /**
  * Loads the library and resolves to a scorer.
  *
- * @param options `stemmer`: whether words are compared by their stems (true, as in the usual evaluation of summaries).
+ * @param options `stemmer`: compares words by their stems (true, as in the usual evaluation of summaries).
  */
 export async function openRouge(
   { stemmer = true }: { stemmer?: boolean } = {},

@@ -27,7 +27,7 @@ const IRREGULAR: ReadonlyMap<string, string> = new Map([
   ["succeed", "succeed"],
 ]);
 
-/** Endings and what takes their place; the first that fits is the only one looked at. */
+/** Endings and their replacements; only the first that fits is tried. */
 type Rules = readonly (readonly [ending: string, instead: string])[];
 
 const STEP_2: Rules = [
@@ -70,7 +70,7 @@ const STEP_4: Rules = [
   ..."ou ism ate iti ous ive ize".split(" "),
 ].map((ending) => [ending, ""] as const);
 
-/** For each letter whether it is a consonant: no vowel, and `y` only at the start or after a vowel. */
+/** For each letter, true for a consonant: no vowel, and `y` only at the start or after a vowel. */
 function consonants(word: string): boolean[] {
   const flags: boolean[] = [];
   for (const [i, letter] of [...word].entries()) {
@@ -81,7 +81,7 @@ function consonants(word: string): boolean[] {
   return flags;
 }
 
-/** How often a consonant follows a vowel: Porter's m. */
+/** Porter's m: the number of times that a consonant follows a vowel. */
 function measure(stem: string): number {
   const flags = consonants(stem);
   return flags.filter((flag, i) => i > 0 && flag && !flags[i - 1]).length;

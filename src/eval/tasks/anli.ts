@@ -1,6 +1,6 @@
 /**
- * ANLI: whether a context entails a hypothesis that was written so that a model fails, in three rounds (Nie et al.);
- * in its authors' layout (`R1/dev.jsonl`: context, hypothesis, label of e, n, c) or as flattened by Hugging Face.
+ * ANLI: entailment of a hypothesis that was written so that a model fails, in three rounds (Nie et al.); in its authors'
+ * layout (`R1/dev.jsonl`: context, hypothesis, label of e, n, c) or as flattened by Hugging Face.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import type { ClassifyTaskOptions, LabelledTask } from "./glue.ts";
 /** The rounds. */
 export const ANLI_ROUNDS = [1, 2, 3] as const;
 
-/** Where the questions of a round stand in its folder `R1`, `R2` or `R3`, or beside it: the first that is there. */
+/** Names of a round's test file in its folder `R1`, `R2` or `R3`, or beside it; the first that exists is read. */
 export function anliFiles(
   round: number,
   split: "train" | "dev" | "test" = "dev",

@@ -1,5 +1,5 @@
 /**
- * Multiple choice by log-likelihood: which ending the model finds likeliest.
+ * Multiple choice by log-likelihood: the ending that the model finds most probable.
  *
  * @module
  */
@@ -20,7 +20,7 @@ import type {
 export interface Choice {
   /** Text before it. */
   readonly context: string;
-  /** What is scored, with the space before it. */
+  /** The scored text, with the space before it. */
   readonly continuation: string;
   /** Text whose length normalises its score; the choice without the space. */
   readonly text: string;
@@ -38,18 +38,18 @@ export interface Question {
 export interface EncodeOptions {
   /** The tokenizer. */
   readonly encoder: TokenEncoder;
-  /** Tokens that the model takes at most; longer contexts lose their beginning. No limit unless told. */
+  /** Context length of the model; longer contexts lose their beginning. No limit by default. */
   readonly contextLength?: number;
 }
 
 /**
- * Tokens of a context and of what follows it.
+ * Tokens of a context and of its continuation.
  *
  * As lm-evaluation-harness does: spaces at the context's end go to the continuation, both are encoded as one text,
- * and the continuation is what the context's own tokens leave over. Where a token spans the border it counts to the
- * continuation. An empty context becomes the token that begins a text, or the one that ends it.
+ * and the continuation is the rest after the context's own tokens. A token across the border counts to the
+ * continuation. An empty context becomes the BOS token, or EOS.
  *
- * @throws {RangeError} If the continuation has no tokens, or there is nothing to put before it.
+ * @throws {RangeError} If the continuation has no tokens, or an empty context gets neither BOS nor EOS.
  */
 export function encodePair(
   { context, continuation }: Pick<Choice, "context" | "continuation">,
@@ -165,7 +165,7 @@ export function judge(
   };
 }
 
-/** A task of questions, options of their encoding, and whether lengths of choices mean anything. */
+/** Options of a task of multiple choice. */
 export interface ChoiceTaskOptions extends EncodeOptions {
   /** Name of the task. */
   readonly name: string;
@@ -173,7 +173,7 @@ export interface ChoiceTaskOptions extends EncodeOptions {
   readonly normalize: boolean;
 }
 
-/** A task that asks `questions` and counts how often the likeliest choice is right. */
+/** A task that scores `questions` by the most probable choice. */
 export function choiceTask(
   questions: readonly Question[],
   { name, normalize, ...options }: ChoiceTaskOptions,

@@ -1,5 +1,5 @@
 /**
- * Commonsense reasoning by log-likelihood, without worked examples: eight data sets in the layout of LLM-Adapters
+ * Commonsense reasoning by log-likelihood, zero-shot: eight data sets in the layout of LLM-Adapters
  * (AGI-Edgerunners/LLM-Adapters, dataset/NAME/test.json: instruction, input, output, answer).
  *
  * The instruction names the choices and the form of the answer. Question and choices are taken out of it again and
@@ -37,9 +37,9 @@ export interface ParsedQuestion {
 }
 
 interface Layout {
-  /** How the instruction begins. */
+  /** Begin of the instruction. */
   readonly lead: string;
-  /** What choices are called; none where the form of the answer holds the choices themselves. */
+  /** Name of a choice; none where the form of the answer holds the choices themselves. */
   readonly label?: string;
   /** The choices as asked. */
   ask(parsed: ParsedQuestion, record: EvalRecord): Choice[];

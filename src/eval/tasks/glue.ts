@@ -1,5 +1,5 @@
 /**
- * GLUE: classes of sentences and of pairs of sentences, and how alike two are; each data set with its own figures
+ * GLUE: classification of sentences and pairs of sentences, and their similarity; each data set with its own figures
  * (Wang et al., GLUE, table 1).
  *
  * @module
@@ -33,7 +33,7 @@ import type { ClassifyTask, Metrics } from "./task.ts";
 /** A data set of GLUE; `mnli-mm` are MNLI's questions from genres that its training set does not have. */
 export type GlueName = Exclude<LabelledSetName, "anli"> | "mnli-mm";
 
-/** Where the questions with published answers stand in a folder of each data set: the first that is there. */
+/** Names of the file with published labels in a folder of each data set; the first that exists is read. */
 export const GLUE_FILES: Readonly<Record<GlueName, readonly string[]>> = {
   cola: files("dev.tsv", "in_domain_dev.tsv", "validation"),
   sst2: files("dev.tsv", "validation"),
@@ -60,7 +60,7 @@ function files(...names: string[]): string[] {
 /** The names of {@linkcode GLUE_FILES}. */
 export const GLUE: readonly GlueName[] = Object.keys(GLUE_FILES) as GlueName[];
 
-/** How a task of classes asks. */
+/** Options of a classification task. */
 export interface ClassifyTaskOptions {
   /** The tokenizer. */
   readonly encoder: PairCodec;
@@ -68,17 +68,17 @@ export interface ClassifyTaskOptions {
   readonly contextLength: number;
   /** Treatment of longer inputs: cut, as is usual, or an error ("truncate"). */
   readonly overflow?: "truncate" | "error";
-  /** Size of the model's vocabulary, which the tokenizer's ids are held against. */
+  /** Size of the model's vocabulary, against which the tokenizer's ids are checked. */
   readonly vocabSize?: number;
-  /** What the model calls its classes, in its order (`id2label`); in the data set's order without it. */
+  /** Names of the model's classes, in its order (`id2label`); in the data set's order without it. */
   readonly labels?: readonly string[];
 }
 
-/** A task of classes, and what its records lost. */
+/** A classification task, with a count of truncated inputs. */
 export interface LabelledTask extends ClassifyTask {
   /** Lines of a file that end early and were passed over (QQP's own file has some). */
   readonly skipped: number;
-  /** Inputs that lost their end, of those that were asked for so far. */
+  /** Truncated inputs, of those requested so far. */
   readonly truncated: number;
 }
 
@@ -119,10 +119,10 @@ async function figuresOf(
  * Figures: `accuracy`; CoLA's `matthews`; MRPC's and QQP's `f1`; STS-B's `pearson` and `spearman`.
  *
  * @param name The data set.
- * @param called What the task is called; as the data set unless told.
+ * @param called Name of the task; by default the data set's.
  * @throws {SyntaxError} At the first record that cannot be used; it names file and line.
  * @throws {RangeError} If there is none, or the model has another number of classes.
- * @throws {TypeError} If the model calls its classes otherwise.
+ * @throws {TypeError} If the model names its classes otherwise.
  */
 export async function labelledTask(
   name: LabelledSetName,

@@ -18,14 +18,14 @@ import {
 } from "./task.ts";
 import type { EvalRecord, GenerateTask, TokenEncoder } from "./task.ts";
 
-/** What stands between a question and its answer. */
+/** Text between a question and its answer. */
 export const GSM8K_PROMPT_SUFFIX =
   "\nAnswer the above question. First think step by step and then answer the final number.\n";
 
 const ANSWER_MARK = "The final answer is: ";
 const NUMBER = /-?\d+\.?\d*/g;
 
-/** A problem and what is to come out. */
+/** A problem and its answer. */
 export interface Gsm8kProblem {
   /** The question. */
   readonly question: string;
@@ -36,7 +36,7 @@ export interface Gsm8kProblem {
 }
 
 /**
- * The number that a generated text answers with, by LoftQ's rule: commas are dropped; of what follows the first
+ * The number of a generated answer, by LoftQ's rule: commas are dropped; of the text after the first
  * "The final answer is: " (up to the next one) the first number, or else the last number of the whole text;
  * undefined where there is none.
  */

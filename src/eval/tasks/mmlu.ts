@@ -103,7 +103,7 @@ function formatQuestion({ question, choices }: MmluQuestion): string {
  * The original prompt (evaluate_flan.py), to the character: a name's words each have a space before them, so two
  * stand after "about".
  *
- * @param shots Worked examples to show, of those in `dev`.
+ * @param shots Few-shot examples, of those in `dev`.
  */
 export function mmluPrompt(
   { name, dev }: Pick<MmluSubject, "name" | "dev">,
@@ -122,22 +122,22 @@ export function mmluPrompt(
 export interface MmluOptions {
   /** The tokenizer. */
   readonly encoder: TokenEncoder;
-  /** Tokens that the model takes at most. No limit unless told. */
+  /** Context length of the model. No limit by default. */
   readonly contextLength?: number;
   /** Worked examples before each question (5). */
   readonly shots?: number;
 }
 
-/** A task of MMLU, and what it had to leave out so far. */
+/** A task of MMLU, with counts of shortened prompts. */
 export interface MmluTask extends ScoreTask {
   /** Requests built so far that show fewer examples than wanted, because more would not fit. */
   readonly shortened: number;
 }
 
 /**
- * The task of some subjects. The letter that the model finds likeliest after "Answer:" is its answer.
+ * The task of some subjects. The most probable letter after "Answer:" is the answer.
  *
- * A prompt longer than the context loses its last worked example until it fits, as in the original; one that is too
+ * A prompt longer than the context loses its last few-shot example until it fits, as in the original; one that is too
  * long without any loses its beginning.
  *
  * Questions come in rounds of one of each subject that has any left: the first N are as many of each as N allows.
@@ -145,7 +145,7 @@ export interface MmluTask extends ScoreTask {
  * Figures: `accuracy` over all questions (the original's average), `macroAccuracy` over subjects, where every one of them
  * was asked, and groups `subjects`, `fields` and `categories`, each over its questions.
  *
- * @throws {RangeError} If there is no question, or fewer worked examples than wanted.
+ * @throws {RangeError} If there is no question, or fewer few-shot examples than wanted.
  */
 export function mmluTask(
   subjects: readonly MmluSubject[],

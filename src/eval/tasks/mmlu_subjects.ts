@@ -1,5 +1,5 @@
 /**
- * Subjects of MMLU and what they belong to (hendrycks/test, categories.py).
+ * Subjects of MMLU with their fields and categories (hendrycks/test, categories.py).
  *
  * @module
  */
@@ -53,7 +53,7 @@ const CATEGORIES: Readonly<Record<string, readonly string[]>> = {
   "other (business, health, misc.)": ["other", "business", "health"],
 };
 
-/** What a subject belongs to. */
+/** Field and category of a subject. */
 export interface MmluPlace {
   /** Field, "math" for example: the data's subcategory. */
   readonly field: string;

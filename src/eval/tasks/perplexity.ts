@@ -13,11 +13,11 @@ import type { ScoreTask } from "./task.ts";
 export interface PerplexityOptions {
   /** Tokens of a window: the model sees at most this many. */
   readonly block: number;
-  /** Tokens from one window to the next; without it, windows stand side by side and know nothing of each other. */
+  /** Tokens from one window to the next; without it, windows do not overlap. */
   readonly stride?: number;
   /** Windows at most. */
   readonly limit?: number;
-  /** What errors call the text. */
+  /** Name of the text in errors. */
   readonly name?: string;
 }
 

@@ -1,6 +1,6 @@
 /**
- * SQuAD v1.1: answers that stand in a text, by the rules of BERT's run_squad.py. A text is shown in windows; of all
- * pairs of a likely first token and a likely last one the likeliest is the answer, cut out of the text itself.
+ * SQuAD v1.1: extractive question answering, by the rules of BERT's run_squad.py. A text is read in windows; of all
+ * pairs of a probable first token and a probable last one the best is the answer, cut out of the text itself.
  *
  * @module
  */
@@ -18,7 +18,7 @@ import { metric, scoreOf } from "./statistics.ts";
 import { checkAnswers, requestAt } from "./task.ts";
 import type { SpanAnswer, SpanTask } from "./task.ts";
 
-/** Where the questions with published answers stand in a folder: the first that is there. */
+/** Names of the file with published answers in a folder; the first that exists is read. */
 export const SQUAD_FILES: readonly string[] = [
   "dev-v1.1.json",
   "validation.parquet",
@@ -27,7 +27,7 @@ export const SQUAD_FILES: readonly string[] = [
   "validation.json",
 ];
 
-/** How an answer is chosen. */
+/** Options of choosing an answer. */
 export interface AnswerOptions {
   /** Likeliest first tokens, and last ones, of a window that are looked at (20). */
   readonly best?: number;
@@ -35,7 +35,7 @@ export interface AnswerOptions {
   readonly maxAnswer?: number;
 }
 
-/** How {@linkcode squadTask} asks. */
+/** Options of {@linkcode squadTask}. */
 export interface SquadOptions extends AnswerOptions {
   /** The tokenizer. */
   readonly encoder: PairCodec;
@@ -45,7 +45,7 @@ export interface SquadOptions extends AnswerOptions {
   readonly stride?: number;
   /** Tokens of a question at most (64). */
   readonly maxQuestion?: number;
-  /** Size of the model's vocabulary, which the tokenizer's ids are held against. */
+  /** Size of the model's vocabulary, against which the tokenizer's ids are checked. */
   readonly vocabSize?: number;
 }
 

@@ -6,7 +6,7 @@
 
 import type { Metrics } from "./task.ts";
 
-/** A mean and how far it may be off. */
+/** A mean and its standard error. */
 export interface Estimate {
   /** The mean. */
   readonly value: number;
@@ -29,8 +29,8 @@ export function meanOf(values: ArrayLike<number>): Estimate {
 /**
  * `p = hits / n` and `√(p (1 - p) / (n - 1))`, which is {@linkcode meanOf} of zeros and ones.
  *
- * Of no hits, or of nothing but hits, that would be 0, as if nothing were left to doubt. There the error is `1 / (n + 1)`:
- * how far Wilson's score interval at one standard error, `z²/(n + z²)` with `z = 1`, goes from the value (E. B. Wilson,
+ * Of no hits, or of nothing but hits, that would be 0, as if nothing were left to doubt. There the error is
+ * `1 / (n + 1)`: the reach of Wilson's score interval at one standard error, `z²/(n + z²)` with `z = 1` (E. B. Wilson,
  * Probable inference, the law of succession, and statistical inference, JASA 22 (1927), 209-212).
  */
 export function proportionOf(hits: number, n: number): Estimate {
@@ -98,7 +98,7 @@ export function ratioOf(
  * The jackknife's standard error of any figure: `√((n - 1) / n · Σ (value - mean)²)` over the `n` values that it takes
  * when one sample is left out.
  *
- * @param weights How many samples leave each of the values; one unless told.
+ * @param weights Number of samples that leave each of the values (one).
  */
 export function jackknifeError(
   values: ArrayLike<number>,

@@ -1,5 +1,5 @@
 /**
- * Texts made of texts: summaries of XSum and CNN/DailyMail by ROUGE, pronunciations of words by their phonemes.
+ * Sequence-to-sequence tasks: summaries of XSum and CNN/DailyMail by ROUGE, pronunciations of words by their phonemes.
  *
  * @module
  */
@@ -16,23 +16,23 @@ import { metric, scoreOf } from "./statistics.ts";
 import { checkAnswers, requestAt } from "./task.ts";
 import type { Metrics, WriteTask } from "./task.ts";
 
-/** How texts are asked for. */
+/** Options of sequence-to-sequence tasks. */
 export interface WriteOptions {
   /** The pairs: `readPairs` or `readParallel`. */
   readonly pairs: AsyncIterable<TextPair> | Iterable<TextPair>;
-  /** The tokenizer of what is read. */
+  /** The sources' tokenizer. */
   readonly encoder: PairCodec;
   /** Tokens of a source at most. */
   readonly contextLength: number;
   /** Treatment of longer sources: cut at the end, as is usual with summaries, or an error ("truncate"). */
   readonly overflow?: "truncate" | "error";
-  /** Size of the model's vocabulary, which the tokenizer's ids are held against. */
+  /** Size of the model's vocabulary, against which the tokenizer's ids are checked. */
   readonly vocabSize?: number;
 }
 
-/** A task of written texts, and what its sources lost. */
+/** A sequence-to-sequence task, with a count of truncated sources. */
 export interface PairTask extends WriteTask {
-  /** Sources that lost their end, of those that were asked for so far. */
+  /** Truncated sources, of those requested so far. */
   readonly truncated: number;
 }
 
@@ -83,7 +83,7 @@ async function writeTask(
 
 /**
  * The task of summaries: `rouge1`, `rouge2`, `rougeL`, and `rougeLsum`, which takes each line for a sentence
- * (CNN/DailyMail's highlights stand on lines), from 0 to 1 and of stems unless told otherwise.
+ * (CNN/DailyMail's highlights stand on lines), from 0 to 1 and of stems by default.
  *
  * @throws {SyntaxError} At the first record that cannot be used; it names file and line.
  * @throws {RangeError} If there is none.
@@ -109,7 +109,7 @@ export async function summarizeTask(
 }
 
 /**
- * The task of pronunciations: `exactMatch`, and `phonemeErrorRate`, edits for each phoneme of what is right.
+ * The task of pronunciations: `exactMatch`, and `phonemeErrorRate`, edits for each phoneme of the reference.
  *
  * @throws {SyntaxError} At the first entry that cannot be used; it names file and entry.
  * @throws {RangeError} If there is none.

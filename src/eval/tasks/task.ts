@@ -1,8 +1,8 @@
 /**
- * What an evaluation is to whoever runs the model: requests by number, and scores from the answers.
+ * An evaluation as the runner of the model sees it: requests by number, and scores from the answers.
  *
- * A task knows no model. It is asked for request 0, 1, … (they are built when asked for), the model answers, and the
- * task makes figures of the answers in the same order.
+ * A task knows no model. It gives request 0, 1, … (built on demand), the model answers, and the task computes figures
+ * from the answers in the same order.
  *
  * @module
  */
@@ -23,12 +23,12 @@ export interface TokenEncoder {
   readonly eosId?: number;
 }
 
-/** Tokens of a text that a model goes on from: with the special tokens that the tokenizer puts before one, no EOS behind. */
+/** Tokens of a prompt: with the special tokens that the tokenizer puts before a text, no EOS behind. */
 export function encodeText(encoder: TokenEncoder, text: string): Int32Array {
   return promptTokens(encoder, text);
 }
 
-/** An encoder that keeps what it has encoded: a question's choices come with the same long context each. */
+/** An encoder with a cache: a question's choices come with the same long context each. */
 export function remembering(encoder: TokenEncoder): TokenEncoder {
   const known = new Map<string, ArrayLike<number>>();
   return {
@@ -87,7 +87,7 @@ export interface GenerateRequest {
 export interface EncodeRequest {
   /** Tokens, special ones included. */
   readonly tokens: Int32Array;
-  /** Which of two texts each token belongs to; all the first without it. */
+  /** Token type (segment) ids; all 0 without it. */
   readonly typeIds?: Int32Array;
 }
 
@@ -99,7 +99,7 @@ export interface SpanAnswer {
   readonly end: ArrayLike<number>;
 }
 
-/** Asks for a text made of a text: by beam search, with the settings of whoever runs the model. */
+/** Asks for a target of a source: by beam search, with the runner's settings. */
 export interface WriteRequest {
   /** Tokens of the source, special ones included. */
   readonly source: Int32Array;
@@ -108,11 +108,11 @@ export interface WriteRequest {
 /** Figures by name; a standard error stands beside its figure under `…StdErr` where it is defined. */
 export type Metrics = Readonly<Record<string, number>>;
 
-/** What came out of a task. */
+/** Result of a task. */
 export interface TaskResult {
   /** The figures. */
   readonly metrics: Metrics;
-  /** What was counted: questions, or tokens of a perplexity. */
+  /** Number of questions, or of a perplexity's tokens. */
   readonly count: number;
   /** Figures of parts, by name (`subjects`, `categories`). */
   readonly groups?: Readonly<Record<string, Readonly<Record<string, Metrics>>>>;
@@ -120,7 +120,7 @@ export interface TaskResult {
 
 /** A task of log-likelihoods. */
 export interface ScoreTask {
-  /** What asks. */
+  /** Kind of the requests. */
   readonly kind: "score";
   /** Name of the task. */
   readonly name: string;
@@ -134,7 +134,7 @@ export interface ScoreTask {
 
 /** A task of generated texts. */
 export interface GenerateTask {
-  /** What asks. */
+  /** Kind of the requests. */
   readonly kind: "generate";
   /** Name of the task. */
   readonly name: string;
@@ -148,13 +148,13 @@ export interface GenerateTask {
 
 /** A task of classes, or of one number. */
 export interface ClassifyTask {
-  /** What asks. */
+  /** Kind of the requests. */
   readonly kind: "classify";
   /** Name of the task. */
   readonly name: string;
   /** Requests in all. */
   readonly count: number;
-  /** Scores that an answer has: one for each class, 1 where a number is asked for. */
+  /** Number of logits of an answer: one for each class, 1 for regression. */
   readonly labels: number;
   /** The request `index`, from 0. */
   request(index: number): EncodeRequest;
@@ -162,9 +162,9 @@ export interface ClassifyTask {
   score(answers: readonly ArrayLike<number>[]): TaskResult;
 }
 
-/** A task of answers that stand in a text: each request is a window of one. */
+/** A task of extractive question answering: each request is a window of a text. */
 export interface SpanTask {
-  /** What asks. */
+  /** Kind of the requests. */
   readonly kind: "span";
   /** Name of the task. */
   readonly name: string;
@@ -176,9 +176,9 @@ export interface SpanTask {
   score(answers: readonly SpanAnswer[]): TaskResult;
 }
 
-/** A task of texts made of texts: summaries, pronunciations. */
+/** A sequence-to-sequence task: summaries, pronunciations. */
 export interface WriteTask {
-  /** What asks. */
+  /** Kind of the requests. */
   readonly kind: "write";
   /** Name of the task. */
   readonly name: string;
@@ -198,7 +198,7 @@ export type Task =
   | SpanTask
   | WriteTask;
 
-/** Where a record stands, as errors call it: `"test.json", line 3`. */
+/** Place of a record, for errors: `"test.json", line 3`. */
 export function placeOfRecord({ file, line, row }: EvalRecord): string {
   const place = line === undefined ? `row ${row}` : `line ${line}`;
   return `${JSON.stringify(file)}, ${place}`;

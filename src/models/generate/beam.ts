@@ -1,5 +1,5 @@
 /**
- * Beam search as transformers' `generate` defines it: which sequences go on, which are done, when to stop.
+ * Beam search as transformers' `generate` defines it: running and finished sequences, and the end of the search.
  *
  * Knows no model: it takes the log-probabilities of the next token and returns which sequence each row continues.
  *
@@ -23,7 +23,7 @@ export interface BeamOptions {
   readonly eos: readonly number[];
 }
 
-/** Score of what does not count: transformers' own. */
+/** Score of a masked candidate: transformers' own. */
 const NONE = -1e9;
 
 interface Sequence {
@@ -37,7 +37,7 @@ interface Finished extends Sequence {
 
 /** A way to go on. */
 interface Candidate extends Sequence {
-  /** Row that it goes on from. */
+  /** Row of the sequence that it continues. */
   readonly from: number;
   /** True if it ends the sequence. */
   readonly ends: boolean;
@@ -96,9 +96,9 @@ export class BeamSearch {
   }
 
   /**
-   * Takes the log-probabilities of the next token of each running sequence, and goes on.
+   * One step: takes the log-probabilities of the next token of each running sequence.
    *
-   * @returns The row that each running sequence now goes on from.
+   * @returns For each running sequence, the row that it continues.
    */
   advance(rows: readonly Float32Array[]): number[] {
     const { beams, earlyStopping } = this.#options;

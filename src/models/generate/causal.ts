@@ -16,7 +16,7 @@ import { sample, type SamplingOptions } from "./sampling.ts";
 
 /** Options of {@linkcode generate}. */
 export interface GenerateOptions extends SamplingOptions {
-  /** Maximum number of new tokens of a sequence; what the model's context leaves if that is less. */
+  /** Maximum number of new tokens of a sequence; fewer if the model's context ends before. */
   readonly maxNewTokens: number;
   /** Stop (EOS) token ids: each ends a sequence; they are not part of the result. */
   readonly stop?: readonly number[];

@@ -58,7 +58,7 @@ export function sample(
   );
   let total = weights.reduce((a, b) => a + b, 0);
   if (topP !== undefined) {
-    // The token that reaches the share is the last one kept.
+    // The token that reaches top-p is the last candidate.
     let sum = 0;
     let kept = 0;
     while (kept < weights.length && sum < topP * total) sum += weights[kept++];

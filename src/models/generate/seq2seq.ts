@@ -139,7 +139,7 @@ async function greedy(
     const rows = await next(sequences);
     for (const [i, row] of rows.entries()) {
       if (done[i]) {
-        // Goes on with what nobody reads.
+        // Its further tokens are not read.
         sequences[i].push(start);
         continue;
       }

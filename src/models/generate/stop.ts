@@ -1,5 +1,5 @@
 /**
- * Which tokens end a text, by all that a model's files say of it.
+ * Stop tokens: all that a model's files name.
  *
  * @module
  */
@@ -35,7 +35,7 @@ function endOfTurn(tokenizer: Tokenizer): number | undefined {
       { role: "assistant", content: answer },
     ]);
   } catch {
-    // A template may want other conversations; it is told where it is used.
+    // A template may want other conversations; the error is thrown where it is used.
     return undefined;
   }
   const behind = text.slice(text.lastIndexOf(answer) + answer.length);
@@ -47,10 +47,10 @@ function endOfTurn(tokenizer: Tokenizer): number | undefined {
 
 /**
  * Tokens of which each ends a text: `eos_token_id`, a number or a list, of generation_config.json (of config.json where
- * that says nothing), as `generate` of transformers has it; the tokenizer's own EOS; and what its chat template writes
- * behind an answer. A GGUF file's ends of turns and messages are in the generation_config.json that is made from it.
+ * that says nothing), as `generate` of transformers has it; the tokenizer's own EOS; and its chat template's end of turn.
+ * A GGUF file's ends of turns and messages are in the generation_config.json that is made from it.
  *
- * @throws {SyntaxError} If a file names something else than tokens.
+ * @throws {SyntaxError} If a value of a file is no token.
  */
 export async function stopTokens(
   checkpoint: Checkpoint,

@@ -1,5 +1,5 @@
 /**
- * Names of an adapter's modules as names of a checkpoint's: what wraps a model may have put something before them.
+ * Names of an adapter's modules as names of a checkpoint's: a wrapper of the model may have put a prefix before them.
  *
  * @module
  */
@@ -15,14 +15,14 @@ const WRAPPERS = new Set([
   ...["language_model", "text_model", "transformer"],
 ]);
 
-/** Finds the name that a checkpoint has for what an adapter calls otherwise. */
+/** Maps an adapter's name of a tensor to the checkpoint's. */
 export type FitName = (name: string) => string | undefined;
 
 /**
- * Names of tensors in `checkpoint` by those in an adapter: the same, or the only one that differs in nothing but what wraps the
- * model (`model.`, `language_model.`, `module.`, `_orig_mod.`, an encoder's `bert.`, or none of them).
+ * Names of tensors in `checkpoint` by those in an adapter: the same, or the only one that differs in nothing but the
+ * wrapper's prefix (`model.`, `language_model.`, `module.`, `_orig_mod.`, an encoder's `bert.`, or none of them).
  *
- * @returns Told a name, the checkpoint's; undefined if it has none. It throws a RangeError where two fit.
+ * @returns A function from a name to the checkpoint's; undefined if it has none. It throws a RangeError where two fit.
  */
 export function namesOf(checkpoint: Checkpoint): FitName {
   const prefix = findFamily(checkpoint)?.encoder?.(checkpoint).prefix;

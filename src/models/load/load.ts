@@ -82,7 +82,7 @@ export interface LoadOptions extends PlaceOptions {
   readonly onProgress?: (done: number) => void;
 }
 
-/** A model whose files are open, before its weights are read: what else a run needs can be looked at first. */
+/** A model whose files are open, before its weights are read: a run can check all else first. */
 export interface OpenedModel extends AsyncDisposable {
   /** Where it was found. */
   readonly place: ModelPlace;
@@ -109,7 +109,7 @@ export interface LoadedModel extends AsyncDisposable {
   readonly checkpoint: Checkpoint;
   /** The model. */
   readonly model: Model;
-  /** How its products are computed: `int8` where any of its weights is multiplied by so. */
+  /** Arithmetic of its products: `int8` where any of its weights is multiplied so. */
   readonly compute: Compute;
   /** Adapters on the model, all enabled at first; the model's own is called `default`. */
   readonly adapters: readonly string[];
@@ -173,7 +173,7 @@ export async function openModel(
   };
 }
 
-/** `int8` where a layer takes it, whatever was asked for. */
+/** `int8` where a layer takes it, else f32. */
 function computeOf({ linears }: Model, asked: Compute): Compute {
   return asked === "int8" && linears.values().some(({ weight }) => weight.int8)
     ? "int8"

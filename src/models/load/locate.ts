@@ -1,6 +1,6 @@
 /**
- * Where a model is, by what a person writes: a folder that loqa wrote, a run or a checkpoint in it, an adapter, a
- * checkpoint of others, a hub id.
+ * Locates a model by a user's path: a folder that loqa wrote, a run or a checkpoint in it, an adapter, a checkpoint of
+ * others, a hub id.
  *
  * @module
  */
@@ -46,7 +46,7 @@ import {
 } from "./runs.ts";
 export type { Unfinished } from "./runs.ts";
 
-/** A model, and what belongs to it. */
+/** Paths of a model and its adapter. */
 export interface ModelPlace {
   /** Path of the model's weights. */
   readonly model: string;
@@ -176,7 +176,7 @@ type NamedModel =
   & { readonly model: string; readonly notes: readonly string[] }
   & Pick<ModelPlace, "taken">;
 
-/** The weights that a `loqa.json` names, unless others are given. */
+/** Path of the weights that a `loqa.json` names, unless another is given. */
 async function namedModel(
   path: string,
   report: JsonObject,
@@ -214,8 +214,8 @@ async function namedModel(
 }
 
 /**
- * Note about weights that a file in the folder `from` names: where they are, if that is outside of what the person
- * named. Whoever made the folder chose them.
+ * Note about weights that a file in the folder `from` names: their path, if that is outside of the user's. Whoever made
+ * the folder chose them.
  *
  * @throws {RangeError} If they are no model.
  */
@@ -301,7 +301,7 @@ async function adapterPlace(
   );
 }
 
-/** The folder of an adapter by what a person writes: itself, or a run or another folder that has one. */
+/** The folder of an adapter by a user's path: itself, or a run or another folder that has one. */
 export async function findAdapter(path: string): Promise<string> {
   if (await exists(joinPath(path, ADAPTER_CONFIG))) return path;
   const inside = joinPath(path, "adapter");
@@ -317,7 +317,7 @@ export function reportOptions(place: ModelPlace): JsonObject {
 /**
  * Reads all factors of the adapter in a folder.
  *
- * @param place Where the model is that they are for: with it, an adapter of another base is refused.
+ * @param place Place of their model: with it, an adapter of another base is refused.
  * @throws {RangeError} If the adapter belongs to other quantised weights than those of `place`.
  */
 export async function readAdapterFolder(
@@ -337,15 +337,15 @@ async function markOf(path: string): Promise<string | undefined> {
     const report = await readReport(folder);
     return typeof report?.base === "string" ? report.base : undefined;
   } catch (error) {
-    // What was there may be gone, or be something else now: then nothing is known.
+    // The folder may be gone or replaced: then nothing is known.
     if (isMeant(error)) return undefined;
     throw error;
   }
 }
 
 /**
- * Checks that an adapter is put on the base that it belongs to, as far as `place` tells its own: the one whose fingerprint
- * it has, or, if it is not the adapter that stands beside that base, the one in the folder which it names.
+ * Checks that an adapter is put on its own base, as far as that is known: the one whose fingerprint it has, or, if it is
+ * not the adapter that stands beside that base, the one in the folder which it names.
  *
  * @throws {RangeError} If it belongs to another one.
  */

@@ -2,9 +2,9 @@
  * The trainings of a folder: `DIR/runs/1`, `DIR/runs/2`, …, each with its options, checkpoints and result.
  *
  * ```
- * DIR/loqa.json, adapter/ (or backbone/)   the newest run that has ended, or what init left
- * DIR/runs/0/adapter                       what init left, kept when the first run begins
- * DIR/runs/N/loqa.json                     what the run was asked for, on which model; when it has ended, its figures
+ * DIR/loqa.json, adapter/ (or backbone/)   the newest run that has ended, or the result of init
+ * DIR/runs/0/adapter                       the adapter of init, moved here when the first run begins
+ * DIR/runs/N/loqa.json                     options and model of the run; when it has ended, its figures
  * DIR/runs/N/metrics.jsonl, checkpoints/   as it goes
  * DIR/runs/N/adapter (or backbone/)        its result
  * ```
@@ -68,7 +68,7 @@ const REPORT: JsonShape = {
 /** Further fields in the loqa.json of a run. */
 const RUN: JsonShape = { "options": {}, "steps": "number", "data": DATA };
 
-/** Number of the run that stands for what a folder held before its first training. */
+/** Number of the run that stands for a folder's content before its first training. */
 export const START_RUN = 0;
 
 /** A checkpoint of a training. */
@@ -85,7 +85,7 @@ export interface FoundRun {
   readonly path: string;
   /** Contents of its loqa.json. */
   readonly report: JsonObject;
-  /** Steps that it was asked for. */
+  /** Steps in all, by its options. */
   readonly steps: number;
   /** Steps of its result; undefined until it has ended. */
   readonly ended?: number;
@@ -129,7 +129,7 @@ export async function listCheckpoints(run: string): Promise<SavedStep[]> {
   return found.sort((a, b) => a.step - b.step);
 }
 
-/** The trainings of a folder in their order, without what stands for its start. */
+/** The trainings of a folder in their order, without `runs/0`. */
 export async function listRuns(folder: string): Promise<FoundRun[]> {
   const home = joinPath(folder, "runs");
   if (await kindOf(home) !== "folder") return [];
@@ -153,12 +153,12 @@ export async function listRuns(folder: string): Promise<FoundRun[]> {
   return runs.sort((a, b) => a.number - b.number);
 }
 
-/** True if a run has not come to the end that it was asked for. */
+/** True if a run has not done all of its steps. */
 export function isUnfinished({ steps, ended }: FoundRun): boolean {
   return ended === undefined || ended < steps;
 }
 
-/** Runs in the order in which they are gone on with and `last` looks through them: what has not ended first, then the newest. */
+/** Runs in the order of resuming and of `--checkpoint last`: unfinished ones first, then the newest. */
 export function goingOnOrder(runs: readonly FoundRun[]): FoundRun[] {
   const newest = runs.toReversed();
   return [
@@ -172,7 +172,7 @@ export function isRun(report: JsonObject): boolean {
   return Number.isInteger(report.run) && report.run !== START_RUN;
 }
 
-/** The run whose result a folder shows, by its loqa.json; undefined where that is its start. */
+/** Number of the run whose result a folder has, by its loqa.json; undefined where that is its start. */
 export function shownRun(report: JsonObject | undefined): number | undefined {
   const train = report?.train;
   return isObject(train) && Number.isInteger(train.run)
@@ -195,7 +195,7 @@ export interface Unfinished {
   readonly run?: number;
   /** Step that was saved last. */
   readonly step: number;
-  /** Steps that it was asked for. */
+  /** Steps in all, by its options. */
   readonly steps?: number;
   /** Its last checkpoint. */
   readonly checkpoint: string;
@@ -223,7 +223,7 @@ export async function findUnfinished(
     : undefined;
 }
 
-/** Note about it for the user: which run, at which step, and what to do. */
+/** Note about it for the user: run, step and way out. */
 export function unfinishedLine(
   path: string,
   { run, step, steps }: Unfinished,
@@ -272,7 +272,7 @@ export async function findCheckpoint(
   );
 }
 
-/** A line that tells of which run a checkpoint is, and whether that has ended; none for a checkpoint of no run. */
+/** Note of a checkpoint's run, and of its end; none for a checkpoint of no run. */
 export async function checkpointLine(path: string): Promise<string[]> {
   const match = /^(.*)[\\/]runs[\\/](\d+)[\\/]checkpoints[\\/]step-0*(\d+)$/
     .exec(absolutePath(path));

@@ -1,5 +1,6 @@
 /**
- * A model as fine-tuning left it: its weights, what an adapter holds in full laid over them, and the adapter's factors.
+ * A fine-tuned model: its weights, the tensors that an adapter holds in full (`modules_to_save`) laid over them, and the
+ * adapter's LoRA factors.
  *
  * @module
  */
@@ -21,7 +22,7 @@ import { fittedWhole, tableModules, withTables } from "../parts/tables.ts";
 export interface TunedModel extends AsyncDisposable {
   /** Its weights as they are in their file. */
   readonly file: Checkpoint;
-  /** With what adapters hold in full. */
+  /** With the tensors that adapters hold in full. */
   readonly checkpoint: Checkpoint;
   /** Factors by adapter, under the names of the checkpoint's modules; none if they were not wanted. */
   readonly adapters: ReadonlyMap<string, readonly AdapterModuleFactors[]>;
@@ -29,7 +30,7 @@ export interface TunedModel extends AsyncDisposable {
   readonly whole: ReadonlyMap<string, HeldTensor>;
 }
 
-/** The checkpoint with these tensors over it, and the config entries of the head that its `loqa.json` tells of. */
+/** The checkpoint with these tensors over it, and the config entries of the head in its `loqa.json`. */
 export function withWhole(
   checkpoint: Checkpoint,
   whole: ReadonlyMap<string, HeldTensor>,
@@ -43,7 +44,7 @@ export function withWhole(
 }
 
 /**
- * Checks that an adapter is for a model with such modules: that some are missing is told where it is put on.
+ * Checks that an adapter is for a model with such modules; single missing ones are reported where it is put on.
  *
  * @throws {TypeError} If none of its modules is there.
  */
@@ -67,7 +68,7 @@ function checkNames(
   );
 }
 
-/** @throws {TypeError} If an adapter that is to be trained has factors of a table or a head. */
+/** @throws {TypeError} If an adapter that is to be trained has factors of an embedding or a head. */
 function refuseTables(
   { name, modules }: Adapter,
   checkpoint: Checkpoint,
@@ -88,10 +89,10 @@ function refuseTables(
 }
 
 /**
- * Opens the weights of a model and the adapters in these folders, by the names that they are enabled by.
+ * Opens the weights of a model and the adapters in these folders, by name.
  *
  * @throws {RangeError} If an adapter belongs to other quantised weights.
- * @throws {TypeError} If an adapter holds what is not known here, or what the model has no place for.
+ * @throws {TypeError} If an adapter has unknown tensors, or tensors that the model has no place for.
  */
 export async function openTuned(
   place: ModelPlace,

@@ -17,7 +17,7 @@ import { familyOf, findFamily } from "../families.ts";
 import { namesOf } from "./fitted.ts";
 import type { EncoderHead } from "../../families/tensors.ts";
 
-/** Deviation of new weights where the config tells none; transformers' own. */
+/** Standard deviation of new weights where the config has none; transformers' own. */
 const DEVIATION = 0.02;
 
 /** Tensors that no encoder has but its head. */
@@ -57,7 +57,7 @@ export function completed(
     config?: JsonObject;
   },
 ): Checkpoint {
-  // What is not run here can be merged all the same.
+  // A model that is not run here can be merged all the same.
   const { prefix } = findFamily(checkpoint)?.encoder?.(checkpoint) ?? {};
   const names = [...tensors.keys()];
   const bare = prefix !== undefined && isBare(checkpoint) &&
@@ -74,7 +74,7 @@ export function completed(
 }
 
 /**
- * Factors under the names of the modules in a checkpoint, where what wraps the model differs; those of modules that it has not
+ * Factors under the names of the modules in a checkpoint, where the wrapper's prefix differs; those of missing modules
  * stay as they are.
  *
  * @throws {RangeError} If two modules fit a name.

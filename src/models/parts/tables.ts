@@ -30,7 +30,7 @@ const ENCODER_HEAD = /(^|\.)(classifier|qa_outputs|pooler)\./;
 /**
  * The tensors of an adapter under the names that a checkpoint has for them.
  *
- * @param fit Finds them.
+ * @param fit Maps their names.
  * @param what Name of the adapter, for errors.
  * @throws {TypeError} That lists those for which the model has no place, or one of another shape.
  */
@@ -39,7 +39,7 @@ export function fittedWhole(
   whole: ReadonlyMap<string, HeldTensor>,
   { fit, what }: { fit: FitName; what: string },
 ): Map<string, HeldTensor> {
-  // What stands beside an encoder's head is named when both are put together.
+  // Tensors beside an encoder's head are named when both are put together.
   if (findFamily(checkpoint)?.encoder) return new Map(whole);
   const { tensors } = checkpoint;
   const shared = sharedTables(checkpoint);
@@ -95,10 +95,10 @@ export function tableModules(
 }
 
 /**
- * The checkpoint as an adapter's tables want it, untied where they are no longer one, and what is laid over it; the factors of
- * tables are in `whole` then, added to what they belong to.
+ * The checkpoint with an adapter's embedding and head, untied where they are no longer one, and the tensors laid over
+ * it; their LoRA factors are then merged into `whole`.
  *
- * @param staysTied Whether the adapter's settings keep tables one that are one.
+ * @param staysTied True if the adapter's settings keep tied embeddings tied.
  * @throws {TypeError} If a factor has another shape than its table.
  */
 export async function withTables(

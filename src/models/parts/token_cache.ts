@@ -7,7 +7,7 @@
 import type { Device } from "../../device/device.ts";
 import { type Mat, mat } from "../../device/buffer.ts";
 
-/** Where rows of a batch's sequences lie in a cache. */
+/** Rows of a batch's sequences in a KV cache. */
 export interface CachePlace {
   /** Batch size: number of sequences. */
   readonly batch: number;

@@ -81,7 +81,7 @@ export function checkRoom(
   );
 }
 
-/** Sequences as one batch, padded on the right with token 0, which is not looked at. */
+/** Sequences as one batch, padded on the right with token 0, which is masked. */
 export function padRight(sequences: readonly ArrayLike<number>[]): TokenBatch {
   const batch = sequences.length;
   const time = sequences.reduce((n, s) => Math.max(n, s.length), 1);
@@ -147,8 +147,8 @@ export function positionIds(
 }
 
 /**
- * Runs blocks one after the other; the tape keeps their activations, or only their inputs with activation checkpointing.
- * What else they depend on that needs a gradient is `others`.
+ * Runs blocks one after the other; the tape saves their activations, or only their inputs with activation checkpointing.
+ * `others` are further tensors with a gradient on which they depend.
  */
 export function runBlocks(
   tape: Tape,

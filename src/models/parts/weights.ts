@@ -46,7 +46,7 @@ export function trainedTensors(
   );
 }
 
-/** A tensor as a matrix: what comes after the first dimension is one row, a vector a single one. */
+/** Shape of a tensor as a matrix: the dimensions after the first are one row, a vector a single one. */
 function matrixShape(
   shape: readonly number[],
 ): { rows: number; cols: number } {
@@ -65,7 +65,7 @@ export class Weights implements Disposable {
   readonly #compute: Compute | undefined;
   readonly #memory = new DisposableStack();
 
-  /** @param options `trained`: where every tensor goes that it has a parameter for; the others are frozen. */
+  /** @param options `trained`: parameters to train, which take the tensors of their names; the others are frozen. */
   constructor(
     device: Device,
     checkpoint: Checkpoint,
@@ -157,7 +157,7 @@ export class Weights implements Disposable {
     return { value };
   }
 
-  /** Frees what is not the parameters'. */
+  /** Frees the tensors that are no parameters. */
   [Symbol.dispose](): void {
     this.#memory.dispose();
   }

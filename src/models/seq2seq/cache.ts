@@ -19,7 +19,7 @@ export class BartCache implements DecoderCache {
   length = 0;
   readonly #device: Device;
   readonly #memory = new DisposableStack();
-  /** Where sequences go when they are reordered; takes the place of what they were. */
+  /** Second buffer, for the reordering of sequences; then the two are swapped. */
   #spare: KeyValues;
 
   /** Room for `batch` sequences of up to `capacity` tokens. */

@@ -51,7 +51,7 @@ export interface RowLosses {
   readonly scores?: Mat;
 }
 
-/** Rows as a model takes them: padding is told only where there is some. */
+/** Rows as a model's input: lengths are given only where there is padding. */
 function tokensOf(
   { rows, cols, tokens, lengths }: TokenRows,
   typeIds?: ArrayLike<number>,

@@ -13,13 +13,13 @@ import { lossOf, type RowLosses, type TaskBatch } from "./objective.ts";
 
 /** Options of {@linkcode accumulateGradients}. */
 export interface GradientOptions {
-  /** Factor of the summed loss: 1 over what is predicted in the step. */
+  /** Factor of the summed loss: 1 over the number of predictions in the step. */
   readonly weight: number;
   /** Seed of dropout. */
   readonly seed: number;
   /** Activation (gradient) checkpointing: recompute blocks in the backward pass. */
   readonly checkpointing?: boolean;
-  /** Where the summed loss of the batch goes, `f32`, at this element; not yet weighed. */
+  /** Output: summed loss of the batch, `f32`, at this element; not yet weighted. */
   readonly loss: { readonly buffer: DeviceBuffer; readonly at: number };
 }
 
@@ -55,7 +55,7 @@ export interface BatchLoss {
   readonly right?: number;
 }
 
-/** Summed loss of a batch, and how many rows have one, without gradients. One wait. */
+/** Summed loss of a batch, and the number of rows with one, without gradients. One wait. */
 export async function batchLoss(
   model: Model,
   batch: TaskBatch,
@@ -82,7 +82,7 @@ export async function batchLoss(
   };
 }
 
-/** How many rows of logits are highest at the class that is the label. */
+/** Number of correct predictions: rows whose highest logit is the label's. */
 function rightOf(scores: Float32Array, answers: Float32Array): number {
   const classes = scores.length / answers.length;
   let right = 0;

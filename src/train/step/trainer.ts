@@ -45,7 +45,7 @@ export interface StepReport {
   readonly gradientNorm?: number;
 }
 
-/** Steps whose losses are kept on the device at the most. */
+/** Limit of steps whose losses stay on the device. */
 const MOST_PENDING = 256;
 
 /** Trains a model step by step. */
@@ -137,7 +137,7 @@ export class Trainer implements Disposable {
     });
   }
 
-  /** Waits for the steps since the last call and tells of them. One readback. */
+  /** Waits for the steps since the last call and returns their reports. One readback. */
   async read(): Promise<StepReport[]> {
     const { device } = this.#options.model;
     const pending = this.#pending;
