@@ -12,7 +12,7 @@ import {
   readMarks,
 } from "../io/output/marks.ts";
 import { digest } from "../io/files/digest.ts";
-import { type FoundRun, goingOnOrder, listRuns } from "../models/load/runs.ts";
+import { type FoundRun, listRuns, resumeOrder } from "../models/load/runs.ts";
 import type { TrainOptions } from "./options.ts";
 
 /** Files of examples as they were read. */
@@ -149,7 +149,7 @@ export async function chooseRun(
   folder: string,
   options: TrainOptions,
 ): Promise<FoundRun | undefined> {
-  const ordered = goingOnOrder(await listRuns(folder));
+  const ordered = resumeOrder(await listRuns(folder));
   const differ = ({ report }: FoundRun) =>
     optionDifferences(report.options as JsonObject, { ...options });
   const found = ordered.find((run) => differ(run).length === 0);

@@ -183,7 +183,7 @@ Deno.test("init over an interrupted run is refused with both ways on: --resume, 
     const before = await readTree(out + ".partial");
     await failsWith(
       initArgs(folder, out),
-      /^loqa: Cannot write to .*\/out: .*\/out\.partial is what an interrupted init left; the same command with --resume goes on, with --force it starts anew$/m,
+      /^loqa: Cannot write to .*\/out: .*\/out\.partial is the work of an interrupted init; the same command with --resume continues it, with --force it starts anew$/m,
     );
     const after = await readTree(out + ".partial");
     // What is left of a killed run's lock.

@@ -125,7 +125,7 @@ Deno.test("a training that was interrupted: every verb says so and which it take
     assert.equal(start.stderr, "");
     const last = await interrupted(folder, out, 1);
     const line = new RegExp(
-      `^loqa: the training of .*/out is unfinished: run 1 was last saved at step ${last} of 100000; taken is the adapter that init left; --checkpoint last takes that step, loqa train with --resume goes on\n$`,
+      `^loqa: the training of .*/out is unfinished: run 1 was last saved at step ${last} of 100000; using the adapter of init; --checkpoint last takes that step, loqa train with --resume continues the run\n$`,
     );
     const now = await measure(folder, out);
     assert.match(now.stderr, line);
@@ -195,7 +195,7 @@ Deno.test("--checkpoint last is that of the run that --resume goes on with, and 
         ...["generate", out, "--prompt", "a", "--max-new-tokens", "1"],
         ...[...DEVICE, ...more],
       ]);
-      return /^loqa: taken is (.*)$/m.exec(stderr)?.[1];
+      return /^loqa: using (.*)$/m.exec(stderr)?.[1];
     };
     // Run 2 is the newest, but has ended.
     assert.equal(

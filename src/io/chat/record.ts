@@ -1,5 +1,5 @@
 /**
- * From a record to what a chat template reads, as transformers prepares it.
+ * From a record to a chat template's variables, as transformers prepares them.
  *
  * @module
  */
@@ -9,10 +9,10 @@ import { quoted } from "../files/errors.ts";
 import { Dict, float, int, isList, type Value } from "../jinja/values.ts";
 import { JsonNumber } from "../files/json_exact.ts";
 
-/** How deep values of a record may lie in each other. */
+/** Greatest nesting depth of a record's values. */
 const MOST_DEPTH = 500;
 
-/** JSON as a template's value, and how much of it there is. */
+/** Converts JSON to a template's values, and counts them. */
 export class Converter {
   /** Values and a share of their characters so far. */
   size = 0;
@@ -91,7 +91,7 @@ export function preparedMessage(message: Dict): Dict {
   return kept;
 }
 
-/** What marks the end of a message that is to be continued. */
+/** Mark at the end of a message that is to be continued. */
 const TAG = "CONTINUE_FINAL_MESSAGE_TAG ";
 
 /** A conversation whose last message has a tag behind its content; and that content. @throws {TypeError} If it has none. */

@@ -29,23 +29,23 @@ import {
 
 /** One turn of a conversation; templates may read more keys than these. */
 export interface ChatMessage {
-  /** `system`, `user`, `assistant`, or what else the template knows. */
+  /** `system`, `user`, `assistant`, or another role of the template. */
   readonly role: string;
-  /** What was said. */
+  /** Text of the message. */
   readonly content: string;
   /** Further keys, such as `tool_calls`. */
   readonly [key: string]: unknown;
 }
 
-/** How a conversation is laid out. */
+/** Options of writing a conversation as text. */
 export interface ChatOptions {
-  /** Ends the text with what begins an answer (false). */
+  /** Ends the text with the generation prompt: the header of an answer (false). */
   readonly addGenerationPrompt?: boolean;
-  /** Leaves the last message open: nothing stands behind its content (false). */
+  /** Leaves the last message open: the text ends with its content (false). */
   readonly continueFinalMessage?: boolean;
 }
 
-/** A conversation, and what else a template may read. */
+/** A conversation, and a template's other variables. */
 export interface ChatRecord {
   /** Messages in order, as the file has them: numbers may be `JsonNumber`, objects may be `Map`. */
   readonly messages: readonly object[];
@@ -70,13 +70,13 @@ export interface RenderedChat {
 
 /** A compiled template. */
 export interface ChatTemplate {
-  /** Whether the template marks answers: `{% generation %}`. */
+  /** True if the template marks answers: `{% generation %}`. */
   readonly marksAnswers: boolean;
   /**
    * A conversation as `apply_chat_template` of transformers writes it.
    *
-   * @throws {TypeError} If the template refuses it, or does what loqa's Jinja cannot.
-   * @throws {RangeError} If it does too much.
+   * @throws {TypeError} If the template refuses it, or needs what loqa's Jinja lacks.
+   * @throws {RangeError} If it exceeds its budget of steps or memory.
    */
   render(record: ChatRecord, options?: ChatOptions): RenderedChat;
 }
@@ -84,7 +84,7 @@ export interface ChatTemplate {
 /** Steps that a template may take: for itself, for each message, and for each value or some characters of a record. */
 const STEPS = { own: 1_000_000, message: 1_500, size: 20 };
 
-/** Variables that a record's own cannot stand for. */
+/** Names that a record's variables cannot have. */
 const RESERVED = [
   "messages",
   "tools",
@@ -93,11 +93,11 @@ const RESERVED = [
   "continue_final_message",
 ];
 
-/** What a template is compiled with. */
+/** Options of compiling a template. */
 export interface TemplateOptions {
   /** Variables besides those of a record: special tokens by role (`bos_token`). */
   readonly given: Readonly<Record<string, string>>;
-  /** What errors call its file. */
+  /** Name of its file in errors. */
   readonly name: string;
 }
 
@@ -180,14 +180,14 @@ export function compileChatTemplates(
   };
 }
 
-/** Why a template cannot be read or applied; what the runtime itself refuses is too long or too deep. */
+/** Reason for which a template cannot be read or applied; the runtime itself refuses what is too long or too deep. */
 function reasonOf(cause: unknown): string {
   return isMeant(cause)
     ? messageOf(cause)
     : `it wants more memory or stack than there is (${messageOf(cause)})`;
 }
 
-/** What {@linkcode render} writes. */
+/** Result of {@linkcode render}. */
 function render(
   template: Runnable,
   { record, options = {}, given }: {
@@ -245,7 +245,7 @@ function render(
     : output;
 }
 
-/** Where marked texts stand; undefined if one stands elsewhere than where it was written. */
+/** Character ranges of marked texts; undefined if one is not at the place where it was written. */
 function ranges(
   text: string,
   marks: Output["marks"],

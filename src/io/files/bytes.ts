@@ -1,5 +1,5 @@
 /**
- * Where bytes come from and go to: ranged reads and sequential writes.
+ * Sources and sinks of bytes: ranged reads and sequential writes.
  *
  * Every reader of a file format works over a {@linkcode ByteSource}, so that a local file, bytes in memory, a
  * Blob and an HTTP resource with ranges serve alike; only `src/io/files/deno.ts` touches `Deno.*`.
@@ -9,7 +9,7 @@
 
 /** Random access to the bytes of something of known size. */
 export interface ByteSource extends AsyncDisposable {
-  /** What errors call it: a path, a URL. */
+  /** Its name in errors: a path, a URL. */
   readonly name: string;
   /** Size in bytes. */
   readonly size: number;
@@ -25,13 +25,13 @@ export interface ByteSource extends AsyncDisposable {
 
 /** Takes bytes in order; whole and in place only after {@linkcode ByteSink.close}. */
 export interface ByteSink extends AsyncDisposable {
-  /** What errors call it. */
+  /** Its name in errors. */
   readonly name: string;
   /** Bytes taken so far. */
   readonly size: number;
   /** Appends `bytes`; resolves when they may be changed again. */
   write(bytes: Uint8Array): Promise<void>;
-  /** Flushes to the disk what was taken so far, so that a resumed run can rely on it. */
+  /** Flushes the bytes so far to the disk, so that a resumed run can rely on them. */
   sync(): Promise<void>;
   /** Flushes and puts the result in its place. Disposing without it leaves the target as it was. */
   close(): Promise<void>;

@@ -1,7 +1,7 @@
 /**
  * Files, folders and the environment: the only file of `src/io` that touches `Deno.*`.
  *
- * What the file system refuses comes out as one {@linkcode IoError} that names the file and keeps the cause.
+ * Errors of the file system come out as one {@linkcode IoError} that names the file and has the cause.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import { decodeText } from "./json.ts";
 import { isAbsolute, normalPath } from "./paths.ts";
 import { checkRange } from "./sources.ts";
 
-/** Runs `work`, turning what the system throws into an error that says what was done to which file. */
+/** Runs `work`, turning the system's errors into one that names the action and the file. */
 export async function doing<T>(
   action: string,
   path: string,
@@ -112,11 +112,11 @@ export async function fileSource(path: string): Promise<ByteSource> {
   return source;
 }
 
-/** How {@linkcode fileSink} writes. */
+/** Options of {@linkcode fileSink}. */
 export interface FileSinkOptions {
   /**
-   * Goes on with what an interrupted run left: the part file is cut to this many bytes and appended to (0: begun
-   * anew). With it, disposing without closing keeps the part file for a later run; without it, removes it.
+   * Resumes an interrupted run's part file: it is cut to this many bytes and appended to (0: begun anew). With it,
+   * disposing without closing leaves the part file for a later run; without it, removes it.
    */
   resumeAt?: number;
 }
@@ -129,7 +129,7 @@ export function partPath(path: string): string {
 /**
  * A sink that writes beside `path` and puts the whole file in its place when closed.
  *
- * @throws {RangeError} If `resumeAt` is beyond what the part file holds.
+ * @throws {RangeError} If `resumeAt` is beyond the part file's end.
  * @throws {IoError} If the part file cannot be made.
  */
 export async function fileSink(
@@ -204,7 +204,7 @@ export async function readTextFile(path: string): Promise<string> {
   return decodeText(await readBytes(path), path);
 }
 
-/** Writes `data` so that `path` holds either what it held or all of it. */
+/** Writes `data` atomically: `path` has either its former bytes or all of the new ones. */
 export async function writeFileAtomic(
   path: string,
   data: Uint8Array | string,
@@ -216,7 +216,7 @@ export async function writeFileAtomic(
   await sink.close();
 }
 
-/** Appends `text` to a file, which is made where it is not there. */
+/** Appends `text` to a file, which is made where it is missing. */
 export function appendText(path: string, text: string): Promise<void> {
   return doing(
     "append to",
@@ -225,15 +225,15 @@ export function appendText(path: string, text: string): Promise<void> {
   );
 }
 
-/** What {@linkcode listFolder} tells of one entry; links are followed. */
+/** An entry of {@linkcode listFolder}; links are followed. */
 export interface FolderEntry {
   /** Name in the folder. */
   readonly name: string;
-  /** Whether it is a file. */
+  /** True if it is a file. */
   readonly isFile: boolean;
-  /** Whether it is a folder. */
+  /** True if it is a folder. */
   readonly isFolder: boolean;
-  /** Where it is, where it is a link. */
+  /** Its target, where it is a link. */
   readonly linked?: string;
 }
 
@@ -260,7 +260,7 @@ export function listFolder(path: string): Promise<FolderEntry[]> {
   });
 }
 
-/** What is at `path`, links followed; undefined where there is nothing. */
+/** Kind of the entry at `path`, links followed; undefined where there is nothing. */
 export function kindOf(
   path: string,
 ): Promise<"file" | "folder" | "other" | undefined> {
@@ -278,12 +278,12 @@ export function kindOf(
   });
 }
 
-/** Whether there is a file or folder at `path`. */
+/** True if there is a file or folder at `path`. */
 export async function exists(path: string): Promise<boolean> {
   return await kindOf(path) !== undefined;
 }
 
-/** When the file at `path` was last changed, in milliseconds since 1970; undefined where that is not known. */
+/** Time of the last change of the file at `path`, in milliseconds since 1970; undefined where unknown. */
 export function lastChanged(path: string): Promise<number | undefined> {
   return doing(
     "look at",
@@ -362,7 +362,7 @@ export async function syncFolder(path: string): Promise<void> {
     using folder = await Deno.open(path, { read: true });
     await folder.sync();
   } catch {
-    // Not every system opens a folder; what was renamed is renamed.
+    // Not every system opens a folder; the rename is done.
   }
 }
 
@@ -373,7 +373,7 @@ export function parentOf(path: string): string {
   return cut < 0 ? "." : bare.slice(0, cut) || bare.slice(0, 1);
 }
 
-/** What the link at `path` points to; undefined where there is no link. */
+/** Target of the link at `path`; undefined where there is no link. */
 export function linkTarget(path: string): Promise<string | undefined> {
   return doing("look at", path, async () => {
     try {
@@ -390,12 +390,12 @@ export function linkTarget(path: string): Promise<string | undefined> {
   });
 }
 
-/** Whether `path` may be read without asking. */
+/** True if `path` may be read without asking. */
 export function mayRead(path: string): boolean {
   return granted({ name: "read", path });
 }
 
-/** The path of what is at `path`, without links; as it is where that may not be asked for. */
+/** `path` without links; as it is where that may not be asked for. */
 export function realPath(path: string): Promise<string> {
   return doing(
     "look at",
@@ -404,7 +404,7 @@ export function realPath(path: string): Promise<string> {
   );
 }
 
-/** Removes the folder `path` if it is empty, and tells whether it is gone. */
+/** Removes the folder `path` if it is empty; true if it is gone. */
 export async function removeEmpty(path: string): Promise<boolean> {
   try {
     await Deno.remove(path);
@@ -414,7 +414,7 @@ export async function removeEmpty(path: string): Promise<boolean> {
   }
 }
 
-/** Asks now for the right to write `path`, which would be asked for when the work is done. @throws {IoError} Without it. */
+/** Asks for the permission to write `path` now, before the work. @throws {IoError} Without it. */
 export function demandWrite(path: string): Promise<void> {
   return doing("write", path, async () => {
     const { state } = await Deno.permissions.request({ name: "write", path });
@@ -436,7 +436,7 @@ export function remove(path: string): Promise<void> {
   });
 }
 
-/** Whether a permission is there already: asking for what may not be had would stop a person at a terminal. */
+/** True if a permission is granted already: asking for another would stop a person at a terminal. */
 export function granted(descriptor: Deno.PermissionDescriptor): boolean {
   return Deno.permissions.querySync(descriptor).state === "granted";
 }
@@ -457,7 +457,7 @@ export function setEnvironment(name: string, value: string): void {
   if (granted({ name: "env", variable: name })) Deno.env.set(name, value);
 }
 
-/** Largest resident size of this process in bytes so far; the present one where the system does not keep it. */
+/** Largest resident size of this process in bytes so far; the present one where the system has no record of it. */
 export function peakMemory(): number {
   try {
     const status = Deno.readTextFileSync("/proc/self/status");

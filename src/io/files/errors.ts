@@ -1,5 +1,5 @@
 /**
- * Errors of files and networks, and the collecting of what is wrong with a file.
+ * Errors of files and networks, and lists of a file's faults.
  *
  * @module
  */
@@ -13,7 +13,7 @@ export class IoError extends Error {
   /** Path or URL. */
   readonly target: string;
 
-  /** One line that names `target`; `cause` is what the system said. */
+  /** One line that names `target`; `cause` is the system's error. */
   constructor(message: string, target: string, cause?: unknown) {
     super(message, cause === undefined ? undefined : { cause });
     this.target = target;
@@ -25,7 +25,7 @@ markMeant(IoError);
 /** Mismatches listed by one error at most; the rest is counted. */
 const SHOWN = 20;
 
-/** Collects what is wrong with a file, so that one error can list all of it. */
+/** Collects the faults of a file, so that one error can list all of them. */
 export class Problems {
   readonly #what: string;
   readonly #list: string[] = [];
@@ -34,13 +34,13 @@ export class Problems {
   /**
    * Begins an empty list.
    *
-   * @param what What cannot be done and to what: `read "model.safetensors"`.
+   * @param what Action and object that fail: `read "model.safetensors"`.
    */
   constructor(what: string) {
     this.#what = what;
   }
 
-  /** Whether nothing was found. */
+  /** True if nothing was found. */
   get none(): boolean {
     return this.#count === 0;
   }

@@ -11,17 +11,17 @@ import { templateOfFile } from "./named_templates.ts";
 
 /** Files by name. */
 export interface FileSet {
-  /** What errors call it: a path, an id. */
+  /** Its name in errors: a path, an id. */
   readonly name: string;
   /** Names, in order. */
   readonly names: readonly string[];
-  /** Where those are that are links out of the folder, by name. */
+  /** Targets of links out of the folder, by name. */
   readonly outside?: ReadonlyMap<string, string>;
   /** Opens one; whoever opens it disposes of it. @throws {IoError} If there is none. */
   open(name: string): Promise<ByteSource>;
 }
 
-/** A file set over sources, which stay the caller's: disposing of what it opens does nothing. */
+/** A file set over sources, which stay the caller's: disposing of one that it opens does nothing. */
 export function sourceFiles(
   files: ReadonlyMap<string, ByteSource>,
   name: string,
@@ -46,7 +46,7 @@ export function sourceFiles(
   };
 }
 
-/** Bytes of a file that is read as a whole at most: a config, a table of names, a tokenizer. */
+/** Largest file in bytes that is read as a whole: a config, a table of names, a tokenizer. */
 const MOST_WHOLE = 2 ** 29;
 
 /** All bytes of one file of a set. @throws {SyntaxError} If it is far larger than any that is read as a whole. */
@@ -69,7 +69,7 @@ export async function readFile(
 const SIDE_FILES =
   /^(config\.json|generation_config\.json|tokenizer[^/]*|vocab[^/]*|merges\.txt|special_tokens_map\.json|added_tokens\.json|chat_template[^/]*|[^/\\]*\.model|preprocessor_config\.json)$/;
 
-/** Whether `name` is a config, tokenizer or similar file that is copied along with a model. */
+/** True if `name` is a config, tokenizer or similar file that is copied along with a model. */
 export function isSideFile(name: string): boolean {
   return (SIDE_FILES.test(name) || templateOfFile(name) !== undefined) &&
     !name.endsWith(".part");

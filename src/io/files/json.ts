@@ -1,7 +1,7 @@
 /**
  * JSON from files nobody vouches for.
  *
- * `JSON.parse` keeps the last of two equal keys in silence; a header in which a tensor is declared twice is a lie,
+ * `JSON.parse` takes the last of two equal keys in silence; a header in which a tensor is declared twice is a lie,
  * so the keys are checked here.
  *
  * @module
@@ -13,7 +13,7 @@ import { messageOf, quoted } from "./errors.ts";
 /** A JSON object. */
 export type JsonObject = Record<string, unknown>;
 
-/** Whether `value` is a JSON object (no array, no null). */
+/** True if `value` is a JSON object (no array, no null). */
 export function isObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
@@ -46,7 +46,7 @@ export function stringifyLike(value: unknown, like: string): string {
   return JSON.stringify(value, replace, 2);
 }
 
-/** Where a JSON text writes numbers as floats: by key, -1 for its value, else places in the list that is its value. */
+/** Places of a JSON text's floats: by key, -1 for its value, else indices in the list that is its value. */
 function floatsOf(text: string): Map<string, Set<number>> {
   const found = new Map<string, Set<number>>();
   const isFloat = Symbol();
@@ -85,11 +85,11 @@ export const MOST_CONFIG: number = 2 ** 24;
 /** Bytes at most of a file that has an entry for each token or tensor. */
 export const MOST_TABLE: number = 2 ** 27;
 
-/** Values in one document at most, and how deep they may lie: what they take in memory is far more than their text. */
+/** Limits of a document's values and of their nesting: their memory is far more than their text. */
 const MOST_VALUES = 2 ** 23;
 const MOST_DEPTH = 500;
 
-/** Whether a document has more than {@linkcode MOST_VALUES} values, going by its marks. */
+/** True if a document has more than {@linkcode MOST_VALUES} values, going by its marks. */
 function isCrowded(document: Uint8Array | string): boolean {
   if (document.length < MOST_VALUES) return false;
   const at = typeof document === "string"
@@ -106,8 +106,8 @@ function isCrowded(document: Uint8Array | string): boolean {
 /**
  * The JSON object in UTF-8 `bytes` (or in a text).
  *
- * @param name What errors call it.
- * @param most Bytes (or characters) at most; {@linkcode MOST_CONFIG} unless told.
+ * @param name Its name in errors.
+ * @param most Bytes (or characters) at most ({@linkcode MOST_CONFIG}).
  * @throws {SyntaxError} If it is no JSON, no object at the top, an object in it has a key twice, or it is far larger
  *   than such a file ever is.
  */

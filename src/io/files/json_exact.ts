@@ -1,6 +1,6 @@
 /**
- * JSON whose numbers and order of keys are kept as they are written: to a chat template, 2 and 2.0 are not the same, and
- * a tool's arguments are written in their order.
+ * JSON with its numbers and order of keys as they are written: to a chat template, 2 and 2.0 are not the same, and a
+ * tool's arguments are written in their order.
  *
  * @module
  */
@@ -17,7 +17,7 @@ export class JsonNumber {
     this.text = text;
   }
 
-  /** Whether it is a float to Python: it has a point or an exponent. */
+  /** True if it is a float to Python: it has a point or an exponent. */
   get isFloat(): boolean {
     return /[.eE]/.test(this.text);
   }
@@ -34,13 +34,13 @@ export class JsonNumber {
   }
 }
 
-/** What `JSON.parse` may not keep: long numbers, floats, keys that look like indices (a text's digits look so too). */
+/** Texts that `JSON.parse` may change: long numbers, floats, keys that look like indices (a text's digits do too). */
 const MAY_DIFFER = /\d{16}|\d[.eE]|"\d+"/;
 
 /** A number, a word, a mark or the start of a string of a valid document. */
 const TOKEN = /-?\d[\d.eE+-]*|[a-z]+|["[\]{}:,]/g;
 
-/** How deep values may lie in each other. */
+/** Greatest nesting depth of values. */
 const MOST_DEPTH = 500;
 
 /**
@@ -56,8 +56,8 @@ export function parseJsonExact(text: string): unknown {
 }
 
 /**
- * Where the string that begins with a quotation mark at `from` ends: behind its other mark, or -1. A regular expression
- * runs out of stack on long ones.
+ * End of the string that begins with a quotation mark at `from`: behind its other mark, or -1. A regular expression runs
+ * out of stack on long ones.
  */
 export function stringEnd(text: string, from: number): number {
   const mark = text[from];

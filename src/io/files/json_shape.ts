@@ -1,5 +1,5 @@
 /**
- * What a JSON file that loqa wrote has to look like before its values are used: anybody may have edited it.
+ * Shapes of the JSON files that loqa writes, checked before their values are used: anybody may have edited them.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { FormatError } from "../../errors.ts";
 import { quoted } from "./errors.ts";
 import { isObject } from "./json.ts";
 
-/** What a value has to be. A list's items are like its one; an object's keys that end in `?` may be left out. */
+/** Shape of a value. A list's items are like its one; an object's keys that end in `?` may be left out. */
 export type JsonShape =
   | "text"
   | "number"
@@ -25,9 +25,9 @@ const HOLDS = {
 };
 
 /**
- * Holds a value against a shape.
+ * Checks a value against a shape.
  *
- * @param name What errors call the file.
+ * @param name Name of the file in errors.
  * @throws {SyntaxError} That names the file and the first value that is none of its kind.
  */
 export function checkShape(

@@ -8,7 +8,7 @@ import { FormatError } from "../../errors.ts";
 import { quoted } from "./errors.ts";
 import { isObject } from "./json.ts";
 
-/** The template of a conversation for which there is no other. */
+/** Name of the template for conversations without a template of their own. */
 export const DEFAULT = "default";
 /** The template of a conversation with tools. */
 export const TOOL_USE = "tool_use";
@@ -18,7 +18,7 @@ export const TEMPLATE_FILE = "chat_template.jinja";
 /** The folder of the other templates, one a file that has its name. */
 export const TEMPLATE_FOLDER = "additional_chat_templates";
 
-/** A template, and the file that it is in, as errors call it. */
+/** A template, and the name of its file in errors. */
 export interface NamedTemplate {
   /** The template. */
   readonly text: string;
@@ -41,7 +41,7 @@ export function templateOfFile(name: string): string | undefined {
 /**
  * The templates that the entry `chat_template` of a tokenizer's configuration holds: one, or several with names.
  *
- * @throws {SyntaxError} If it is something else.
+ * @throws {SyntaxError} If it is neither.
  */
 export function templatesOfConfig(
   value: unknown,

@@ -1,5 +1,5 @@
 /**
- * Third-party code, which is loaded when it is first needed: that it cannot be had is no fault of the file at hand.
+ * Third-party code, loaded when it is first needed; a failure to load it is no fault of the file at hand.
  *
  * @module
  */
@@ -7,7 +7,7 @@
 import { IoError, messageOf } from "./errors.ts";
 
 /**
- * What `load` imports.
+ * Imports a package by `load`.
  *
  * @param name Name of the package.
  * @throws {IoError} If it cannot be loaded.

@@ -1,17 +1,17 @@
 /**
- * Paths as text: absolute, relative to a folder, and as they are kept in a file that may be moved with its folder.
+ * Paths as text: absolute, relative to a folder, and as stored in a file that may be moved with its folder.
  *
  * @module
  */
 
 const ROOT = /^([A-Za-z]:)?[\\/]/;
 
-/** Whether a path says where it is whatever the working folder: `/a`, `C:\a`, and ids of the hub. */
+/** True if a path does not depend on the working folder: `/a`, `C:\a`, and ids of the hub. */
 export function isAbsolute(path: string): boolean {
   return ROOT.test(path) || path.startsWith("hf:");
 }
 
-/** A path without `.`, `..` and what is doubled, and without a slash at its end. */
+/** A path without `.`, `..` and doubled slashes, and without a slash at its end. */
 export function normalPath(path: string): string {
   if (path.startsWith("hf:")) return path;
   const root = ROOT.exec(path)?.[0] ?? "";
@@ -44,15 +44,15 @@ export function relativePath(from: string, to: string): string {
   return [...up, ...b.slice(same)].join("/") || ".";
 }
 
-/** Whether the absolute path `path` is `folder` or in it. */
+/** True if the absolute path `path` is `folder` or in it. */
 export function isInside(path: string, folder: string): boolean {
   const [inner, outer] = [normalPath(path), normalPath(folder)];
   return inner === outer || inner.startsWith(`${outer.replace(/\/$/, "")}/`);
 }
 
 /**
- * How a file in the folder `at` names `path`: relative to that folder where both are inside `home`, which may be moved as
- * a whole; absolute elsewhere. All three are absolute.
+ * `path` as stored in a file of the folder `at`: relative to that folder where both are inside `home`, which may be
+ * moved as a whole; absolute elsewhere. All three are absolute.
  */
 export function storedPath(
   path: string,

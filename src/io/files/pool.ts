@@ -91,7 +91,7 @@ export class SourcePool implements AsyncDisposable {
     this.#open.delete(file);
     const { source } = file;
     file.source = undefined;
-    // One that could not be opened was told to who read it.
+    // One that could not be opened was reported to its reader.
     await (await source?.catch(() => undefined))?.[Symbol.asyncDispose]();
   }
 

@@ -88,9 +88,9 @@ export function sliceSource(
   return slice;
 }
 
-/** A sink that keeps what it takes in memory. */
+/** A sink into memory. */
 export interface MemorySink extends ByteSink {
-  /** What was written, once closed. @throws {RangeError} Before {@linkcode ByteSink.close}. */
+  /** The bytes, once closed. @throws {RangeError} Before {@linkcode ByteSink.close}. */
   bytes(): Uint8Array<ArrayBuffer>;
 }
 

@@ -1,6 +1,6 @@
 /**
- * Models that are cut into several files, told by the names of the parts: `NAME-00001-of-00003.gguf`, the same with
- * `.safetensors` and `.bin`.
+ * Models in several files (shards), recognised by their names: `NAME-00001-of-00003.gguf`, the same with `.safetensors`
+ * and `.bin`.
  *
  * @module
  */
@@ -8,13 +8,13 @@
 import { KindError } from "../../errors.ts";
 import { quoted } from "./errors.ts";
 
-/** What the name of a part says. */
+/** Number and total of a shard, by its name. */
 export interface Part {
   /** Name of part `number` of the same model. */
   readonly sibling: (number: number) => string;
   /** From 1. */
   readonly number: number;
-  /** How many there are. */
+  /** Number of shards. */
   readonly of: number;
 }
 
@@ -23,7 +23,7 @@ const NAME = /^(.*)-(\d{5})-of-(\d{5})(\.[a-z]+)$/;
 /** More parts than any model is cut into: a name is not believed to ask for more. */
 const MOST = 9999;
 
-/** What a file name says of a split; undefined for one that is no part of several. */
+/** The shard that a file name describes; undefined for one that is no shard. */
 export function partOf(name: string): Part | undefined {
   const [, stem, number, of, ending] = NAME.exec(name) ?? [];
   if (stem === undefined) return undefined;
@@ -51,7 +51,7 @@ export function partNames(name: string): string[] {
  * The error of parts without the others.
  *
  * @param present Numbers of those that are there.
- * @param missing What is not there: names, or how they should be.
+ * @param missing The missing ones: names, or a pattern of them.
  */
 export function partError(
   where: string,

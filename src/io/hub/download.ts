@@ -8,19 +8,19 @@ import { fileSink, fileSize, partPath, remove } from "../files/deno.ts";
 import { IoError, messageOf, quoted } from "../files/errors.ts";
 import { patiently, piecesOf, SILENCE } from "./http.ts";
 
-/** How {@linkcode download} works. */
+/** Options of {@linkcode download}. */
 export interface DownloadOptions {
   /** Bytes that the file must have. */
   readonly size: number;
-  /** Whether bytes of an earlier run are kept. */
+  /** Continues the part file of an earlier run. */
   readonly resume: boolean;
   /** Sent along. */
   readonly headers: Readonly<Record<string, string>>;
-  /** Looks at the whole part file before it is put in place; says what is wrong with it. */
+  /** Checks the whole part file before it is put in place; resolves to its fault, if any. */
   readonly check: () => Promise<string | undefined>;
-  /** Told how many bytes there are, after each piece. */
+  /** Called with the number of bytes so far, after each piece. */
   readonly onProgress?: (bytes: number) => void;
-  /** How often a broken transfer is taken up again; 3 unless told. */
+  /** Retries of a broken transfer (3). */
   readonly retries?: number;
   /** Milliseconds that the server may be silent. */
   readonly silence?: number;

@@ -8,25 +8,25 @@ import type { ByteSource } from "../files/bytes.ts";
 import { IoError, messageOf, quoted } from "../files/errors.ts";
 import { checkRange } from "../files/sources.ts";
 
-/** How to reach an HTTP resource. */
+/** Options of HTTP requests. */
 export interface HttpOptions {
   /** Instead of the global `fetch`. */
   fetch?: (url: string, init: RequestInit) => Promise<Response>;
   /** Sent with every request, `Authorization` for example. */
   headers?: Record<string, string>;
-  /** How often a request is repeated after a network failure, a 429 or a 5xx; 3 unless told. */
+  /** Retries of a request after a network failure, a 429 or a 5xx (3). */
   retries?: number;
-  /** Milliseconds that a server may be silent; {@linkcode SILENCE} unless told. */
+  /** Timeout in milliseconds without data from the server ({@linkcode SILENCE}). */
   silence?: number;
 }
 
 /** Memory taken before the first bytes of an answer are there. */
 const FIRST_BUFFER = 1 << 24;
 
-/** Milliseconds in which a server has to begin its answer, and then to send the next piece of it. */
+/** Timeout in milliseconds for the begin of a server's answer, and then for each next piece of it. */
 export const SILENCE = 30_000;
 
-/** What a request that may be repeated failed with. */
+/** Transient failure of a request, which may be repeated. */
 class Passing extends Error {}
 
 /** A server that says nothing more. */
@@ -56,7 +56,7 @@ export async function patiently<T>(
     return await Promise.race([work, silent]);
   } finally {
     clearTimeout(timer);
-    // What comes of it after the limit is no longer wanted.
+    // Its outcome after the limit is ignored.
     work.catch(() => {});
   }
 }
@@ -83,7 +83,7 @@ export async function* piecesOf(
 }
 
 /**
- * Opens `url` for ranged reads: one request for its first byte tells the size.
+ * Opens `url` for ranged reads: one request for its first byte gives the size.
  *
  * @throws {IoError} If it cannot be reached or its server does not serve ranges.
  */
@@ -119,7 +119,7 @@ interface Ranged {
   etag: string | null;
 }
 
-/** One range, asked for again after passing failures. */
+/** One range, with retries after transient failures. */
 async function ranged(
   url: string,
   offset: number,
@@ -206,12 +206,12 @@ async function requestRange(
   return { bytes, size: Number(match[3]), etag };
 }
 
-/** Exactly `length` bytes of a body, which may neither stop early nor go on. */
+/** Exactly `length` bytes of a body, which may be neither shorter nor longer. */
 async function readBody(
   response: Response,
   { length, url, silence }: { length: number; url: string; silence: number },
 ): Promise<Uint8Array<ArrayBuffer>> {
-  // The size of the whole is what the server says; memory follows what it really sends.
+  // The size of the whole is the server's claim; memory is allocated for bytes that really arrive.
   let bytes = new Uint8Array(Math.min(length, FIRST_BUFFER));
   let size = 0;
   try {

@@ -2,8 +2,8 @@
  * Models of the Hugging Face hub: `hf:owner/name[@revision]`, downloaded into a cache folder.
  *
  * `HF_ENDPOINT` and `HF_TOKEN` are honoured. Files lie in `$LOQA_CACHE/hub` (else `~/.cache/loqa/hub`) under owner,
- * name and revision; an interrupted download goes on where it stopped, and what arrives is checked against the size
- * and hash that the hub lists.
+ * name and revision; an interrupted download is resumed, and every file is checked against the size and hash that the
+ * hub lists.
  *
  * @module
  */
@@ -32,7 +32,7 @@ import { partNames } from "../files/split.ts";
 import { parseJsonObject } from "../files/json.ts";
 import { loadPackage } from "../files/package.ts";
 
-/** How {@linkcode fetchModel} works. */
+/** Options of {@linkcode fetchModel}. */
 export interface HubOptions {
   /** Cache folder instead of the default one. */
   readonly cache?: string;
@@ -40,11 +40,11 @@ export interface HubOptions {
   readonly endpoint?: string;
   /** Access token instead of `HF_TOKEN`. */
   readonly token?: string;
-  /** How often a broken transfer is taken up again at once; 3 unless told. */
+  /** Retries of a broken transfer (3). */
   readonly retries?: number;
-  /** Milliseconds that the hub may be silent; half a minute unless told. */
+  /** Timeout in milliseconds without data from the hub (half a minute). */
   readonly silence?: number;
-  /** Told how much of a file there is, after each piece. */
+  /** Called with the file's bytes so far, after each piece. */
   readonly onProgress?: (file: string, bytes: number, size: number) => void;
 }
 
@@ -87,7 +87,7 @@ interface Listed {
   readonly hash: string | undefined;
 }
 
-/** Name of the list, kept beside the files, of those that are whole and checked. */
+/** Name of the list, stored beside the files, of those that are whole and checked. */
 const DONE = ".loqa-hub.json";
 
 /**
@@ -95,7 +95,7 @@ const DONE = ".loqa-hub.json";
  * that `id` names). Without a network, a whole earlier download serves.
  *
  * @throws {RangeError} If `id` is no hub id.
- * @throws {IoError} If the hub cannot be reached, refuses, or sends something else than it lists.
+ * @throws {IoError} If the hub cannot be reached, refuses, or sends other bytes than it lists.
  * @throws {TypeError} If the repository holds no model that loqa reads.
  */
 export async function fetchModel(
@@ -145,7 +145,7 @@ export async function fetchModel(
     }
     await download(url, path, {
       size: entry.size,
-      // Without a hash of its contents a part of an older version could not be told from one of this.
+      // Without a hash of its contents a part of an older version could not be recognised.
       resume: entry.hash !== undefined,
       headers: hub.token ? { authorization: `Bearer ${hub.token}` } : {},
       check: () => check(entry, partPath(path)),
@@ -314,7 +314,7 @@ function find(listed: readonly Listed[], path: string, id: string): Listed {
   return entry;
 }
 
-/** Which files hold the weights. */
+/** Files with the weights. */
 async function weights(
   listed: readonly Listed[],
   { id, folder, get }: {
@@ -351,7 +351,7 @@ async function weights(
   );
 }
 
-/** Why the file at `path` is not what the hub listed; undefined if it is. */
+/** Difference of the file at `path` from the hub's list; undefined if there is none. */
 async function check(
   { size, hash }: Listed,
   path: string,

@@ -43,7 +43,7 @@ export function bind(
   return bound;
 }
 
-/** An argument that is a text. @throws {TypeError} If it is something else. */
+/** An argument as a str. @throws {TypeError} If it is none. */
 export function textArg(value: Value | undefined): string {
   if (value === undefined) throw fault("an argument is missing");
   const text = textOf(value);
@@ -54,7 +54,7 @@ export function textArg(value: Value | undefined): string {
   return text;
 }
 
-/** An argument that is an int; `or` where it is left out. @throws {TypeError} If it is something else. */
+/** An argument as an int; `or` where it is left out. @throws {TypeError} If it is none. */
 export function intArg(value: Value | undefined, or?: number): number {
   if (value === undefined && or !== undefined) return or;
   if (value === undefined) throw fault("an argument is missing");

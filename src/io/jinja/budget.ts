@@ -1,5 +1,5 @@
 /**
- * What a template may cost. It comes with a model, from nobody trusted.
+ * Budget of a template's steps and memory: it comes with a model, from nobody trusted.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { ValueError } from "../../errors.ts";
 let left = Infinity;
 let whole = Infinity;
 
-/** Takes `cost` steps off the budget of what runs. @throws {RangeError} If it is spent. */
+/** Takes `cost` steps off the budget of the running template. @throws {RangeError} If it is spent. */
 export function spend(cost: number): void {
   left -= cost;
   if (left < 0) throw new ValueError(`it does more than ${whole} steps`);

@@ -11,12 +11,12 @@ import { type Args, fault, type Fn, type Value } from "./values.ts";
 /** Calls that may lie in each other. */
 const MOST_CALLS = 100;
 
-/** How a statement ends: as usual, or leaving (or going on with) the loop around it. */
+/** Outcome of a statement: as usual, or `break` or `continue` of the loop around it. */
 export type Signal = void | "break" | "continue";
-/** What runs a statement, or several. */
+/** Compiled form of one or several statements. */
 export type Exec = (scope: Scope) => Signal;
 
-/** Runs a body whose text is not written, but kept. */
+/** Runs a body and returns its text in place of writing it. */
 export function capture(
   scope: Scope,
   body: Exec,
@@ -32,7 +32,7 @@ export function capture(
   }
 }
 
-/** What a call gives. @throws {TypeError} If too many lie in each other. */
+/** Result of a call. @throws {TypeError} If calls are nested too deeply. */
 export function invoke({ run }: Scope, fn: Fn, args: Args): Value {
   spend(1);
   if (++run.calls > MOST_CALLS) throw fault("too many calls in each other");

@@ -45,13 +45,13 @@ import {
 type Ev = (scope: Scope) => Value;
 /** A template that can be run. */
 export interface Runnable {
-  /** Whether it marks answers. */
+  /** True if it has `{% generation %}` marks. */
   readonly marks: boolean;
   /** Runs it with these variables. */
   run(variables: ReadonlyMap<string, Value>): Output;
 }
 
-/** What a template wrote, and where. */
+/** Output of a template. */
 export type { Output } from "./scope.ts";
 
 /** Compiles a template. @throws {SyntaxError} If it is none; it names the line. */
@@ -88,9 +88,9 @@ export function lineOf(error: unknown): number | undefined {
 }
 
 class Compiler {
-  /** Expressions so far: what a statement costs is how many it has. */
+  /** Number of expressions so far: the cost of a statement. */
   #size = 0;
-  /** How many branches lie around: in one, an unknown filter is an error only when it is reached. */
+  /** Nesting depth of branches: in one, an unknown filter is an error only when it is reached. */
   #branches = 0;
   /** Names that the blocks around have. */
   #names: ReadonlySet<string> = new Set();
@@ -150,7 +150,7 @@ class Compiler {
     const before = this.#size;
     const exec = this.#parts(node);
     const cost = 1 + this.#size - before;
-    // What lies in it counts for itself.
+    // Its body is counted for itself.
     this.#size = before;
     const { line } = node;
     return (scope) => {
@@ -312,7 +312,7 @@ class Compiler {
     return (scope) => go(scope, over(scope), 0);
   }
 
-  /** What makes a macro in a scope, which it sees from then on. */
+  /** Maker of a macro in a scope, which it sees from then on. */
   #macro(name: string, { params, body, reads }: Signature) {
     const defaults = params.map(({ or }) => or && this.#expr(or));
     const exec = this.inner(

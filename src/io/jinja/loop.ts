@@ -18,9 +18,9 @@ import {
   type Value,
 } from "./values.ts";
 
-/** A loop that goes on item by item, and looks ahead only where its body asks. */
+/** A loop over items one by one, with look-ahead only where its body asks for it. */
 export class Loop {
-  /** What the body sees. */
+  /** The variable `loop` of the body. */
   readonly value: Namespace;
   readonly #next: () => Value | typeof END;
   readonly #depth: number;
@@ -34,9 +34,9 @@ export class Loop {
   /**
    * Begins a loop.
    *
-   * @param next Gives the items.
-   * @param over What they are of, where that tells how many there are.
-   * @param depth How many loops of its kind lie around it.
+   * @param next The items.
+   * @param over Their container, where it has a length.
+   * @param depth Number of loops of its kind around it.
    */
   constructor(
     next: () => Value | typeof END,
@@ -63,7 +63,7 @@ export class Loop {
     return value;
   }
 
-  /** The next item, which stays the next. */
+  /** The next item, not consumed. */
   #peek(): Value | typeof END {
     if (this.#ahead.length === 0) this.#ahead.push(this.#next());
     return this.#ahead[0];
@@ -71,7 +71,7 @@ export class Loop {
 
   #count(): number {
     if (this.#length !== undefined) return this.#length;
-    // A generator tells its length by being gone through.
+    // The length of a generator is known only after its end.
     while (this.#ahead.at(-1) !== END) this.#ahead.push(this.#next());
     return this.#length = this.#at + this.#ahead.length;
   }

@@ -144,7 +144,7 @@ function floats(op: string, x: number, y: number): number {
   return Math.round(whole);
 }
 
-/** What is left of `x`, with the sign of `y`. */
+/** Python's remainder of `x` by `y`, with the sign of `y`. */
 function remainder(x: number, y: number): number {
   const rest = x % y;
   if (rest === 0) return y < 0 ? -0 : 0;
@@ -159,7 +159,7 @@ function quotient(a: Integral, b: Integral): number {
   const [p, q] = [BigInt(a), BigInt(b)];
   if (p === 0n) return q < 0n ? -0 : 0;
   const bits = (n: bigint) => (n < 0n ? -n : n).toString(2).length;
-  // So many bits that a last one, which tells that there is a rest, cannot move the rounding.
+  // So many bits that the last one, set if there is a rest (sticky), cannot move the rounding.
   const shift = 66 - bits(p) + bits(q);
   spend((bits(p) + bits(q)) / 64);
   const [top, low] = shift > 0
@@ -295,7 +295,7 @@ export function contains(whole: Value, item: Value): boolean {
   return false;
 }
 
-/** What else a macro tells of itself. */
+/** Further attributes of a macro. */
 const MACRO = new Set([
   "arguments",
   "caller",
@@ -347,7 +347,7 @@ export function item(value: Value, key: Value): Value {
   return found === undefined ? missing(value, key) : found;
 }
 
-/** What has places: a text, or items; undefined for the rest. */
+/** A value as a sequence: a text, or items; undefined for others. */
 function sequence(value: Value): string | readonly Value[] | undefined {
   return isList(value)
     ? value

@@ -1,30 +1,30 @@
 /**
- * Variables of a template while it runs, and what it writes.
+ * Variables of a running template, and its output.
  *
  * @module
  */
 
 import { Undefined, type Value } from "./values.ts";
 
-/** The end of what a loop goes through. */
+/** End of a loop's items. */
 export const END: unique symbol = Symbol("end");
 
-/** What a template wrote. */
+/** Output of a template. */
 export interface Output {
   /** The text. */
   readonly text: string;
   /**
-   * The texts inside `{% generation %}`, and where the one that was being written then had come to; that is where they
-   * stand, unless a macro or a block that is set has written them.
+   * The texts inside `{% generation %}`, with their offsets in the text that was being written then: their places, unless
+   * a macro or a `{% set %}` block has written them.
    */
   readonly marks: readonly { readonly at: number; readonly text: string }[];
 }
 
 /** A template as it runs. */
 export interface Run {
-  /** What is being written. */
+  /** Current output. */
   out: { text: string };
-  /** Line of the statement that is being run. */
+  /** Line of the current statement. */
   line: number;
   /** Calls that are under way. */
   calls: number;

@@ -62,7 +62,7 @@ export class Float {
   }
 }
 
-/** A text marked as safe (`| safe`, `| escape`): what is added to it is escaped. */
+/** A text marked as safe (`| safe`, `| escape`): texts added to it are escaped. */
 export class Markup {
   /** Its text. */
   readonly text: string;
@@ -92,7 +92,7 @@ export class Dict {
   constructor(pairs: Iterable<readonly [Value, Value]> = []) {
     for (const [key, value] of pairs) this.set(key, value);
   }
-  /** How many keys there are. */
+  /** Number of keys. */
   get size(): number {
     return this.#entries.size;
   }
@@ -100,7 +100,7 @@ export class Dict {
   get(key: Value): Value | undefined {
     return this.#entries.get(hashOf(key))?.[1];
   }
-  /** Whether there is `key`. */
+  /** True if there is `key`. */
   has(key: Value): boolean {
     return this.#entries.has(hashOf(key));
   }
@@ -129,7 +129,7 @@ function hashOf(key: Value): Value | string {
   if (typeof key === "bigint") return key;
   if (key instanceof Float) return key.value;
   if (key instanceof Markup) return key.text;
-  // What is not there is all one.
+  // All undefined values are one.
   if (key instanceof Undefined) return "\0undefined";
   if (key instanceof Tuple) {
     const hashes = key.items.map(hashOf).map((h) => `${typeof h} ${String(h)}`);
@@ -144,18 +144,18 @@ function hashOf(key: Value): Value | string {
   throw fault(`unhashable type: '${typeName(key)}'`);
 }
 
-/** What `keys()`, `values()` and `items()` of a dict give. */
+/** Result of a dict's `keys()`, `values()` and `items()`. */
 export class View {
-  /** Which of the three. */
+  /** Kind of view. */
   readonly kind: "keys" | "values" | "items";
-  /** Of which dict. */
+  /** Its dict. */
   readonly dict: Dict;
   /** Makes a view. */
   constructor(kind: View["kind"], dict: Dict) {
     this.kind = kind;
     this.dict = dict;
   }
-  /** What it shows. */
+  /** Its items. */
   *[Symbol.iterator](): Iterator<Value> {
     for (const [key, value] of this.dict.entries()) {
       yield this.kind === "keys"
@@ -167,7 +167,7 @@ export class View {
   }
 }
 
-/** What `range()` gives. */
+/** Result of `range()`. */
 export class Range {
   /** The numbers. */
   readonly items: readonly number[];
@@ -193,15 +193,15 @@ export class Iter implements Iterable<Value> {
   }
 }
 
-/** What `namespace()` gives: attributes that can be set; and other objects with attributes alone. */
+/** Result of `namespace()`: attributes that can be set; and other objects with attributes alone. */
 export class Namespace {
   /** Its attributes. */
   readonly attributes: Map<string, Value>;
-  /** What Python calls it. */
+  /** Name of its type in Python. */
   readonly type: string;
   /** Computes an attribute that is not among them. */
   readonly lookup: ((name: string) => Value | undefined) | undefined;
-  /** What calling it does, if it can be called. */
+  /** Its function, if it can be called. */
   call: Fn | undefined;
   /** Makes one. */
   constructor(
@@ -233,7 +233,7 @@ export class Fn {
   }
 }
 
-/** What is not there. It is false, empty, and no text; anything else with it is an error, which says `why`. */
+/** Jinja2's undefined value. It is false, empty, and no text; any other use is an error, which says `why`. */
 export class Undefined {
   /** The error's words. */
   readonly why: string;
@@ -261,19 +261,19 @@ export function typeName(value: Value): string {
   return value instanceof Fn ? "function" : "Undefined";
 }
 
-/** Whether it is a list. */
+/** True if it is a list. */
 export function isList(value: Value): value is readonly Value[] {
   return Array.isArray(value);
 }
 
-/** Whether it is an int; a bool is none here. */
+/** True if it is an int; a bool is none here. */
 export function isInt(value: Value): value is number | bigint {
   return typeof value === "number"
     ? Number.isInteger(value)
     : typeof value === "bigint";
 }
 
-/** Whether it is a float. */
+/** True if it is a float. */
 export function isFloat(value: Value): value is number | Float {
   return typeof value === "number"
     ? !Number.isInteger(value)
@@ -326,7 +326,7 @@ export function textOf(value: Value): string | undefined {
     : undefined;
 }
 
-/** Whether a value counts as true. */
+/** Truth of a value, as in Python. */
 export function truth(value: Value): boolean {
   if (value === null || typeof value !== "object") return Boolean(value);
   if (value instanceof Undefined) return false;
@@ -334,7 +334,7 @@ export function truth(value: Value): boolean {
   return lengthOf(value) !== 0;
 }
 
-/** Items of what has a length, characters of a text included; undefined where Python knows none. */
+/** Python's `len`, characters for a text; undefined where there is none. */
 export function lengthOf(value: Value): number | undefined {
   if (typeof value === "string") return textLength(value);
   if (isList(value)) return value.length;
@@ -347,7 +347,7 @@ export function lengthOf(value: Value): number | undefined {
   return value instanceof Undefined ? 0 : undefined;
 }
 
-/** Whether a text has characters of two units. */
+/** True if a text has characters of two units. */
 export function isWide(text: string): boolean {
   return /[\ud800-\udbff]/.test(text);
 }
@@ -357,7 +357,7 @@ export function textLength(text: string): number {
   return isWide(text) ? Array.from(text).length : text.length;
 }
 
-/** What a loop goes through. @throws {TypeError} If Python cannot. */
+/** Items of an iterable value. @throws {TypeError} If it is none in Python. */
 export function iterate(value: Value): Iterable<Value> {
   const text = textOf(value);
   if (text !== undefined) return text;
@@ -370,14 +370,14 @@ export function iterate(value: Value): Iterable<Value> {
   throw fault(`'${typeName(value)}' object is not iterable`);
 }
 
-/** What a loop goes through, as a list that is paid for. */
+/** Items of an iterable value as a list, charged to the budget. */
 export function listOf(value: Value): Value[] {
   const list = Array.from(iterate(value));
   spend(list.length);
   return list;
 }
 
-/** Whether two values are equal in Python. */
+/** True if two values are equal in Python. */
 export function equals(a: Value, b: Value): boolean {
   if (a === b) return a === a;
   if (typeof a === "string" && typeof b === "string") return false;
@@ -413,7 +413,7 @@ function sameItems(a: readonly Value[], b: readonly Value[]): boolean {
   return a.length === b.length && a.every((item, i) => equals(item, b[i]));
 }
 
-/** Less than 0, 0 or more as `a` is less than, equal to or more than `b`. @throws {TypeError} If Python cannot tell. */
+/** Less than 0, 0 or more as `a` is less than, equal to or more than `b`. @throws {TypeError} If Python cannot order. */
 export function compare(a: Value, b: Value): number {
   const [x, y] = [real(a), real(b)];
   if (x !== undefined && y !== undefined) {
@@ -460,7 +460,7 @@ export function refuseUndefined(...values: Value[]): void {
   }
 }
 
-/** What is not there in `value` by the name (or number) `key`. */
+/** Undefined value for the missing `key` (name or number) of `value`. */
 export function missing(value: Value, key: Value): Undefined {
   const of = value === null ? "None" : `'${typeName(value)} object'`;
   return new Undefined(

@@ -23,12 +23,12 @@ export type OnnxAttribute =
   | readonly number[]
   | { readonly float: number };
 
-/** What a node is beside its operator and inputs. */
+/** Options of a node. */
 export interface OnnxNodeOptions {
   readonly attributes?: Readonly<Record<string, OnnxAttribute>>;
   /** Set of operators, the standard one by default. */
   readonly domain?: string;
-  /** Names of the outputs; one that is made up by default. */
+  /** Names of the outputs; by default one generated name. */
   readonly outputs?: readonly string[];
 }
 
@@ -51,7 +51,7 @@ export class OnnxGraph {
   /**
    * An empty graph.
    *
-   * @param data Where weights go, and what that file is called beside the model.
+   * @param data Sink of the weights, and the name of that file beside the model.
    */
   constructor(data: { readonly name: string; readonly sink: ByteSink }) {
     this.#data = data;
@@ -63,7 +63,7 @@ export class OnnxGraph {
     return name;
   }
 
-  /** Declares an output, which some node makes under this name. */
+  /** Declares an output: that of the node with this output name. */
   output(name: string, type: OnnxType, dims: readonly OnnxDim[]): void {
     this.#outputs.push(valueInfo(name, type, dims));
   }
@@ -99,7 +99,7 @@ export class OnnxGraph {
     return outputs;
   }
 
-  /** A small constant, kept in the model itself; equal ones are one. Without `dims` it is a scalar. */
+  /** A small constant, stored in the model itself; equal ones are one. Without `dims` it is a scalar. */
   constant(
     type: "f32" | "i64",
     values: number | readonly number[],

@@ -1,5 +1,5 @@
 /**
- * Files that one process has for itself, and who that is: with `../files/deno.ts` what of `src/io` touches `Deno.*`.
+ * File locks and the identity of their holders; with `../files/deno.ts` the files of `src/io` that touch `Deno.*`.
  *
  * @module
  */
@@ -8,15 +8,15 @@ import { doing, granted, mayRead } from "../files/deno.ts";
 
 /** A file that this process has for itself: see {@linkcode holdFile}. */
 export interface HeldFile {
-  /** Whether this process made it. */
+  /** True if this process made it. */
   readonly isNew: boolean;
-  /** Whether the system keeps others from holding it; some file systems cannot. */
+  /** True if the system keeps others from holding it; some file systems cannot. */
   readonly locks: boolean;
   /** The text that it holds. */
   read(): Promise<string>;
-  /** Replaces what it holds. */
+  /** Replaces its text. */
   write(text: string): Promise<void>;
-  /** Whether it is still the one at its path. */
+  /** True if it is still the one at its path. */
   isThere(): Promise<boolean>;
   /** Lets others have it; with `remove`, removes it first, unless another file has come in its place. */
   release(options: { remove: boolean }): Promise<void>;
@@ -45,7 +45,7 @@ export function holdFile(path: string): Promise<HeldFile | undefined> {
   });
 }
 
-/** Opens the file at `path` for reading and writing, and tells whether it was made for that. */
+/** Opens the file at `path` for reading and writing; `isNew` if it was made for that. */
 async function openShared(
   path: string,
 ): Promise<{ file: Deno.FsFile; isNew: boolean }> {
@@ -104,7 +104,7 @@ function heldFile(
   };
 }
 
-/** Whether the open `file` is the one at `path`; where files have no numbers, whether there is one. */
+/** True if the open `file` is the one at `path`; where files have no numbers, if there is one. */
 async function isAt(file: Deno.FsFile, path: string): Promise<boolean> {
   try {
     const [here, there] = [await file.stat(), await Deno.lstat(path)];
@@ -133,8 +133,8 @@ export function hostName(): string | undefined {
 }
 
 /**
- * When the process `pid` began, as the system counts it; empty where there is no such process, undefined where the system
- * does not tell or may not be asked.
+ * Start time of the process `pid`, as the system counts it; empty where there is no such process, undefined where the
+ * system does not say or may not be asked.
  */
 export function processStart(pid: number): string | undefined {
   // Deno lets nobody read there without all permissions.

@@ -1,8 +1,8 @@
 /**
- * One writer a folder: a file in it that says who writes there.
+ * One writer a folder: a lock file in it that names the writer.
  *
- * The system's own lock on that file tells whether its maker still runs: it ends with the process, however that ends, so
- * neither a number that another process got since nor a missing permission can deceive. Where a file system has no such
+ * The system's own lock on that file is held as long as its process runs: it ends with the process, however that ends,
+ * so neither a pid that another process got since nor a missing permission can deceive. Where a file system has no such
  * locks, the process is looked for.
  *
  * @module
@@ -12,7 +12,7 @@ import { joinPath, readTextFile } from "../files/deno.ts";
 import { holdFile, hostName, processId, processStart } from "./deno_lock.ts";
 import { IoError, quoted } from "../files/errors.ts";
 
-/** Name of the file in the folder that is written to. */
+/** Name of the lock file. */
 export const LOCK_FILE = "loqa.lock";
 
 /** Who holds a lock, as the file says it. */
@@ -23,7 +23,7 @@ export interface Holder {
   readonly verb: string;
   /** When it was taken, ISO 8601. */
   readonly since: string;
-  /** When the process began, as the system counts; unknown where it may not be asked for. */
+  /** Start time of the process, as the system counts; unknown where it may not be asked for. */
   readonly started?: string;
 }
 
@@ -31,7 +31,7 @@ export interface Holder {
 export interface Lock extends AsyncDisposable {
   /** The file. */
   readonly path: string;
-  /** Whether nobody removed or replaced it. */
+  /** True if nobody removed or replaced it. */
   isHeld(): Promise<boolean>;
 }
 
@@ -41,7 +41,7 @@ const PATIENCE = 200;
 /**
  * Locks the folder `folder`, which is there, for writing by `verb`.
  *
- * @param place What errors say is written to; the folder itself without it.
+ * @param place Name of the output in errors; the folder itself without it.
  * @throws {IoError} If another process, or another run of this one, writes there; the message names it.
  */
 export async function lockFolder(
@@ -75,8 +75,8 @@ export async function lockFolder(
 }
 
 /**
- * Whether what a file says of its holder may still hold, though the system lets others have it; `locks`: whether it
- * keeps a file from them at all.
+ * True if the holder named in a file may still run, though the system gave the lock to us; `locks`: true if its file
+ * system has locks at all.
  */
 export function mayHold(holder: Holder, locks: boolean): boolean {
   const host = hostName();

@@ -1,5 +1,5 @@
 /**
- * Marks of a model's files: what tells whether they are the ones that were there before.
+ * Marks (size, time, hash) of a model's files, to recognise the same files later.
  *
  * @module
  */
@@ -31,7 +31,7 @@ const WEIGHTS = /\.(safetensors|gguf|bin|pt|pth)$/;
 /** Bytes of each of the three samples. */
 const SAMPLE = 1 << 16;
 
-/** Marks of the files of weights at `path`, a folder or one file; none for what is not on this machine. */
+/** Marks of the files of weights at `path`, a folder or one file; none for files not on this machine. */
 export async function fileMarks(path: string): Promise<FileMark[]> {
   const kind = path.startsWith("hf:") ? undefined : await kindOf(path);
   if (kind === "file") return [await markOf(path)];
@@ -69,8 +69,8 @@ export function readMarks(value: unknown): FileMark[] {
 }
 
 /**
- * How files differ from what they were, in words; undefined where they do not. A file alone may have another name; `times`:
- * whether a file that was written since counts as another.
+ * Differences of files from their former marks, in words; undefined where there are none. A file alone may have another
+ * name; `times`: true if a file that was written since counts as another.
  */
 export function markDifference(
   before: readonly FileMark[],

@@ -1,8 +1,8 @@
 /**
- * Where a verb writes: built beside its place, put there in one step when it is whole, removed when it fails.
+ * Output of a verb: built beside its place, put there in one step when it is whole, removed when it fails.
  *
- * All that is not whole is in the folder `OUT.partial`: a marker that says who made it, the lock of the run at work, what
- * the run keeps for itself, and under `result` what will be `OUT`. Nothing is removed there, and nothing replaced at `OUT`,
+ * All that is not whole is in the folder `OUT.partial`: a marker that names its maker, the lock of the run at work, the
+ * run's own work files, and under `result` the later `OUT`. Nothing is removed there, and nothing replaced at `OUT`,
  * that loqa did not make or was not asked to.
  *
  * @module
@@ -33,53 +33,53 @@ import { type Lock, LOCK_FILE, lockFolder } from "./lock.ts";
 /** The file in `OUT.partial` that says loqa made it. */
 const MARKER = "partial.json";
 
-/** The file that is there between the two renames by which one folder replaces another. */
+/** Marker file between the two renames by which one folder replaces another. */
 const PLACING = "placing";
 
-/** What was at `OUT`, until the new is in its place. */
+/** Former content of `OUT`, until the new is in its place. */
 const REPLACED = "replaced";
 
-/** The file that tells how far an unfinished run is safe. */
+/** Journal: the bytes of an unfinished run that are safe on disk. */
 export const JOURNAL_FILE = "journal.json";
 
-/** What {@linkcode openOutput} is told of a run. */
+/** Options of {@linkcode openOutput}. */
 export interface OutputOptions {
   /** Who writes, for those who find the lock. */
   readonly verb: string;
-  /** Whether a file or a folder is written. */
+  /** Kind of the output. */
   readonly kind: "file" | "folder";
-  /** Whether a run that did not end leaves what a later one can go on from; otherwise all of it is removed. */
+  /** True if an interrupted run can be resumed; otherwise all of its work is removed. */
   readonly resumable?: boolean;
   /**
-   * What a folder at the place that holds anything means: an error (`refuse`, the default), the caller's business (`tell`),
-   * or that it will be replaced (`replace`), which is then tried, and which another run there prevents.
+   * Treatment of a non-empty folder at the place: an error (`refuse`, the default), the caller's business (`tell`), or
+   * replacement (`replace`), which is then tried, and which another run there prevents.
    */
   readonly occupied?: "refuse" | "tell" | "replace";
-  /** What work means that an interrupted run of the same verb left to go on with: an error (the default), or the caller's. */
+  /** Treatment of an interrupted run of the same verb: an error (the default), or the caller's business (`take`). */
   readonly unfinished?: "refuse" | "take";
-  /** What the run reads: a folder that holds any of it is not replaced. */
+  /** Paths that the run reads: a folder that holds any of them is not replaced. */
   readonly reads?: readonly string[];
 }
 
 /** A place that is locked and can be written to. */
 export interface Output extends AsyncDisposable {
-  /** Where the result will be, without links. */
+  /** Path of the result, without links. */
   readonly place: string;
-  /** Folder for what a run keeps for itself; gone with the run. */
+  /** Folder for a run's work files; removed at its end. */
   readonly work: string;
-  /** Where the result is built. */
+  /** Path at which the result is built. */
   readonly result: string;
-  /** Whether something is at the place already, an empty folder apart. */
+  /** True if something is at the place already, an empty folder apart. */
   readonly taken: boolean;
-  /** Whether an interrupted run left work there that can be gone on with. */
+  /** True if there is an interrupted run to resume. */
   readonly unfinished: boolean;
-  /** Begins: removes what another run left of its result, unless it is gone on with. */
+  /** Begins: removes the partial result of another run, unless it is resumed. */
   begin(resume?: boolean): Promise<void>;
   /** Puts the result in its place. */
   settle(): Promise<void>;
 }
 
-/** Where a run works whose result will be at `place`. */
+/** Folder of the run whose result will be at `place`. */
 function workOf(place: string): string {
   return `${bare(place)}.partial`;
 }
@@ -89,7 +89,8 @@ function bare(path: string): string {
 }
 
 /**
- * Where what belongs at `path` is: there, or, where a run was cut off while it replaced that, beside it. Changes nothing.
+ * Present path of the content of `path`: there, or, where a run was cut off while it replaced that, beside it. Changes
+ * nothing.
  */
 export async function settledPath(path: string): Promise<string> {
   if (path.startsWith("hf:") || await exists(path)) return path;
@@ -102,11 +103,11 @@ export async function settledPath(path: string): Promise<string> {
 }
 
 /**
- * Takes the place `out` for a run: follows links, makes and locks `OUT.partial`, and looks, before any work, whether the
+ * Takes the place `out` for a run: follows links, makes and locks `OUT.partial`, and checks, before any work, that the
  * result can be put in its place.
  *
  * @throws {RangeError} If `out` has no name of its own, or is of another kind than what will be written.
- * @throws {IoError} If another run writes there, or it cannot be written to, or something of another maker is in the way.
+ * @throws {IoError} If another run writes there, or it cannot be written to, or files of another maker are in the way.
  */
 export async function openOutput(
   out: string,
@@ -125,14 +126,14 @@ export async function openOutput(
   await using stack = new AsyncDisposableStack();
   const lock = await takeFolder(work, { verb, out });
   let [begun, settled] = [false, false];
-  // What another run left may still be gone on with, until this one begins.
+  // Another run's work may still be resumed, until this one begins.
   stack.defer(() => leave(work, lock, !settled && (resumable || !begun)));
   await refuseOther(out, work, verb);
   const unfinished = await goesOn(work);
   if (unfinished && left === "refuse") {
     throw taken(
       out,
-      `${work} is what an interrupted ${verb} left; the same command with --resume goes on, with --force it starts anew`,
+      `${work} is the work of an interrupted ${verb}; the same command with --resume continues it, with --force it starts anew`,
     );
   }
   if (await markedBy(work) !== verb) {
@@ -195,7 +196,7 @@ export async function openOutput(
   };
 }
 
-/** Whether there is anything at `place`, an empty folder apart. */
+/** True if there is anything at `place`, an empty folder apart. */
 async function isFull(place: string): Promise<boolean> {
   const kind = await kindOf(place);
   return kind === "folder"
@@ -217,7 +218,7 @@ async function clearLock(
   await using _ = await lockFolder(place, verb, out);
 }
 
-/** Refuses to begin where a run of another verb left what it can go on with. */
+/** Refuses to begin where an interrupted run of another verb can be resumed. */
 async function refuseOther(
   out: string,
   work: string,
@@ -228,7 +229,7 @@ async function refuseOther(
   if (!await exists(joinPath(work, JOURNAL_FILE))) return;
   throw taken(
     out,
-    `${work} is what an interrupted ${left} left to go on with; end that with --resume, or remove it`,
+    `${work} is the work of an interrupted ${left}; end that with --resume, or remove it`,
   );
 }
 
@@ -287,7 +288,7 @@ async function takeFolder(
   }
 }
 
-/** Refuses to work in something that loqa did not make. */
+/** Refuses to work in a folder that loqa did not make. */
 async function refuseForeign(out: string, work: string): Promise<void> {
   const kind = await kindOf(work);
   const link = await linkTarget(work);
@@ -318,7 +319,7 @@ async function listedNames(folder: string): Promise<string[] | undefined> {
   }
 }
 
-/** Ends what a run that was cut off at its last step began. */
+/** Completes the last step of a run that was cut off in it. */
 async function recover(place: string, work: string): Promise<void> {
   const found = await settledPath(place);
   if (found !== place) await rename(found, place);
@@ -326,7 +327,7 @@ async function recover(place: string, work: string): Promise<void> {
   await remove(joinPath(work, REPLACED));
 }
 
-/** Refuses to replace a folder that holds what is read. */
+/** Refuses to replace a folder with files that are read. */
 async function refuseReads(
   out: string,
   place: string,
@@ -345,7 +346,7 @@ async function refuseReads(
   }
 }
 
-/** Tries, before the work, what will be done after it: a mount point cannot be replaced. */
+/** Tries the replacement before the work: a mount point cannot be replaced. */
 async function tryReplacing(
   out: string,
   place: string,
@@ -371,13 +372,13 @@ async function tryReplacing(
   if (full) await rename(probe, place);
 }
 
-/** Whether a folder holds work that can be gone on with. */
+/** True if a folder holds a run that can be resumed. */
 async function goesOn(work: string): Promise<boolean> {
   return await exists(joinPath(work, JOURNAL_FILE)) &&
     await exists(joinPath(work, "result"));
 }
 
-/** Lets the folder go that was worked in: what can be gone on with stays, all else is removed. */
+/** Releases the work folder: a run that can be resumed stays, all else is removed. */
 async function leave(
   work: string,
   lock: Lock,

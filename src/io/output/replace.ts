@@ -10,7 +10,7 @@ function replacedPath(place: string): string {
   return `${place}.replaced`;
 }
 
-/** Brings back what a crash between the two renames of {@linkcode replaceFolder} left beside its place. */
+/** Undoes a crash between the two renames of {@linkcode replaceFolder}. */
 export async function recoverFolder(place: string): Promise<void> {
   if (!await exists(place) && await exists(replacedPath(place))) {
     await rename(replacedPath(place), place);
@@ -18,8 +18,8 @@ export async function recoverFolder(place: string): Promise<void> {
 }
 
 /**
- * Where what belongs at `place` stands: there, or beside it while, or since a crash in which, it is being replaced; undefined
- * where it is not. Changes nothing, so that who only reads is not in the way of who writes.
+ * Present path of the content of `place`: there, or beside it while it is being replaced or after a crash in that;
+ * undefined where there is none. Changes nothing, so that readers are not in the way of writers.
  */
 export async function standingFolder(
   place: string,
@@ -31,8 +31,7 @@ export async function standingFolder(
 }
 
 /**
- * Puts the whole folder `partial` where `place` is, and removes what was there. Whoever calls holds the lock of the folder
- * that both are in.
+ * Replaces the folder `place` by the whole folder `partial`. The caller holds the lock of the folder that both are in.
  */
 export async function replaceFolder(
   partial: string,

@@ -4,8 +4,8 @@
  * Of a module at path `M` with weight `[out, in]`, the file holds `base_model.model.M.lora_A.weight`, `[r, in]`, and
  * `base_model.model.M.lora_B.weight`, `[out, r]`; the model adds `scaling * B * A` to the weight. Of an embedding with a row
  * for each token, `[tokens, features]`, it holds `M.lora_embedding_A`, `[r, tokens]`, and `M.lora_embedding_B`,
- * `[features, r]`; what they add is turned, and here its left factor is called B as everywhere. A of a QA-LoRA adapter
- * is `[r, groups of inputs]` and may be meant for another pooling than loqa's sums, see `qalora.ts`.
+ * `[features, r]`; their product is transposed, and here its left factor is called B as everywhere. A of a QA-LoRA
+ * adapter is `[r, groups of inputs]` and may be meant for another pooling than loqa's sums, see `qalora.ts`.
  *
  * @module
  */
@@ -52,7 +52,7 @@ export interface AdapterModule {
   readonly inputs: number;
   /** `out` features, or tokens of an embedding. */
   readonly outputs: number;
-  /** Whether it is an embedding. */
+  /** True if it is an embedding. */
   readonly embedding?: boolean;
 }
 
@@ -90,7 +90,7 @@ export interface AdapterFactors extends AdapterModule, ModuleScaling {
 
 /** An open LoRA adapter. */
 export interface Adapter extends AsyncDisposable {
-  /** What errors call it. */
+  /** Its name in errors. */
   readonly name: string;
   /** The adapter's settings, defaults filled in. */
   readonly settings: ReadSettings;
@@ -102,7 +102,7 @@ export interface Adapter extends AsyncDisposable {
   readonly others: ReadonlyMap<string, TensorReader>;
 }
 
-/** An older PEFT keeps the adapter's name before `.weight`; the LoRA authors' own files have neither. A bias is no factor. */
+/** Names of factors; a bias is none. Older PEFT has the adapter's name before `.weight`, the LoRA authors' files neither. */
 const FACTOR =
   /^(?:base_model\.model\.)?(.+)\.lora_(embedding_)?(A|B)(?:\.(?!bias$)[^.]+)?(?:\.weight)?$/;
 
@@ -110,7 +110,7 @@ const FACTOR =
  * Opens the adapter in a set of files.
  *
  * @param options.config Settings for an adapter that comes without `adapter_config.json`.
- * @param options.qalora Groups of a QA-LoRA adapter whose settings do not tell of them: of the paper's own repository,
+ * @param options.qalora Groups of a QA-LoRA adapter without them in its settings: of the paper's own repository,
  * `{ group: 32, pooling: "average" }`.
  * @throws {TypeError} If there is no adapter, or it is no LoRA adapter.
  * @throws {SyntaxError} If a file is malformed or factors do not fit each other or the settings, all in one error.

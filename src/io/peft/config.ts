@@ -1,5 +1,5 @@
 /**
- * `adapter_config.json` of a LoRA adapter: what PEFT writes, and what it makes of it.
+ * `adapter_config.json` of a LoRA adapter: PEFT's fields and their meaning.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import type { JsonObject } from "../files/json.ts";
 import { qaloraFields, type QaloraGroups, readQaloraFields } from "./qalora.ts";
 import { checkPlainLora } from "./unread.ts";
 
-/** What a LoRA adapter was made with; the rest of the file takes PEFT's defaults. */
+/** Settings of a LoRA adapter; the rest of the file takes PEFT's defaults. */
 export interface LoraSettings {
   /** Names or suffixes of the adapted modules, or a regular expression that matches them whole. */
   readonly targetModules: readonly string[] | string;
@@ -20,7 +20,7 @@ export interface LoraSettings {
   readonly rank: number;
   /** `lora_alpha`. */
   readonly alpha: number;
-  /** Whether the scale is `alpha / sqrt(rank)` instead of `alpha / rank`; false unless told. */
+  /** True if the scale is `alpha / sqrt(rank)` instead of `alpha / rank` (false). */
   readonly rslora?: boolean;
   /** Ranks of modules that have one of their own, by name or regular expression. */
   readonly rankPattern?: Readonly<Record<string, number>>;
@@ -30,11 +30,11 @@ export interface LoraSettings {
   readonly taskType?: string | null;
   /** Path or id of the model that the adapter belongs to. */
   readonly baseModel?: string | null;
-  /** Dropout while training; 0 unless told. */
+  /** LoRA dropout probability in training (0). */
   readonly dropout?: number;
   /** Modules stored in full beside the factors. */
   readonly modulesToSave?: readonly string[] | null;
-  /** Whether tables of the model that are one stay one, where the adapter has one of them in full or factors for it; false unless told. */
+  /** True if tied embeddings stay tied where the adapter has one of them in full or factors for it (false). */
   readonly staysTied?: boolean;
   /** Groups of inputs that are pooled before A, for QA-LoRA. */
   readonly qalora?: QaloraGroups;
@@ -46,8 +46,8 @@ export interface LoraSettings {
 export const PEFT_VERSION = "0.21.2";
 
 /**
- * `adapter_config.json` with every field that PEFT writes, and loqa's own where there is something to tell that PEFT has no
- * field for (`qalora.ts`).
+ * `adapter_config.json` with every field that PEFT writes, and loqa's own for settings without a field of PEFT's
+ * (`qalora.ts`).
  *
  * `init_lora_weights` is true whatever made the factors: any other value would have PEFT make them anew.
  */
@@ -116,8 +116,8 @@ export interface ReadSettings extends LoraSettings {
 /**
  * Reads an `adapter_config.json`.
  *
- * @param where What errors call the file.
- * @throws {TypeError} If it is no LoRA adapter's, or asks for what is not read; it says what to do instead.
+ * @param where Name of the file in errors.
+ * @throws {TypeError} If it is no LoRA adapter's, or has settings that are not read; it says what to do instead.
  * @throws {SyntaxError} If a field has the wrong type.
  */
 export function readAdapterConfig(
@@ -200,7 +200,7 @@ export interface ModuleScaling {
   readonly rank: number;
   /** `lora_alpha`. */
   readonly alpha: number;
-  /** What `B·A` is multiplied with. */
+  /** Factor of `B·A`. */
   readonly scaling: number;
 }
 
@@ -208,7 +208,7 @@ export interface ModuleScaling {
  * Rank, alpha and scale of `module`, patterns applied as PEFT does: of the keys of a pattern, each a name or a
  * regular expression for a whole tail of the module's path, the first that matches.
  *
- * @throws {RangeError} If a key is no regular expression, or has what cannot be matched in linear time.
+ * @throws {RangeError} If a key is no regular expression, or one that cannot be matched in linear time.
  */
 export function moduleScaling(
   settings: Pick<
@@ -227,11 +227,11 @@ export function moduleScaling(
 }
 
 /**
- * Whether PEFT puts factors on `module`: it looks at `target_modules` first, and leaves out what a file has besides. Where the
- * settings name none, PEFT has a list for each architecture, and a file is taken at its word.
+ * True if PEFT puts factors on `module`: it reads `target_modules` first, and ignores other modules of a file. Where the
+ * settings name none, PEFT has a list for each architecture, and the file's modules are taken.
  *
- * @throws {RangeError} If `target_modules` is a text and no regular expression, or has what cannot be matched in
- * linear time.
+ * @throws {RangeError} If `target_modules` is a text and no regular expression, or one that cannot be matched in linear
+ * time.
  */
 export function isTarget(config: JsonObject, module: string): boolean {
   const { target_modules: targets, target_parameters: parameters } = config;

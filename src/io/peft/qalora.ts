@@ -1,16 +1,16 @@
 /**
- * QA-LoRA in adapter files: how large the groups of inputs are that are pooled before A, and how they are pooled.
+ * QA-LoRA in adapter files: size of the groups of inputs that are pooled before A, and their pooling.
  *
  * loqa sums the inputs of a group, so that `ΔW[o, j] = scaling * (B A)[o, floor(j / group)]` (Xu et al., 2309.14717,
- * algorithm 1). PEFT takes their mean times the number of groups, the paper's own repository their mean; factors of these
- * are converted on reading and writing, so that everybody computes the same.
+ * algorithm 1). PEFT takes their mean times the number of groups, the paper's own repository their mean; factors of
+ * these are converted on reading and writing, so that everybody computes the same.
  *
  * PEFT's `use_qalora` and `qalora_group_size` say that a file is PEFT's. It wants the group to divide the inputs of every
  * module, so adapters of other layers are none of PEFT's: their `peft_type` says so ({@linkcode OWN_TYPE}, at which PEFT
  * stops), loqa's own field has the rest, `"loqa": {"qalora_group_size": 32, "pooling": "sum"}`, and factors are not
  * converted. On layers other than GPTQ's PEFT leaves `use_qalora` alone, and stops at the shapes of A. The files of the paper's repository say nothing; they can be read
  * when somebody writes `"loqa": {"qalora_group_size": 32, "pooling": "average"}` into their `adapter_config.json`, or
- * tells the reader.
+ * gives the reader these groups.
  *
  * @module
  */
@@ -20,36 +20,36 @@ import { quoted } from "../files/errors.ts";
 import { isObject } from "../files/json.ts";
 import type { JsonObject } from "../files/json.ts";
 
-/** What becomes of the inputs of a group: their sum, their mean, or their mean times the number of groups. */
+/** Pooling of a group's inputs: their sum, their mean, or their mean times the number of groups. */
 export type Pooling = "sum" | "average" | "peft";
 
 /** The groups of a QA-LoRA adapter file. */
 export interface QaloraGroups {
   /** Inputs of a group. */
   readonly group: number;
-  /** How the file's factors want them pooled. */
+  /** Pooling for the file's factors. */
   readonly pooling: Pooling;
 }
 
-/** What loqa's own field of `adapter_config.json` holds. */
+/** Contents of loqa's own field of `adapter_config.json`. */
 export interface OwnField {
   /** Fingerprint of the quantised weights that the adapter belongs to. */
   readonly base?: string;
-  /** Groups that PEFT's fields cannot tell of. */
+  /** Groups that PEFT's fields cannot express. */
   readonly groups?: QaloraGroups;
 }
 
 /** Name of loqa's own field. */
 const FIELD = "loqa";
 
-/** `peft_type` of an adapter that PEFT has no layers for; its error tells these words. */
+/** `peft_type` of an adapter that PEFT has no layers for; its error quotes these words. */
 export const OWN_TYPE =
   "QALORA of loqa (read by loqa alone; for other tools: loqa merge, then loqa export)";
 
 /** PEFT's default of `qalora_group_size`. */
 const PEFT_GROUP = 16;
 
-/** How an adapter of layers with these numbers of inputs is written: PEFT's way where PEFT can have it. */
+/** Groups as written for layers with these numbers of inputs: PEFT's way where PEFT can have it. */
 export function qaloraGroups(
   group: number,
   widths: readonly number[],
@@ -59,8 +59,8 @@ export function qaloraGroups(
 }
 
 /**
- * What a file's A, `[rank, columns]`, is multiplied with to pool by sums: 1 for sums, `1 / group` for means, `in / group²`
- * with `in = columns * group` for PEFT's.
+ * Factor of a file's A, `[rank, columns]`, to pool by sums: 1 for sums, `1 / group` for means, `in / group²` with
+ * `in = columns * group` for PEFT's.
  */
 export function poolingFactor(
   { group, pooling }: QaloraGroups,
@@ -69,7 +69,7 @@ export function poolingFactor(
   return { sum: 1, average: 1 / group, peft: columns / group }[pooling];
 }
 
-/** The fields of `adapter_config.json` that tell of QA-LoRA and of the base; empty where there is nothing to tell. */
+/** The fields of `adapter_config.json` for QA-LoRA and the base; empty where there is neither. */
 export function qaloraFields({ base, groups }: OwnField): JsonObject {
   const peft = groups?.pooling === "peft";
   const own = {
@@ -90,9 +90,9 @@ export function qaloraFields({ base, groups }: OwnField): JsonObject {
 }
 
 /**
- * Reads what {@linkcode qaloraFields} wrote, or PEFT.
+ * Reads the fields of {@linkcode qaloraFields}, or PEFT's.
  *
- * @param where What errors call the file.
+ * @param where Name of the file in errors.
  * @throws {SyntaxError} If a field has a value that it cannot have, or PEFT's and loqa's contradict each other.
  */
 export function readQaloraFields(config: JsonObject, where: string): OwnField {

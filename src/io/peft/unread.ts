@@ -1,5 +1,5 @@
 /**
- * What an adapter's settings may ask for that is no plain LoRA: computed as if it were, the model would be another one.
+ * Settings of adapters that are no plain LoRA: computed as if they were, the model would be another one.
  *
  * @module
  */
@@ -9,21 +9,21 @@ import { quoted } from "../files/errors.ts";
 import { OWN_TYPE } from "./qalora.ts";
 import type { JsonObject } from "../files/json.ts";
 
-/** What to do with an adapter that only PEFT can compute. */
+/** Way out for an adapter that only PEFT can compute. */
 const MERGE =
   "merge it in PEFT (merge_and_unload) and take the model that this makes";
 
-/** Values of `init_lora_weights` for which PEFT takes something away from the base before it adds the factors. */
+/** Values of `init_lora_weights` for which PEFT subtracts from the base before it adds the factors. */
 const CHANGED_BASE = /^(pissa|corda|olora$|loftq$|lora_ga$)/;
 
-/** A setting that is not read: whether it is asked for, by its value, and what to say of it. */
+/** A setting that is not read: its test, by value, and the texts of its error. */
 interface Unread {
   readonly key: string;
-  /** Whether a value asks for something; unless told, what is not null, false or empty. */
+  /** True if a value turns it on; by default any that is not null, false or empty. */
   readonly asks?: (value: unknown) => boolean;
-  /** What the adapter is. */
+  /** Kind of the adapter, as a sentence. */
   readonly what: string;
-  /** What to do instead. */
+  /** Way out. */
   readonly instead?: string;
 }
 
@@ -69,10 +69,10 @@ function isAsked(value: unknown): boolean {
 }
 
 /**
- * Checks that an adapter is LoRA of PEFT, and asks for nothing beyond what is read here.
+ * Checks that an adapter is LoRA of PEFT, and has only settings that are read here.
  *
- * @param where What errors call the file of its settings.
- * @throws {TypeError} That says what it is instead, and what to do.
+ * @param where Name of the file of its settings in errors.
+ * @throws {TypeError} That names its kind and a way out.
  */
 export function checkPlainLora(config: JsonObject, where: string): void {
   const { peft_type: type } = config;

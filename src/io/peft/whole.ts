@@ -1,5 +1,5 @@
 /**
- * What an adapter file holds besides factors: tensors that take the place of the model's own.
+ * Tensors of an adapter file besides factors, which replace the model's own.
  *
  * PEFT stores modules that are trained in full (`modules_to_save`: heads above all) as `base_model.model.MODULE.weight`, and
  * trained biases (`bias`: `all` or `lora_only`) as `base_model.model.MODULE.bias`, with `base_layer` before `bias` where the
@@ -13,13 +13,13 @@ import { quoted } from "../files/errors.ts";
 import type { Adapter } from "./adapter.ts";
 import type { TensorReader } from "../checkpoint/tensor_reader.ts";
 
-/** Which biases of a model an adapter brings: `bias` of PEFT's settings. */
+/** Biases of a model that an adapter has: `bias` of PEFT's settings. */
 export type TrainedBiases = "none" | "all" | "lora_only";
 
 /** Every value of {@linkcode TrainedBiases}. */
 export const TRAINED_BIASES = ["none", "all", "lora_only"] as const;
 
-/** What tensors of other kinds of LoRA are, by their names. */
+/** Kinds of other adapters' tensors, by their names. */
 const KINDS: readonly (readonly [RegExp, string])[] = [
   [/lora_magnitude_vector/, "DoRA's magnitudes, "],
   [/trainable_tokens_/, "trained rows of a table, "],
@@ -50,7 +50,7 @@ export function wholeTensors(adapter: Adapter): Map<string, TensorReader> {
   const copies = new Map<string, TensorReader>();
   const others: string[] = [];
   for (const [key, reader] of adapter.others) {
-    // With `bias: all`, PEFT stores a saved module's bias three times: as itself, as what it replaced, and as its own.
+    // With `bias: all`, PEFT stores a saved module's bias three times: as itself, as the replaced one, and as its own.
     if (key.includes(".original_module.")) continue;
     const name = (key.startsWith(PREFIX) ? key.slice(PREFIX.length) : key)
       .replace(/\.base_layer\.(weight|bias)$/, ".$1");

@@ -1,5 +1,5 @@
 /**
- * Copying of a model what stays as it is: plain tensors and the files beside them.
+ * Copying of a model's unchanged parts: plain tensors and the files beside them.
  *
  * @module
  */
@@ -32,7 +32,7 @@ export function* chunks(
   }
 }
 
-/** What `writer` calls a tensor that is not quantised: by its name, or its blocks as the packed layout has them. */
+/** Name in `writer` of a tensor that is not quantised: its own, or that of its blocks in the packed layout. */
 export function writtenName(writer: SafetensorsWriter, name: string): string {
   const blocks = `${name}.blocks`;
   return writer.declares(blocks) ? blocks : name;
@@ -64,7 +64,7 @@ export async function copyTensor(
 
 /**
  * Refuses a model with side files that are not in its folder: a link in a stranger's folder would carry any file of this
- * machine into what is written.
+ * machine into the output.
  *
  * @throws {TypeError} That names the first.
  */
@@ -79,7 +79,7 @@ export function checkSideFiles({ name, outside }: Checkpoint): void {
   }
 }
 
-/** What is wrong with those of `files` that every reader takes for a JSON object, one sentence each. */
+/** Faults of those of `files` that every reader takes for a JSON object, one sentence each. */
 export function brokenSideFiles(
   files: readonly SideFile[],
   where: string,

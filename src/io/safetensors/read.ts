@@ -47,7 +47,7 @@ export interface SafetensorsTensor {
 
 /** An open safetensors file. */
 export interface SafetensorsFile {
-  /** What errors call it. */
+  /** Its name in errors. */
   readonly name: string;
   /** The header's `__metadata__`. */
   readonly metadata: ReadonlyMap<string, string>;
@@ -216,7 +216,7 @@ function checkTiling(
 }
 
 /**
- * Where rows `from` up to `to` of a plain tensor lie in its bytes.
+ * Byte range of rows `from` up to `to` of a plain tensor.
  *
  * @throws {RangeError} If the rows are not in it.
  */

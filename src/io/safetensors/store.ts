@@ -17,11 +17,11 @@ import type { TensorReader } from "../checkpoint/tensor_reader.ts";
 
 /** Options of opening a store. */
 export interface StoreOptions {
-  /** Whether tensors of types that loqa does not read are taken in, to be described; refused without it. */
+  /** True if tensors of types that loqa does not read are listed, to be described; refused without it. */
   readonly unread?: boolean;
 }
 
-/** Readers of plain tensors, and what they read from. */
+/** Readers of plain tensors, and their sources. */
 export interface TensorStore extends AsyncDisposable {
   /** Tensors of types that loqa does not read, with their types, where they were taken in. */
   readonly unread?: readonly string[];
@@ -61,7 +61,7 @@ export async function openSafetensorsIndex(
   return await openAll(files, names, { ...options, map });
 }
 
-/** Which file each tensor is in, by an index of either kind of checkpoint. */
+/** File of each tensor, by an index of either kind of checkpoint. */
 export async function readIndex(
   files: FileSet,
   indexName: string,

@@ -2,7 +2,7 @@
  * Writing safetensors files as a stream.
  *
  * All names, types and shapes are declared first, so the header can be written at once and the tensors then go
- * through in chunks. Offsets in the file are kept at multiples of eight, which every reader can view without a
+ * through in chunks. Offsets in the file are multiples of eight, which every reader can view without a
  * copy: tensors whose size is no multiple of eight (rare and small) are put behind the others, widest type first.
  *
  * @module
@@ -120,7 +120,7 @@ export class SafetensorsWriter {
   readonly #index: ReadonlyMap<string, number>;
   /** Bytes taken of each tensor. */
   readonly #taken: number[];
-  /** Tensors with an odd size, kept until those before them are written. */
+  /** Tensors with an odd size, buffered until those before them are written. */
   readonly #kept = new Map<number, Uint8Array<ArrayBuffer>>();
   #next = 0;
 
@@ -132,8 +132,8 @@ export class SafetensorsWriter {
   }
 
   /**
-   * Begins a file, or goes on with one: a `sink` that holds bytes already (see `resumeAt` of `fileSink`) must hold
-   * the header and whole tensors. Which tensors are still wanted then: {@linkcode SafetensorsWriter.has}.
+   * Begins a file, or continues one: a `sink` that holds bytes already (see `resumeAt` of `fileSink`) must hold the header
+   * and whole tensors. {@linkcode SafetensorsWriter.has} says which tensors are written.
    *
    * @throws {RangeError} If the sink ends in the middle of a tensor.
    */
@@ -163,17 +163,17 @@ export class SafetensorsWriter {
     return writer;
   }
 
-  /** Whether the file has a tensor `name`. */
+  /** True if the file has a tensor `name`. */
   declares(name: string): boolean {
     return this.#index.has(name);
   }
 
-  /** Whether tensor `name` has an odd size and so may be kept in memory until the end of the file. */
+  /** True if tensor `name` has an odd size and so may stay in memory until the end of the file. */
   isLate(name: string): boolean {
     return this.#layout.entries[this.#find(name)].bytes % 8 !== 0;
   }
 
-  /** Whether all bytes of tensor `name` were taken. */
+  /** True if all bytes of tensor `name` were written. */
   has(name: string): boolean {
     const i = this.#find(name);
     return this.#taken[i] === this.#layout.entries[i].bytes;
@@ -219,7 +219,7 @@ export class SafetensorsWriter {
     this.#taken[i] += bytes.byteLength;
   }
 
-  /** Writes what is due: empty tensors and those kept. */
+  /** Writes the tensors that are due: empty and buffered ones. */
   async #flush(): Promise<void> {
     const { entries } = this.#layout;
     for (; this.#next < entries.length; this.#next++) {

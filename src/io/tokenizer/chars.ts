@@ -1,6 +1,6 @@
 /**
  * Vocabularies of single characters in a `config.json`, as the grapheme-to-phoneme models of Misaki have them: one for
- * the text that goes in, one for the text that comes out.
+ * the source, one for the target.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import type { JsonObject } from "../files/json.ts";
 import type { TokenizerContents } from "./sentencepiece/model.ts";
 import { template } from "./special.ts";
 
-/** Which text of a model that turns one into another. */
+/** Side of an encoder-decoder. */
 export type Side = "source" | "target";
 
 /** Tokens of the first ids, for which the lists of characters have placeholders. */
@@ -19,14 +19,14 @@ const SPECIAL = ["<pad>", "<s>", "</s>", "<unk>"];
 
 const KEYS = { source: "grapheme_chars", target: "phoneme_chars" } as const;
 
-/** Whether a `config.json` holds vocabularies of characters. */
+/** True if a `config.json` holds vocabularies of characters. */
 export function hasCharacters(config: JsonObject): boolean {
   return Object.values(KEYS).every((key) => typeof config[key] === "string");
 }
 
 /**
- * What `tokenizer.json` and `tokenizer_config.json` would hold for one side of such a model: `<s>`, an id for each
- * character, `</s>`.
+ * Contents of `tokenizer.json` and `tokenizer_config.json` for one side of such a model: `<s>`, an id for each character,
+ * `</s>`.
  *
  * @param config A `config.json` for which {@linkcode hasCharacters} holds.
  * @throws {SyntaxError} If a character has two ids, or there are fewer than the placeholders.

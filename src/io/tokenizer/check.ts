@@ -22,7 +22,7 @@ function isId(value: unknown): value is number {
 /**
  * `json` with the parts that may be absent filled in.
  *
- * @param name What errors call it.
+ * @param name Its name in errors.
  * @throws {SyntaxError} If the vocabulary, the merges or the added tokens are malformed; all of it is listed.
  * @throws {TypeError} If its model is none of BPE, WordPiece and Unigram, or a regular expression in it is too long.
  */
@@ -67,7 +67,7 @@ export function checkTokenizer(json: JsonObject, name: string): JsonObject {
   };
 }
 
-/** Files of the first versions do not say which model they hold. */
+/** Kind of the model in files of the first versions, which do not name it. */
 function guessType(model: JsonObject): string | undefined {
   if (Array.isArray(model.vocab)) return "Unigram";
   if (Array.isArray(model.merges)) return "BPE";

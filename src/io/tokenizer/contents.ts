@@ -9,7 +9,7 @@ import type { TokenizerContents } from "./sentencepiece/model.ts";
 
 /** A tokenizer read from files. */
 export interface TokenizerFiles extends TokenizerContents {
-  /** What errors call it: the set, and the file in it. */
+  /** Its name in errors: the set, and the file in it. */
   readonly name: string;
   /** The chat templates by name; none where there is none. */
   readonly chatTemplates: NamedTemplates;

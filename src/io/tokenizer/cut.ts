@@ -1,5 +1,5 @@
 /**
- * Where a text can be cut without changing how BPE or Unigram cuts it.
+ * Places at which a text can be cut without other tokens of BPE or Unigram.
  *
  * Models of SentencePiece take a whole text as one word, and their time grows with more than its length. No merge (no
  * piece) reaches across most of the spaces, so the parts before and behind one can be taken by themselves, and from a
@@ -54,17 +54,17 @@ export function safeCuts(
   };
 }
 
-/** Characters of a word that is cut wherever that can be, and of one that is taken at all. */
+/** Characters of a word from which on it is cut wherever possible, and of the longest part. */
 const LONG_WORD = 2 ** 12;
 const LONGEST_WORD = 2 ** 20;
 
 /**
- * Cuts what is left of long words wherever no token has the characters on both sides beside each other; the parts give
- * the same tokens as the whole. Each character of a word takes hundreds of bytes, so that one of megabytes, which real
- * text has not, would end the process.
+ * Cuts the rest of long words wherever no token has the characters on both sides beside each other; the parts give the
+ * same tokens as the whole. Each character of a word takes hundreds of bytes, so that one of megabytes, which real text
+ * has not, would end the process.
  *
  * @param model A checked model.
- * @throws {RangeError} If a part of a word is longer than can be taken.
+ * @throws {RangeError} If a part of a word is too long.
  */
 export function longWordCuts(
   model: JsonObject,
@@ -97,7 +97,7 @@ export function longWordCuts(
 /** Two characters as one number. */
 const pairOf = (left: number, right: number) => left * 0x110000 + right;
 
-/** Characters that stand beside each other where two tokens are merged, or in a token. */
+/** Pairs of adjacent characters where two tokens are merged, or in a token. */
 function joinedPairs(model: JsonObject): Set<number> {
   const pairs = new Set<number>();
   if (model.type === "BPE") {

@@ -22,9 +22,9 @@ type Step = (text: string, first: boolean) => string;
 export interface TokenDecoder {
   /** The piece of one token. */
   piece(token: string, first: boolean): Piece;
-  /** Whether all of a text is bytes, so that a broken character costs only itself; else a run of bytes is whole or nothing. */
+  /** True if all tokens are bytes, so that a broken character costs only itself; else a run of bytes is all or nothing. */
   readonly bytesOnly: boolean;
-  /** Characters that are dropped from the start of a text: which, and how many at most. */
+  /** Characters that are dropped from the start of a text, and their number at most. */
   readonly strip: { readonly content: string; readonly count: number };
 }
 
@@ -32,7 +32,7 @@ export interface TokenDecoder {
  * The decoder that a `tokenizer.json` describes; without one, tokens stand with spaces between.
  *
  * @param config Its `decoder`.
- * @param name What errors call the file.
+ * @param name Name of the file in errors.
  * @throws {TypeError} If it is of a kind that is not read here.
  */
 export function makeDecoder(config: unknown, name: string): TokenDecoder {
@@ -131,7 +131,7 @@ function metaspace(config: JsonObject): Step {
     text.replaceAll(mark, first && scheme !== "never" ? "" : " ");
 }
 
-/** Bytes by the characters that stand for them. */
+/** Bytes by their characters in byte-level BPE. */
 const LEVEL_BYTES: ReadonlyMap<string, number> = new Map(
   BYTE_CHARS.map((char, byte) => [char, byte]),
 );
@@ -196,7 +196,7 @@ function isWhole(bytes: Uint8Array): boolean {
   }
 }
 
-/** Decodes tokens one by one and holds back the bytes of a character that is not whole yet. */
+/** Decodes tokens one by one and buffers the bytes of a character that is not whole yet. */
 export class TokenStream {
   readonly #decoder: TokenDecoder;
   readonly #utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -209,7 +209,7 @@ export class TokenStream {
     this.#strip = decoder.strip.count;
   }
 
-  /** Text that is whole with `token`; often none. */
+  /** Text that is complete with `token`; often none. */
   push(token: string): string {
     const piece = this.#decoder.piece(token, this.#first);
     this.#first = false;
@@ -220,7 +220,7 @@ export class TokenStream {
     );
   }
 
-  /** What is left: U+FFFD for a character that never became whole. */
+  /** The rest: U+FFFD for a character that never became whole. */
   end(): string {
     return this.#begin(this.#utf8.decode());
   }

@@ -10,10 +10,10 @@ export type Encode = (
   options: { addSpecialTokens: boolean },
 ) => Int32Array<ArrayBuffer>;
 
-/** Characters that are encoded at a time, and of a text that is longer than is taken at once. */
+/** Characters that are encoded at a time; longer texts are cut. */
 export const LONG_TEXT: number = 2 ** 20;
 
-/** Characters on either side of a place that show whether a text may be cut there. */
+/** Characters on either side of a place by which a cut there is tried. */
 const SIDE = 256;
 
 /** Places that are tried before a part is let grow. */
@@ -54,7 +54,7 @@ export function encodeLong(
   return ids;
 }
 
-/** The first place from `from` on at which the text may be cut: where one part ends and where the next begins. */
+/** The first place from `from` on at which the text may be cut: end of one part and begin of the next. */
 function cutAfter(
   text: string,
   from: number,
@@ -86,7 +86,7 @@ interface Frame {
 
 const NONE: Frame = { before: new Int32Array(), after: new Int32Array() };
 
-/** The special tokens that a tokenizer puts around a text; undefined where that cannot be told. */
+/** The special tokens that a tokenizer puts around a text; undefined where they are not found. */
 function frameOf(encode: Encode): Frame | undefined {
   const framed = encode("a", { addSpecialTokens: true });
   const bare = encode("a", { addSpecialTokens: false });

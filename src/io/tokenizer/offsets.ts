@@ -1,6 +1,6 @@
 /**
- * Where each token of a text stands in it. The JavaScript library tells ids only, so its steps are taken here one by
- * one, and the characters of every token are found again.
+ * Character offsets of a text's tokens. The JavaScript library gives ids only, so its steps are taken here one by one,
+ * and the characters of every token are found again.
  *
  * @module
  */
@@ -8,17 +8,17 @@
 import type { LibraryTokenizer } from "./parts.ts";
 import { byteText } from "./text.ts";
 
-/** Tokens of a text and where they stand, in UTF-16 units. */
+/** Tokens of a text with their offsets, in UTF-16 units. */
 export interface TokenOffsets {
   /** Ids, as `encode` gives them. */
   readonly ids: Int32Array<ArrayBuffer>;
   /** For each token, where its characters begin in the text. */
   readonly starts: Int32Array;
-  /** For each token, where they end; a part of a character stands for the whole of it. */
+  /** End of each token; a part of a character stands for the whole of it. */
   readonly ends: Int32Array;
   /**
-   * Ranges of the text in which it cannot be told which token is whose: each token there has the whole range. Empty but
-   * for normalisers that do more than change characters one by one.
+   * Ranges of the text in which tokens have no offsets of their own: each token there has the whole range. Empty but for
+   * normalisers that do more than change characters one by one.
    */
   readonly blurred: readonly (readonly [number, number])[];
 }
@@ -30,7 +30,7 @@ interface AddedToken {
   readonly rstrip: boolean;
 }
 
-/** What the library's declarations hide. */
+/** Members that the library's declarations hide. */
 interface Internals {
   "splitter_unnormalized": { split(text: string): string[] };
   "splitter_normalized": { split(text: string): string[] };
@@ -50,7 +50,7 @@ interface Internals {
     | null;
 }
 
-/** A part of a text and where it stands. */
+/** A part of a text and its offset. */
 interface Part {
   text: string;
   from: number;
@@ -82,7 +82,7 @@ export class OffsetEncoder {
     this.#library = library as unknown as Internals;
   }
 
-  /** Tokens of `text` and where they stand; an id is undefined where a token is not in the vocabulary. */
+  /** Tokens of `text` with their offsets; an id is undefined where a token is not in the vocabulary. */
   encode(
     text: string,
     { addSpecialTokens }: { addSpecialTokens: boolean },
@@ -140,7 +140,7 @@ export class OffsetEncoder {
     }
   }
 
-  /** Ranges of the tokens of a text; which way tells them is the same for all texts, but for odd ones. */
+  /** Ranges of the tokens of a text; the way to find them is the same for all texts, but for odd ones. */
   #ranges(text: string, tokens: readonly string[]): Ranges | undefined {
     const ways = [
       () => byteRanges(text, tokens),
@@ -259,7 +259,7 @@ function utf8Length(code: number): number {
 /** A byte that the vocabulary has no character for. */
 const BYTE = /^<0x[\dA-F]{2}>$/;
 
-/** Ranges of SentencePiece's and WordPiece's tokens; undefined if they cannot be told. */
+/** Ranges of SentencePiece's and WordPiece's tokens; undefined if they are not found. */
 function pieceRanges(
   text: string,
   tokens: readonly string[],
@@ -323,13 +323,13 @@ function pieceRanges(
   return bytes === 0 && plain.slice(at).trim() === "" ? ranges : undefined;
 }
 
-/** A letter with its marks, a syllable of Hangul in parts: what normalisers change together. */
+/** Graphemes: a letter with its marks, a syllable of Hangul in parts, which normalisers change together. */
 const CLUSTERS = new Intl.Segmenter("en", { granularity: "grapheme" });
 
 /** Clusters that are remembered. */
 const MOST_CLUSTERS = 1 << 14;
 
-/** What a normaliser puts before a text, and makes of clusters of characters. */
+/** A normaliser's prefix of a text, and its outputs for clusters of characters. */
 interface Normalised {
   readonly prefix: string;
   readonly clusters: Map<string, string>;
@@ -347,13 +347,13 @@ function normalisedBy(normalizer: (text: string) => string): Normalised {
   return known;
 }
 
-/** Whether each character of a text is a cluster. */
+/** Texts in which each character is a cluster. */
 // deno-lint-ignore no-control-regex
 const SINGLE = /^[\0-\x0c\x0e-\x7f]*$/;
 
 /**
- * For each place in a normalised text, where that stands in the text that it was; undefined if the normaliser does more
- * than change clusters of characters one by one, and put something before the text.
+ * For each place in a normalised text, its place in the original; undefined if the normaliser does more than change
+ * clusters of characters one by one and put a prefix before the text.
  */
 function placesOf(
   text: string,
@@ -363,7 +363,7 @@ function placesOf(
   if (made === text) return (at) => at;
   const { prefix, clusters } = normalisedBy(normalizer);
   if (!made.startsWith(prefix)) return undefined;
-  // What is put before a text stands for its first character, as in the Rust library.
+  // The prefix stands for the text's first character, as in the Rust library.
   const [initial = ""] = text;
   const froms: number[] = new Array(prefix.length).fill(0);
   const tos: number[] = new Array(prefix.length).fill(initial.length);

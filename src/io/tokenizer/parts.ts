@@ -1,7 +1,7 @@
 /**
  * The JavaScript tokenizers library, with the parts replaced that give other ids than the Rust one.
  *
- * What differs in version 0.2.0: spaces, digits and word characters are JavaScript's instead of Unicode's; most
+ * Differences of version 0.2.0: spaces, digits and word characters are JavaScript's instead of Unicode's; most
  * behaviours of `Split` and `Punctuation` are missing; lower case knows a final sigma; BERT's ideographs end at U+FFFF;
  * precompiled character maps are taken for NFKC; an empty text gets a prefix; Metaspace does not split; Unigram has no
  * byte fallback and overflows the stack on long words.
@@ -40,7 +40,7 @@ export type LibraryTokenizer = InstanceType<
   typeof import("npm:@huggingface/tokenizers@0.2.0").Tokenizer
 >;
 
-/** What the library's parts have in common with what is replaced in them; its declarations hide most of it. */
+/** Common members of the library's parts and their replacements; its declarations hide most of them. */
 interface Part {
   normalizers?: Part[];
   tokenizers?: Part[];
@@ -50,7 +50,7 @@ interface Part {
   "pre_tokenize_text"(text: string, options?: Section): string[];
 }
 
-/** Which part of a text, between special tokens, is being cut. */
+/** The part of a text, between special tokens, that is being cut. */
 interface Section {
   "section_index"?: number;
 }
@@ -81,7 +81,7 @@ interface Model {
  * Loads the library and builds a tokenizer from checked contents.
  *
  * @param json A checked `tokenizer.json`.
- * @param name What errors call it.
+ * @param name Its name in errors.
  * @throws {Error} Whatever the library throws at contents that it does not know.
  */
 export async function buildTokenizer(
@@ -109,12 +109,12 @@ export async function buildTokenizer(
   return tokenizer;
 }
 
-/** What an expression may cost: those of real tokenizers have fifty ways and two repeats one after the other. */
+/** Limits of an expression: those of real tokenizers have fifty ways and two repeats one after the other. */
 const MOST_WAYS = 1000;
 const MOST_DEGREE = 3;
 
 /**
- * Looks at the expressions that the library has made of the file's.
+ * Checks the expressions that the library has made of the file's.
  *
  * @throws {TypeError} If one could take exponential time.
  */

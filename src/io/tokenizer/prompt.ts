@@ -15,7 +15,7 @@ export interface PromptEncoder {
   readonly eosId?: number | undefined;
 }
 
-/** How many ids at the end are `id`. */
+/** Number of ids at the end that are `id`. */
 function atEnd(ids: ArrayLike<number>, id: number): number {
   let count = 0;
   while (count < ids.length && ids[ids.length - 1 - count] === id) count++;
@@ -35,7 +35,7 @@ export function promptTokens(
   const ends = eosId === undefined ? 0 : atEnd(ids, eosId);
   if (ends === 0) return ids;
   const plain = encoder.encode(text, { addSpecialTokens: false });
-  // Of an empty text the BOS may be the same token, which is what a model begins with.
+  // Of an empty text the BOS may be the same token, with which a model begins.
   const own = Math.max(atEnd(plain, eosId!), ids.length === ends ? 1 : 0);
   return ids.slice(0, ids.length - Math.max(0, ends - own));
 }

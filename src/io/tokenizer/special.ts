@@ -1,5 +1,5 @@
 /**
- * Special tokens: what a tokenizer's configuration adds to its vocabulary, and puts around texts.
+ * Special tokens: the additions of a tokenizer's configuration to its vocabulary, and the tokens around texts.
  *
  * @module
  */
@@ -23,7 +23,7 @@ export function tokenText(value: unknown): string | undefined {
   return typeof text === "string" && text !== "" ? text : undefined;
 }
 
-/** What is put around a text, and between two. */
+/** Special tokens around a text, and between two. */
 interface Around {
   readonly before: readonly string[];
   readonly between: readonly string[];
@@ -62,7 +62,7 @@ export function template(
 }
 
 /**
- * `tokenizer` with what `config` says of special tokens, as transformers does it on loading: tokens with a role are
+ * `tokenizer` with the special tokens of `config`, as transformers does it on loading: tokens with a role are
  * special, and get the next ids where the vocabulary lacks them; `added_tokens_decoder` completes the added tokens;
  * `add_bos_token` and `add_eos_token`, where given, replace the post-processor (whoever reads the files leaves them out
  * beside a `tokenizer.json`, as transformers does); without one, a second text has type 1.

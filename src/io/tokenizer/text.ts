@@ -1,6 +1,6 @@
 /**
  * Steps of tokenisation over plain text, as Hugging Face's tokenizers library does them in Rust: where its notion of
- * letters, spaces and cuts differs from what JavaScript has built in, the rule is written out here.
+ * letters, spaces and cuts differs from JavaScript's, the rule is written out here.
  *
  * Categories are those of the runtime's Unicode version. BERT's rules are defined over version 8 in the library, so
  * marks and punctuation that are newer than that are told apart only here.
@@ -8,7 +8,7 @@
  * @module
  */
 
-/** What becomes of the text that a pattern matches. */
+/** Treatment of the text that a pattern matches. */
 export type Behavior =
   | "removed"
   | "isolated"
@@ -31,7 +31,7 @@ export const WORDS: RegExp = new RegExp(
   "gu",
 );
 
-/** Decimal digits, numerals and fractions: what Rust calls numeric. */
+/** Decimal digits, numerals and fractions: numeric in Rust. */
 export const NUMERIC: RegExp = /\p{N}/gu;
 
 /**
@@ -56,7 +56,7 @@ export function byteText(text: string): string {
   return out;
 }
 
-/** `text` cut at the matches of `pattern` (global); no part is empty. `invert` swaps what matches and what does not. */
+/** `text` cut at the matches of `pattern` (global); no part is empty. `invert` swaps matches and the rest. */
 export function splitText(
   text: string,
   pattern: RegExp,
@@ -126,7 +126,7 @@ export function lowerCase(text: string): string {
   return text.replaceAll("Σ", "σ").toLowerCase();
 }
 
-/** What BERT's normaliser does. */
+/** Steps of BERT's normaliser. */
 export interface BertRules {
   /** Drops control characters, and makes a space of every space. */
   readonly cleanText: boolean;

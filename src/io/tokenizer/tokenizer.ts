@@ -26,19 +26,19 @@ export type {
 export type { Side } from "./chars.ts";
 export type { TokenOffsets } from "./offsets.ts";
 
-/** How text becomes ids. */
+/** Options of encoding. */
 export interface EncodeOptions {
   /** Puts the tokens around the text that its model expects: BOS, EOS, CLS, SEP (true). */
   readonly addSpecialTokens?: boolean;
 }
 
-/** How ids become text. */
+/** Options of decoding. */
 export interface DecodeOptions {
   /** Leaves out special tokens (false). */
   readonly skipSpecialTokens?: boolean;
 }
 
-/** How ids that come one by one become text. */
+/** Options of decoding ids one by one. */
 export interface StreamOptions extends DecodeOptions {
   /** Ids before the first one: with them, the space between two words is there, which decoders drop before a text. */
   readonly after?: Iterable<number>;
@@ -46,15 +46,15 @@ export interface StreamOptions extends DecodeOptions {
 
 /** Decodes ids as they are generated. */
 export interface TextStream {
-  /** Text that is whole with this token: none while only a part of a character is there. */
+  /** Text that is complete with this token: none while only a part of a character is there. */
   push(id: number): string;
   /** The rest: U+FFFD where a character never became whole. */
   end(): string;
 }
 
-/** Which tokenizer of a model is opened. */
+/** Options of opening a model's tokenizer. */
 export interface TokenizerOptions {
-  /** The text that goes in or that comes out, where the two have their own vocabularies (`source`). */
+  /** Source or target, where the two have their own vocabularies (`source`). */
   readonly side?: Side;
 }
 
@@ -62,13 +62,13 @@ export interface TokenizerOptions {
 export interface EncodedPair {
   /** Ids of both with the special tokens around and between them. */
   readonly ids: Int32Array<ArrayBuffer>;
-  /** For each id which text it belongs to, 0 or 1, as the model's `token_type_ids` has it. */
+  /** Token type (segment) id of each id, 0 or 1: the model's `token_type_ids`. */
   readonly typeIds: Int32Array<ArrayBuffer>;
 }
 
 /** Turns text into ids and back. */
 export interface Tokenizer {
-  /** What errors call it. */
+  /** Its name in errors. */
   readonly name: string;
   /** One more than the highest id. */
   readonly vocabSize: number;
@@ -78,19 +78,19 @@ export interface Tokenizer {
   readonly eosId: number | undefined;
   /** Id that fills short rows of a batch. */
   readonly padId: number | undefined;
-  /** Id of what the vocabulary cannot express. */
+  /** Id of the unknown token (UNK). */
   readonly unkId: number | undefined;
   /** Ids of all special tokens by role (`cls_token`, `mask_token`). */
   readonly specialIds: ReadonlyMap<string, number>;
-  /** Whether {@linkcode Tokenizer.encode} puts BOS before a text. */
+  /** True if {@linkcode Tokenizer.encode} puts BOS before a text. */
   readonly addsBos: boolean;
-  /** Whether it has a chat template. */
+  /** True if it has a chat template. */
   readonly hasChatTemplate: boolean;
   /** Its chat template, where it has one. */
   readonly chatTemplate: ChatTemplate | undefined;
   /** Ids of a text. Special tokens that are written out in it are taken for such. */
   encode(text: string, options?: EncodeOptions): Int32Array<ArrayBuffer>;
-  /** Ids of a text, as {@linkcode Tokenizer.encode} gives them, and where in the text each token stands. */
+  /** Ids of a text, as of {@linkcode Tokenizer.encode}, with the offsets of each token. */
   encodeOffsets(text: string, options?: EncodeOptions): TokenOffsets;
   /** Ids of two texts as one input, with special tokens. */
   encodePair(first: string, second: string): EncodedPair;
@@ -98,7 +98,7 @@ export interface Tokenizer {
   decode(ids: Iterable<number>, options?: DecodeOptions): string;
   /** A decoder for ids that come one by one. */
   stream(options?: StreamOptions): TextStream;
-  /** Whether a token is a special one, which {@linkcode DecodeOptions.skipSpecialTokens} leaves out. */
+  /** True if a token is a special one, which {@linkcode DecodeOptions.skipSpecialTokens} leaves out. */
   isSpecial(id: number): boolean;
   /** Id of a token; undefined if there is none. */
   idOf(token: string): number | undefined;

@@ -15,11 +15,11 @@ import {
 import type { TokenizerContents } from "./sentencepiece/model.ts";
 import { template } from "./special.ts";
 
-/** A file's bytes, and what errors call it. */
+/** A file's bytes, and its name in errors. */
 export interface NamedBytes {
   /** Its bytes. */
   readonly bytes: Uint8Array;
-  /** What errors call it. */
+  /** Its name in errors. */
   readonly name: string;
 }
 
@@ -27,8 +27,8 @@ export interface NamedBytes {
 const ROBERTA = ["<s>", "</s>", "<pad>", "<unk>", "<mask>"];
 
 /**
- * What `tokenizer.json` and `tokenizer_config.json` hold for a byte-level BPE (GPT-2; RoBERTa and BART, which are told
- * by their special tokens and put `<s>` and `</s>` around a text).
+ * Contents of `tokenizer.json` and `tokenizer_config.json` for a byte-level BPE (GPT-2; RoBERTa and BART, which are
+ * recognised by their special tokens and put `<s>` and `</s>` around a text).
  *
  * @throws {SyntaxError} If a file is malformed.
  */
@@ -95,7 +95,7 @@ export function byteLevelTokenizer(
 }
 
 /**
- * What `tokenizer.json` and `tokenizer_config.json` hold for BERT's WordPiece.
+ * Contents of `tokenizer.json` and `tokenizer_config.json` for BERT's WordPiece.
  *
  * @param file `vocab.txt`: a token a line.
  * @param given The folder's own configuration: `do_lower_case` (true), `strip_accents` (as lower case),

@@ -34,7 +34,7 @@ const KNOWN = new Set([DICT, TENSOR, PARAMETER, ...Object.keys(STORAGES)]);
 /** Values on the stack at most: Python's own pickler puts a thousand items there before it stores them. */
 const MAX_STACK = 1 << 20;
 
-/** What a pickle may build, each thing counted as its memory is, a list as one. A tensor takes about forty. */
+/** Limit of a pickle's objects, each counted as its memory is, a list as one. A tensor takes about forty. */
 const BUDGET = 1 << 22;
 const DICT_COST = 8;
 const MEMO_COST = 3;
@@ -52,7 +52,7 @@ type Item = PickleValue | Global | Mark | StorageRef | readonly Item[];
 /**
  * The value of a pickle.
  *
- * @param name What errors call the file.
+ * @param name Name of the file in errors.
  * @throws {SyntaxError} If it is malformed, or uses an operation or name that a checkpoint of tensors has no need for;
  *   the name is in the message.
  */

@@ -1,5 +1,5 @@
 /**
- * What the pickle of a torch checkpoint can hold.
+ * Values of a torch checkpoint's pickle.
  *
  * @module
  */
@@ -27,7 +27,7 @@ export class TorchTensor {
   ) {}
 }
 
-/** What a pickle can hold here. */
+/** A value of a pickle. */
 export type PickleValue =
   | null
   | boolean

@@ -20,7 +20,7 @@ import { readIndex } from "../safetensors/store.ts";
 import type { TensorStore } from "../safetensors/store.ts";
 import { isZip, openZip } from "./zip.ts";
 
-/** Names under which training scripts keep a model's tensors. */
+/** Names under which training scripts store a model's tensors. */
 const WRAPPERS = ["state_dict", "model_state_dict", "model", "module"];
 
 /** Bytes of a pickle at most; each tensor takes some hundred. */
@@ -157,7 +157,7 @@ function tensorsOf(value: PickleValue): [string, TorchTensor][] {
   return [];
 }
 
-/** What is wrong with a tensor, given the size of its storage's entry. */
+/** Fault of a tensor, given the size of its storage's entry; undefined if there is none. */
 function mismatch(tensor: TorchTensor, size: number): string | undefined {
   const { storage, offset, shape, stride } = tensor;
   if (storage.count * DTYPE_BYTES[storage.dtype] !== size) {

@@ -18,7 +18,7 @@ interface ZipEntry {
   /** Offset of its local header. */
   readonly header: number;
   readonly size: number;
-  /** Whether it is stored as it is. */
+  /** True if it is stored uncompressed. */
   readonly stored: boolean;
 }
 
@@ -37,10 +37,10 @@ const CENTRAL = 0x02014b50;
 const LOCAL = 0x04034b50;
 const FULL32 = 0xffffffff;
 
-/** Bytes at the end of a file in which the end record must begin: itself and the longest comment. */
+/** Bytes at the end of a file in which the end record must begin: its size with the longest comment. */
 const TAIL = 22 + 0xffff;
 
-/** Whether a file begins like a zip archive. */
+/** True if a file begins like a zip archive. */
 export async function isZip(source: ByteSource): Promise<boolean> {
   if (source.size < 22) return false;
   return view(await source.read(0, 4)).getUint32(0, true) === LOCAL;
@@ -125,7 +125,7 @@ export async function openZip(source: ByteSource): Promise<ZipArchive> {
   };
 }
 
-/** Whether the local header of an entry, with a name of `length` bytes, bears the name of the directory. */
+/** True if the local header of an entry, with a name of `length` bytes, bears the name of the directory. */
 async function namedAt(
   source: ByteSource,
   { rawName, header }: ZipEntry,

@@ -163,12 +163,12 @@ function shownLine(report: JsonObject, adapter: string | undefined): string {
   const run = shownRun(report);
   const { train } = report;
   if (run !== undefined && isObject(train)) {
-    return `taken is run ${run}, ${String(train.steps)} steps`;
+    return `using run ${run}, ${String(train.steps)} steps`;
   }
-  if (isObject(train)) return "taken is the training before it";
+  if (isObject(train)) return "using the training before it";
   return adapter === undefined
-    ? "taken is the model without an adapter"
-    : "taken is the adapter that init left";
+    ? "using the model without an adapter"
+    : "using the adapter of init";
 }
 
 /** Weights that a file names, and notes about them. */

@@ -159,7 +159,7 @@ export function isUnfinished({ steps, ended }: FoundRun): boolean {
 }
 
 /** Runs in the order of resuming and of `--checkpoint last`: unfinished ones first, then the newest. */
-export function goingOnOrder(runs: readonly FoundRun[]): FoundRun[] {
+export function resumeOrder(runs: readonly FoundRun[]): FoundRun[] {
   const newest = runs.toReversed();
   return [
     ...newest.filter(isUnfinished),
@@ -233,12 +233,12 @@ export function unfinishedLine(
     run === undefined ? "it" : `run ${run}`
   } was last saved at step ${step}${
     steps === undefined ? "" : ` of ${steps}`
-  }; ${shown}; --checkpoint last takes that step, loqa train with --resume goes on`;
+  }; ${shown}; --checkpoint last takes that step, loqa train with --resume continues the run`;
 }
 
 /**
  * The checkpoint that `wanted` names in `path`, a folder or a run: `last`, a number of steps, or a path. `last` is that of
- * the run that `--resume` would go on with, of whatever options; a step is looked for in the newest run first.
+ * the run that `--resume` would continue, of whatever options; a step is looked for in the newest run first.
  *
  * @throws {RangeError} If there is none of that name; the error lists those that are there.
  */
@@ -255,7 +255,7 @@ export async function findCheckpoint(
   const runs = await listRuns(path);
   // A run itself, or a folder of before runs had numbers.
   const own = await listCheckpoints(path);
-  const ordered = wanted === "last" ? goingOnOrder(runs) : runs.toReversed();
+  const ordered = wanted === "last" ? resumeOrder(runs) : runs.toReversed();
   const found = [...ordered.map(({ checkpoints }) => checkpoints), own]
     .flatMap((list) =>
       step === undefined
@@ -280,7 +280,7 @@ export async function checkpointLine(path: string): Promise<string[]> {
   const [, home, number, step] = match;
   const run = (await listRuns(home)).find((run) => run.number === +number);
   const going = run && isUnfinished(run) ? ", which has not ended" : "";
-  return [`taken is step ${step} of run ${number} of ${home}${going}`];
+  return [`using step ${step} of run ${number} of ${home}${going}`];
 }
 
 /** The folder of the run that `wanted` names: its number in `folder`, or a path. */

@@ -240,7 +240,7 @@ Deno.test("with force and without resume, or without a journal, a run starts ane
       else {
         await assert.rejects(run(out, { backbone: "none" }), {
           name: "RangeError",
-          message: /\.partial is what an interrupted init left; /,
+          message: /\.partial is the work of an interrupted init; /,
         });
       }
       await run(out, { backbone: "none" }, { resume, force: true });

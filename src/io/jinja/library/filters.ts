@@ -60,7 +60,7 @@ const LACKING = new Set([
   "xmlattr",
 ]);
 
-/** Whether Jinja2 has a filter of this name. */
+/** True if Jinja2 has a filter of this name. */
 export function isFilter(name: string): boolean {
   return Object.hasOwn(FILTERS, name) || LACKING.has(name);
 }
@@ -77,7 +77,7 @@ function isGiven(value: Value | undefined): value is Value {
   return value !== undefined && value !== null;
 }
 
-/** What `attribute=` names in an item: names and numbers with points between them. */
+/** Getter of `attribute=`: names and numbers with points between them. */
 function getter(path: Value | undefined, or?: Value): (of: Value) => Value {
   if (!isGiven(path)) return (of) => of;
   const parts = typeof path === "string"
@@ -92,7 +92,7 @@ function getter(path: Value | undefined, or?: Value): (of: Value) => Value {
   };
 }
 
-/** A key by which texts are compared, without regard of their case unless told. */
+/** Sort key of texts, by default case-insensitive. */
 function sortKey(path: Value | undefined, sensitive: Value | undefined) {
   const get = getter(path);
   return (of: Value): Value => {
@@ -218,7 +218,7 @@ const orElse: Filter = (value, args) => {
     : value;
 };
 
-/** A filter of texts; one that is marked as safe stays so. */
+/** A filter of texts; a safe one stays safe. */
 function texts(make: (text: string) => string): Filter {
   return (value, args) => {
     bind(args);

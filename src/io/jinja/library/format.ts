@@ -62,7 +62,7 @@ export function percentFormat(format: string, values: Value): string {
       });
     },
   );
-  // What could be a mapping to Python may stay unused.
+  // Arguments that could be a mapping to Python may stay unused.
   const mapping = values instanceof Dict || values instanceof Undefined ||
     isList(values);
   if (at < list.length && !mapping) {

@@ -77,7 +77,7 @@ export function methodOf(value: Value, name: string): Value | undefined {
 
 interface Kind {
   readonly methods: Readonly<Record<string, unknown>>;
-  /** Those that change the value, which the sandbox forbids. */
+  /** Mutating methods, which the sandbox forbids. */
   readonly changing?: ReadonlySet<string>;
   /** Those that are left out here. */
   readonly others: ReadonlySet<string>;
@@ -191,7 +191,7 @@ function splitSpaces(text: string, most: number, fromEnd: boolean): string[] {
   return fromEnd ? parts.reverse() : parts;
 }
 
-/** Where Python parts lines. */
+/** Python's line boundaries. */
 const LINE_END = "\\n\\r\\v\\f\\x1c-\\x1e\\x85\\u2028\\u2029";
 const LINE = new RegExp(
   `([^${LINE_END}]*)(\\r\\n|[${LINE_END}])|([^${LINE_END}]+)$`,
@@ -407,7 +407,7 @@ function need(value: Value | undefined): Value {
   return value;
 }
 
-/** Place of an item, and how often it is there. */
+/** `index` and `count` of an item. */
 function placing<T>(items: (self: T) => readonly Value[]) {
   const search = (self: T, args: Args) => {
     const [value, from, to] = bind(args, "value", "start", "stop");

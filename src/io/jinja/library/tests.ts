@@ -30,7 +30,7 @@ import {
 
 type Test = (value: Value, args: Args) => boolean;
 
-/** Whether Jinja2 has a test of this name. */
+/** True if Jinja2 has a test of this name. */
 export function isTest(name: string): boolean {
   return Object.hasOwn(TESTS, name);
 }

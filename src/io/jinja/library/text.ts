@@ -27,7 +27,7 @@ import {
   View,
 } from "../values.ts";
 
-/** Deeper than what records hold. */
+/** Greatest nesting depth: more than records have. */
 const MOST_DEPTH = 1000;
 
 /** A value as text: `str(value)`. @throws {TypeError} If Python would write an address. */
@@ -72,7 +72,7 @@ export function repr(value: Value, depth = 0): string {
   throw lack(`a ${typeName(value)} as a text`);
 }
 
-/** What `repr` escapes by number: controls, marks of direction, what has no character, and all spaces but one. */
+/** Characters that `repr` escapes by number: controls, marks of direction, unassigned ones, and all spaces but one. */
 const HIDDEN = /[\\\p{C}\p{Zl}\p{Zp}\p{Zs}]/gu;
 
 function quote(text: string): string {
@@ -109,15 +109,15 @@ export function floatText(value: number): string {
   return Number.isInteger(value) ? `${value}.0` : String(value);
 }
 
-/** How JSON is laid out. */
+/** Layout of JSON. */
 export interface JsonLayout {
   /** Writes other characters than those of ASCII as escapes. */
   readonly ascii: boolean;
-  /** What stands before a value for each level; null for one line. */
+  /** Indentation for each level; null for one line. */
   readonly indent: string | null;
-  /** What stands between items. */
+  /** Separator of items. */
   readonly comma: string;
-  /** What stands between a key and its value. */
+  /** Separator of a key and its value. */
   readonly colon: string;
   /** Sorts the keys. */
   readonly sorted: boolean;

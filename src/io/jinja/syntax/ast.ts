@@ -72,7 +72,7 @@ export type Expr =
     }
   );
 
-/** What can be assigned to. */
+/** Target of an assignment. */
 export type Target =
   | { readonly kind: "name"; readonly name: string }
   | { readonly kind: "field"; readonly of: string; readonly name: string }
@@ -82,9 +82,9 @@ export type Target =
 export interface Signature {
   /** Name and default of each. */
   readonly params: readonly { readonly name: string; readonly or?: Expr }[];
-  /** What its body is. */
+  /** Its body. */
   readonly body: readonly Stmt[];
-  /** Which of `varargs`, `kwargs` and `caller` the body reads. */
+  /** Those of `varargs`, `kwargs` and `caller` that the body reads. */
   readonly reads: ReadonlySet<string>;
 }
 

@@ -1,5 +1,5 @@
 /**
- * Tokens of a template, as Jinja2's lexer makes them with `trim_blocks` and `lstrip_blocks`.
+ * Tokens of a template, as of Jinja2's lexer with `trim_blocks` and `lstrip_blocks`.
  *
  * @module
  */
@@ -185,7 +185,7 @@ function unescaped(text: string, line: number): string {
   });
 }
 
-/** A text without `chars` (white space unless told) at its ends, as Python strips them. */
+/** A text without `chars` (white space by default) at its ends, as Python strips them. */
 export function strip(
   text: string,
   where: "start" | "end" | "both" = "both",
@@ -206,7 +206,7 @@ export function strip(
 
 const ONE_SPACE = new RegExp(S);
 
-/** Whether a character is white space to Python. */
+/** True if a character is white space to Python. */
 export function isSpace(c: string): boolean {
   return c <= "\x7f"
     ? c === " " || (c >= "\t" && c <= "\r") || (c >= "\x1c" && c <= "\x1f")

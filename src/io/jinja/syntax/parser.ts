@@ -20,7 +20,7 @@ const CONSTANTS = new Map<string, null | boolean>([
   ["None", null],
 ]);
 
-/** What Jinja2 reads and no chat template needs. */
+/** Statements of Jinja2 that no chat template needs. */
 const UNREAD = new Set([
   "block",
   "extends",
@@ -34,7 +34,7 @@ const UNREAD = new Set([
 export interface Program {
   /** Its statements. */
   readonly body: readonly Stmt[];
-  /** Whether it marks answers. */
+  /** True if it has `{% generation %}` marks. */
   readonly marks: boolean;
 }
 
@@ -123,7 +123,7 @@ class Parser {
     return body;
   }
 
-  /** The rest of a tag, and statements up to one of `ends`; gives which. */
+  /** The rest of a tag, and statements up to one of `ends`, which is returned too. */
   #body(...ends: string[]): { body: Stmt[]; end: string } {
     this.#skip(":");
     this.#expect("%}");

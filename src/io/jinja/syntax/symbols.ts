@@ -1,5 +1,5 @@
 /**
- * Which variables a block does not see before it sets them.
+ * Variables of a block that have no value before it sets them.
  *
  * Jinja2 settles for each block, before anything runs, where its names come from. A name that the block sets, outside of
  * an `if`, before it reads it, and that no block around it names, has no value until then: not even that of the
@@ -18,7 +18,7 @@ export interface Symbols {
   readonly setFirst: readonly string[];
 }
 
-/** Names of a block that is given `params`, whose defaults are `defaults`. */
+/** Names of a block with the parameters `params`, whose defaults are `defaults`. */
 export function symbolsOf(
   body: readonly Stmt[],
   params: readonly string[] = [],

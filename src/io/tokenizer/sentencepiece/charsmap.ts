@@ -1,5 +1,5 @@
 /**
- * SentencePiece's precompiled character maps: a double-array trie over UTF-8 and the texts that its keys become.
+ * SentencePiece's precompiled character maps: a double-array trie over UTF-8 and the replacements of its keys.
  *
  * There are two rules for applying one. SentencePiece replaces the longest key at each position; Hugging Face's
  * tokenizers replaces a grapheme by the value of the *shortest* key that begins it, and maps characters one by one only
@@ -15,7 +15,7 @@ import { quoted } from "../../files/errors.ts";
 interface Found {
   /** Bytes of the key. */
   readonly length: number;
-  /** Where its replacement begins among the texts. */
+  /** Offset of its replacement among the texts. */
   readonly at: number;
 }
 
@@ -35,7 +35,7 @@ export class Charsmap {
    * Reads a map; an empty one replaces nothing.
    *
    * @param bytes A u32 with the size of the trie, the trie (u32 each), the texts, each ended by a zero byte.
-   * @param name What errors call the file.
+   * @param name Name of the file in errors.
    * @throws {SyntaxError} If the sizes do not fit.
    */
   constructor(bytes: Uint8Array, name: string) {
@@ -133,7 +133,7 @@ export class Charsmap {
   }
 }
 
-/** Where the children of a unit of the trie are, relative to it. */
+/** Offset of the children of a unit of the trie, relative to it. */
 function offsetOf(unit: number): number {
   return unit >>> 10 << ((unit & 1 << 9) >>> 6);
 }

@@ -26,7 +26,7 @@ const MANY = 2 ** 31 - 1;
 const UNIGRAM = 1;
 const BPE = 2;
 
-/** What the file says. */
+/** Contents of the file. */
 interface Spec {
   readonly pieces: string[];
   readonly scores: number[];
@@ -51,11 +51,11 @@ export interface TokenizerContents {
 }
 
 /**
- * What `tokenizer.json` and `tokenizer_config.json` would hold for a SentencePiece model. BOS is added to texts where
+ * Contents of `tokenizer.json` and `tokenizer_config.json` for a SentencePiece model. BOS is added to texts where
  * the model has one, unless the folder's own configuration says otherwise; EOS is not.
  *
  * @param bytes The whole file.
- * @param name What errors call it.
+ * @param name Its name in errors.
  * @throws {SyntaxError} If the file is malformed.
  * @throws {TypeError} If it is of a kind that is not read here (word, char), or puts spaces behind words.
  */

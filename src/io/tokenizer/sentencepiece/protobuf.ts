@@ -4,7 +4,7 @@
  * @module
  */
 
-/** Wire types: what follows a field's number. */
+/** Wire types: the encoding of a field's value. */
 const VARINT = 0;
 const FIXED64 = 1;
 const BYTES = 2;

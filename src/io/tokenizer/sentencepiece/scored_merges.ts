@@ -21,7 +21,7 @@ const MOST_WORK = 2 ** 28;
  *
  * @param tokens Pieces by id, `▁` for a space.
  * @param scores Score of each.
- * @param name What errors call the file.
+ * @param name Name of the file in errors.
  * @throws {SyntaxError} If the pieces are such that time or memory would grow with the square of the file.
  */
 export function scoredMerges(

@@ -201,12 +201,12 @@ Deno.test("what an interrupted run left is kept until another one begins, and no
     // Nobody has said whether it is gone on with.
     await assert.rejects(
       openOutput(out, asked),
-      /out\.partial is what an interrupted init left; the same command with --resume goes on, with --force it starts anew$/,
+      /out\.partial is the work of an interrupted init; the same command with --resume continues it, with --force it starts anew$/,
     );
     assert.deepEqual(await tree(folder), left);
     await assert.rejects(
       openOutput(out, FOLDER),
-      /out\.partial is what an interrupted init left to go on with; end that with --resume, or remove it$/,
+      /out\.partial is the work of an interrupted init; end that with --resume, or remove it$/,
     );
     assert.deepEqual(await tree(folder), left);
     {
