@@ -153,9 +153,15 @@ const all = new Set([
   ...sized,
   ...await listFiles("tests", [""]),
   ...await listFiles("examples", [""]),
+  ...await listFiles("docs", [".md"]),
   "deno.json",
 ]);
-const told = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"];
+const told = [
+  "README.md",
+  "ARCHITECTURE.md",
+  "CONTRIBUTING.md",
+  ...await listFiles("docs", [".md"]),
+];
 for (const path of [...sized, ...told]) {
   if (GENERATED.has(path) || path.endsWith(".py")) continue;
   const text = sources.get(path) ??

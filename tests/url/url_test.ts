@@ -3,12 +3,12 @@ import { type Ran, runUrl, serve } from "./serve.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 
-/** The README's TypeScript block that imports mod.ts, that import made to point beside it. */
-function readmeExample(readme: string): string {
-  const imports = /(from\s*)"[^"]*mod\.ts"/g;
-  const block = readme.matchAll(/^```ts\n([^]*?)^```/gm)
+/** The page's TypeScript block that imports the package, that import made to point at mod.ts beside it. */
+function pageExample(page: string): string {
+  const imports = /(from\s*)"@loqa\/loqa"/g;
+  const block = page.matchAll(/^```ts\n([^]*?)^```/gm)
     .map(([, block]) => block).find((block) => block.match(imports));
-  assert.ok(block, "README.md has no ```ts block that imports mod.ts");
+  assert.ok(block, "the page has no ```ts block that imports @loqa/loqa");
   return block.replace(imports, '$1"./mod.ts"');
 }
 
@@ -26,8 +26,10 @@ const without = {
 
 const examples = new Map<string, string>([
   [
-    "README.md",
-    readmeExample(await Deno.readTextFile(new URL("README.md", ROOT))),
+    "docs/library.md",
+    pageExample(
+      await Deno.readTextFile(new URL("docs/library.md", ROOT)),
+    ),
   ],
 ]);
 for await (const { name } of Deno.readDir(new URL("examples/", ROOT))) {
