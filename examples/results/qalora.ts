@@ -74,7 +74,7 @@ interface Way {
   readonly name: string;
   readonly format: Format;
   readonly kind: "plain" | "calibrated" | "anew";
-  /** What QA-LoRA is trained in ("int8"). */
+  /** Arithmetic of QA-LoRA's training ("int8"). */
   readonly compute?: Compute;
 }
 

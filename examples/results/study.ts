@@ -1,5 +1,5 @@
 /**
- * What the studies of this folder share: how models are fine-tuned and measured, and rows that survive an interruption.
+ * Common parts of this folder's studies: fine-tuning and measuring models, and rows that survive an interruption.
  *
  * @module
  */
@@ -64,7 +64,7 @@ export async function perplexity(
     .perplexity;
 }
 
-/** How a study trains; part of what its rows are kept by. */
+/** Training options of a study; part of its rows' keys. */
 export interface Schedule {
   readonly steps: number;
   readonly batch: number;

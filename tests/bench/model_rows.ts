@@ -380,7 +380,7 @@ async function wllamaRow(
   );
 }
 
-/** What a training takes at the most, each measured in a process of its own. */
+/** Peak memory of trainings, each measured in a process of its own. */
 async function memoryRows(
   { peer, onRow, smollm }: Settings,
   { starts: { 16: { nf4 } } }: Folders,

@@ -1,5 +1,5 @@
 /**
- * What the benchmark measures: our figures, their limits and their peers.
+ * Rows of the benchmark: our figures, their limits and their peers.
  *
  * @module
  */
@@ -31,7 +31,7 @@ import type { Peer } from "./peer.ts";
 import { int8Rows, quantizedProductRows } from "./quantized_rows.ts";
 import { median, type Row, takeRow } from "./table.ts";
 
-/** What a run of the benchmark is told. */
+/** Settings of a run of the benchmark. */
 export interface Settings {
   /** A fast subset with fewer rounds. */
   readonly quick: boolean;

@@ -6,7 +6,7 @@
 
 /** One figure beside its peer and its limit. */
 export interface Row {
-  /** What is measured. */
+  /** Name of the figure. */
   readonly figure: string;
   /** Unit of the values; seconds and MB are better when small, the others when large. */
   readonly unit: "GFLOP/s" | "GOP/s" | "GB/s" | "tokens/s" | "s" | "MB";
@@ -14,28 +14,28 @@ export interface Row {
   readonly ours: number;
   /** All our runs. */
   readonly runs: readonly number[];
-  /** What the peer is. */
+  /** Name of the peer. */
   readonly peer?: string;
   /** The peer's median in the same run. */
   readonly theirs?: number;
   /** All the peer's runs. */
   readonly theirRuns?: readonly number[];
-  /** How many times as fast we are. */
+  /** Our speed over the peer's. */
   readonly ratio?: number;
   /** The physical limit, in the row's unit. */
   readonly limit?: number;
-  /** What the limit is. */
+  /** Name of the limit. */
   readonly limitIs?: string;
-  /** How much of the limit is reached, 0 to 1. */
+  /** Part of the limit that is reached, 0 to 1. */
   readonly ofLimit?: number;
-  /** What else belongs to the figure. */
+  /** Note on the figure. */
   readonly note?: string;
 }
 
 /** A measurement to be taken several times: its value in the row's unit. */
 export type Take = () => Promise<number>;
 
-/** What a row is made of. */
+/** Plan of a row. */
 export interface RowPlan {
   readonly figure: string;
   readonly unit: Row["unit"];

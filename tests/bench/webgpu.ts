@@ -14,11 +14,11 @@ import { Random } from "../../src/tensor/random.ts";
 import { quantizedProductRows } from "./quantized_rows.ts";
 import { type Row, takeRow } from "./table.ts";
 
-/** What the measurement is told. */
+/** Settings of the measurement. */
 export interface WebGpuSettings {
   /** A fast subset with fewer rounds. */
   readonly quick: boolean;
-  /** Whether to measure jax-js too, which comes from npm. */
+  /** Measures jax-js too, which comes from npm. */
   readonly peers: boolean;
   /** Takes each row as it is done. */
   readonly onRow: (row: Row) => void;

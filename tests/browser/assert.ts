@@ -1,5 +1,5 @@
 /**
- * What the conformance table uses of `node:assert/strict`, for a page that has no Node.
+ * The part of `node:assert/strict` that the conformance table uses, for a page that has no Node.
  *
  * @module
  */

@@ -45,7 +45,7 @@ export async function bundle(entry: URL): Promise<string> {
   }
 }
 
-/** What lets a page share memory with its workers. */
+/** Headers that let a page share memory with its workers. */
 const ISOLATION = {
   "cross-origin-opener-policy": "same-origin",
   "cross-origin-embedder-policy": "require-corp",
@@ -59,13 +59,13 @@ const TYPES: Readonly<Record<string, string>> = {
 
 /** Options of {@linkcode runPage}. */
 export interface PageOptions {
-  /** How long the page may say nothing. */
+  /** Timeout without a word from the page. */
   readonly seconds: number;
-  /** What it can fetch besides: paths of files by their place, such as `/model.gguf`. With them it can have threads. */
+  /** Further files that it can fetch: paths by their place, such as `/model.gguf`. With them it can have threads. */
   readonly files?: Readonly<Record<string, string>>;
 }
 
-/** Opens a page that runs `script` and gives the text that it sends to `/outcome`; before, it tells `/doing` what it does. */
+/** Opens a page that runs `script`; resolves to its text sent to `/outcome`. Before, it reports to `/doing`. */
 export async function runPage(
   chromium: string,
   script: string,

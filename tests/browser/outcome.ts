@@ -1,15 +1,15 @@
 /**
- * What the page tells the test.
+ * The page's report to the test.
  *
  * @module
  */
 
-/** How it went. */
+/** Outcome of the page. */
 export interface Outcome {
   /** Vendor and architecture, or null where the browser has no adapter. */
   readonly adapter: string | null;
   /** The conformance table on each device that was opened. */
   readonly tables: { device: string; rows: number; failures: string[] }[];
-  /** What went wrong besides. */
+  /** Another error. */
   readonly error?: string;
 }

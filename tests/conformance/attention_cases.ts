@@ -24,7 +24,7 @@ const U = 2 ** -24;
 
 type Bounds = NonNullable<PlainAttention["bounds"]>;
 
-/** What a case names of a shape: the rest follows. */
+/** Parts of a shape that a case names; the rest follows. */
 interface Input {
   batch?: number;
   time: number;
@@ -165,7 +165,7 @@ interface Poison {
   readonly features: readonly number[];
 }
 
-/** Whether softmax over the keys that query `i` of head `h` sees is no number. */
+/** True if softmax over the keys that query `i` of head `h` sees is no number. */
 function isRuined(
   s: PlainAttention,
   { q, k }: { q: Matrix; k: Matrix },

@@ -389,7 +389,7 @@ function softmaxCase(s: Softmax): Case {
         const [from, to] = bounds?.[Math.floor(e / cols / rows)] ?? [0, cols];
         return e % cols >= from && e % cols < to;
       };
-      // What is not seen may be anything.
+      // Masked values may be anything.
       x.data.forEach((_, e) => {
         if (!seen(e)) x.data[e] = NaN;
       });
@@ -454,7 +454,7 @@ function softmaxBackwardCase(
   };
 }
 
-/** What encoders need. */
+/** Cases of the encoders' operations. */
 export function encoderTable(): Case[] {
   const cases: Case[] = [];
   for (

@@ -128,7 +128,7 @@ const SHAPES: readonly (readonly [number, number, number])[] = [
   [4, 3, 0],
 ];
 
-/** Where the matrices of a batch are: one below the other, one beside the other, or all the same one. */
+/** Arrangement of a batch's matrices: one below the other, one beside the other, or all the same one. */
 type Arrangement = "stacked" | "beside" | "shared";
 
 interface Batch {
@@ -148,7 +148,7 @@ function batchShape(
   return [rows, how === "beside" ? count * cols : cols];
 }
 
-/** The first matrix of a batch, and how far it is to the next. */
+/** The first matrix of a batch, and the distance to the next. */
 function firstOf(
   all: Mat,
   how: Arrangement,
@@ -386,7 +386,7 @@ function scaleColumnsCase(
   };
 }
 
-/** Values at which f16 rounds in another way: ties, the ends of its ranges, what it has not. */
+/** Values at which f16 rounds in another way: ties, the ends of its ranges, values beyond them. */
 const HALF_EDGES = [
   ...[0, -0, 1, 1 + 2 ** -11, 1 + 3 * 2 ** -11, 2 ** -14, 2 ** -14 - 2 ** -25],
   ...[2 ** -24, 2 ** -25, 1.5 * 2 ** -24, 3 * 2 ** -25, 2 ** -26, 1e-30, 1e-40],

@@ -54,7 +54,7 @@ function int8Limit(
   };
   for (let first = 0; first < k; first += width) {
     const count = Math.min(width, k - first);
-    // What a value of `a` meets in each column: codes less their middle, at the most.
+    // Bound of the factors of a value of `a` in each column: codes less their middle.
     const meets = Float64Array.from({ length: n }, (_, j) => {
       if (!transQ) {
         const g = Math.floor(j / block);
@@ -73,7 +73,7 @@ function int8Limit(
   return limit;
 }
 
-/** What the roundings of each value are relative to: of an affine one both its parts, which may nearly cancel. */
+/** Magnitudes to which the roundings of each value are relative: of an affine one both its parts, which may nearly cancel. */
 function sizes(result: Quantised): Float64Array {
   const { q, codes, scales, biases } = result;
   if (!biases) return values(result).map(Math.abs);

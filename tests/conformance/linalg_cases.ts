@@ -1,5 +1,5 @@
 /**
- * Conformance cases of the factorisations, as properties: reconstruction, orthogonality, what is zero.
+ * Conformance cases of the factorisations, as properties: reconstruction, orthogonality, zeros.
  *
  * @module
  */
@@ -355,7 +355,7 @@ function gram(n: number): Matrix {
   return multiply(transpose(x), x);
 }
 
-/** Ones, the diagonal larger by 4e-6: what rounding in f32 can make indefinite, and sums in f64 cannot. */
+/** Ones, the diagonal larger by 4e-6: rounding in f32 can make it indefinite, sums in f64 cannot. */
 function ones(n: number): Matrix {
   const all = matrix(n, n, new Float32Array(n * n).fill(1));
   for (let i = 0; i < n; i++) all.data[i * (n + 1)] += 4e-6;

@@ -25,7 +25,7 @@ interface Loss {
   size?: number;
   /** Added to every logit. */
   shift?: number;
-  /** Which rows are left out. */
+  /** Rows that are left out. */
   ignored?: "none" | "some" | "all";
   view?: View;
 }
@@ -134,7 +134,7 @@ function clipCase(
     name: `${name}, ${count} squares, most ${most}`,
     why: "a sum of positive terms, a root, a quotient",
     async run({ w, device }) {
-      // What lies beyond the count must not be summed.
+      // Values beyond the count must not be summed.
       const all = new Float32Array(count + spare).fill(1e9);
       all.set(squares);
       const out = w.guarded(Float32Array.of(NaN, NaN));
@@ -168,7 +168,7 @@ interface Adam {
   /** Number of the step. */
   t?: number;
   scale?: number;
-  /** Whether this is the first step of a parameter whose gradient is zero. */
+  /** True if this is the first step of a parameter whose gradient is zero. */
   idle?: boolean;
   view?: View;
 }

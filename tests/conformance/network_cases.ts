@@ -37,7 +37,7 @@ interface Combine {
   view?: View;
   alpha?: number;
   beta?: number;
-  /** Which argument `out` is. */
+  /** The argument that is `out` too. */
   out?: "x" | "y";
   alone?: boolean;
 }

@@ -84,7 +84,7 @@ function rmsNormCase(n: Norm): Case {
 interface NormBackward {
   rows: number;
   cols: number;
-  /** What goes around the norm: nothing, a matrix, or what `dx` holds. */
+  /** The residual: none, a matrix, or the content of `dx`. */
   add?: "other" | "dx";
   dweight?: boolean;
   view?: View;
@@ -238,7 +238,7 @@ function ropeCase(r: Rope): Case {
   };
 }
 
-/** What an exponential that stops at e^88, or a subnormal flushed to 0, may add to a gate of 1e4. */
+/** Error of a gate of 1e4 from an exponential that stops at e^88, or a subnormal flushed to 0. */
 const FLUSHED = 1e-32;
 
 function silu(x: number): number {

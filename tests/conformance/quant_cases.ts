@@ -23,7 +23,7 @@ import { normalMatrix } from "../helpers/inputs.ts";
 import type { Case, Tools } from "./table.ts";
 import { INNER, type View, WHOLE, type Workspace } from "./workspace.ts";
 
-/** A matrix, and how it is quantised. */
+/** A matrix, and its format. */
 export interface QuantInput {
   format: FormatName;
   scale: ScaleRule;
@@ -35,7 +35,7 @@ export interface QuantInput {
   subnormal?: boolean;
 }
 
-/** What quantising it gave. */
+/** Result of quantising it. */
 export interface Quantised {
   codes: Uint8Array;
   scales: Float32Array;
@@ -66,7 +66,7 @@ export async function quantise(
   return { codes, scales, biases, q };
 }
 
-/** What a code stands for, from the definition: block by block over unpacked codes, in f64. */
+/** Dequantised values, from the definition: block by block over unpacked codes, in f64. */
 export function values({ q, codes, scales, biases }: Quantised): Float64Array {
   const { spec, rows, cols } = q;
   const plain = unpackCodes(spec, { rows, cols, codes });

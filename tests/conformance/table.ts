@@ -1,5 +1,5 @@
 /**
- * The conformance table: what every device must do, case by case, each with its tolerance and why.
+ * The conformance table of all devices: cases, each with its tolerance and the reason for it.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { linalgTable } from "./linalg_cases.ts";
 import { quantTable } from "./quant_cases.ts";
 import type { Workspace } from "./workspace.ts";
 
-/** What a case works with. */
+/** Context of a case. */
 export interface Tools {
   /** The device under test. */
   readonly device: Device;
@@ -28,7 +28,7 @@ export interface Tools {
 export interface Case {
   readonly op: OperationName;
   readonly name: string;
-  /** Where the tolerance comes from, one line. */
+  /** Reason for the tolerance, one line. */
   readonly why: string;
   /** Throws where the device does not conform. */
   run(tools: Tools): Promise<void>;

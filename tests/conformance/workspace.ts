@@ -74,7 +74,7 @@ export class Workspace implements Disposable {
     return all.subarray(0, -AFTER);
   }
 
-  /** `x` on the device; what surrounds a view holds guards. */
+  /** `x` on the device; guards surround a view. */
   put(x: Matrix, { offset, gap }: View = WHOLE): Mat {
     const stride = x.cols + gap;
     const values = new Float32Array(offset + x.rows * stride + gap)
@@ -88,7 +88,7 @@ export class Workspace implements Disposable {
     return mat(this.vector(values), x.rows, x.cols, offset, stride);
   }
 
-  /** Room for a result, full of NaN: what an operation leaves out shows. */
+  /** Room for a result, full of NaN: values that an operation leaves out show. */
   room(rows: number, cols: number, view: View = WHOLE): Mat {
     return this.put(
       matrix(rows, cols, new Float32Array(rows * cols).fill(NaN)),

@@ -1,4 +1,4 @@
-/** What programs without types pass is refused in one sentence, before any work. */
+/** Wrong arguments of programs without types are refused in one sentence, before any work. */
 
 import assert from "node:assert/strict";
 import { loftq, matrix, openDevice, quantize, svd } from "../../mod.ts";

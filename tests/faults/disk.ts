@@ -51,7 +51,7 @@ async function probe(): Promise<boolean> {
   return disk !== undefined;
 }
 
-/** Whether file systems can be mounted here. */
+/** True if file systems can be mounted here. */
 export const CAN_MOUNT: boolean = await probe();
 
 /** `name` with why the test is left out, where it is. */

@@ -13,9 +13,9 @@ const KILLS = Math.ceil(Number(Deno.env.get("LOQA_KILLS") ?? 8) / 4);
 interface Killed {
   /** Its arguments; the same command, or with `--resume`, is what goes on. */
   readonly args: (out: string) => string[];
-  /** Whether a whole result is in the way of the same command. */
+  /** True if a whole result is in the way of the same command. */
   readonly once?: boolean;
-  /** What two whole results have in common. */
+  /** The comparable part of a whole result. */
   readonly whole: (out: string) => Promise<ReadonlyMap<string, unknown>>;
   /** Makes `out` as it is before a run. */
   readonly reset: (out: string) => Promise<void>;

@@ -1,5 +1,5 @@
 /**
- * What the tests of trainings that break off share: a small model with a real tokenizer, and its runs.
+ * Helpers of tests of interrupted trainings: a small model with a real tokenizer, and its runs.
  *
  * @module
  */
@@ -109,7 +109,7 @@ export async function untilSaved(
   }
 }
 
-/** What two equal trainings have in common: tensors to the byte, and the figures of each step. */
+/** Comparable outputs of a training: tensors to the byte, and the figures of each step. */
 export async function trained(out: string): Promise<Map<string, unknown>> {
   const found = new Map<string, unknown>();
   for (const [path, bytes] of await readTree(out)) {

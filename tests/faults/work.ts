@@ -1,5 +1,5 @@
 /**
- * What the fault tests share: a model that takes a second, and runs that are cut off.
+ * Helpers of the fault tests: a model that takes a second, and runs that are cut off.
  *
  * @module
  */
@@ -40,7 +40,7 @@ export function initArgs(
   ];
 }
 
-/** Whether there is something at `path`. */
+/** True if there is something at `path`. */
 export async function there(path: string): Promise<boolean> {
   try {
     await Deno.lstat(path);

@@ -50,7 +50,7 @@ async function run(
   return result!;
 }
 
-/** Registers the tests of the model at `path`, which errors and names call `model`. */
+/** Registers the tests of the model at `path`, named `model` in errors and titles. */
 export function testInit(model: string, path: string): void {
   const there = exists(path) || exists(`${path}/model.safetensors`);
   const options = { ignore: !there || NO_GPU };

@@ -12,7 +12,7 @@ export interface Tolerance {
   readonly rtol?: number;
   /** Absolute, for all values or for each one (0). */
   readonly atol?: number | ((index: number) => number);
-  /** Names what is compared. */
+  /** Name of the compared values. */
   readonly what?: string;
 }
 

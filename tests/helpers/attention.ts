@@ -20,7 +20,7 @@ export interface PlainAttention {
   readonly bounds?: readonly (readonly [number, number])[];
 }
 
-/** Whether query `i` of sequence `b` sees key `j`. */
+/** True if query `i` of sequence `b` sees key `j`. */
 export function sees(
   s: PlainAttention,
   { b, i, j }: { b: number; i: number; j: number },
@@ -30,7 +30,7 @@ export function sees(
     (s.window === 0 || j > s.past + i - s.window);
 }
 
-/** What {@linkcode plainAttention} computes, and the sums of magnitudes that bound its rounding. */
+/** Result of {@linkcode plainAttention}, and the sums of magnitudes that bound its rounding. */
 export interface PlainResult {
   readonly out: Float64Array;
   readonly logSumExp: Float64Array;
@@ -44,7 +44,7 @@ type Values = ArrayLike<number>;
 /** One query of one head with its probabilities over all keys, 0 where it sees none. */
 interface Row {
   readonly index: number;
-  /** Where the query's features start, and those of key `j`. */
+  /** Begin of the query's features, and of key `j`'s. */
   readonly q: number;
   readonly key: (j: number) => number;
   readonly p: Float64Array;

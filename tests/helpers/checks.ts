@@ -1,5 +1,5 @@
 /**
- * Shapes without a device, and what checks of them refuse.
+ * Shapes without a device, and the refusals of their checks.
  *
  * @module
  */

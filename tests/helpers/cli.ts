@@ -6,14 +6,14 @@
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 
-/** What a command left. */
+/** Outcome of a command. */
 export interface Outcome {
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** How a command is run. */
+/** Options of running a command. */
 export interface Surroundings {
   /** The script, from the project's root; the command line by default. */
   readonly main?: string;

@@ -18,7 +18,7 @@ import { Workspace } from "../conformance/workspace.ts";
 /** A device that the table is run on. */
 export interface ConformanceRun {
   readonly name: DeviceName;
-  /** How tests call it. */
+  /** Its name in tests. */
   readonly title: string;
   readonly threads: number;
   open(): Promise<Device>;

@@ -1,7 +1,7 @@
 // deno-lint-ignore-file camelcase -- the keys are those of Hugging Face files
 
 /**
- * Small encoders with a tokenizer of words, and sentences with a class that their words tell.
+ * Small encoders with a tokenizer of words, and sentences with a class by their words.
  *
  * @module
  */
@@ -85,7 +85,7 @@ export async function writeEncoder(
   );
 }
 
-/** Lines of `sentence<TAB>label`: the label says whether the one word that tells is good. */
+/** Lines of `sentence<TAB>label`: the label is 1 if the one word that decides is good. */
 export function sentences(count: number, seed: number): string {
   const random = new Random(seed, "sentences");
   const pick = (words: readonly string[]) =>

@@ -4,7 +4,7 @@
  * @module
  */
 
-/** The JSON file `name` beside the module that asks, which passes its `import.meta`. */
+/** The JSON file `name` beside the calling module, which passes its `import.meta`. */
 export function golden<T>(meta: ImportMeta, name: string): T {
   return JSON.parse(Deno.readTextFileSync(new URL(name, meta.url)));
 }

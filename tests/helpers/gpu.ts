@@ -1,7 +1,7 @@
 /**
  * Tests that need a GPU, and GPUs with faults.
  *
- * A test says in its name on which adapter it ran; without one it is reported as ignored, and with LOQA_REQUIRE_GPU=1 it
+ * A test's name has the adapter that it ran on; without one it is reported as ignored, and with LOQA_REQUIRE_GPU=1 it
  * fails. Any adapter will do, one in software too.
  *
  * @module
@@ -17,14 +17,14 @@ if (Deno.build.os === "linux" && !Deno.env.get("XDG_RUNTIME_DIR")) {
   Deno.env.set("XDG_RUNTIME_DIR", "/tmp");
 }
 
-/** What is known of the adapter; null where there is none. */
+/** Facts of the adapter; null where there is none. */
 export const ADAPTER: AdapterFacts | null = await findAdapter().catch(() =>
   null
 );
 
 const REQUIRED = Deno.env.get("LOQA_REQUIRE_GPU") === "1";
 
-/** Whether tests on the GPU are left out. */
+/** True if tests on the GPU are left out. */
 export const NO_GPU: boolean = ADAPTER === null && !REQUIRED;
 
 /** `name` with the adapter's, or with why the test is left out. */
@@ -51,9 +51,9 @@ export function eachDevice(
   }
 }
 
-/** What is wrong with a GPU. */
+/** Faults of a GPU. */
 export interface Faults {
-  /** What the adapter says of itself, in place of the truth. */
+  /** Info of the adapter, in place of the true one. */
   readonly info?: Partial<GPUAdapterInfo>;
   /** Breaks a device, when the adapter gives it. */
   readonly device?: (device: GPUDevice) => void;

@@ -6,7 +6,7 @@
 
 const MAP_READ = 1;
 
-/** Whether to strike now; asked whenever the device does what the fault is about. It strikes once. */
+/** True if the fault is to strike now; called at each use of the device that it concerns. It strikes once. */
 export type Strike = (device: GPUDevice) => boolean;
 
 /** The `count`-th time. */
@@ -65,11 +65,11 @@ export const FAULTS = {
     };
   },
 
-  /** There is no memory for a buffer: WebGPU gives a useless one, and tells afterwards. */
+  /** There is no memory for a buffer: WebGPU gives a useless one, and reports it afterwards. */
   memory(device: GPUDevice, strikes: Strike): void {
     const { createBuffer, popErrorScope } = device;
     device.createBuffer = (descriptor) => {
-      // Not one to read from: that is lacking in the middle of a read, which tells it in other words.
+      // Not one to read from: a failure in the middle of a read has another error.
       if (descriptor.usage & MAP_READ || !strikes(device)) {
         return createBuffer.call(device, descriptor);
       }
@@ -123,7 +123,7 @@ export const FAULTS = {
 /** Name of a fault. */
 export type FaultName = keyof typeof FAULTS;
 
-/** Faults that strike in the middle of a run over a dozen layers, and what is told of each. */
+/** Faults that strike in the middle of a run over a dozen layers, and the message of each. */
 export const IN_THE_MIDDLE = {
   lost: { strikes: () => afterReads(40), line: /^[^\n]* was lost: [^\n]+/ },
   lostWhileReading: {

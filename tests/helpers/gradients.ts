@@ -41,10 +41,10 @@ export function inner(a: Values, b: Values): number {
 }
 
 /**
- * Holds `gradients` against differences of `loss` along random directions, an input at a time.
+ * Compares `gradients` with differences of `loss` along random directions, an input at a time.
  *
- * Outputs are rounded to f32, so the step is large, 0.02, and its error of second order extrapolated away; what remains
- * is near 1e-5 of the gradient's length.
+ * Outputs are rounded to f32, so the step is large, 0.02, and its error of second order extrapolated away; the rest is
+ * near 1e-5 of the gradient's length.
  */
 export async function assertSlopes(
   random: Random,

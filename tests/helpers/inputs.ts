@@ -1,5 +1,5 @@
 /**
- * Where tests find real inputs, and seeded synthetic ones.
+ * Places of real test inputs, and seeded synthetic ones.
  *
  * @module
  */
@@ -30,7 +30,7 @@ export function models(): string | null {
   );
 }
 
-/** Whether a file is there. */
+/** True if a file is there. */
 export function exists(path: string): boolean {
   try {
     return Deno.statSync(path).isFile;
@@ -73,7 +73,7 @@ export async function forSeeds(
   }
 }
 
-/** What a test's name says where it is ignored, and only there: what is not here. */
+/** Suffix of an ignored test's name: the missing input. */
 export function lacking(there: boolean, what: string): string {
   return there ? "" : ` (ignored: ${what} not here)`;
 }

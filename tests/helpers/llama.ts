@@ -1,5 +1,5 @@
 /**
- * What tests ask of a model: logits, losses, gradients, factors to put on it.
+ * Tools of models' tests: logits, losses, gradients, factors to put on them.
  *
  * @module
  */
@@ -42,7 +42,7 @@ export async function logitsOf(
   return await readF32(device, logits.buffer);
 }
 
-/** What {@linkcode gradientsOf} runs with. */
+/** Options of {@linkcode gradientsOf}. */
 export interface StepOptions {
   readonly seed?: number;
   readonly checkpointing?: boolean;
@@ -50,7 +50,7 @@ export interface StepOptions {
   readonly weight?: number;
 }
 
-/** How many tokens of a batch are predicted. */
+/** Number of a batch's tokens that are predicted. */
 export function countOf({ labels, batch, time }: LabelledBatch): number {
   let count = 0;
   for (let i = 0; i < batch * time; i++) {
@@ -59,7 +59,7 @@ export function countOf({ labels, batch, time }: LabelledBatch): number {
   return count;
 }
 
-/** Adds up the gradients of batches; tells the loss, weighed, and every gradient. */
+/** Adds up the gradients of batches; returns the weighted loss and every gradient. */
 export async function gradientsOf(
   model: Model,
   parameters: ParameterSet,

@@ -191,7 +191,7 @@ export async function readTree(
   return new Map([...found].sort());
 }
 
-/** The files below `folder` with loqa.json's times, memory and place left out: what two equal runs have in common. */
+/** The files below `folder` with loqa.json's times, memory and place left out: the same for two equal runs. */
 export async function comparable(
   folder: string,
 ): Promise<Map<string, string>> {

@@ -9,7 +9,7 @@ import { NETWORK_OPERATIONS } from "../../src/device/operations.ts";
 import { DEVICE_NAMES, openDevice } from "../../src/backend/open.ts";
 import { gpuTest, NO_GPU } from "./gpu.ts";
 
-/** What each device lacks for running a model. */
+/** Missing operations of each device for running a model. */
 const MISSING = new Map<DeviceName, readonly string[]>();
 for (const name of DEVICE_NAMES) {
   if (name === "webgpu" && NO_GPU) continue;
@@ -24,7 +24,7 @@ for (const name of DEVICE_NAMES) {
 }
 
 /**
- * A test of every device that can run a model; of the others it says what they lack. Many passes are for the CPU's
+ * A test of every device that can run a model; for the others it lists the missing operations. Many passes are for the CPU's
  * (`gpu` false): a GPU in software takes a minute for what they do in a second.
  */
 export function networkTest(

@@ -22,7 +22,7 @@ import { quantize } from "../../src/api/matrices.ts";
 import type { QuantizedMatrix } from "../../src/quant/quantized.ts";
 import { matrix } from "../../src/tensor/matrix.ts";
 
-/** How {@linkcode writePacked} quantises. */
+/** Options of {@linkcode writePacked}. */
 export interface PackedOptions {
   /** Format of layers that are not quantised already; they stay plain without it. */
   readonly format?: FormatName;

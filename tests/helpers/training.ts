@@ -1,5 +1,5 @@
 /**
- * How a model is held against what transformers, PEFT and PyTorch made of it, whatever its kind.
+ * Comparison of a model of any kind with golden values of transformers, PEFT and PyTorch.
  *
  * @module
  */

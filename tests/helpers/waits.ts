@@ -1,5 +1,5 @@
 /**
- * Counts how often somebody waits for a device.
+ * Counts waits for a device.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import type { Device } from "../../src/device/device.ts";
 
 /** A device that counts. */
 export interface CountedDevice extends Device {
-  /** Waits so far: reads that were asked for while one was under way count with it. */
+  /** Waits so far: reads requested while one was under way count with it. */
   readonly waits: number;
 }
 

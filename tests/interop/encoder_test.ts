@@ -33,7 +33,7 @@ async function featuresOf(model: EncoderModel): Promise<Float32Array[]> {
   );
 }
 
-/** What a model says to the rows, in the order of lib.py's `encoder_says`. */
+/** Outputs of a model for the rows, in the order of lib.py's `encoder_says`. */
 async function said(
   path: string,
   options: LoadOptions = {},

@@ -24,7 +24,7 @@ const before = {
   special_tokens: { [END]: { id: END, ids: [0], tokens: [END] } },
 };
 
-/** What is changed in the files of the own model; null for a file that is left out. */
+/** Changes to the files of the own model; null for a file that is left out. */
 const CASES: Record<string, Record<string, Json | null>> = {
   "tokenizer.json adds BOS, the config says not": {
     "tokenizer.json": { post_processor: before },

@@ -71,7 +71,7 @@ interface NodePackage {
   readonly variable: string;
   /** Its main file in `node_modules`. */
   readonly main: string;
-  /** What `npm install` is told. */
+  /** Arguments of `npm install`. */
   readonly install: readonly string[];
 }
 

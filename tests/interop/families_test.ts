@@ -1,5 +1,5 @@
 /**
- * What `init` writes for a family is what transformers, bitsandbytes and PEFT make of it: every architecture that can be built
+ * Outputs of `init` for a family equal those of transformers, bitsandbytes and PEFT: every architecture that can be built
  * small, loaded as README says, against the original with backbone + BA put into it.
  *
  * @module

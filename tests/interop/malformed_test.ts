@@ -131,7 +131,7 @@ bothFail(
     }),
 );
 
-/** What loqa wrote itself, with `from` in its file replaced by `to` of the same length. */
+/** An output of loqa with `from` in its file replaced by `to` of the same length. */
 function ownBroken(
   name: string,
   layout: "bnb" | "packed",

@@ -13,7 +13,7 @@ const data = new URL("../shared/data/models/", ROOT).pathname;
 
 /** A model on disk. */
 export interface Model extends Subject {
-  /** What `loqa init` takes. */
+  /** Input of `loqa init`. */
   readonly path: string;
   /** Class that Python loads it with. */
   readonly kind: "causal" | "seq2seq" | "encoder";

@@ -42,7 +42,7 @@ const sides = "encoder.bits=3,decoder.first=1:nf4,decoder.rest=nf2";
 const mixed = ["--mixed", "first=2:nf4,rest=nf2"];
 const int2 = ["--format", "int2", "--scale", "mse"];
 
-/** What README's lines write, and its three ways to have it for Python. */
+/** Cases of README's lines: its three ways to a model for Python. */
 const CASES: readonly Case[] = [
   { model: smollm, options: ["--format", "nf4"], says: "loads" },
   { model: own, options: [], says: "loads" },

@@ -10,7 +10,7 @@ import { findPython } from "./environment.ts";
 const ROOT = new URL("../../", import.meta.url);
 const decoder = new TextDecoder();
 
-/** How a command ended. */
+/** Exit of a command. */
 export interface Ran {
   readonly code: number;
   readonly stdout: string;
@@ -130,7 +130,7 @@ async function runScript(
   return await worker.run(script, args);
 }
 
-/** What a test of a model needs: `label`, and a reason to be ignored when its input is absent. */
+/** A model of a test: `label`, and a reason to be ignored when its input is absent. */
 export interface Subject {
   readonly label: string;
   readonly missing?: string;

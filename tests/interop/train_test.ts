@@ -6,7 +6,7 @@ import { loqaJson, peerTests, scratch } from "./run.ts";
 
 const folder = scratch();
 const TEXT = `${own.path}/sea-sample.txt`;
-/** What both sides train with; train.py reads it from loqa.json. */
+/** Training options of both sides; train.py reads them from loqa.json. */
 const SETTINGS = [
   ...["--steps", "20", "--block", "48", "--batch", "2", "--accumulation", "2"],
   ...["--lr", "5e-3", "--schedule", "linear", "--warmup", "3"],

@@ -1,6 +1,6 @@
 /**
- * Runs `deno doc --lint` on what the package exports, and asks every source file for a module doc and every
- * declaration it exports for a doc comment.
+ * Runs `deno doc --lint` on the package's exports, and checks that every source file has a module doc and every
+ * declaration that it exports a doc comment.
  *
  * @module
  */

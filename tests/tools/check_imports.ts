@@ -1,6 +1,5 @@
 /**
- * Enforces the shape of the house: import directions, specifiers, where `Deno.*` may stand, sizes of files, paths that are
- * told.
+ * Enforces the shape of the house: import directions, specifiers, places of `Deno.*`, sizes of files, paths in comments.
  *
  * @module
  */
@@ -107,7 +106,7 @@ for (const circle of circlesOf(allowed)) {
   faults.push(`the rooms ${circle.join(", ")} reach each other in a circle`);
 }
 
-/** What an entry point loads when it is imported: no third-party code, no system, no verb. */
+/** Modules that an entry point loads when it is imported: no third-party code, no system, no verb. */
 function reachedFrom(entry: string): ReadonlySet<string> {
   const reached = new Set<string>();
   const queue = [entry];

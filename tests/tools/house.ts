@@ -14,7 +14,7 @@ import { GENERATED, importsOf, listFiles, resolve, ROOT } from "./source.ts";
 
 const LONG = 400;
 
-/** What is told of a checkout. */
+/** Figures of a checkout. */
 async function house(root: URL): Promise<string[]> {
   const graph = new Map<string, Set<string>>();
   const folders = new Map<string, number>();
@@ -43,7 +43,7 @@ async function house(root: URL): Promise<string[]> {
   }
   const circles = circlesOf(graph);
   const floors = circles.length > 0
-    ? ["floors: none can be told, there are circles"]
+    ? ["floors: none, there are circles"]
     : floorsOf(graph).map((rooms, i) => `floor ${i + 1}: ${rooms.join(", ")}`);
   const [longest, most] = [...folders].sort(([, a], [, b]) => b - a)[0];
   const arrows = [...graph.values()].reduce((sum, to) => sum + to.size, 0);

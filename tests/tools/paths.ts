@@ -9,7 +9,7 @@ import { withoutComments } from "./source.ts";
 /** A path to a TypeScript file, or to any file below a folder of the project; braces and stars stand for several. */
 const PATH =
   /(?<![\w/:.\-"'@])((?:\.{1,2}\/)*(?:[\w\-{},*]+\/)*[\w\-{},.*]+\.ts|(?:src|wasm|gpu|tests|examples|docs)\/[\w\-{},.*/]*\w\.[a-z]+)(?![\w"'/])/g;
-/** `NAME.ts`, `src/FAMILY/x.ts`: what a reader is to put a name for. */
+/** `NAME.ts`, `src/FAMILY/x.ts`: placeholders for names. */
 const PLACEHOLDER = /(^|\/)[A-Z_]+(\/|\.|$)/;
 
 /** The comments of a source, its code blanked out, lines kept. */
@@ -22,7 +22,7 @@ function commentsOf(text: string): string {
   return kept.join("");
 }
 
-/** Whether one of `files` is what `name`, a path or a pattern of paths, means. */
+/** True if one of `files` matches `name`, a path or a pattern of paths. */
 function isThere(name: string, files: ReadonlySet<string>): boolean {
   if (!/[{*]/.test(name)) return files.has(name);
   const pattern = name.replace(/[.+?^$()|[\]\\]/g, "\\$&")

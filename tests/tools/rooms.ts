@@ -1,5 +1,5 @@
 /**
- * The rooms of the house and what each may import: one row a room, from which the check and the picture derive.
+ * The rooms of the house and their imports: one row a room, from which the check and the picture derive.
  *
  * @module
  */
@@ -23,7 +23,7 @@ const IO = [
   "io/tokenizer",
   "io/torch",
 ] as const;
-/** What every format of weights is read with. */
+/** Imports of every format of weights. */
 const WEIGHTS = [
   "tensor",
   "quant",
@@ -36,8 +36,8 @@ const METHODS = [...MATHS, "loftq", "qalora"];
 const NETWORK = ["tensor", "device", "families", "autograd", "nn", "models"];
 
 /**
- * What each room may import from besides itself and the files of src itself, such as src/errors.ts. A room is a folder of
- * `src`, of `src/io`, `wasm`, `gpu`, or `mod.ts`. No room may be reached from itself over others.
+ * Rooms that each room may import from besides itself and the files of src itself, such as src/errors.ts. A room is a
+ * folder of `src`, of `src/io`, `wasm`, `gpu`, or `mod.ts`. No room may be reached from itself over others.
  */
 export const ROOMS: Readonly<Record<string, readonly string[]>> = {
   root: [],

@@ -1,5 +1,5 @@
 /**
- * What the checks of the sources share: listing files and reading their imports.
+ * Common parts of the checks of the sources: listing files and reading their imports.
  *
  * @module
  */
@@ -78,7 +78,7 @@ export function resolve(specifier: string, file: string): string {
   return at.pathname.slice(1);
 }
 
-/** Prints the faults and leaves with 1, or says what was checked. */
+/** Prints the faults and exits with 1, or prints `done`. */
 export function report(faults: readonly string[], done: string): void {
   for (const fault of faults) console.error(fault);
   if (faults.length > 0) {

@@ -10,7 +10,7 @@ const ROOT = new URL("../../", import.meta.url);
 export interface Served extends AsyncDisposable {
   /** `http://127.0.0.1:PORT/`. */
   readonly url: string;
-  /** Paths asked for so far. */
+  /** Requested paths so far. */
   readonly asked: readonly string[];
 }
 
@@ -39,7 +39,7 @@ export function serve(pages: Readonly<Record<string, string>>): Served {
   };
 }
 
-/** What a run printed and how it ended. */
+/** Output and exit of a run. */
 export interface Ran {
   readonly code: number;
   readonly stdout: string;

@@ -25,7 +25,7 @@ export interface Pairs {
   readonly targets: number[][];
 }
 
-/** What is written with some settings. */
+/** Generated ids with some settings. */
 export interface Run {
   readonly settings: Partial<WriteOptions>;
   readonly written: number[][];

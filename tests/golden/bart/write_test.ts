@@ -42,7 +42,7 @@ networkTest(
 const data = sharedData();
 const G2P = `${data}/models/g2p-bart`;
 
-/** What a trained model writes of words, some at a time. */
+/** Pronunciations that a trained model generates for words, some at a time. */
 async function sounds(
   which: string,
   words: readonly string[],

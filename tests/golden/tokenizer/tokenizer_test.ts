@@ -18,7 +18,7 @@ interface Row {
   readonly text: string;
   readonly ids: number[];
   readonly plain: number[];
-  /** What was decoded. */
+  /** Decoded ids. */
   readonly known: number[];
   readonly decoded: string;
   readonly skipped?: string;

@@ -31,7 +31,7 @@ const NAMES = [
   "model.norm.weight",
 ];
 
-/** Whether what an exporter writes has the tensor in f32 whatever the others are. */
+/** True if an exporter writes the tensor in f32 whatever the others are. */
 const WIDE = (to: string, name: string) =>
   to !== "init" && to !== "merge" && name.includes("norm");
 

@@ -13,7 +13,7 @@ import { assertConforms } from "../../helpers/conformance.ts";
 import { allGemmKernels, compileErrors } from "../../helpers/gemm_kernels.ts";
 import { faultyGpu, gpuTest, HARDWARE } from "../../helpers/gpu.ts";
 
-/** What every device has; kernels for hardware keep to it. */
+/** Limits of every device; kernels for hardware keep to them. */
 const FLOOR = {
   maxComputeInvocationsPerWorkgroup: 256,
   maxComputeWorkgroupStorageSize: 16384,

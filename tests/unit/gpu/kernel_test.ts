@@ -22,7 +22,7 @@ const sample = (other: boolean) =>
 
 const span = (at: number): Span => ({ buffer: {} as GPUBuffer, at, bytes: 4 });
 
-/** What a memory's context is told to run. */
+/** A memory that records the runs of its context. */
 function memory(runs: [Kernel, Dispatch][]): WebGpuMemory {
   return {
     enqueue: (work: () => void) => work(),

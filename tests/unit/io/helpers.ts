@@ -1,5 +1,5 @@
 /**
- * What the tests of `src/io` share.
+ * Helpers of the tests of `src/io`.
  *
  * @module
  */

@@ -12,7 +12,7 @@ async function verb(...args: string[]) {
   return JSON.parse(stdout);
 }
 
-/** What `merge` tells of the forwards of a model at 2 bits with its start, in f32 and in bf16. */
+/** Report of `merge` on the forward passes of a model at 2 bits with its start, in f32 and in bf16. */
 async function compared(folder: string) {
   await verb(
     ...["init", `${folder}/model`, "-o", `${folder}/out`],

@@ -66,7 +66,7 @@ Deno.test("fitted(): every line for itself, cut at spaces, and goes on further i
   assert.equal(fitted("x".repeat(30), 20), "x".repeat(30));
 });
 
-/** What the command line prints in a terminal of so many columns. */
+/** Lines of the command line's output in a terminal of so many columns. */
 async function inTerminal(
   columns: number,
   ...argv: string[]

@@ -42,7 +42,7 @@ async function refuses(
   }
 }
 
-/** What is said of a file without a record. */
+/** Error of a file without a record. */
 const EMPTY =
   /^(SyntaxError: )?Cannot use "d\.\w+": it is empty; wanted a record at the least$/;
 

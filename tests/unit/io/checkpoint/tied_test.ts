@@ -16,7 +16,7 @@ const of = (from: number, dtype?: "f16" | "bf16") => ({
   ...(dtype && { dtype }),
 });
 
-/** What an opened checkpoint has, and what its config says of it. */
+/** Tensors of an opened checkpoint, and `tie_word_embeddings` of its config. */
 async function opened(
   tensors: SmallTensors,
   config: Record<string, unknown> = { tie_word_embeddings: true },

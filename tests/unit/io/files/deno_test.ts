@@ -98,7 +98,7 @@ Deno.test("files that are not there or not files are named in one line", async (
   });
 });
 
-/** What a program says that writes to `path`; with all permissions, which a test has not, and a device wants. */
+/** Output of a program that writes to `path`; with all permissions, which a test has not, and a device wants. */
 async function writing(path: string): Promise<string> {
   const io = new URL("../../../../src/io/files/deno.ts", import.meta.url).href;
   const child = new Deno.Command(Deno.execPath(), {

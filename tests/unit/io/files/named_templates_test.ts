@@ -24,7 +24,7 @@ interface Case {
   readonly config?: unknown;
   /** Files besides. */
   readonly besides?: Record<string, string>;
-  /** What transformers 5.23 writes without tools, and with some; an error's words. */
+  /** Output of transformers 5.23 without tools, and with some; an error's words. */
   readonly want: readonly [string | RegExp, string | RegExp];
 }
 

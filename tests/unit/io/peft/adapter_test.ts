@@ -161,7 +161,7 @@ async function pooledFiles(
   });
 }
 
-/** What each value of A, 1 in the file, is read as. */
+/** Value as read of each value of A, 1 in the file. */
 async function readAs(
   set: Awaited<ReturnType<typeof pooledFiles>>,
   options: Parameters<typeof openAdapterFrom>[1] = {},

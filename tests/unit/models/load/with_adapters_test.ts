@@ -98,7 +98,7 @@ Deno.test("an adapter of a model whose modules have other names is refused with 
     );
   }));
 
-/** What merging says where it is refused, and that it leaves nothing. */
+/** Asserts that merging is refused with an error and leaves no output. */
 async function mergeFails(folder: string, ...words: string[]): Promise<void> {
   const before = await readTree(folder);
   const { code, stderr } = await loqa(
