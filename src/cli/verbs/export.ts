@@ -5,6 +5,7 @@
  */
 
 import { exportModel, type ExportResult, TARGETS } from "../../export/run.ts";
+import { AFFINE_BLOCKS } from "../../io/gguf/affine_blocks.ts";
 import { VERSION } from "../../version.ts";
 import {
   COMMON,
@@ -18,6 +19,9 @@ import { PLACE, readPlace } from "../place.ts";
 import { Progress } from "../text/progress.ts";
 import { bytes } from "../text/tables.ts";
 import { print, printFitted } from "../output.ts";
+
+/** ggml's names of blocks. */
+const BLOCKS = AFFINE_BLOCKS.map((name) => name.toLowerCase());
 
 const OPTIONS: Options = {
   to: {
@@ -34,16 +38,13 @@ const OPTIONS: Options = {
   blocks: {
     value: "NAME",
     default: "the narrowest that holds a weight",
-    help: "GGUF type of quantised weights: q4_1 or q5_1",
+    help: `GGUF type of quantised weights: ${BLOCKS.join(" or ")}`,
   },
   ...PLACE,
   json: COMMON.json,
   quiet: COMMON.quiet,
   help: COMMON.help,
 };
-
-/** ggml's names of blocks. */
-const BLOCKS = { "q4_1": "Q4_1", "q5_1": "Q5_1" } as const;
 
 /** The page of `loqa export --help`. */
 export const help =
@@ -78,7 +79,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   const out = args.text("out");
   if (!out) throw new UsageError("export needs -o PATH");
   const dtype = args.choice("dtype", ["f16", "bf16", "f32"]);
-  const blocks = args.choice("blocks", ["q4_1", "q5_1"]);
+  const blocks = args.choice("blocks", BLOCKS);
   if (blocks && to !== "gguf") {
     throw new UsageError(`--blocks is for --to gguf, got --to ${to}`);
   }
@@ -94,7 +95,7 @@ export async function run(argv: readonly string[]): Promise<number> {
       to,
       out,
       dtype,
-      blocks: blocks && BLOCKS[blocks],
+      blocks: AFFINE_BLOCKS.find((name) => name.toLowerCase() === blocks),
       signal,
       onProgress: (done, text) => progress.update(done, text),
     });

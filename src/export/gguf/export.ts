@@ -12,13 +12,17 @@ import type { Checkpoint, TensorInfo } from "../../io/checkpoint/checkpoint.ts";
 import { fileSink } from "../../io/files/deno.ts";
 import { fileRow, ggufName, headRows } from "../../families/gguf_names.ts";
 import {
-  type AffineBlockType,
   blocksHold,
   blockTypeOf,
   encodeQ41,
 } from "../../io/gguf/affine_blocks.ts";
 import { type GgufEntry, ggufHeader, GgufWriter } from "../../io/gguf/write.ts";
-import { ggufTypeNamed } from "../../io/gguf/types.ts";
+import {
+  type AffineBlockType,
+  type GgufType,
+  ggufTypeNamed,
+  ggufTypes,
+} from "../../io/gguf/types.ts";
 import { ggufTokenizerPairs } from "../../io/gguf/write_tokenizer.ts";
 import { sourceFiles } from "../../io/files/files.ts";
 import { bytesSource } from "../../io/files/sources.ts";
@@ -40,13 +44,6 @@ import { fileTypePair, ggufModelPairs, ropeFactors } from "./metadata.ts";
 import { type GgufOriginal, openOriginal } from "./original.ts";
 import { roundingLoss } from "../rounding.ts";
 import { losslessDType, RefusedFormats, storedFormat } from "../weights.ts";
-
-/** ggml's names of plain types. */
-const PLAIN: Readonly<Record<ExportDType, string>> = {
-  f16: "F16",
-  bf16: "BF16",
-  f32: "F32",
-};
 
 /** Values of a plain tensor that are held at a time. */
 const CHUNK = 2 ** 21;
@@ -148,7 +145,7 @@ async function planTensors(
       if (!refused.accepts(key, format)) continue;
       const columns = shape[1];
       const type = blocks ?? blockTypeOf(format);
-      if (columns % ggufTypeNamed(type).type.block !== 0) {
+      if (columns % ggufTypeNamed(type).block !== 0) {
         refused.add(`${key} has ${columns} columns, no whole blocks of 32`);
       } else if (!blocksHold(type, format)) {
         refused.add(`${key} is ${format}, too wide for ${type}`);
@@ -160,7 +157,7 @@ async function planTensors(
     } else {
       // llama.cpp computes with vectors in f32 only.
       const to = shape.length < 2 ? "f32" : dtype ?? losslessDType(tensor);
-      plans.push({ ...plan, type: PLAIN[to], kind: "plain" });
+      plans.push({ ...plan, type: plainType(to).name, kind: "plain" });
     }
   }
   refused.throwIfAny(checkpoint.name);
@@ -195,8 +192,7 @@ async function* plainRows(
   const [rows] = shape;
   const width = shape.slice(1).reduce((a, b) => a * b, 1);
   const step = unit * Math.max(1, Math.floor(CHUNK / (width * unit)));
-  const dtype = (Object.keys(PLAIN) as ExportDType[])
-    .find((key) => PLAIN[key] === type)!;
+  const dtype = ggufTypeNamed(type).dtype as ExportDType;
   for (let from = 0; from < rows; from += step) {
     const to = Math.min(rows, from + step);
     const values = await checkpoint.readF32(name, from, to);
@@ -207,6 +203,11 @@ async function* plainRows(
     }
     yield narrow(out, dtype, name);
   }
+}
+
+/** ggml's type of plain values. */
+function plainType(dtype: ExportDType): GgufType {
+  return ggufTypes().find((type) => type.dtype === dtype)!;
 }
 
 function modelName({ config, name }: Checkpoint): string {

@@ -4,23 +4,15 @@
  * @module
  */
 
+import { ggufTypeNamed } from "../../io/gguf/types.ts";
 import { ggufPair } from "../../io/gguf/write.ts";
 import type { DecoderConfig } from "../../families/decoder.ts";
 import { decoderFamily } from "../../families/decoders.ts";
 import { ropeFrequencies } from "../../nn/rope.ts";
 
-/** Numbers that llama.cpp's `general.file_type` has for the type of most of a file's values. */
-const FILE_TYPES: Readonly<Record<string, number>> = {
-  F32: 0,
-  F16: 1,
-  Q4_1: 3,
-  Q5_1: 9,
-  BF16: 32,
-};
-
 /** The pair `general.file_type`. @param type ggml's name of the type of most values. */
 export function fileTypePair(type: string): Uint8Array<ArrayBuffer> {
-  return ggufPair("general.file_type", "u32", FILE_TYPES[type]);
+  return ggufPair("general.file_type", "u32", ggufTypeNamed(type).fileType!);
 }
 
 /**

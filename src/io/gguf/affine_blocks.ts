@@ -14,26 +14,28 @@ import type { Format, FormatName } from "../../quant/formats.ts";
 import { codesOf, packMatrix } from "../../quant/pack.ts";
 import type { QuantizedMatrix } from "../../quant/quantized.ts";
 import { quoted } from "../files/errors.ts";
+import { type AffineBlockType, ggufTypeNamed, ggufTypes } from "./types.ts";
 
 const BLOCK = 32;
 /** Bytes of the scale and the minimum. */
 const HEAD = 4;
 
-/** Types of blocks with a minimum. */
-export type AffineBlockType = "Q4_1" | "Q5_1";
-
-/** Bits of a code. */
-const BITS: Readonly<Record<AffineBlockType, number>> = { Q4_1: 4, Q5_1: 5 };
+/** Types of blocks with a minimum, the narrowest first. */
+export const AFFINE_BLOCKS: readonly AffineBlockType[] = ggufTypes()
+  .filter(({ affine }) => affine !== undefined)
+  .map(({ name }) => name as AffineBlockType);
 
 /** `name` if it is a type of blocks with a minimum. */
 export function affineBlockType(name: string): AffineBlockType | undefined {
-  return Object.hasOwn(BITS, name) ? name as AffineBlockType : undefined;
+  return AFFINE_BLOCKS.find((type) => type === name);
 }
 
-/** Where a block's halves of bytes begin, and its size. */
-function layout(type: AffineBlockType): { halves: number; bytes: number } {
-  const halves = HEAD + (BITS[type] - 4) * BLOCK / 8;
-  return { halves, bytes: halves + BLOCK / 2 };
+/** Bits of a block's codes, where its halves of bytes begin, and its size. */
+function layout(
+  type: AffineBlockType,
+): { bits: number; halves: number; bytes: number } {
+  const { affine, bytes } = ggufTypeNamed(type);
+  return { bits: affine!.bits, halves: bytes - BLOCK / 2, bytes };
 }
 
 /** A matrix in blocks. */
@@ -48,12 +50,13 @@ export interface EncodedBlocks {
 
 /** Whether blocks of a type hold codes of a format. */
 export function blocksHold(type: AffineBlockType, name: FormatName): boolean {
-  return format(name).bits <= BITS[type];
+  return format(name).bits <= layout(type).bits;
 }
 
 /** The narrowest type that holds codes of a format. */
 export function blockTypeOf(name: FormatName): AffineBlockType {
-  return blocksHold("Q4_1", name) ? "Q4_1" : "Q5_1";
+  return AFFINE_BLOCKS.find((type) => blocksHold(type, name)) ??
+    AFFINE_BLOCKS.at(-1)!;
 }
 
 /** How a group's codes are spread over its 32-blocks. */
@@ -87,7 +90,7 @@ function groupsOf(
   if (!blocksHold(type, q.format)) {
     throw new KindError(
       `Cannot write ${quoted(name)} as ${type}: wanted codes of at most ${
-        BITS[type]
+        layout(type).bits
       } bits, got ${q.format}`,
     );
   }
@@ -135,7 +138,7 @@ export function encodeQ41(
     );
   }
   const perRow = q.cols / BLOCK;
-  const { halves, bytes } = layout(type);
+  const { bits, halves, bytes } = layout(type);
   const out = new Uint8Array(q.rows * perRow * bytes);
   const words = new DataView(out.buffer);
   for (let r = 0; r < q.rows; r++) {
@@ -149,7 +152,7 @@ export function encodeQ41(
         out[to + halves + j] = codes[from + j] & 15 |
           codes[from + j + BLOCK / 2] << 4;
       }
-      if (type !== "Q5_1") continue;
+      if (bits === 4) continue;
       let fifths = 0;
       for (let j = 0; j < BLOCK; j++) {
         fifths |= codes[from + j] >> 4 << j;
@@ -175,14 +178,14 @@ export function decodeQ41Matrix(
   },
 ): QuantizedMatrix {
   const blocks = rows * cols / BLOCK;
-  const { halves, bytes: step } = layout(type);
+  const { bits, halves, bytes: step } = layout(type);
   const words = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const scales = new Float32Array(blocks);
   const biases = new Float32Array(blocks);
   const codes = new Uint8Array(rows * cols);
   let wide = false;
   for (let b = 0, from = 0; b < blocks; b++, from += step) {
-    const fifths = type === "Q5_1" ? words.getUint32(from + HEAD, true) : 0;
+    const fifths = bits === 5 ? words.getUint32(from + HEAD, true) : 0;
     wide ||= fifths !== 0;
     scales[b] = words.getFloat16(from, true);
     biases[b] = words.getFloat16(from + 2, true);

@@ -21,7 +21,7 @@ import {
 } from "../../families/gguf_names.ts";
 import { blocksReader } from "./blocks.ts";
 import { ggufTokenizer } from "./tokenizer.ts";
-import { decodeBlocks, isDecodable } from "./types.ts";
+import { decodeBlocks, ggufTypes, isDecodable } from "./types.ts";
 import type { JsonObject } from "../files/json.ts";
 import {
   type CheckpointParts,
@@ -180,9 +180,9 @@ function readers(file: GgufFile, model: GgufModel): TensorReader[] {
     throw new KindError(
       `Cannot read ${quoted(file.name)} as a checkpoint: ${
         problems.slice(0, 10).join("; ")
-      }${
-        more > 0 ? `; and ${more} more` : ""
-      } (types read: F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0)`,
+      }${more > 0 ? `; and ${more} more` : ""} (types read: ${
+        ggufTypes().filter(isDecodable).map(({ name }) => name).join(", ")
+      })`,
     );
   }
   return out;

@@ -11,8 +11,10 @@ import { KindError } from "../../errors.ts";
 import { toF32 } from "../../tensor/dtype.ts";
 import type { DType } from "../../tensor/dtype.ts";
 
-/** A GGUF element type. */
+/** A GGUF element type: all that is to be known of it. */
 export interface GgufType {
+  /** ggml's number of it, as files have it. */
+  readonly id: number;
   /** As ggml names it: `Q4_1`. */
   readonly name: string;
   /** Values of a block. */
@@ -23,6 +25,10 @@ export interface GgufType {
   readonly dtype?: DType;
   /** Decodes whole blocks; undefined where loqa has no decoder or the type is a plain one. */
   readonly decode?: (bytes: Uint8Array, out: Float32Array) => void;
+  /** Number in `general.file_type` of a file whose values are mostly of it; undefined where there is none of its own. */
+  readonly fileType?: number;
+  /** Bits of a code, of types whose codes can be kept as a base of QA-LoRA and written (`src/io/gguf/affine_blocks.ts`). */
+  readonly affine?: { readonly bits: 4 | 5 };
 }
 
 /** f32 value of each f16 bit pattern: a table, as there is no fast conversion of single elements. */
@@ -119,60 +125,83 @@ function decodeQ80(input: Uint8Array, out: Float32Array): void {
   }
 }
 
-/** Rows of ggml's type table by their number; types without a decoder are listed so that errors can name them. */
-const TYPES: ReadonlyMap<number, GgufType> = new Map([
-  [0, { name: "F32", block: 1, bytes: 4, dtype: "f32" }],
-  [1, { name: "F16", block: 1, bytes: 2, dtype: "f16" }],
-  [2, { name: "Q4_0", block: 32, bytes: 18, decode: decodeQ40 }],
-  [3, { name: "Q4_1", block: 32, bytes: 20, decode: decodeQ41 }],
-  [6, { name: "Q5_0", block: 32, bytes: 22, decode: decodeQ50 }],
-  [7, { name: "Q5_1", block: 32, bytes: 24, decode: decodeQ51 }],
-  [8, { name: "Q8_0", block: 32, bytes: 34, decode: decodeQ80 }],
-  [9, { name: "Q8_1", block: 32, bytes: 40 }],
-  [10, { name: "Q2_K", block: 256, bytes: 84 }],
-  [11, { name: "Q3_K", block: 256, bytes: 110 }],
-  [12, { name: "Q4_K", block: 256, bytes: 144 }],
-  [13, { name: "Q5_K", block: 256, bytes: 176 }],
-  [14, { name: "Q6_K", block: 256, bytes: 210 }],
-  [15, { name: "Q8_K", block: 256, bytes: 292 }],
-  [16, { name: "IQ2_XXS", block: 256, bytes: 66 }],
-  [17, { name: "IQ2_XS", block: 256, bytes: 74 }],
-  [18, { name: "IQ3_XXS", block: 256, bytes: 98 }],
-  [19, { name: "IQ1_S", block: 256, bytes: 50 }],
-  [20, { name: "IQ4_NL", block: 32, bytes: 18 }],
-  [21, { name: "IQ3_S", block: 256, bytes: 110 }],
-  [22, { name: "IQ2_S", block: 256, bytes: 82 }],
-  [23, { name: "IQ4_XS", block: 256, bytes: 136 }],
-  [24, { name: "I8", block: 1, bytes: 1, dtype: "i8" }],
-  [25, { name: "I16", block: 1, bytes: 2, dtype: "i16" }],
-  [26, { name: "I32", block: 1, bytes: 4, dtype: "i32" }],
-  [27, { name: "I64", block: 1, bytes: 8, dtype: "i64" }],
-  [28, { name: "F64", block: 1, bytes: 8, dtype: "f64" }],
-  [29, { name: "IQ1_M", block: 256, bytes: 56 }],
-  [30, { name: "BF16", block: 1, bytes: 2, dtype: "bf16" }],
-  [34, { name: "TQ1_0", block: 256, bytes: 54 }],
-  [35, { name: "TQ2_0", block: 256, bytes: 66 }],
-  [39, { name: "MXFP4", block: 32, bytes: 17 }],
-]);
+/** ggml's table of types; those without a decoder are listed so that errors can name them. */
+const TYPES = [
+  { id: 0, name: "F32", block: 1, bytes: 4, dtype: "f32", fileType: 0 },
+  { id: 1, name: "F16", block: 1, bytes: 2, dtype: "f16", fileType: 1 },
+  { id: 2, name: "Q4_0", block: 32, bytes: 18, decode: decodeQ40, fileType: 2 },
+  {
+    id: 3,
+    name: "Q4_1",
+    block: 32,
+    bytes: 20,
+    decode: decodeQ41,
+    fileType: 3,
+    affine: { bits: 4 },
+  },
+  { id: 6, name: "Q5_0", block: 32, bytes: 22, decode: decodeQ50, fileType: 8 },
+  {
+    id: 7,
+    name: "Q5_1",
+    block: 32,
+    bytes: 24,
+    decode: decodeQ51,
+    fileType: 9,
+    affine: { bits: 5 },
+  },
+  { id: 8, name: "Q8_0", block: 32, bytes: 34, decode: decodeQ80, fileType: 7 },
+  { id: 9, name: "Q8_1", block: 32, bytes: 40 },
+  { id: 10, name: "Q2_K", block: 256, bytes: 84 },
+  { id: 11, name: "Q3_K", block: 256, bytes: 110 },
+  { id: 12, name: "Q4_K", block: 256, bytes: 144 },
+  { id: 13, name: "Q5_K", block: 256, bytes: 176 },
+  { id: 14, name: "Q6_K", block: 256, bytes: 210 },
+  { id: 15, name: "Q8_K", block: 256, bytes: 292 },
+  { id: 16, name: "IQ2_XXS", block: 256, bytes: 66 },
+  { id: 17, name: "IQ2_XS", block: 256, bytes: 74 },
+  { id: 18, name: "IQ3_XXS", block: 256, bytes: 98 },
+  { id: 19, name: "IQ1_S", block: 256, bytes: 50 },
+  { id: 20, name: "IQ4_NL", block: 32, bytes: 18 },
+  { id: 21, name: "IQ3_S", block: 256, bytes: 110 },
+  { id: 22, name: "IQ2_S", block: 256, bytes: 82 },
+  { id: 23, name: "IQ4_XS", block: 256, bytes: 136 },
+  { id: 24, name: "I8", block: 1, bytes: 1, dtype: "i8" },
+  { id: 25, name: "I16", block: 1, bytes: 2, dtype: "i16" },
+  { id: 26, name: "I32", block: 1, bytes: 4, dtype: "i32" },
+  { id: 27, name: "I64", block: 1, bytes: 8, dtype: "i64" },
+  { id: 28, name: "F64", block: 1, bytes: 8, dtype: "f64" },
+  { id: 29, name: "IQ1_M", block: 256, bytes: 56 },
+  { id: 30, name: "BF16", block: 1, bytes: 2, dtype: "bf16", fileType: 32 },
+  { id: 34, name: "TQ1_0", block: 256, bytes: 54 },
+  { id: 35, name: "TQ2_0", block: 256, bytes: 66 },
+  { id: 39, name: "MXFP4", block: 32, bytes: 17 },
+] as const satisfies readonly GgufType[];
+
+/** Types whose blocks have a scale, a minimum and codes. */
+export type AffineBlockType = Extract<
+  typeof TYPES[number],
+  { affine: object }
+>["name"];
 
 /** The type with ggml's number `id`; undefined if there is none. */
 export function ggufType(id: number): GgufType | undefined {
-  return TYPES.get(id);
+  return TYPES.find((type) => type.id === id);
 }
 
 /**
- * ggml's number of the type `name`, and the type.
+ * The type `name`.
  *
  * @throws {TypeError} If there is none.
  */
-export function ggufTypeNamed(name: string): { id: number; type: GgufType } {
-  for (const [id, type] of TYPES) if (type.name === name) return { id, type };
+export function ggufTypeNamed(name: string): GgufType {
+  const found = TYPES.find((type) => type.name === name);
+  if (found) return found;
   throw new KindError(`Cannot use GGUF type ${name}: there is none`);
 }
 
 /** Every type. */
-export function ggufTypes(): GgufType[] {
-  return [...TYPES.values()];
+export function ggufTypes(): readonly GgufType[] {
+  return TYPES;
 }
 
 /** Whether values of `type` can be had as f32. */

@@ -163,7 +163,7 @@ export function ggufHeader(
   let end = 0;
   const placed = entries.map((entry) => {
     const { name, shape } = entry;
-    const { id, type } = ggufTypeNamed(entry.type);
+    const type = ggufTypeNamed(entry.type);
     const values = shape.reduce((a, b) => a * b, 1);
     if (seen.has(name)) {
       throw new KindError(
@@ -184,7 +184,7 @@ export function ggufHeader(
     }
     head.string(name).u32(shape.length);
     for (const n of shape.toReversed()) head.u64(n);
-    head.u32(id).u64(end);
+    head.u32(type.id).u64(end);
     const bytes = values / type.block * type.bytes;
     const offset = end;
     end = align(end + bytes);

@@ -75,7 +75,7 @@ function holds(q: QuantizedMatrix, type: typeof TYPES[number]): void {
       Math.floor(i % cols / size);
     return q.scales[group] * code + q.biases![group];
   });
-  assert.deepEqual(decodeBlocks(ggufTypeNamed(type).type, bytes), wanted);
+  assert.deepEqual(decodeBlocks(ggufTypeNamed(type), bytes), wanted);
   const back = decodeQ41Matrix(bytes, { ...q, type });
   assert.equal(back.format, q.format === "int5" ? "int5" : "int4");
   assert.equal(back.block, 32);

@@ -15,7 +15,7 @@ function file(more: Readonly<Record<string, GgufValue>>): GgufFile {
     "attention.head_count": 4,
     ...more,
   };
-  const { type } = ggufTypeNamed("F32");
+  const type = ggufTypeNamed("F32");
   return {
     name: "m.gguf",
     version: 3,
