@@ -11,7 +11,7 @@ import {
   openDevice,
   Random,
   relativeError,
-} from "../mod.ts";
+} from "@loqa/loqa";
 
 const rows = 512;
 const cols = 768;

@@ -4,9 +4,9 @@
  *     deno run --allow-read --allow-write examples/02_checkpoint.ts [MODEL [OUT]]
  */
 
-import { openDevice } from "../mod.ts";
-import { init } from "../src/init/run.ts";
-import { openCheckpoint } from "../src/io/open.ts";
+import { openDevice } from "@loqa/loqa";
+import { init } from "@loqa/loqa/init";
+import { openCheckpoint } from "@loqa/loqa/files";
 
 const model = Deno.args[0] ?? new URL("model", import.meta.url).pathname;
 const out = Deno.args[1] ??

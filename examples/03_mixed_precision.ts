@@ -4,9 +4,9 @@
  *     deno run --allow-read --allow-write examples/03_mixed_precision.ts
  */
 
-import { openDevice, planLayers } from "../mod.ts";
-import { init } from "../src/init/run.ts";
-import { openCheckpoint } from "../src/io/open.ts";
+import { openDevice, planLayers } from "@loqa/loqa";
+import { init } from "@loqa/loqa/init";
+import { openCheckpoint } from "@loqa/loqa/files";
 
 // A plan by itself: 32 layers at 2.5 bits are 8 at 4 bits and 24 at 2.
 const modules = Array.from(

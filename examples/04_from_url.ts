@@ -5,8 +5,7 @@
  *     deno run http://localhost:8000/examples/04_from_url.ts
  */
 
-import { openDevice, quantize, Random, svd } from "../mod.ts";
-import { matrix } from "../mod.ts";
+import { matrix, openDevice, quantize, Random, svd } from "../mod.ts";
 
 using device = await openDevice("auto", { onWarning: console.error });
 const weight = matrix(96, 160, new Random(7).normals(96 * 160));

@@ -4,7 +4,7 @@
  *     deno run --allow-read --allow-write examples/05_train.ts [MODEL [OUT]]
  */
 
-import { openLm } from "../src/lm/lm.ts"; // "@loqa/loqa/lm" outside of this repository
+import { openLm } from "@loqa/loqa/lm";
 
 const [path = new URL("model", import.meta.url).pathname, out] = Deno.args;
 await using lm = await openLm(path);

@@ -5,21 +5,29 @@
  *     deno task demo
  */
 
-import { openChosen } from "../src/cli/device.ts";
-import type { InitReport } from "../src/init/report.ts";
-import { init } from "../src/init/run.ts";
-import { openCheckpoint } from "../src/io/open.ts";
-import { checkpointTokenizer } from "../src/io/open_tokenizer.ts";
-import { columns } from "../src/cli/text/tables.ts";
-import { generate } from "../src/models/generate/causal.ts";
-import { loadCausal } from "../src/models/load/load.ts";
-import { train, TRAIN_DEFAULTS } from "../src/train/run.ts";
+import { openDevice } from "@loqa/loqa";
+import { openCheckpoint } from "@loqa/loqa/files";
+import { init, type InitReport } from "@loqa/loqa/init";
+import { openLm } from "@loqa/loqa/lm";
+import { train, TRAIN_DEFAULTS } from "@loqa/loqa/train";
 
 const here = (path: string) => new URL(path, import.meta.url).pathname;
 const folder = here("../out/demo");
 const model = here("model");
 
-using device = await openChosen({ name: "auto" });
+/** Rows as columns, those in `right` to the right. */
+function columns(rows: readonly string[][], right: readonly number[]): string {
+  const widths = rows[0].map((_, i) =>
+    Math.max(...rows.map((row) => row[i].length))
+  );
+  return rows.map((row) =>
+    row.map((text, i) =>
+      right.includes(i) ? text.padStart(widths[i]) : text.padEnd(widths[i])
+    ).join("  ").trimEnd()
+  ).join("\n");
+}
+
+using device = await openDevice();
 console.log(`A LLaMA of 0.8 M parameters on ${device.description}\n`);
 const plans = [
   { format: "nf4", bits: 4 },
@@ -146,14 +154,12 @@ learning rate: of those tried (${
 perplexity before: on held-out stories, untrained; lower is better, guessing has ${vocabulary}.
 after: on the same stories, after training.`);
 
-await using loaded = await loadCausal(device, `${folder}/nf2/runs/${last}`);
-const tokenizer = await checkpointTokenizer(loaded.checkpoint);
+await using lm = await openLm(`${folder}/nf2/runs/${last}`, { device });
 const prompt = "Anouk the singer lived near the";
-const [tokens] = await generate(loaded.model, [tokenizer.encode(prompt)], {
-  maxNewTokens: 48,
-});
-const words = tokenizer.decode([...tokenizer.encode(prompt), ...tokens])
-  .split(/\s+/).slice(0, -1).join(" ");
+const pieces = await Array.fromAsync(
+  lm.generate(prompt, { maxNewTokens: 48 }),
+);
+const words = `${prompt}${pieces.join("")}`.split(/\s+/).slice(0, -1).join(" ");
 const sentence = words.match(/^.*?[.!?](?=\s|$)/)?.[0] ?? words;
 console.log(`
 The 2-bit model with LoftQ's adapter, fine-tuned, goes on from "${prompt}":
