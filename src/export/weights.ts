@@ -5,24 +5,9 @@
  */
 
 import { KindError } from "../errors.ts";
-import type { Checkpoint, TensorInfo } from "../io/checkpoint/checkpoint.ts";
-import {
-  format,
-  type FormatName,
-  FORMATS,
-  GROUP_FORMATS,
-} from "../quant/formats.ts";
+import type { TensorInfo } from "../io/checkpoint/checkpoint.ts";
+import { format, type FormatName, GROUP_FORMATS } from "../quant/formats.ts";
 import type { ExportDType } from "./exporter.ts";
-
-/** The number format that a tensor is stored in; undefined for a plain tensor, and for encodings that are no format. */
-export async function storedFormat(
-  checkpoint: Checkpoint,
-  { name, shape, encoding, dtype }: TensorInfo,
-): Promise<FormatName | undefined> {
-  if (Object.hasOwn(FORMATS, encoding)) return encoding as FormatName;
-  if (shape.length !== 2 || encoding === dtype.toUpperCase()) return undefined;
-  return (await checkpoint.readQuantized?.(name))?.format;
-}
 
 /** The element type that holds a plain tensor's values without loss: f16 and bf16 where they are stored so, else f32. */
 export function losslessDType({ encoding, dtype }: TensorInfo): ExportDType {

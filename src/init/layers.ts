@@ -8,11 +8,10 @@ import { ValueError } from "../errors.ts";
 import { hasGroups } from "../device/quant_mat.ts";
 import { bnbHolds } from "../io/bnb/write.ts";
 import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
-import { exactType, type PackedShape } from "../io/packed/packed.ts";
+import { type PackedShape, packedShape } from "../io/packed/packed.ts";
 import { type LayerPlan, planLayers } from "../loftq/plan.ts";
 import { type DType, DTYPE_BYTES } from "../tensor/dtype.ts";
 import { bitsPerWeight, format, scaleRules } from "../quant/formats.ts";
-import type { QuantizedMatrix } from "../quant/quantized.ts";
 import { bnbProblem, checkExperts } from "./architecture.ts";
 import type { BackboneKind } from "./backbone.ts";
 import type { InitOptions } from "./options.ts";
@@ -103,33 +102,23 @@ async function keep(
   const layers: Layer[] = [];
   const wrong: string[] = [];
   for (const target of targets) {
-    const q = await outside(base, target);
-    if (typeof q === "string") {
-      wrong.push(q);
+    const shape = await outside(base, target);
+    if (typeof shape === "string") {
+      wrong.push(shape);
       continue;
     }
-    const { format, rows, cols, block, scales, biases } = q;
-    layers.push({
-      ...target,
-      plan: { ...plans.get(target.module)!, format },
-      shape: {
-        format,
-        rows,
-        cols,
-        block,
-        scaleDType: exactType(scales),
-        ...(biases && { biasDType: exactType(biases) }),
-      },
-    });
+    const { format } = shape;
+    const plan = { ...plans.get(target.module)!, format };
+    layers.push({ ...target, plan, shape });
   }
   return { layers, wrong };
 }
 
-/** The quantised matrix of `target` in `base`, or what is wrong with it. */
+/** The shape of `target` in `base`, or what is wrong with it. */
 async function outside(
   base: Checkpoint,
   { tensor }: Target,
-): Promise<QuantizedMatrix | string> {
+): Promise<PackedShape | string> {
   const there = base.tensors.get(tensor.name);
   if (!there) return `${tensor.name} is not there`;
   if (`${there.shape}` !== `${tensor.shape}`) {
@@ -137,17 +126,8 @@ async function outside(
       tensor.shape.join(", ")
     }]`;
   }
-  const q = await base.readQuantized?.(tensor.name);
-  if (!q) {
-    return `${tensor.name} is ${there.encoding}, wanted one of loqa's formats`;
-  }
-  for (const key of ["scales", "biases"] as const) {
-    const bad = q[key]?.find((x) => !Number.isFinite(x));
-    if (bad !== undefined) {
-      return `${tensor.name} has ${bad} among its ${key}, wanted finite values`;
-    }
-  }
-  return q;
+  return await packedShape(base, there) ??
+    `${tensor.name} is ${there.encoding}, wanted one of loqa's formats`;
 }
 
 /**

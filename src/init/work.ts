@@ -19,7 +19,11 @@ import type { SafetensorsWriter } from "../io/safetensors/write.ts";
 import { loftq, type LoftqResult } from "../loftq/loftq.ts";
 import { qaloraLayer } from "../qalora/layer.ts";
 import { BASE_QUANTIZERS } from "../qalora/quantizer.ts";
+import { decodedMatrix } from "../io/checkpoint/dequantize.ts";
+import { ValueError } from "../errors.ts";
+import type { QuantizedMatrix } from "../quant/quantized.ts";
 import { fromF32 } from "../tensor/dtype.ts";
+import { nonFiniteAt } from "../tensor/finite.ts";
 import { type Matrix, matrix, transposed } from "../tensor/matrix.ts";
 import type { BackbonePlan } from "./backbone.ts";
 import { digest } from "../io/files/digest.ts";
@@ -140,11 +144,14 @@ export class Work {
 
   async #layer(layer: Layer): Promise<void> {
     const { module, tensor, shape, embedding } = layer;
-    const { checkpoint, backbone, groups, writer, adapter } = this.#parts;
+    const { checkpoint, base, backbone, groups, writer, adapter } = this.#parts;
     const began = performance.now();
     const { name } = tensor;
-    const data = await checkpoint.readF32(name);
-    const initialise = await this.#method(layer);
+    const kept = await this.#kept(name);
+    const data = kept && base === checkpoint
+      ? decodedMatrix(kept)
+      : await checkpoint.readF32(name);
+    const initialise = await this.#method(layer, kept);
     const weight = matrix(shape.rows, shape.cols, data);
     const { result, tensors } = await this.#onDevice(async (device) => {
       const result = await initialise(weight, device);
@@ -185,11 +192,34 @@ export class Work {
     });
   }
 
-  /** What initialises a layer. */
+  /**
+   * The matrix that a base holds for a weight; undefined where there is no base.
+   *
+   * @throws {RangeError} If a scale or a bias is not finite.
+   */
+  async #kept(name: string): Promise<QuantizedMatrix | undefined> {
+    const { checkpoint, base } = this.#parts;
+    const q = await base?.readQuantized?.(name);
+    for (const key of ["scales", "biases"] as const) {
+      const at = nonFiniteAt(q?.[key] ?? []);
+      if (at < 0) continue;
+      throw new ValueError(
+        `Cannot use ${
+          base!.name
+        } as the base of ${checkpoint.name}: ${name} has ${
+          q![key]![at]
+        } among its ${key}, wanted finite values`,
+      );
+    }
+    return q;
+  }
+
+  /** What initialises a layer, on the quantised weight that is kept if there is one. */
   async #method(
     { module, tensor, plan, shape, embedding }: Layer,
+    base: QuantizedMatrix | undefined,
   ): Promise<(weight: Matrix, device: Device) => Promise<LoftqResult>> {
-    const { options, run, base } = this.#parts;
+    const { options, run } = this.#parts;
     const { method, scale, biases = false, iterations } = options;
     const common = {
       format: plan.format,
@@ -200,7 +230,7 @@ export class Work {
       // Moments are of what a layer sees; a table is looked up.
       metric: embedding ? undefined : await run.metricOf?.(module),
       scaleDType: this.#parts.scaleDType,
-      base: await base?.readQuantized?.(tensor.name),
+      base,
       seed: options.seed,
       name: module,
     };

@@ -15,11 +15,11 @@ import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { fileSink, joinPath, makeFolder } from "../io/files/deno.ts";
 import { digest } from "../io/files/digest.ts";
 import {
-  exactType,
   keptEntry,
   packedEntries,
   packedMetadata,
   type PackedShape,
+  packedShape,
   packedTensors,
 } from "../io/packed/packed.ts";
 import { packedConfig } from "../io/packed/config.ts";
@@ -31,7 +31,8 @@ import {
 import type { AdapterModuleFactors } from "../nn/adapter.ts";
 import { merge } from "../qalora/merge.ts";
 import { format } from "../quant/formats.ts";
-import type { QuantizedMatrix } from "../quant/quantized.ts";
+import type { QuantizedMatrix, QuantizedShape } from "../quant/quantized.ts";
+import { nonFiniteAt } from "../tensor/finite.ts";
 import { type Matrix, matrix } from "../tensor/matrix.ts";
 
 /** Options of {@linkcode mergeExact}. */
@@ -64,21 +65,19 @@ export interface ExactMerge {
 const SHOWN = 20;
 
 /** Whether a weight is quantised with a scale and a bias for each group along its input. */
-function isGrouped(q: QuantizedMatrix | undefined): q is QuantizedMatrix {
+function isGrouped<T extends QuantizedShape>(q: T | undefined): q is T {
   return q !== undefined && hasGroups(format(q.format));
 }
 
 /** Whether `factors` are QA-LoRA's and any of their layers is quantised in affine groups: what {@linkcode mergeExact} is for. */
-export async function mergesExactly(
-  checkpoint: Checkpoint,
+export function mergesExactly(
+  { tensors }: Checkpoint,
   factors: readonly AdapterModuleFactors[],
-): Promise<boolean> {
-  for (const { module, group } of factors) {
-    const name = `${module}.weight`;
-    if (group === undefined || !checkpoint.tensors.has(name)) continue;
-    if (isGrouped(await checkpoint.readQuantized?.(name))) return true;
-  }
-  return false;
+): boolean {
+  return factors.some(({ module, group }) =>
+    group !== undefined &&
+    isGrouped(tensors.get(`${module}.weight`)?.quantized)
+  );
 }
 
 /**
@@ -86,7 +85,8 @@ export async function mergesExactly(
  *
  * @throws {TypeError} That lists every module which the model has not, that has another shape, is not in affine groups or in
  * groups that the adapter's are no multiple of.
- * @throws {RangeError} If a scale, a bias or a factor is not finite; the error lists the modules.
+ * @throws {RangeError} If a factor is not finite; the error lists the modules. If a scale or a bias is not, which is found out
+ * where the weight is merged.
  */
 export async function mergeExact(
   checkpoint: Checkpoint,
@@ -120,6 +120,7 @@ export async function mergeExact(
     }
     const q = (await checkpoint.readQuantized!(name))!;
     const part = byTensor.get(name);
+    if (part) checkFinite(checkpoint, part.module, q);
     const merged = part ? merge(q, factorsOn(q, part)) : q;
     for (const { name: key, bytes } of packedTensors(name, merged, weight)) {
       await writer.write(key, bytes);
@@ -132,6 +133,23 @@ export async function mergeExact(
   await writer.close();
   await writeSideFiles(checkpoint, out);
   return { layers, base: await digest(...marks) };
+}
+
+/** @throws {RangeError} If a scale or a bias of the weight of a module is not finite. */
+function checkFinite(
+  { name }: Checkpoint,
+  module: string,
+  q: QuantizedMatrix,
+): void {
+  for (const key of ["scales", "biases"] as const) {
+    const at = nonFiniteAt(q[key]!);
+    if (at < 0) continue;
+    throw new ValueError(
+      `Cannot merge the adapter into ${name}: ${module} has ${
+        q[key]![at]
+      } in its ${key}`,
+    );
+  }
 }
 
 /** The factors with a column of A for each group of `q`, of which one of the adapter's may hold several. */
@@ -179,22 +197,13 @@ async function checkFit(
     }
   }
   const weights = new Map<string, PackedShape>();
-  for (const { name, shape, encoding } of checkpoint.tensors.values()) {
-    const q = shape.length === 2
-      ? await checkpoint.readQuantized?.(name)
-      : undefined;
-    if (q) {
-      const { format, rows, cols, block } = q;
-      const { scales, biases } = q;
-      weights.set(name, {
-        ...{ format, rows, cols, block },
-        scaleDType: exactType(scales),
-        ...(biases && {
-          biasDType: byTensor.has(name) ? "f32" : exactType(biases),
-        }),
-      });
-    }
+  for (const tensor of checkpoint.tensors.values()) {
+    const { name, shape, encoding } = tensor;
     const part = byTensor.get(name);
+    const q = shape.length === 2
+      ? await packedShape(checkpoint, tensor, part && "f32")
+      : undefined;
+    if (q) weights.set(name, q);
     if (!part) continue;
     const { module, rank, a, b, group } = part;
     if (group === undefined || !isGrouped(q)) {
@@ -220,14 +229,9 @@ async function checkFit(
         `${module} is quantised in groups of ${block}, the adapter's of ${group}`,
       );
     }
-    const values = { scales: q.scales, biases: q.biases!, factors: [a, b] };
-    for (const [key, list] of Object.entries(values)) {
-      for (const part of [list].flat()) {
-        const found = part.find((x) => !Number.isFinite(x));
-        if (found !== undefined) {
-          bad.push(`${module} has ${found} in its ${key}`);
-        }
-      }
+    for (const values of [a, b]) {
+      const at = nonFiniteAt(values);
+      if (at >= 0) bad.push(`${module} has ${values[at]} in its factors`);
     }
   }
   const list = (problems: readonly string[]) =>

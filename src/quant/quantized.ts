@@ -6,8 +6,8 @@
 
 import type { FormatName } from "./formats.ts";
 
-/** Codes, scales and biases of a quantised `[rows, cols]` weight; buffer sizes as `quantSizes` of the device contract says. */
-export interface QuantizedMatrix {
+/** Format and shape of a quantised `[rows, cols]` weight: known before any of its values is. */
+export interface QuantizedShape {
   /** Row of the format table, `src/quant/formats.ts`. */
   readonly format: FormatName;
   /** `out` features. */
@@ -16,6 +16,10 @@ export interface QuantizedMatrix {
   readonly cols: number;
   /** Elements of a block; 0 means the whole matrix (flat formats) or row. */
   readonly block: number;
+}
+
+/** Codes, scales and biases of a quantised `[rows, cols]` weight; buffer sizes as `quantSizes` of the device contract says. */
+export interface QuantizedMatrix extends QuantizedShape {
   /** Packed codes, in the format's bit order. */
   readonly codes: Uint8Array<ArrayBuffer>;
   /** One scale a block. */

@@ -8,11 +8,11 @@
 import { KindError } from "../../errors.ts";
 import { copySideFiles, copyTensor } from "../../io/safetensors/copy.ts";
 import type {
-  AffineShape,
   EncodedAffine,
   ScaleDType,
 } from "../../io/affine/affine_write.ts";
 import type { Checkpoint } from "../../io/checkpoint/checkpoint.ts";
+import { narrowestShape } from "../../io/gguf/affine_blocks.ts";
 import { fileSink, joinPath, makeFolder } from "../../io/files/deno.ts";
 import type { JsonObject } from "../../io/files/json.ts";
 import {
@@ -22,7 +22,7 @@ import {
 import type { SafetensorsEntry } from "../../io/safetensors/write.ts";
 import { checkWhole } from "../../models/load/whole.ts";
 import { GROUP_FORMATS } from "../../quant/formats.ts";
-import type { QuantizedMatrix } from "../../quant/quantized.ts";
+import type { QuantizedMatrix, QuantizedShape } from "../../quant/quantized.ts";
 import { isFloat, TORCH_DTYPES } from "../../tensor/dtype.ts";
 import type {
   ExportedLayer,
@@ -30,7 +30,7 @@ import type {
   ExportReport,
 } from "../exporter.ts";
 import { roundingLoss } from "../rounding.ts";
-import { few, RefusedFormats, storedFormat } from "../weights.ts";
+import { few, RefusedFormats } from "../weights.ts";
 
 /** A program's format. */
 export interface AffineTarget {
@@ -41,11 +41,11 @@ export interface AffineTarget {
   /** Whether one width and group hold for all layers. */
   readonly uniform: boolean;
   /** Why it cannot hold a weight; undefined if it can. */
-  refuses(shape: AffineShape): string | undefined;
+  refuses(shape: QuantizedShape): string | undefined;
   /** The tensors that a layer becomes. */
   entries(
     module: string,
-    shape: AffineShape,
+    shape: QuantizedShape,
     dtype: ScaleDType,
   ): SafetensorsEntry[];
   /** Their bytes, in the same order. */
@@ -57,7 +57,7 @@ export interface AffineTarget {
 /** Which layers are quantised. */
 export interface AffinePlan {
   /** By module path, in file order; at least one. */
-  readonly layers: ReadonlyMap<string, AffineShape>;
+  readonly layers: ReadonlyMap<string, QuantizedShape>;
   /** Paths of modules with a plain matrix. */
   readonly plain: readonly string[];
 }
@@ -127,7 +127,7 @@ async function planLayers(
   checkpoint: Checkpoint,
   target: AffineTarget,
 ): Promise<AffinePlan> {
-  const layers = new Map<string, AffineShape>();
+  const layers = new Map<string, QuantizedShape>();
   const plain: string[] = [];
   const formats = new RefusedFormats(target.name);
   const wrong: string[] = [];
@@ -135,15 +135,13 @@ async function planLayers(
   const kinds = new Set<string>();
   for (const tensor of checkpoint.tensors.values()) {
     const { name } = tensor;
-    const key = await storedFormat(checkpoint, tensor);
-    if (key === undefined) {
+    const shape = await narrowestShape(checkpoint, tensor);
+    if (shape === undefined) {
       if (tensor.shape.length === 2) plain.push(moduleOf(name));
       continue;
     }
-    if (!formats.accepts(name, key)) continue;
-    const { format, rows, cols, block } =
-      (await checkpoint.readQuantized!(name))!;
-    const shape = { format, rows, cols, block };
+    const { format, block } = shape;
+    if (!formats.accepts(name, format)) continue;
     const reason = target.refuses(shape);
     if (reason !== undefined) refused.push({ name, reason });
     kinds.add(`${format} in groups of ${block}`);

@@ -15,6 +15,7 @@ import {
   blocksHold,
   blockTypeOf,
   encodeQ41,
+  narrowestShape,
 } from "../../io/gguf/affine_blocks.ts";
 import { type GgufEntry, ggufHeader, GgufWriter } from "../../io/gguf/write.ts";
 import {
@@ -43,7 +44,7 @@ import type {
 import { fileTypePair, ggufModelPairs, ropeFactors } from "./metadata.ts";
 import { type GgufOriginal, openOriginal } from "./original.ts";
 import { roundingLoss } from "../rounding.ts";
-import { losslessDType, RefusedFormats, storedFormat } from "../weights.ts";
+import { losslessDType, RefusedFormats } from "../weights.ts";
 
 /** Values of a plain tensor that are held at a time. */
 const CHUNK = 2 ** 21;
@@ -140,7 +141,7 @@ async function planTensors(
       unit: inHead ?? 1,
       rowOf: (row: number) => inHead ? fileRow(row, inHead) : row,
     };
-    const format = await storedFormat(checkpoint, tensor);
+    const format = (await narrowestShape(checkpoint, tensor))?.format;
     if (format) {
       if (!refused.accepts(key, format)) continue;
       const columns = shape[1];

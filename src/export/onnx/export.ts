@@ -16,6 +16,7 @@ import {
   makeFolder,
   writeFileAtomic,
 } from "../../io/files/deno.ts";
+import { narrowestShape } from "../../io/gguf/affine_blocks.ts";
 import { OnnxGraph } from "../../io/onnx/graph.ts";
 import { readDecoderConfig } from "../../families/decoder.ts";
 import { checkDecoderTensors } from "../../models/decoder/check.ts";
@@ -25,7 +26,7 @@ import { VERSION } from "../../version.ts";
 import type { ExporterOptions, ExportReport } from "../exporter.ts";
 import { OnnxWeights } from "./linear.ts";
 import { OnnxLlama } from "./decoder.ts";
-import { RefusedFormats, storedFormat } from "../weights.ts";
+import { RefusedFormats } from "../weights.ts";
 
 /** Versions of the sets of operators. */
 const OPSETS = { "": 21, "com.microsoft": 1 };
@@ -97,7 +98,8 @@ async function linearFormats(
   const refused = new RefusedFormats("ONNX");
   for (const name of names) {
     if (name === `${TOP_MODULES.embedding.name}.weight`) continue;
-    const key = await storedFormat(checkpoint, checkpoint.tensors.get(name)!);
+    const tensor = checkpoint.tensors.get(name)!;
+    const key = (await narrowestShape(checkpoint, tensor))?.format;
     if (key && refused.accepts(name, key)) formats.set(name, key);
   }
   refused.throwIfAny(checkpoint.name);

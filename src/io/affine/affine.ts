@@ -5,21 +5,25 @@
  */
 
 import { FORMATS } from "../../quant/formats.ts";
-import type { FormatName } from "../../quant/formats.ts";
+import type { FormatName, ScaleDType } from "../../quant/formats.ts";
 import type { DType } from "../../tensor/dtype.ts";
 import { dequantizeRows } from "../checkpoint/dequantize.ts";
-import type { StoredParts, StoredShape } from "../checkpoint/dequantize.ts";
+import type { StoredShape } from "../checkpoint/dequantize.ts";
 import { quoted } from "../files/errors.ts";
 import type { Problems } from "../files/errors.ts";
 import { decodedReader } from "../checkpoint/tensor_reader.ts";
 import type { TensorReader } from "../checkpoint/tensor_reader.ts";
 import type { TensorStore } from "../safetensors/store.ts";
 
-/** Some rows of a matrix: codes as a `row`, `low` bit stream, scales and biases `[rows, groups]`. */
-export interface AffineRows extends StoredParts {
-  readonly codes: Uint8Array<ArrayBuffer>;
-  readonly scales: Float32Array<ArrayBuffer>;
-  readonly biases: Float32Array<ArrayBuffer>;
+/** Reads rows `from` up to `to` of a matrix. */
+export interface AffineParts {
+  /** Codes as a `row`, `low` bit stream. */
+  codes(from: number, to: number): Promise<Uint8Array<ArrayBuffer>>;
+  /** Scales and biases, both `[rows, groups]`. */
+  scales(from: number, to: number): Promise<{
+    readonly scales: Float32Array<ArrayBuffer>;
+    readonly biases: Float32Array<ArrayBuffer>;
+  }>;
 }
 
 /** What {@linkcode affineReader} has to know of a matrix. */
@@ -29,24 +33,31 @@ export interface AffineMatrix extends StoredShape {
   /** Bits of a code, 2 to 8. */
   readonly bits: number;
   /** Type of scales, which the values are best kept in. */
-  readonly dtype: DType;
+  readonly scaleDType: ScaleDType;
+  /** Type of biases; f32 where they are computed. */
+  readonly biasDType: ScaleDType;
   /** What it is stored in. */
   readonly parts: readonly TensorReader[];
 }
 
-/** A reader of a matrix of which `read` gives rows. It is a quantised matrix where loqa has a format of the width. */
+/** A reader of a matrix of which `read` reads rows. It is a quantised matrix where loqa has a format of the width. */
 export function affineReader(
-  { name, bits, rows, cols, block, dtype, parts }: AffineMatrix,
-  read: (from: number, to: number) => Promise<AffineRows>,
+  { name, bits, rows, cols, block, scaleDType, biasDType, parts }: AffineMatrix,
+  read: AffineParts,
 ): TensorReader {
   const key = `int${bits}`;
+  const shape = { format: key as FormatName, rows, cols, block };
+  const both = async (from: number, to: number) => ({
+    codes: await read.codes(from, to),
+    ...await read.scales(from, to),
+  });
   const spec = { bits, grouping: "row", order: "low", levels: null } as const;
   return decodedReader(
     {
       name,
       shape: [rows, cols],
       encoding: key,
-      dtype,
+      dtype: scaleDType,
       bytes: parts.reduce((sum, { info }) => sum + info.bytes, 0),
     },
     async (from, to) =>
@@ -54,16 +65,14 @@ export function affineReader(
         spec,
         { rows, cols, block },
         [from, to],
-        await read(from, to),
+        await both(from, to),
       ),
     Object.hasOwn(FORMATS, key)
-      ? async () => ({
-        format: key as FormatName,
-        rows,
-        cols,
-        block,
-        ...await read(0, rows),
-      })
+      ? {
+        shape: { ...shape, scaleDType, biasDType },
+        read: async () => ({ ...shape, ...await both(0, rows) }),
+        scales: () => read.scales(0, rows),
+      }
       : undefined,
   );
 }
@@ -127,7 +136,12 @@ export class PartFinder {
 }
 
 /** Types of scales and biases. */
-export const SCALE_TYPES: readonly DType[] = ["f16", "bf16", "f32"];
+export const SCALE_TYPES: readonly ScaleDType[] = ["f16", "bf16", "f32"];
+
+/** The type of a part that was found in one of {@linkcode SCALE_TYPES}. */
+export function scaleTypeOf({ info }: TensorReader): ScaleDType {
+  return info.dtype as ScaleDType;
+}
 
 /**
  * The tensors of a store with the parts of quantised weights replaced by readers of the weights.

@@ -6,16 +6,10 @@
 
 import { ValueError } from "../../errors.ts";
 import { codesOf } from "../../quant/pack.ts";
-import type { QuantizedMatrix } from "../../quant/quantized.ts";
+import type { QuantizedMatrix, QuantizedShape } from "../../quant/quantized.ts";
 import { narrow, toF32 } from "../../tensor/dtype.ts";
 import type { BnbDType, NamedBytes } from "../bnb/write.ts";
 import { quoted } from "../files/errors.ts";
-
-/** What has to be known of a matrix of affine groups before its values are. */
-export type AffineShape = Pick<
-  QuantizedMatrix,
-  "format" | "rows" | "cols" | "block"
->;
 
 /** Element types of scales, and of biases or zeros. */
 export type ScaleDType = BnbDType;
@@ -58,12 +52,12 @@ export function roundTo(
 }
 
 /** Groups of a row. */
-export function groupsOf({ cols, block }: AffineShape): number {
+export function groupsOf({ cols, block }: QuantizedShape): number {
   return block === 0 ? 1 : Math.ceil(cols / block);
 }
 
 /** Weights that share a scale: 0, the whole row, is its length. */
-export function groupSize({ cols, block }: AffineShape): number {
+export function groupSize({ cols, block }: QuantizedShape): number {
   return block === 0 ? cols : block;
 }
 

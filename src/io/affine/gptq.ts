@@ -18,6 +18,7 @@ import {
   PartFinder,
   replaceParts,
   SCALE_TYPES,
+  scaleTypeOf,
 } from "./affine.ts";
 import { Problems, quoted } from "../files/errors.ts";
 import { isObject } from "../files/json.ts";
@@ -179,31 +180,30 @@ function readWeight(
       cols,
       block,
       bits,
-      dtype: scales!.info.dtype,
+      scaleDType: scaleTypeOf(scales!),
+      biasDType: "f32",
       parts: [codes, scales!, zeros!, ...(order === undefined ? [] : [order])],
     },
-    async (from, to) => {
-      const count = to - from;
-      const steps = await scales!.readF32(0, groups);
-      const points = await readZeros();
-      const out = {
-        codes: transposeWords(await allBytes(codes), {
-          words,
-          rows,
-          from,
-          to,
-        }),
-        scales: new Float32Array(count * groups),
-        biases: new Float32Array(count * groups),
-      };
-      for (let r = 0; r < count; r++) {
-        for (let g = 0; g < groups; g++) {
-          const at = g * rows + from + r;
-          out.scales[r * groups + g] = steps[at];
-          out.biases[r * groups + g] = 0 - points[at] * steps[at];
+    {
+      codes: async (from, to) =>
+        transposeWords(await allBytes(codes), { words, rows, from, to }),
+      scales: async (from, to) => {
+        const count = to - from;
+        const steps = await scales!.readF32(0, groups);
+        const points = await readZeros();
+        const out = {
+          scales: new Float32Array(count * groups),
+          biases: new Float32Array(count * groups),
+        };
+        for (let r = 0; r < count; r++) {
+          for (let g = 0; g < groups; g++) {
+            const at = g * rows + from + r;
+            out.scales[r * groups + g] = steps[at];
+            out.biases[r * groups + g] = 0 - points[at] * steps[at];
+          }
         }
-      }
-      return out;
+        return out;
+      },
     },
   );
   return { reader, order, block, zeros: readZeros };

@@ -9,10 +9,9 @@
 
 import { packCodes } from "../../quant/pack.ts";
 import { format } from "../../quant/formats.ts";
-import type { QuantizedMatrix } from "../../quant/quantized.ts";
+import type { QuantizedMatrix, QuantizedShape } from "../../quant/quantized.ts";
 import { narrow } from "../../tensor/dtype.ts";
 import {
-  type AffineShape,
   type EncodedAffine,
   groupSize,
   groupsOf,
@@ -24,7 +23,7 @@ import type { SafetensorsEntry } from "../safetensors/write.ts";
 
 /** Why GPTQ cannot hold a weight of this shape; undefined if it can. */
 export function gptqRefuses(
-  { format: key, rows, cols }: AffineShape,
+  { format: key, rows, cols }: QuantizedShape,
 ): string | undefined {
   const { bits } = format(key);
   if (bits > 4) return `codes of ${bits} bits, wanted 4, 3 or 2`;
@@ -36,7 +35,7 @@ export function gptqRefuses(
 /** The tensors that layer `module` becomes, in the order of {@linkcode gptqTensors}. */
 export function gptqEntries(
   module: string,
-  shape: AffineShape,
+  shape: QuantizedShape,
   dtype: ScaleDType,
 ): SafetensorsEntry[] {
   const { rows, cols } = shape;
@@ -128,7 +127,7 @@ function bytesOf(values: Uint32Array | Int32Array): Uint8Array {
 }
 
 /** The `quantization_config` of `config.json`, as GPTQModel writes it. */
-export function gptqConfigBlock(shape: AffineShape): JsonObject {
+export function gptqConfigBlock(shape: QuantizedShape): JsonObject {
   return {
     quant_method: "gptq",
     bits: format(shape.format).bits,

@@ -17,6 +17,7 @@ import {
   PartFinder,
   replaceParts,
   SCALE_TYPES,
+  scaleTypeOf,
 } from "./affine.ts";
 import { Problems, quoted } from "../files/errors.ts";
 import { HQQ_PACKINGS, hqqWordRows, unpackHqq } from "./hqq_pack.ts";
@@ -189,27 +190,31 @@ function readWeight(
       cols,
       block: group,
       bits,
-      dtype: scales!.info.dtype,
+      scaleDType: scaleTypeOf(scales!),
+      biasDType: "f32",
       parts: [codes, scales!, zeros!],
     },
-    async (from, to) => {
-      const [first, end] = [from * each, to * each];
-      const steps = Float32Array.from(await scales!.readF32(first, end));
-      const points = await zeros!.readF32(first, end);
-      return {
-        codes: packCodes(format(`int${bits}`), {
+    {
+      codes: async (from, to) =>
+        packCodes(format(`int${bits}`), {
           rows: to - from,
           cols,
           codes: await unpackHqq(packing, read, {
             rows: wordRows,
             group,
-            from: first,
-            to: end,
+            from: from * each,
+            to: to * each,
           }),
         }),
-        scales: steps,
-        biases: steps.map((scale, i) => 0 - points[i] * scale),
-      };
+      scales: async (from, to) => {
+        const [first, end] = [from * each, to * each];
+        const steps = Float32Array.from(await scales!.readF32(first, end));
+        const points = await zeros!.readF32(first, end);
+        return {
+          scales: steps,
+          biases: steps.map((scale, i) => 0 - points[i] * scale),
+        };
+      },
     },
   );
 }

@@ -5,11 +5,10 @@
  */
 
 import { format } from "../../quant/formats.ts";
-import type { QuantizedMatrix } from "../../quant/quantized.ts";
+import type { QuantizedMatrix, QuantizedShape } from "../../quant/quantized.ts";
 import { TORCH_DTYPES } from "../../tensor/dtype.ts";
 import type { DType } from "../../tensor/dtype.ts";
 import {
-  type AffineShape,
   type EncodedAffine,
   groupSize,
   groupsOf,
@@ -23,7 +22,7 @@ import type { JsonObject } from "../files/json.ts";
 import type { SafetensorsEntry } from "../safetensors/write.ts";
 
 /** Why HQQ cannot hold a weight of this shape; undefined if it can. */
-export function hqqRefuses(shape: AffineShape): string | undefined {
+export function hqqRefuses(shape: QuantizedShape): string | undefined {
   const { rows, cols } = shape;
   const size = groupSize(shape);
   if (cols % size !== 0) return `groups of ${size} do not divide ${cols}`;
@@ -40,7 +39,7 @@ interface Small extends SafetensorsEntry, NamedBytes {}
 /** The layer's description, as HQQ's `encode_safetensor_type` makes tensors of it. */
 function description(
   module: string,
-  shape: AffineShape,
+  shape: QuantizedShape,
   dtype: ScaleDType,
 ): Small[] {
   const { rows, cols } = shape;
@@ -84,7 +83,7 @@ function description(
 /** The tensors that layer `module` becomes, in the order of {@linkcode hqqTensors}. */
 export function hqqEntries(
   module: string,
-  shape: AffineShape,
+  shape: QuantizedShape,
   dtype: ScaleDType,
 ): SafetensorsEntry[] {
   const packing = HQQ_PACKINGS[format(shape.format).bits];
@@ -141,7 +140,7 @@ export function hqqTensors(
  * @param skipModules Linear layers that are not quantised.
  */
 export function hqqConfigBlock(
-  shape: AffineShape,
+  shape: QuantizedShape,
   skipModules: readonly string[],
 ): JsonObject {
   return {

@@ -15,6 +15,7 @@ import {
   PartFinder,
   replaceParts,
   SCALE_TYPES,
+  scaleTypeOf,
 } from "./affine.ts";
 import { Problems, quoted } from "../files/errors.ts";
 import { isObject } from "../files/json.ts";
@@ -120,13 +121,16 @@ function readWeight(
       cols,
       block,
       bits: width,
-      dtype: scales.info.dtype,
+      scaleDType: scaleTypeOf(scales),
+      biasDType: scaleTypeOf(biases),
       parts: [codes, scales, biases],
     },
-    async (from, to) => ({
-      codes: await codes.readRaw(from, to),
-      scales: await scales.readF32(from, to),
-      biases: await biases.readF32(from, to),
-    }),
+    {
+      codes: (from, to) => codes.readRaw(from, to),
+      scales: async (from, to) => ({
+        scales: await scales.readF32(from, to),
+        biases: await biases.readF32(from, to),
+      }),
+    },
   );
 }

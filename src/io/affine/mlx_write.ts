@@ -5,9 +5,8 @@
  */
 
 import { format } from "../../quant/formats.ts";
-import type { QuantizedMatrix } from "../../quant/quantized.ts";
+import type { QuantizedMatrix, QuantizedShape } from "../../quant/quantized.ts";
 import {
-  type AffineShape,
   type EncodedAffine,
   groupsOf,
   roundTo,
@@ -20,7 +19,9 @@ import type { SafetensorsEntry } from "../safetensors/write.ts";
 const GROUPS: readonly number[] = [32, 64, 128];
 
 /** Why MLX cannot hold a weight of this shape; undefined if it can. */
-export function mlxRefuses({ cols, block }: AffineShape): string | undefined {
+export function mlxRefuses(
+  { cols, block }: QuantizedShape,
+): string | undefined {
   if (!GROUPS.includes(block)) {
     return `groups of ${block || cols}, wanted ${GROUPS.join(", ")}`;
   }
@@ -30,7 +31,7 @@ export function mlxRefuses({ cols, block }: AffineShape): string | undefined {
 /** The tensors that layer `module` becomes, in the order of {@linkcode mlxTensors}. */
 export function mlxEntries(
   module: string,
-  shape: AffineShape,
+  shape: QuantizedShape,
   dtype: ScaleDType,
 ): SafetensorsEntry[] {
   const { rows, cols } = shape;
@@ -72,13 +73,13 @@ export function mlxTensors(
  * @param layers Quantised layers by module path, at least one.
  */
 export function mlxConfigBlock(
-  layers: ReadonlyMap<string, AffineShape>,
+  layers: ReadonlyMap<string, QuantizedShape>,
 ): JsonObject {
-  const settings = (shape: AffineShape) => ({
+  const settings = (shape: QuantizedShape) => ({
     group_size: shape.block,
     bits: format(shape.format).bits,
   });
-  const key = (shape: AffineShape) => JSON.stringify(settings(shape));
+  const key = (shape: QuantizedShape) => JSON.stringify(settings(shape));
   const counts = Map.groupBy(layers.values(), key);
   const [most] = [...counts.values()].sort((a, b) => b.length - a.length);
   const common = key(most[0]);

@@ -9,7 +9,6 @@
  */
 
 import { format } from "../../quant/formats.ts";
-import type { QuantizedMatrix } from "../../quant/quantized.ts";
 import type { DType } from "../../tensor/dtype.ts";
 import {
   dequantizeRows,
@@ -187,7 +186,7 @@ async function readWeight(
     info: { name, shape: sizes, encoding: type, dtype: dtype!, bytes },
     stored,
     codes,
-    map,
+    levels: await readFloats(map, 0, 16),
     scales,
   });
 }
@@ -227,20 +226,21 @@ async function unnested(
   );
 }
 
-function weightReader({ info, stored, codes, map, scales }: {
+function weightReader({ info, stored, codes, levels, scales }: {
   info: TensorReader["info"];
   stored: { rows: number; cols: number; block: number };
   codes: TensorReader;
-  map: TensorReader;
+  levels: Float32Array;
   scales: ScaleReader;
 }): TensorReader {
+  const nf4 = format("nf4").levels!;
   const { blocks, codeBytes } = storedSizes(SPEC, stored);
   return decodedReader(
     info,
     async (from, to) => {
       const range = storedRange(SPEC, stored, [from, to]);
       return dequantizeRows(
-        { ...SPEC, levels: await readFloats(map, 0, 16) },
+        { ...SPEC, levels },
         stored,
         [from, to],
         {
@@ -249,16 +249,17 @@ function weightReader({ info, stored, codes, map, scales }: {
         },
       );
     },
-    async (): Promise<QuantizedMatrix | undefined> => {
-      const levels = await readFloats(map, 0, 16);
-      const nf4 = format("nf4").levels!;
-      if (!levels.every((level, i) => level === nf4[i])) return undefined;
-      return {
-        format: "nf4",
-        ...stored,
-        codes: await readByteRange(codes, 0, codeBytes),
-        scales: await scales(0, blocks),
-      };
-    },
+    levels.every((level, i) => level === nf4[i])
+      ? {
+        shape: { format: "nf4", ...stored, scaleDType: "f32" },
+        read: async () => ({
+          format: "nf4",
+          ...stored,
+          codes: await readByteRange(codes, 0, codeBytes),
+          scales: await scales(0, blocks),
+        }),
+        scales: async () => ({ scales: await scales(0, blocks) }),
+      }
+      : undefined,
   );
 }

@@ -4,9 +4,21 @@
  * @module
  */
 
-import type { QuantizedMatrix } from "../../quant/quantized.ts";
+import type { ScaleDType } from "../../quant/formats.ts";
+import type { QuantizedMatrix, QuantizedShape } from "../../quant/quantized.ts";
 import type { DType } from "../../tensor/dtype.ts";
 import type { SideFile } from "../files/files.ts";
+
+/**
+ * A quantised matrix as the headers of its file describe it. They bound what only its values tell: scales may fit a narrower
+ * type (`packedShape`), and the codes of Q5_1 blocks into int4 (`narrowestShape`).
+ */
+export interface QuantizedInfo extends QuantizedShape {
+  /** Type that holds its scales. */
+  readonly scaleDType: ScaleDType;
+  /** Type that holds its biases, for affine formats; f32 where they are computed from zero points. */
+  readonly biasDType?: ScaleDType;
+}
 
 /** One tensor of a checkpoint. */
 export interface TensorInfo {
@@ -25,7 +37,12 @@ export interface TensorInfo {
   readonly bytes: number;
   /** Type of ggml whose whole blocks its rows are stored in; {@linkcode Checkpoint.readBlocks} gives them as they are. */
   readonly blocks?: string;
+  /** Where it is stored in one of loqa's formats, which; {@linkcode Checkpoint.readQuantized} gives the matrix. */
+  readonly quantized?: QuantizedInfo;
 }
+
+/** Scales and biases of a quantised matrix. */
+export type Scales = Pick<QuantizedMatrix, "scales" | "biases">;
 
 /** How {@linkcode Checkpoint.sideFiles} are read. */
 export interface SideFileOptions {
@@ -95,10 +112,16 @@ export interface Checkpoint extends AsyncDisposable {
     to?: number,
   ): Promise<Uint8Array<ArrayBuffer>>;
   /**
-   * The quantised matrix behind a tensor that is stored in one of loqa's formats (`nf4` of bitsandbytes, packed, MLX, HQQ, GPTQ);
-   * undefined for every other tensor. In new memory that the caller owns.
+   * The quantised matrix behind a tensor with {@linkcode TensorInfo.quantized} (`nf4` of bitsandbytes, packed, MLX, HQQ, GPTQ,
+   * Q4_1 and Q5_1 blocks); undefined for every other tensor. In new memory that the caller owns.
    *
    * @throws {TypeError} If there is no such tensor.
    */
   readQuantized?(name: string): Promise<QuantizedMatrix | undefined>;
+  /**
+   * Scales and biases of that matrix alone: its codes are not read where they lie apart.
+   *
+   * @throws {TypeError} If there is no such tensor.
+   */
+  readScales?(name: string): Promise<Scales | undefined>;
 }

@@ -7,6 +7,9 @@
  * @module
  */
 
+import { format } from "../../quant/formats.ts";
+import type { QuantizedMatrix } from "../../quant/quantized.ts";
+
 /** How codes lie in a file; other widths than the formats have occur there. */
 export interface StoredSpec {
   /** Bits of a code, 2 to 8. */
@@ -131,6 +134,11 @@ export function dequantizeRows(
     });
   }
   return out;
+}
+
+/** f32 values of a whole matrix: those that `readF32` of its checkpoint has of it. */
+export function decodedMatrix(q: QuantizedMatrix): Float32Array<ArrayBuffer> {
+  return dequantizeRows(format(q.format), q, [0, q.rows], q);
 }
 
 /** Decodes consecutive codes, the first of which begins at `bit` of the first byte and is the `inBlock`-th of its block. */

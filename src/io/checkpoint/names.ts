@@ -127,12 +127,7 @@ export function presented(
 }
 
 function renamed(reader: TensorReader, name: string): TensorReader {
-  return {
-    info: { ...reader.info, name },
-    readF32: (from, to) => reader.readF32(from, to),
-    readRaw: (from, to) => reader.readRaw(from, to),
-    readQuantized: () => reader.readQuantized?.() ?? Promise.resolve(undefined),
-  };
+  return { ...reader, info: { ...reader.info, name } };
 }
 
 /** One of `of` equal parts of a tensor's rows, decoded where it is quantised. */
@@ -140,12 +135,13 @@ function rowsOf(
   reader: TensorReader,
   { name, part, of }: { name: string; part: number; of: number },
 ): TensorReader {
-  const { shape, bytes } = reader.info;
+  const { quantized: _, blocks: __, ...info } = reader.info;
+  const { shape, bytes } = info;
   const rows = Math.floor(shape[0] / of);
   const first = part * rows;
   return {
     info: {
-      ...reader.info,
+      ...info,
       name,
       shape: [rows, ...shape.slice(1)],
       bytes: rowSize(shape) === 0 ? 0 : bytes / of,

@@ -52,9 +52,14 @@ export function overlaid(
       info: { ...info, name },
       readF32: (from, to) => checkpoint.readF32(info.name, from, to),
       readRaw: (from, to) => checkpoint.readRaw(info.name, from, to),
-      readBlocks: (from, to) => checkpoint.readBlocks!(info.name, from, to),
-      readQuantized: () =>
-        checkpoint.readQuantized?.(info.name) ?? Promise.resolve(undefined),
+      ...(info.blocks && {
+        readBlocks: (from, to) => checkpoint.readBlocks!(info.name, from, to),
+      }),
+      ...(info.quantized && {
+        readQuantized: async () =>
+          (await checkpoint.readQuantized!(info.name))!,
+        readScales: async () => (await checkpoint.readScales!(info.name))!,
+      }),
     });
   }
   for (const [name, of] of copies) {

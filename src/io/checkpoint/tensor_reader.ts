@@ -12,7 +12,12 @@ import { DTYPE_BYTES, isFloat, narrow, toF32 } from "../../tensor/dtype.ts";
 import type { DType } from "../../tensor/dtype.ts";
 import { release } from "../../tensor/release.ts";
 import type { QuantizedMatrix } from "../../quant/quantized.ts";
-import type { Checkpoint, TensorInfo } from "./checkpoint.ts";
+import type {
+  Checkpoint,
+  QuantizedInfo,
+  Scales,
+  TensorInfo,
+} from "./checkpoint.ts";
 import { quoted } from "../files/errors.ts";
 import type { JsonObject } from "../files/json.ts";
 
@@ -26,8 +31,20 @@ export interface TensorReader {
   readRaw(from: number, to: number): Promise<Uint8Array<ArrayBuffer>>;
   /** Rows as they are stored, where `info.blocks` names a type; the range was checked. */
   readBlocks?(from: number, to: number): Promise<Uint8Array<ArrayBuffer>>;
-  /** The quantised matrix itself, where it is kept in one of loqa's formats. */
-  readQuantized?(): Promise<QuantizedMatrix | undefined>;
+  /** The quantised matrix itself, where `info.quantized` describes one. */
+  readQuantized?(): Promise<QuantizedMatrix>;
+  /** Its scales and biases alone, where they lie apart from its codes. */
+  readScales?(): Promise<Scales>;
+}
+
+/** A quantised matrix behind a tensor. */
+export interface QuantizedReader {
+  /** It, as headers describe it. */
+  readonly shape: QuantizedInfo;
+  /** Reads it. */
+  read(): Promise<QuantizedMatrix>;
+  /** Reads its scales and biases alone, where they lie apart from its codes. */
+  scales?(): Promise<Scales>;
 }
 
 /** A reader of a tensor stored in a plain element type; `read` gives the stored bytes of rows, in new memory. */
@@ -90,25 +107,26 @@ export function unreadReader(info: Omit<TensorInfo, "dtype">): TensorReader {
   return { info: { ...info, dtype: "u8" }, readF32: refuse, readRaw: refuse };
 }
 
-/** A reader of a tensor in a quantised encoding; `decode` gives the values of rows. */
+/** A reader of a tensor in a quantised encoding; `decode` gives the values of rows, `quantized` the matrix, if it is one of loqa's. */
 export function decodedReader(
   info: TensorInfo,
   decode: (from: number, to: number) => Promise<Float32Array<ArrayBuffer>>,
-  readQuantized?: () => Promise<QuantizedMatrix | undefined>,
+  quantized?: QuantizedReader,
 ): TensorReader {
   const { dtype } = info;
   if (!isFloat(dtype)) {
     throw new KindError(`Cannot decode ${quoted(info.name)} to ${dtype}`);
   }
   return {
-    info,
+    info: quantized ? { ...info, quantized: quantized.shape } : info,
     readF32: decode,
     async readRaw(from, to) {
       return narrow(await decode(from, to), dtype, info.name) as Uint8Array<
         ArrayBuffer
       >;
     },
-    readQuantized,
+    readQuantized: quantized?.read,
+    readScales: quantized?.scales,
   };
 }
 
@@ -176,6 +194,10 @@ export function makeCheckpoint(parts: CheckpointParts): Checkpoint {
     },
     async readQuantized(key) {
       return await find(key).readQuantized?.();
+    },
+    async readScales(key) {
+      const { readScales, readQuantized } = find(key);
+      return await (readScales ?? readQuantized)?.();
     },
     [Symbol.asyncDispose]: dispose,
   };

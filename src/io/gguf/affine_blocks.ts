@@ -13,6 +13,11 @@ import { format, FORMATS, GROUP_FORMATS } from "../../quant/formats.ts";
 import type { Format, FormatName } from "../../quant/formats.ts";
 import { codesOf, packMatrix } from "../../quant/pack.ts";
 import type { QuantizedMatrix } from "../../quant/quantized.ts";
+import type {
+  Checkpoint,
+  QuantizedInfo,
+  TensorInfo,
+} from "../checkpoint/checkpoint.ts";
 import { quoted } from "../files/errors.ts";
 import { type AffineBlockType, ggufTypeNamed, ggufTypes } from "./types.ts";
 
@@ -161,6 +166,43 @@ export function encodeQ41(
     }
   }
   return { bytes: out, scales, biases };
+}
+
+/** A matrix in blocks, as its type tells: of the widest codes that they hold. */
+export function affineBlocksInfo(
+  type: AffineBlockType,
+  { rows, cols }: { rows: number; cols: number },
+): QuantizedInfo {
+  return {
+    format: type === "Q5_1" ? "int5" : "int4",
+    ...{ rows, cols, block: BLOCK },
+    scaleDType: "f16",
+    biasDType: "f16",
+  };
+}
+
+/**
+ * A quantised weight with the format of its codes, as {@linkcode decodeQ41Matrix} finds it; undefined for a plain one.
+ *
+ * Q5_1 blocks alone do not tell it, and those that a quantiser filled do so by their first row: that is read here and once
+ * more with the weight. Only blocks around narrower codes (`export --blocks q5_1`) are read to their end.
+ */
+export async function narrowestShape(
+  checkpoint: Checkpoint,
+  { name, blocks, quantized }: TensorInfo,
+): Promise<QuantizedInfo | undefined> {
+  if (!quantized || blocks !== "Q5_1") return quantized;
+  const { rows } = quantized;
+  const { bytes: step } = layout("Q5_1");
+  for (let from = 0, to = 1; from < rows; [from, to] = [to, 2 * to]) {
+    const bytes = await checkpoint.readBlocks!(name, from, Math.min(to, rows));
+    for (let at = HEAD; at < bytes.length; at += step) {
+      for (let i = at; i < at + BLOCK / 8; i++) {
+        if (bytes[i] !== 0) return quantized;
+      }
+    }
+  }
+  return { ...quantized, format: "int4" };
 }
 
 /**

@@ -4,7 +4,11 @@
  * @module
  */
 
-import { affineBlockType, decodeQ41Matrix } from "./affine_blocks.ts";
+import {
+  affineBlocksInfo,
+  affineBlockType,
+  decodeQ41Matrix,
+} from "./affine_blocks.ts";
 import { decodeBlocks, type GgufType } from "./types.ts";
 import {
   decodedReader,
@@ -30,9 +34,11 @@ export function blocksReader(
       blocks: type.name,
     },
     async (from, to) => decodeBlocks(type, await read(from, to)),
-    affine &&
-      (async () =>
-        decodeQ41Matrix(await read(0, rows), { rows, cols, type: affine })),
+    affine && {
+      shape: affineBlocksInfo(affine, { rows, cols }),
+      read: async () =>
+        decodeQ41Matrix(await read(0, rows), { rows, cols, type: affine }),
+    },
   );
   return { ...reader, readBlocks: read };
 }

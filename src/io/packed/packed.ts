@@ -26,8 +26,8 @@
 
 import { ValueError } from "../../errors.ts";
 import { format, FORMATS } from "../../quant/formats.ts";
-import type { Format, FormatName, ScaleDType } from "../../quant/formats.ts";
-import type { QuantizedMatrix } from "../../quant/quantized.ts";
+import type { Format, ScaleDType } from "../../quant/formats.ts";
+import type { QuantizedMatrix, QuantizedShape } from "../../quant/quantized.ts";
 import { fromF32, toF32 } from "../../tensor/dtype.ts";
 import type { BnbShape, NamedBytes } from "../bnb/write.ts";
 import {
@@ -35,8 +35,9 @@ import {
   storedRange,
   storedSizes,
 } from "../checkpoint/dequantize.ts";
-import type { TensorInfo } from "../checkpoint/checkpoint.ts";
+import type { Checkpoint, TensorInfo } from "../checkpoint/checkpoint.ts";
 import { Problems, quoted } from "../files/errors.ts";
+import { narrowestShape } from "../gguf/affine_blocks.ts";
 import { blocksReader } from "../gguf/blocks.ts";
 import { ggufTypes } from "../gguf/types.ts";
 import { isObject, parseJsonObject } from "../files/json.ts";
@@ -58,9 +59,7 @@ const VERSION = 1;
 const SCALE_TYPES: readonly ScaleDType[] = ["f16", "bf16", "f32"];
 
 /** What has to be known of a weight before it is quantised. */
-export interface PackedShape extends BnbShape {
-  /** Row of the format table. */
-  readonly format: FormatName;
+export interface PackedShape extends QuantizedShape {
   /** Type of the scales, which must hold them exactly; f32 without it. */
   readonly scaleDType?: ScaleDType;
   /** Type of the biases, likewise. */
@@ -141,8 +140,38 @@ export function packedTensors(
   return out;
 }
 
+/**
+ * A weight of `checkpoint` as it is packed without a change, its scales and biases in the narrowest types that hold them;
+ * undefined for one that is not quantised.
+ *
+ * Headers settle that where they say f16. Else scales and biases (not the codes) are read here and once more with the weight:
+ * the types stand in the header of the file that is written, before the first of its weights.
+ *
+ * @param biases Type of the biases where it is settled.
+ */
+export async function packedShape(
+  checkpoint: Checkpoint,
+  tensor: TensorInfo,
+  biases?: ScaleDType,
+): Promise<PackedShape | undefined> {
+  const shape = await narrowestShape(checkpoint, tensor);
+  if (!shape) return undefined;
+  const asked = shape.biasDType && biases;
+  const open = [shape.scaleDType, asked ? undefined : shape.biasDType];
+  const found = open.some((dtype) => dtype && dtype !== "f16")
+    ? await checkpoint.readScales!(tensor.name)
+    : undefined;
+  return {
+    ...shape,
+    ...(found && { scaleDType: exactType(found.scales) }),
+    ...(asked
+      ? { biasDType: asked }
+      : found?.biases && { biasDType: exactType(found.biases) }),
+  };
+}
+
 /** The narrowest type that holds `values` exactly. */
-export function exactType(values: Float32Array): ScaleDType {
+function exactType(values: Float32Array): ScaleDType {
   for (const dtype of ["f16", "bf16"] as const) {
     const read = toF32(fromF32(values, dtype), dtype);
     if (read.every((x, i) => Object.is(x, values[i]))) return dtype;
@@ -377,13 +406,11 @@ function weightReader(
   const { rows, cols } = stored;
   const { codes, scales, biases } = parts;
   const all = [codes, scales, ...(biases === undefined ? [] : [biases])];
-  const read = async (
-    codeRange: readonly [number, number],
-    blockRange: readonly [number, number],
-  ) => ({
-    codes: await readByteRange(codes, ...codeRange),
-    scales: await readFloats(scales, ...blockRange),
-    ...(biases && { biases: await readFloats(biases, ...blockRange) }),
+  const shape = { format: spec.name, ...stored };
+  const sizes = storedSizes(spec, stored);
+  const readScales = async (from: number, to: number) => ({
+    scales: await readFloats(scales, from, to),
+    ...(biases && { biases: await readFloats(biases, from, to) }),
   });
   return decodedReader(
     {
@@ -399,16 +426,24 @@ function weightReader(
         spec,
         stored,
         [from, to],
-        await read(range.codes, range.blocks),
+        {
+          codes: await readByteRange(codes, ...range.codes),
+          ...await readScales(...range.blocks),
+        },
       );
     },
-    async () => {
-      const { blocks, codeBytes } = storedSizes(spec, stored);
-      return {
-        format: spec.name,
-        ...stored,
-        ...await read([0, codeBytes], [0, blocks]),
-      };
+    {
+      shape: {
+        ...shape,
+        scaleDType: scales.info.dtype as ScaleDType,
+        ...(biases && { biasDType: biases.info.dtype as ScaleDType }),
+      },
+      read: async () => ({
+        ...shape,
+        codes: await readByteRange(codes, 0, sizes.codeBytes),
+        ...await readScales(0, sizes.blocks),
+      }),
+      scales: () => readScales(0, sizes.blocks),
     },
   );
 }

@@ -78,14 +78,14 @@ function model(layers: Readonly<Record<string, QuantizedMatrix>>): Checkpoint {
           ...q,
           name: `${module}.weight`,
           bits: format(q.format).bits,
-          dtype: "f32",
+          scaleDType: "f32",
+          biasDType: "f32",
           parts: [],
-        }, () =>
-          Promise.resolve({
-            codes: q.codes,
-            scales: q.scales,
-            biases: q.biases!,
-          }))
+        }, {
+          codes: () => Promise.resolve(q.codes),
+          scales: () =>
+            Promise.resolve({ scales: q.scales, biases: q.biases! }),
+        })
       ),
       plainReader(
         { name: "norm.weight", dtype: "f32", shape: [3], bytes: 12 },

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { Checkpoint } from "../../../../src/io/checkpoint/checkpoint.ts";
-import type { AffineShape } from "../../../../src/io/affine/affine_write.ts";
+import type { QuantizedShape } from "../../../../src/quant/quantized.ts";
 import { dequantizeRows } from "../../../../src/io/checkpoint/dequantize.ts";
 import { openFileSet } from "../../../../src/io/recognise.ts";
 import { hqqEntries, hqqTensors } from "../../../../src/io/affine/hqq_write.ts";
@@ -278,7 +278,7 @@ Deno.test("GPTQ: a version that puts all symmetric zeros beside the middle is re
 /** An HQQ layer of zeros; `change` alters its tensors. */
 async function hqqLayer(
   change: (tensors: Map<string, HqqPart>) => void,
-  shape: AffineShape = { format: "int4", rows: 4, cols: 64, block: 32 },
+  shape: QuantizedShape = { format: "int4", rows: 4, cols: 64, block: 32 },
 ): Promise<Checkpoint> {
   const bits = format(shape.format).bits;
   const groups = shape.rows * Math.ceil(shape.cols / shape.block);

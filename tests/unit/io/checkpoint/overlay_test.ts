@@ -13,19 +13,20 @@ function small(closed: () => void): Checkpoint {
   return makeCheckpoint({
     name: "small",
     format: "safetensors",
-    readers: ["a.weight", "b.weight"].map((name) => ({
-      ...plainReader(
+    readers: ["a.weight", "b.weight"].map((name) => {
+      const plain = plainReader(
         { name, dtype: "f32", shape: [3, 2], bytes: 24 },
         (from, to) =>
           Promise.resolve(
             new Uint8Array(VALUES.slice(2 * from, 2 * to).buffer),
           ),
-      ),
-      readQuantized: () =>
-        Promise.resolve(
-          name === "a.weight" ? { format: "nf4" } as never : undefined,
-        ),
-    })),
+      );
+      return name !== "a.weight" ? plain : {
+        ...plain,
+        info: { ...plain.info, quantized: { format: "nf4" } as never },
+        readQuantized: () => Promise.resolve({ format: "nf4" } as never),
+      };
+    }),
     config: { model_type: "bert", vocab_size: 3 },
     sideFiles: () => Promise.resolve([]),
     dispose: () => Promise.resolve(closed()),
