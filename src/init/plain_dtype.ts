@@ -22,6 +22,9 @@ function isPlainDType(dtype: unknown): dtype is PlainDType {
 /**
  * The type that loses nothing: that of all floating-point tensors of `checkpoint` but those of `weights`, if they have one
  * in common; else bf16 where it holds each of their values exactly; else f32. Without such tensors it is the config's.
+ *
+ * Where types are mixed, plain tensors are read here and once more when they are copied: the header of the backbone names the
+ * type, before all values.
  */
 export async function oneDType(
   checkpoint: Checkpoint,

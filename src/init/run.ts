@@ -23,7 +23,10 @@ import {
   rename,
 } from "../io/files/deno.ts";
 import { digest } from "../io/files/digest.ts";
-import { fingerprint } from "../io/checkpoint/fingerprint.ts";
+import {
+  type Fingerprints,
+  fingerprints,
+} from "../io/checkpoint/fingerprint.ts";
 import { adapterEntries } from "../io/peft/adapter.ts";
 import { adapterConfig } from "../io/peft/config.ts";
 import { wholeTensorName } from "../io/peft/whole.ts";
@@ -181,16 +184,20 @@ export async function init(
   const first = layers.find(({ embedding }) => !embedding)!;
   const metric = await run.metricOf?.(first.module);
   const models = base ? [checkpoint, base] : [checkpoint];
-  const [same, key] = await Promise.all([
-    { times: false, on: [] },
-    { times: true, on: [device.name, device.threads] },
-  ].map(async ({ times, on }) =>
-    await digest(JSON.stringify([
+  const prints = new Map<Checkpoint, Fingerprints>();
+  for (const model of new Set(models)) {
+    prints.set(model, await fingerprints(model));
+  }
+  const moments = metric && metric.kind !== "identity" &&
+    await digest(metric.moments);
+  const keyOf = (kind: keyof Fingerprints, on: readonly unknown[]) =>
+    digest(JSON.stringify([
       ...[VERSION, stated, ...on],
-      ...await Promise.all(models.map((m) => fingerprint(m, { times }))),
-      metric && metric.kind !== "identity" && await digest(metric.moments),
-    ]))
-  ));
+      ...models.map((model) => prints.get(model)![kind]),
+      moments,
+    ]));
+  const same = await keyOf("content", []);
+  const key = await keyOf("files", [device.name, device.threads]);
 
   await using output = run.output ?? await openInitOutput(out, {
     resume: run.resume,

@@ -8,8 +8,8 @@ import type { Checkpoint } from "../../io/checkpoint/checkpoint.ts";
 import { kindOf } from "../../io/files/deno.ts";
 import type { GgufFile, GgufTensor } from "../../io/gguf/file.ts";
 import { huggingFaceName } from "../../families/gguf_names.ts";
+import { ggufOf } from "../../io/gguf/checkpoint.ts";
 import { decodeBlocks } from "../../io/gguf/types.ts";
-import { openGgufFile } from "../../io/open_gguf.ts";
 import { openCheckpoint } from "../../io/open.ts";
 
 /** Keys of a config that say nothing of what the model computes. */
@@ -31,14 +31,17 @@ export async function openOriginal(
   checkpoint: Checkpoint,
   path: string | undefined,
 ): Promise<GgufOriginal | undefined> {
-  const place = checkpoint.format === "gguf" ? checkpoint.name : path;
-  if (!place?.endsWith(".gguf") || await kindOf(place) !== "file") {
-    return undefined;
-  }
   await using stack = new AsyncDisposableStack();
-  const file = stack.use(await openGgufFile(place));
-  const model = stack.use(await openCheckpoint(place));
-  if (!await fits(checkpoint, model)) return undefined;
+  let model = checkpoint;
+  if (!ggufOf(checkpoint)) {
+    const place = checkpoint.format === "gguf" ? checkpoint.name : path;
+    if (!place?.endsWith(".gguf") || await kindOf(place) !== "file") {
+      return undefined;
+    }
+    model = stack.use(await openCheckpoint(place));
+    if (!await fits(checkpoint, model)) return undefined;
+  }
+  const file = ggufOf(model)!;
   const factors = file.tensors.get("rope_freqs.weight");
   return new GgufOriginal({
     file,
@@ -135,7 +138,10 @@ export class GgufOriginal implements AsyncDisposable {
     return pairs;
   }
 
-  /** Whether its tensor `name`, in the element type that a checkpoint has it in, is the checkpoint's to the bit. */
+  /**
+   * Whether its tensor `name`, in the element type that a checkpoint has it in, is the checkpoint's to the bit. A plain tensor
+   * is read for that, and once more when it is written: its type stands in the header, before all values.
+   */
   async holds(checkpoint: Checkpoint, name: string): Promise<boolean> {
     if (checkpoint.name === this.name) return true;
     const tensor = this.#model.tensors.get(name);

@@ -76,12 +76,19 @@ export async function unpackHqq(
   },
 ): Promise<Uint8Array<ArrayBuffer>> {
   const out = new Uint8Array((to - from) * group);
+  // Where the groups go around, words hold several of their codes: each is read once.
+  const all = to - from > rows ? await read(0, rows) : undefined;
   const mask = (1 << bits) - 1;
   for (let part = Math.floor(from / rows); part * rows < to; part++) {
     const first = Math.max(from, part * rows);
     const end = Math.min(to, (part + 1) * rows);
-    const bytes = await read(first - part * rows, end - part * rows);
-    const words = dtype === "u8" ? bytes : new Uint32Array(bytes.buffer);
+    const [a, b] = [first - part * rows, end - part * rows];
+    const width = (all?.length ?? 0) / rows;
+    const bytes = all?.subarray(a * width, b * width) ?? await read(a, b);
+    const { buffer, byteOffset, byteLength } = bytes;
+    const words = dtype === "u8"
+      ? bytes
+      : new Uint32Array(buffer, byteOffset, byteLength / 4);
     const shift = bits * (parts - 1 - part);
     const at = (first - from) * group;
     for (let i = 0; i < words.length; i++) {

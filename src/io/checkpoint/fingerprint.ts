@@ -7,24 +7,31 @@
 import { digest } from "../files/digest.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 
-/**
- * A hash that tells a checkpoint from others of its architecture without reading all of it: config, names, shapes,
- * the first row of every tensor, and size and time of the last change of its files.
- */
-export async function fingerprint(
+/** Two hashes that tell a checkpoint from others of its architecture. */
+export interface Fingerprints {
+  /** Of config, names, shapes and the first row of every tensor. */
+  readonly content: string;
+  /** Of size and time of the last change of its files as well. */
+  readonly files: string;
+}
+
+/** The hashes of a checkpoint, without reading all of it. */
+export async function fingerprints(
   checkpoint: Checkpoint,
-  { times = true }: {
-    /** Whether files are told apart by when they were changed (true). */
-    times?: boolean;
-  } = {},
-): Promise<string> {
-  const { config, tensors } = checkpoint;
-  const files = times ? checkpoint.files : undefined;
-  const parts: (string | Uint8Array)[] = [
-    JSON.stringify([config, [...tensors.values()], files]),
-  ];
-  for (const { name, shape } of tensors.values()) {
-    parts.push(await checkpoint.readRaw(name, 0, Math.min(1, shape[0] ?? 1)));
+): Promise<Fingerprints> {
+  const { config, tensors, files } = checkpoint;
+  // What is quantised follows from the encoding; hashes of before it was told apart are to stay.
+  const infos = [...tensors.values()].map(({ quantized: _, ...info }) => info);
+  const rows: Uint8Array[] = [];
+  for (const { name, shape } of infos) {
+    rows.push(await checkpoint.readRaw(name, 0, Math.min(1, shape[0] ?? 1)));
   }
-  return await digest(...parts);
+  const of = (files: Checkpoint["files"]) =>
+    digest(JSON.stringify([config, infos, files]), ...rows);
+  return { content: await of(undefined), files: await of(files) };
+}
+
+/** The hash of a checkpoint and of its files. */
+export async function fingerprint(checkpoint: Checkpoint): Promise<string> {
+  return (await fingerprints(checkpoint)).files;
 }

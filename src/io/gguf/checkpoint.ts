@@ -36,6 +36,17 @@ import {
 /** Llama 3's frequency factors: a part of the config, no weight. */
 const ROPE_FACTORS = "rope_freqs.weight";
 
+/** A GGUF file as a checkpoint, and as it is. */
+export interface GgufCheckpoint extends Checkpoint {
+  /** The file, or all parts of it as one; open as long as the checkpoint. */
+  readonly gguf: GgufFile;
+}
+
+/** The GGUF file that a checkpoint is of; undefined for one of another format, or with something laid over it. */
+export function ggufOf(checkpoint: Checkpoint): GgufFile | undefined {
+  return (checkpoint as Partial<GgufCheckpoint>).gguf;
+}
+
 /** Options of {@linkcode openGgufCheckpoint}. */
 export interface GgufOptions {
   /** As in opening any checkpoint: notes are taken of what cannot be used. */
@@ -57,7 +68,7 @@ export interface GgufOptions {
 export async function openGgufCheckpoint(
   source: ByteSource | readonly ByteSource[],
   { describe = false, notes = [] }: GgufOptions = {},
-): Promise<Checkpoint> {
+): Promise<GgufCheckpoint> {
   const sources = "read" in source ? [source] : source;
   await using opened = new AsyncDisposableStack();
   for (const each of sources) opened.use(each);
@@ -102,7 +113,7 @@ export async function openGgufCheckpoint(
     parts = described(error);
   }
   const owned = opened.move();
-  return makeCheckpoint({
+  const checkpoint = makeCheckpoint({
     name: file.name,
     format: "gguf",
     ...parts,
@@ -110,6 +121,7 @@ export async function openGgufCheckpoint(
     sideFiles: async (options) => sideFiles(file, parts.config, options),
     dispose: () => owned.disposeAsync(),
   });
+  return { ...checkpoint, gguf: file };
 }
 
 /** What is said of a file that cannot be used: its tensors under the names that they would have, and why. */
