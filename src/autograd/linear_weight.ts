@@ -59,6 +59,9 @@ export function denseWeight(
   };
 }
 
+/** Every {@linkcode Compute}. */
+export const COMPUTES: readonly Compute[] = ["f32", "int8"];
+
 /**
  * Arithmetic of products with quantised weights: with values in f32, or, where the weight is affine in groups along its
  * rows, with inputs and gradients rounded to 8 bits and the codes as they are.

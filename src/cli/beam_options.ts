@@ -7,79 +7,79 @@
 import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { generationConfig } from "../models/generate/stop.ts";
 import { type WriteOptions, writeOptions } from "../models/generate/seq2seq.ts";
-import { type Options, type Parsed, UsageError } from "./args.ts";
+import {
+  camel,
+  choice,
+  integer,
+  number,
+  UsageError,
+  type Values,
+} from "./options.ts";
 
-const OF_MODEL = "the model's own";
+const OF_MODEL = { otherwise: "the model's own" };
 
 /** The options, by their names on the command line. */
-export const WRITING: Options = {
-  beams: {
-    value: "N",
-    default: OF_MODEL,
+export const WRITING = {
+  beams: integer({
+    ...OF_MODEL,
+    least: 1,
     help: "beam width: number of beams (BART)",
-  },
-  "length-penalty": {
-    value: "X",
-    default: OF_MODEL,
+  }),
+  "length-penalty": number({
+    ...OF_MODEL,
+    least: -100,
     help:
       "length penalty: exponent of the length that a beam's score is divided by (BART)",
-  },
-  "early-stopping": {
-    value: "NAME",
-    default: OF_MODEL,
-    help:
-      "early stopping: true (stop once --beams sequences are finished), false, never (BART)",
-  },
-  "no-repeat-ngram": {
-    value: "N",
-    default: OF_MODEL,
+  }),
+  "early-stopping": choice(["true", "false", "never"], {
+    ...OF_MODEL,
+    notes: { true: "stop once --beams sequences are finished" },
+    help: "early stopping (BART)",
+  }),
+  "no-repeat-ngram": integer({
+    ...OF_MODEL,
+    least: 0,
     help: "size of n-grams that must not repeat; 0: none (BART)",
-  },
-  "min-length": {
-    value: "N",
-    default: OF_MODEL,
+  }),
+  "min-length": integer({
+    ...OF_MODEL,
+    least: 0,
     help: "minimum length of the output, in tokens (BART)",
-  },
-  "max-length": {
-    value: "N",
-    default: OF_MODEL,
+  }),
+  "max-length": integer({
+    ...OF_MODEL,
+    least: 2,
     help: "maximum length of the output, in tokens (BART)",
-  },
+  }),
 };
+
+type Writing = Values<typeof WRITING>;
 
 /** Generation settings: those of a checkpoint's own files, overridden by the command line. */
 export async function readWriting(
-  args: Parsed,
+  { beams, lengthPenalty, earlyStopping, noRepeatNgram, ...lengths }: Writing,
   checkpoint: Checkpoint,
 ): Promise<WriteOptions> {
-  const own = await generationConfig(checkpoint);
   const given = {
-    beams: args.number("beams", { least: 1 }),
-    lengthPenalty: args.number("length-penalty", {
-      least: -100,
-      fraction: true,
-    }),
-    earlyStopping: earlyStopping(args),
-    noRepeatNgram: args.number("no-repeat-ngram", { least: 0 }),
-    minLength: args.number("min-length", { least: 0 }),
-    maxLength: args.number("max-length", { least: 2 }),
+    ...{ beams, lengthPenalty, noRepeatNgram },
+    minLength: lengths.minLength,
+    maxLength: lengths.maxLength,
+    earlyStopping: earlyStopping === "never" || earlyStopping === undefined
+      ? earlyStopping
+      : earlyStopping === "true",
   };
-  const known = Object.entries(given).filter(([, v]) => v !== undefined);
   return {
-    ...writeOptions(checkpoint, own),
-    ...Object.fromEntries(known),
+    ...writeOptions(checkpoint, await generationConfig(checkpoint)),
+    ...Object.fromEntries(
+      Object.entries(given).filter(([, value]) => value !== undefined),
+    ),
   };
-}
-
-function earlyStopping(args: Parsed): boolean | "never" | undefined {
-  const value = args.choice("early-stopping", ["true", "false", "never"]);
-  return value === undefined || value === "never" ? value : value === "true";
 }
 
 /** Refuses the options for models other than encoder-decoders. */
-export function refuseWriting(args: Parsed, model: string): void {
+export function refuseWriting(values: Writing, model: string): void {
   const given = Object.keys(WRITING).find((name) =>
-    args.text(name) !== undefined
+    values[camel(name) as keyof Writing] !== undefined
   );
   if (given === undefined) return;
   throw new UsageError(

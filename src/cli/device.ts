@@ -10,7 +10,8 @@ import { DeviceLacksError, isDeviceFailure } from "../device/errors.ts";
 import { openInstead } from "../backend/fallback.ts";
 import { openDevice, type OpenOptions } from "../backend/open.ts";
 import { environment, setEnvironment } from "../io/files/deno.ts";
-import type { Parsed } from "./args.ts";
+import type { COMMON } from "./common.ts";
+import type { Values } from "./options.ts";
 
 /** Where lines go. */
 export interface Lines {
@@ -25,22 +26,20 @@ export interface DeviceChoice extends OpenOptions {
   readonly name: "auto" | DeviceName;
 }
 
-/**
- * Reads the options of a device; `network` where the verb runs a transformer on it.
- *
- * @throws {UsageError} If one is not what it must be.
- */
+/** The options of a device; `network` where the verb runs a transformer on it. */
 export function readDeviceOptions(
-  args: Parsed,
+  { device, threads, verbose }: Pick<
+    Values<typeof COMMON>,
+    "device" | "threads" | "verbose"
+  >,
   lines: Lines,
   { network = false }: { network?: boolean } = {},
 ): DeviceChoice {
   return {
     network,
-    name: args.choice("device", ["auto", "wasm", "webgpu", "reference"]) ??
-      "auto",
-    threads: args.number("threads", { least: 1, most: 256 }),
-    onNote: args.on("verbose") ? (line) => lines.note(line) : undefined,
+    name: device,
+    threads,
+    onNote: verbose ? (line) => lines.note(line) : undefined,
     onWarning: (line) => lines.warn(line),
   };
 }

@@ -6,69 +6,94 @@
 
 import { isMeant } from "../errors.ts";
 import { VERSION } from "../version.ts";
-import { UsageError } from "./args.ts";
+import { UsageError } from "./options.ts";
 import { print, ReaderGone } from "./output.ts";
-import { flagsOf, lacksPermission, permissionHelp } from "./permissions.ts";
+import {
+  DRIVERS,
+  flagsOf,
+  lacksPermission,
+  permissionHelp,
+  READS,
+  WRITES,
+} from "./permissions.ts";
 import { suggestVerb } from "./text/suggest.ts";
 import { terminalWidth, wrapped } from "./text/wrap.ts";
+import { type Verb, verbPage } from "./verb.ts";
 
-/** Exports of a verb's module. */
-export interface Verb {
-  /** The page of `loqa VERB --help`. */
-  readonly help: string;
-  /** Runs the verb and resolves to the exit code. */
-  run(args: readonly string[]): Promise<number>;
-}
+export type { Verb } from "./verb.ts";
+export type { Taken } from "./args.ts";
+export type {
+  NumberRange,
+  Option,
+  OptionRow,
+  Options,
+  When,
+} from "./options.ts";
 
-interface Entry {
+/** A row of the table of verbs. */
+export interface VerbEntry {
+  /** What it does, in a line. */
   readonly summary: string;
-  load(): Promise<Verb>;
+  /** Least flags of `deno run` for it. */
+  readonly permissions: readonly string[];
+  /** Loads its file, which holds its options and its work. */
+  load(): Promise<{ readonly verb: Verb }>;
 }
 
-/** Each verb is a file, loaded only when it is called. */
-const VERBS: Readonly<Record<string, Entry>> = {
+/** Every verb: a file, loaded only when it is called. */
+export const VERBS: Readonly<Record<string, VerbEntry>> = {
   init: {
     summary:
       "quantise a model and initialise its LoRA adapter (LoftQ, QLoRA, QA-LoRA)",
+    permissions: WRITES,
     load: () => import("./verbs/init.ts"),
   },
   train: {
-    summary: "fine-tune a model: its LoRA adapter, a new one, or all weights",
+    summary: "fine-tune a model's LoRA adapter, a new one, or all weights",
+    permissions: WRITES,
     load: () => import("./verbs/train.ts"),
   },
   data: {
     summary:
       "show and count the training examples and learnt tokens of a data file",
+    permissions: ["--allow-read"],
     load: () => import("./verbs/data.ts"),
   },
   merge: {
-    summary: "merge an adapter into the weights of a model",
+    summary: "merge an adapter into the weights of its base model",
+    permissions: WRITES,
     load: () => import("./verbs/merge.ts"),
   },
   eval: {
     summary:
-      "evaluate a model: perplexity, GSM8K, MMLU, GLUE, SQuAD, summaries",
+      "evaluate a model (perplexity, GSM8K, MMLU, GLUE, SQuAD, summaries)",
+    permissions: READS,
     load: () => import("./verbs/eval.ts"),
   },
   generate: {
     summary: "generate text from a prompt",
+    permissions: READS,
     load: () => import("./verbs/generate.ts"),
   },
   export: {
-    summary: "export a model to the format of another runtime: GGUF, ONNX, …",
+    summary: "export a model to the format of another runtime (GGUF, ONNX, …)",
+    permissions: ["--allow-read", "--allow-write"],
     load: () => import("./verbs/export.ts"),
   },
   inspect: {
     summary: "describe a model, adapter or tensor file",
+    permissions: ["--allow-read"],
     load: () => import("./verbs/inspect.ts"),
   },
   plan: {
     summary:
-      "trainable parameters, memory and FLOPs of fine-tuning a model of any size",
+      "trainable parameters, memory and FLOPs of fine-tuning a model, without its weights",
+    permissions: ["--allow-read"],
     load: () => import("./verbs/plan.ts"),
   },
   bench: {
-    summary: "benchmark this machine: throughput beside its limits",
+    summary: "benchmark this machine, throughput beside its limits",
+    permissions: [DRIVERS],
     load: () => import("./verbs/bench.ts"),
   },
 };
@@ -147,11 +172,12 @@ async function runVerb(
   name: string,
   args: readonly string[],
 ): Promise<number> {
-  const verb = await VERBS[name].load();
+  const { summary, permissions, load } = VERBS[name];
+  const { verb } = await load();
   if (!args.includes("--help") && !args.includes("-h")) {
     return await verb.run(args);
   }
-  page(`${verb.help}\n${permissionHelp(name)}\n`);
+  page(`${verbPage(verb, summary)}\n${permissionHelp(permissions)}\n`);
   return 0;
 }
 
@@ -174,7 +200,7 @@ function lacking(
   args: readonly string[],
 ): string {
   return verb && lacksPermission(error)
-    ? `; ${verb} needs deno run ${flagsOf(verb, args)}`
+    ? `; ${verb} needs deno run ${flagsOf(VERBS[verb].permissions, args)}`
     : "";
 }
 

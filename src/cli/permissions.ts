@@ -1,33 +1,25 @@
 /**
- * Permissions that each verb needs: the flags of `deno run`, printed by `--help` and where one is missing.
+ * Permissions that verbs need: the flags of `deno run`, printed by `--help` and where one is missing.
  *
  * @module
  */
 
-/** Variables of the environment that are looked at: where a GPU's drivers keep their sockets, and the hub's. */
-const DRIVERS = "--allow-env=XDG_RUNTIME_DIR";
+/** The variable that says where a GPU's drivers keep their sockets. */
+export const DRIVERS = "--allow-env=XDG_RUNTIME_DIR";
+/** Variables that models of the hub are looked for by. */
 const HUB_VARIABLES = [
   ...["HF_TOKEN", "HF_ENDPOINT", "LOQA_CACHE"],
   ...["HOME", "USERPROFILE", "XDG_CACHE_HOME"],
 ];
 
-/** Who reads only, and who writes too; without {@linkcode DRIVERS} a driver may complain on stderr, no more. */
-const READS = ["--allow-read", DRIVERS] as const;
-const WRITES = ["--allow-read", "--allow-write", DRIVERS] as const;
-
-/** Least flags of `deno run` by verb. */
-export const PERMISSIONS: Readonly<Record<string, readonly string[]>> = {
-  init: WRITES,
-  train: WRITES,
-  merge: WRITES,
-  eval: READS,
-  generate: READS,
-  export: ["--allow-read", "--allow-write"],
-  data: ["--allow-read"],
-  inspect: ["--allow-read"],
-  plan: ["--allow-read"],
-  bench: [DRIVERS],
-};
+/** Flags of verbs that read only; without {@linkcode DRIVERS} a driver may complain on stderr, no more. */
+export const READS: readonly string[] = ["--allow-read", DRIVERS];
+/** Flags of verbs that write too. */
+export const WRITES: readonly string[] = [
+  "--allow-read",
+  "--allow-write",
+  DRIVERS,
+];
 
 /** Further permissions for a model of the hub (`hf:owner/name`). */
 export const HUB_PERMISSIONS: readonly string[] = [
@@ -52,15 +44,18 @@ export function lacksPermission(error: unknown): boolean {
   return false;
 }
 
-/** The flags of a verb, with those of the hub's models where one of `args` names such a model. */
-export function flagsOf(verb: string, args: readonly string[] = []): string {
+/** Flags of `deno run`: a verb's own, and those of the hub's models where one of `args` names such a model. */
+export function flagsOf(
+  permissions: readonly string[],
+  args: readonly string[] = [],
+): string {
   const hub = args.some((arg) => arg.includes("hf:"));
-  const flags = [...PERMISSIONS[verb], ...hub ? HUB_PERMISSIONS : []];
-  return [...new Set(flags)].join(" ");
+  return [...new Set([...permissions, ...hub ? HUB_PERMISSIONS : []])]
+    .join(" ");
 }
 
 /** Lines about them for `--help`. */
-export function permissionHelp(verb: string): string {
-  return `Permissions: deno run ${flagsOf(verb)}
+export function permissionHelp(permissions: readonly string[]): string {
+  return `Permissions: deno run ${flagsOf(permissions)}
 For models of the hub also: ${HUB_PERMISSIONS.join(" ")}`;
 }

@@ -10,32 +10,29 @@ import {
   type ModelPlace,
   type PlaceOptions,
 } from "../models/load/locate.ts";
-import { type Option, type Options, type Parsed, UsageError } from "./args.ts";
+import { flag, list, path, UsageError, type Values } from "./options.ts";
 import type { Progress } from "./text/progress.ts";
 
-/** The option that names the weights of a model which were moved. */
-export const MODEL: Option = {
-  value: "PATH",
-  default: "the one that DIR names",
-  help: "base model of DIR's adapter, where it was moved",
-};
-
 /** Options of verbs that work with a model as it was trained. */
-export const PLACE: Options = {
-  checkpoint: {
+export const PLACE = {
+  checkpoint: path({
     value: "STEP|last|PATH",
     help:
       "training checkpoint in DIR, in place of the final result; last: of the run that --resume would continue",
-  },
-  adapter: {
+  }),
+  adapter: list({
     value: "[NAME=]DIR",
-    multiple: true,
-    default: "the model's own",
+    otherwise: "the model's own",
     help:
       "adapter to load in place of the model's own; several are applied together",
-  },
-  "no-adapter": { help: "base model alone, without any adapter" },
-  model: MODEL,
+  }),
+  "no-adapter": flag({ help: "base model alone, without any adapter" }),
+  /** Weights of a model that were moved. */
+  model: path({
+    value: "PATH",
+    otherwise: "the one that DIR names",
+    help: "base model of DIR's adapter, where it was moved",
+  }),
 };
 
 /** Values of {@linkcode PLACE}. */
@@ -47,9 +44,11 @@ export interface ChosenPlace extends PlaceOptions {
 }
 
 /** Reads the values of {@linkcode PLACE}. @throws {UsageError} If the options do not go together. */
-export async function readPlace(args: Parsed): Promise<ChosenPlace> {
-  const given = args.list("adapter") ?? [];
-  const none = args.on("no-adapter");
+export async function readPlace(
+  { adapter: given = [], noAdapter: none = false, model, checkpoint }:
+    & Omit<Values<typeof PLACE>, "noAdapter">
+    & { readonly noAdapter?: boolean },
+): Promise<ChosenPlace> {
   if (none && given.length > 0) {
     throw new UsageError("--no-adapter and --adapter exclude each other");
   }
@@ -73,8 +72,8 @@ export async function readPlace(args: Parsed): Promise<ChosenPlace> {
     adapters[name] = folder;
   }
   return {
-    model: args.text("model"),
-    checkpoint: args.text("checkpoint"),
+    model,
+    checkpoint,
     own: !none && given.length === 0,
     ...(given.length > 0 && { adapters }),
   };

@@ -45,6 +45,15 @@ export interface QuantSpec {
  */
 export type ScaleRule = "absmax" | "minmax" | "mse" | "std" | "clip";
 
+/** Every {@linkcode ScaleRule}. */
+export const SCALE_RULES: readonly ScaleRule[] = [
+  "absmax",
+  "minmax",
+  "mse",
+  "std",
+  "clip",
+];
+
 /** A quantised matrix on a device. Sizes of the buffers: {@linkcode quantSizes}. */
 export interface QuantMat {
   /** The number format. */

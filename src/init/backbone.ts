@@ -37,6 +37,14 @@ import type { DType } from "../tensor/dtype.ts";
  */
 export type BackboneKind = "packed" | "bnb" | "dense" | "none";
 
+/** Every {@linkcode BackboneKind}. */
+export const BACKBONES: readonly BackboneKind[] = [
+  "packed",
+  "bnb",
+  "dense",
+  "none",
+];
+
 export type { PlainDType } from "./plain_dtype.ts";
 
 /** Options of {@linkcode planBackbone}. */

@@ -15,6 +15,28 @@ import type { FormatName } from "../quant/formats.ts";
 import type { BackboneKind, PlainDType } from "./backbone.ts";
 import type { Output } from "../io/output/output.ts";
 
+/** Methods of an initialisation. */
+export const INIT_METHODS: readonly InitOptions["method"][] = [
+  "loftq",
+  "qlora",
+  "qalora",
+];
+
+/** How a truncated SVD is computed. */
+export const SVDS: readonly NonNullable<InitOptions["svd"]>[] = [
+  "randomized",
+  "exact",
+];
+
+/** Types that scales and biases are stored in. */
+export const SCALE_DTYPES: readonly NonNullable<InitOptions["scaleDType"]>[] = [
+  "f16",
+  "f32",
+];
+
+/** Milliseconds between two points that a run can be resumed from. */
+export const SAFE_INTERVAL = 5000;
+
 /** Options that decide the bytes of the result; all of them go into loqa.json. */
 export interface InitOptions {
   /**

@@ -34,11 +34,8 @@ import {
   writeJournal,
 } from "./journal.ts";
 import type { Layer } from "./layers.ts";
-import type { InitOptions, RunOptions } from "./options.ts";
+import { type InitOptions, type RunOptions, SAFE_INTERVAL } from "./options.ts";
 import type { LayerReport } from "./report.ts";
-
-/** Milliseconds between two safe points. */
-const SAFE_INTERVAL = 5000;
 
 /** What a pass works with. */
 export interface WorkParts {

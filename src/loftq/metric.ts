@@ -33,6 +33,9 @@ export type Metric =
     readonly damping?: number;
   };
 
+/** Every kind of {@linkcode Metric}. */
+export const METRICS: readonly Metric["kind"][] = ["identity", "diag", "full"];
+
 const DAMPING = 0.01;
 
 /** A metric on a device: the two products that LoftQ needs of its `C`. */

@@ -38,8 +38,13 @@ export const DTYPE_BYTES: Readonly<Record<DType, number>> = {
 /** The element types that {@linkcode toF32} and {@linkcode fromF32} convert. */
 export type FloatDType = "f64" | "f32" | "f16" | "bf16";
 
+/** The element types that a model's weights are written in. */
+export const WEIGHT_DTYPES = ["f32", "f16", "bf16"] as const;
+
 /** What transformers calls the types that a model's weights are written in. */
-export const TORCH_DTYPES: Readonly<Record<"f16" | "bf16" | "f32", string>> = {
+export const TORCH_DTYPES: Readonly<
+  Record<typeof WEIGHT_DTYPES[number], string>
+> = {
   f16: "float16",
   bf16: "bfloat16",
   f32: "float32",

@@ -14,6 +14,7 @@ import type { TextUnit } from "../data/records/records.ts";
 import type { LabelledSetName } from "../data/tasks/glue.ts";
 import type { Overflow } from "../data/list.ts";
 import type { TemplateName } from "../data/tasks/templates.ts";
+import type { OrderKind } from "./order.ts";
 import type { ScheduleName } from "./step/schedule.ts";
 
 /** Training tasks. */
@@ -27,6 +28,13 @@ export const TRAIN_TASKS = [
 
 /** Name of a training task. */
 export type TrainTask = typeof TRAIN_TASKS[number];
+
+/** Training methods. */
+export const TRAIN_METHODS: readonly TrainOptions["method"][] = [
+  "adapter",
+  "lora",
+  "full",
+];
 
 /** Training options: they decide the bytes of the result. */
 export interface TrainOptions {
@@ -82,7 +90,7 @@ export interface TrainOptions {
   /** Arithmetic of products with quantised weights: `int8` rounds inputs and gradients to 8 bits, for affine formats. */
   readonly compute: Compute;
   /** Order of the examples: shuffled each epoch, windows at random (`lm`), or as they come. */
-  readonly order: "shuffle" | "random" | "sequential";
+  readonly order: OrderKind;
   /** Prompt template of a record (`sft`); by its fields without it. */
   readonly template?: TemplateName;
   /** Answers of a conversation that are trained on (`sft`); all without it. */

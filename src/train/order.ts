@@ -8,7 +8,10 @@ import { ValueError } from "../errors.ts";
 import { Random } from "../tensor/random.ts";
 
 /** As in the file; shuffled anew each epoch; or drawn at random, some twice and some never. */
-export type OrderKind = "sequential" | "shuffle" | "random";
+export type OrderKind = "shuffle" | "sequential" | "random";
+
+/** Every {@linkcode OrderKind}. */
+export const ORDERS: readonly OrderKind[] = ["shuffle", "sequential", "random"];
 
 /** Options of an order. */
 export interface OrderOptions {

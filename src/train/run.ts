@@ -99,6 +99,7 @@ export type { ByteSource } from "../io/files/bytes.ts";
 export type { Learn } from "../data/chat/labels.ts";
 export type { TextCodec } from "../data/codec.ts";
 export type { ListedSet } from "../data/list.ts";
+export type { OrderKind } from "./order.ts";
 export type { DataRecord as FileRecord } from "../data/records/record.ts";
 export type { Overflow } from "../data/list.ts";
 export type { TemplateName } from "../data/tasks/templates.ts";

@@ -5,8 +5,8 @@ import {
   ALL_PERMISSIONS,
   flagsOf,
   HUB_PERMISSIONS,
-  PERMISSIONS,
 } from "../../src/cli/permissions.ts";
+import { VERBS } from "../../src/cli/main.ts";
 import { outcome } from "../helpers/cli.ts";
 import { inFolder } from "../helpers/model.ts";
 
@@ -29,7 +29,7 @@ const run = (flags: readonly string[], args: readonly string[]) =>
 
 /** Runs a verb with its own flags; it must do its work without a word on stderr. */
 async function works(verb: string, ...args: string[]): Promise<string> {
-  const { code, stdout, stderr } = await run(PERMISSIONS[verb], [
+  const { code, stdout, stderr } = await run(VERBS[verb].permissions, [
     verb,
     ...args,
   ]);
@@ -97,7 +97,11 @@ Deno.test("every verb runs with its least flags", () =>
     await works("plan", EXAMPLE);
     await works("plan", "llama-7b");
     const help = await works("bench", "--help");
-    assert.ok(help.includes(`Permissions: deno run ${flagsOf("bench")}\n`));
+    assert.ok(
+      help.includes(
+        `Permissions: deno run ${flagsOf(VERBS.bench.permissions)}\n`,
+      ),
+    );
   }));
 
 Deno.test("a missing permission is told in one line, with the flags of the verb", async () => {
@@ -119,7 +123,7 @@ Deno.test("a missing permission is told in one line, with the flags of the verb"
           "--device",
           "wasm",
         ],
-        `init needs deno run ${flagsOf("init")}\n`,
+        `init needs deno run ${flagsOf(VERBS.init.permissions)}\n`,
       ],
       [
         ["--allow-read", "--allow-env"],
@@ -148,9 +152,9 @@ Deno.test("README and the tasks use these flags", async () => {
   assert.deepEqual(
     Object.fromEntries(rows),
     Object.fromEntries(
-      Object.entries(PERMISSIONS).map((
-        [verb, flags],
-      ) => [verb, flags.join(" ")]),
+      Object.entries(VERBS).map((
+        [verb, { permissions }],
+      ) => [verb, permissions.join(" ")]),
     ),
   );
   const all = ALL_PERMISSIONS.join(" ");
@@ -169,7 +173,7 @@ const GENERATE = [
 ];
 
 Deno.test("a reader that has enough ends generate without a word", async () => {
-  const child = start(PERMISSIONS.generate, GENERATE);
+  const child = start(VERBS.generate.permissions, GENERATE);
   const reader = child.stdout.getReader();
   await reader.read();
   await reader.cancel();

@@ -1,71 +1,56 @@
 /**
- * `docs/options.md` from what `loqa VERB --help` prints: `deno task docs:options` writes it, a test compares.
+ * `docs/options.md` from the verbs' tables of options: `deno task docs:options` writes it, a test compares.
  *
  * @module
  */
 
+import { VERBS } from "../../src/cli/main.ts";
+import {
+  optionDefault,
+  optionFacts,
+  optionName,
+  optionText,
+} from "../../src/cli/options.ts";
 import { ROOT } from "./source.ts";
 
 const PAGE = new URL("docs/options.md", ROOT);
-const MAIN = new URL("src/cli/main.ts", ROOT).pathname;
-
-/** An option as the help lists it. */
-interface Listed {
-  readonly names: string;
-  readonly help: string;
-  readonly fallback: string;
-}
-
-async function help(...args: string[]): Promise<string> {
-  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "--allow-read", "--quiet", MAIN, ...args, "--help"],
-    env: { NO_COLOR: "1" },
-  }).output();
-  if (!success) throw new Error(new TextDecoder().decode(stderr));
-  return new TextDecoder().decode(stdout);
-}
-
-/** Options of a help page. */
-function optionsOf(page: string): Listed[] {
-  const list = page.slice(page.indexOf("\nOptions:\n"));
-  const pattern =
-    /^ +((?:-\w, +)?--[\w-]+(?: \S+)?) {2,}(.*?)(?: \(default: (.*)\))?$/gm;
-  return Array.from(
-    list.matchAll(pattern),
-    ([, names, help, fallback = ""]) => ({
-      names,
-      help,
-      fallback,
-    }),
-  );
-}
 
 const cell = (text: string) =>
   text.replaceAll("|", "\\|").replaceAll("<", "&lt;");
 
 /** The text of the page. */
 export async function optionsPage(): Promise<string> {
-  const verbs = (await help()).matchAll(/^ {2}(\w+) {2,}(\w.*)$/gm).toArray();
-  const sections = await Promise.all(verbs.map(async ([, verb, summary]) => {
-    const page = await help(verb);
-    const rows = optionsOf(page).map(({ names, help, fallback }) =>
-      `| \`${cell(names)}\` | ${cell(help)} | ${cell(fallback)} |`
-    );
-    const flags = /^Permissions: deno run (.*)$/m.exec(page)![1];
-    return `## ${verb}
+  const verbs = Object.entries(VERBS);
+  const sections = await Promise.all(
+    verbs.map(async ([name, { summary, permissions, load }]) => {
+      const { verb: { options } } = await load();
+      const rows = Object.entries(options).map(([name, option]) => {
+        const facts = optionFacts({
+          ...option,
+          default: undefined,
+          otherwise: undefined,
+        });
+        const text = optionText(option, facts);
+        return `| \`${cell(optionName(name, option))}\` | ${cell(text)} | ${
+          cell(optionDefault(option) ?? "")
+        } |`;
+      });
+      return `## ${name}
 
-${summary[0].toUpperCase()}${summary.slice(1)}. Permissions: \`${flags}\`.
+${summary[0].toUpperCase()}${summary.slice(1)}. Permissions: \`${
+        permissions.join(" ")
+      }\`.
 
 | option | | default |
 | --- | --- | --- |
 ${rows.join("\n")}
 `;
-  }));
+    }),
+  );
   return await formatted(`# Every option
 
-Written from \`--help\` by \`deno task docs:options\`. The verbs: ${
-    verbs.map(([, verb]) => `[${verb}](#${verb})`).join(", ")
-  }.
+Written from the verbs' tables of options by \`deno task docs:options\`. The
+verbs: ${verbs.map(([verb]) => `[${verb}](#${verb})`).join(", ")}.
 
 ${sections.join("\n")}`);
 }

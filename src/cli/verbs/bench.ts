@@ -12,37 +12,13 @@ import {
   prepareQuantize,
   type Work,
 } from "../../bench/measure.ts";
-import {
-  COMMON,
-  optionHelp,
-  type Options,
-  parse,
-  UsageError,
-} from "../args.ts";
+import { COMMON } from "../common.ts";
+import type { Values } from "../options.ts";
+import { defineVerb, type Verb } from "../verb.ts";
 import { openChosen, readDeviceOptions } from "../device.ts";
 import { columnsWithin } from "../text/tables.ts";
 import { print, printFitted } from "../output.ts";
 import { terminalWidth } from "../text/wrap.ts";
-
-const OPTIONS: Options = {
-  device: COMMON.device,
-  threads: COMMON.threads,
-  verbose: COMMON.verbose,
-  json: COMMON.json,
-  quiet: COMMON.quiet,
-  help: COMMON.help,
-};
-
-/** The page of `loqa bench --help`. */
-export const help =
-  `loqa bench: benchmark this machine, throughput beside its limits, in some seconds
-
-The limit of products is a loop of fused multiply-adds, that of the rest a copy in memory, both measured in the same
-run; the medians of five runs are shown. With peers, in the project's own folder: deno task bench.
-
-Options:
-${optionHelp(OPTIONS)}
-`;
 
 const ROUNDS = 5;
 /** Seconds of one round, long enough for the engine's compiler to have settled after the first. */
@@ -62,15 +38,24 @@ interface Figure {
   readonly limit?: number;
 }
 
-/** Runs the verb. */
-export async function run(argv: readonly string[]): Promise<number> {
-  const args = parse(argv, OPTIONS);
-  if (args.positionals.length > 0) {
-    throw new UsageError(`bench takes no argument, got ${args.positionals[0]}`);
-  }
+/** `loqa bench`. */
+export const verb: Verb = defineVerb({
+  name: "bench",
+  about: `
+It takes some seconds. The limit of products is a loop of fused multiply-adds, that of the rest a copy in memory, both measured
+in the same run; the medians of five runs are shown. With peers, in the project's own folder: deno task bench.
+`,
+  examples: ["loqa bench"],
+  options: COMMON,
+  run: ({ values }) => bench(values),
+});
+
+async function bench(
+  { json, quiet, ...devices }: Values<typeof COMMON>,
+): Promise<number> {
   const line = (text: string) => console.error(text);
   using device = await openChosen(
-    readDeviceOptions(args, { note: line, warn: line }),
+    readDeviceOptions(devices, { note: line, warn: line }),
   );
   const figures: Figure[] = [];
   const take = async (
@@ -83,7 +68,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     const unit = work.flops > 0 ? "GFLOP/s" : "GB/s";
     const value = (work.flops || work.bytes) / seconds / 1e9;
     figures.push({ figure, value, unit, limit });
-    if (!args.on("quiet")) console.error(figure);
+    if (!quiet) console.error(figure);
     return value;
   };
   const copy = device.threads / copySecondsPerByte() / 1e9;
@@ -102,7 +87,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     await take(`quantise ${name}`, prepareQuantize(device, shape), copy);
     await take(`dequantise ${name}`, prepareDequantize(device, shape), copy);
   }
-  if (args.on("json")) {
+  if (json) {
     print(JSON.stringify(
       {
         verb: "bench",

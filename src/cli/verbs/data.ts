@@ -24,97 +24,83 @@ import { TEMPLATES } from "../../data/tasks/templates.ts";
 import { TRAIN_DEFAULTS } from "../../train/options.ts";
 import { startPlace } from "../../train/output.ts";
 import { VERSION } from "../../version.ts";
-import {
-  COMMON,
-  optionHelp,
-  type Options,
-  parse,
-  UsageError,
-} from "../args.ts";
+import { PLAIN } from "../common.ts";
+import { choice, flag, integer, path, type Values } from "../options.ts";
+import { defineVerb, type Verb } from "../verb.ts";
 import { type DataReport, DataTally } from "../data_tally.ts";
 import { print } from "../output.ts";
 import { Progress } from "../text/progress.ts";
 import { type Run, shortened, shown, tallyText } from "../text/data.ts";
 import { terminalWidth } from "../text/wrap.ts";
 
-const OPTIONS: Options = {
-  model: {
+const OPTIONS = {
+  model: path({
     value: "DIR",
-    help: "the model that would be trained, for its tokenizer; needed",
-  },
-  template: {
-    value: "NAME",
-    default: "by the fields",
-    help: `prompt template of a record: ${TEMPLATES.join(", ")}`,
-  },
-  learn: {
-    value: "NAME",
+    needed: true,
+    help: "the model that would be trained, for its tokenizer",
+  }),
+  template: choice(TEMPLATES, {
+    otherwise: "by the fields",
+    help: "prompt template of a record",
+  }),
+  learn: choice(LEARNS, {
     default: "all",
-    help: "answers of a conversation that are trained on: all, last",
-  },
-  "seq-len": {
+    help: "answers of a conversation that are trained on",
+  }),
+  "seq-len": integer({
     also: ["block"],
-    value: "N",
-    default: "512, or the model's context",
+    least: 2,
+    otherwise: `${TRAIN_DEFAULTS.block}, or the model's context`,
     help: "maximum sequence length, in tokens",
-  },
-  overflow: {
-    value: "NAME",
+  }),
+  overflow: choice(OVERFLOWS, {
     default: "drop",
-    help: "examples longer than --seq-len: truncate, drop, error",
-  },
-  show: { value: "N", default: "3", help: "number of records to print" },
-  ids: { help: "print their token ids too" },
-  json: COMMON.json,
-  quiet: COMMON.quiet,
-  help: COMMON.help,
+    help: "examples longer than --seq-len",
+  }),
+  show: integer({ least: 0, default: 3, help: "number of records to print" }),
+  ids: flag({ help: "print their token ids too" }),
+  ...PLAIN,
 };
 
-/** The page of `loqa data --help`. */
-export const help =
-  `loqa data FILE… --model DIR: show the examples that training makes of a data file, and the tokens with a loss
-
+/** `loqa data`. */
+export const verb: Verb = defineVerb({
+  name: "data",
+  takes: "FILE…",
+  about: `
 FILE is a file of conversations or of prompts and answers, as train --task sft takes it; DIR a model, or a folder that loqa wrote.
 The first records are shown as the model sees them, tokens with a loss (learnt) in colour on a terminal (which gets beginning
 and end of long ones) and between ⟦ and ⟧ elsewhere; then all are counted: tokens, the share that is learnt, lengths, examples
 dropped, truncated or refused, and why.
+`,
+  examples: [
+    "loqa data train.jsonl --model smol-nf4",
+    "loqa data train.jsonl --model smol-nf4 --learn last --seq-len 1024 --show 1 --ids",
+  ],
+  options: OPTIONS,
+  run: ({ positionals, values }) => showData(positionals, values),
+});
 
-  loqa data train.jsonl --model smol-nf4
-  loqa data train.jsonl --model smol-nf4 --learn last --seq-len 1024 --show 1 --ids
-
-Options:
-${optionHelp(OPTIONS)}
-`;
-
-/** Runs the verb. */
-export async function run(argv: readonly string[]): Promise<number> {
-  const args = parse(argv, OPTIONS);
-  const files = args.positionals;
-  const path = args.text("model");
-  if (files.length === 0) throw new UsageError("data needs a FILE");
-  if (path === undefined) throw new UsageError("data needs --model DIR");
-  const template = args.choice("template", TEMPLATES);
-  const learn = args.choice("learn", LEARNS);
-  const overflow = args.choice("overflow", OVERFLOWS) ?? "drop";
-  const show = args.number("show", { least: 0 }) ?? 3;
-  const given = args.number("seq-len", { least: 2 });
+async function showData(
+  files: readonly string[],
+  { model: path, template, learn, overflow, ...values }: Values<typeof OPTIONS>,
+): Promise<number> {
   await using stack = new AsyncDisposableStack();
   const sources = [];
   for (const file of files) sources.push(stack.use(await fileSource(file)));
   const place = await startPlace(path, { path, model: undefined });
   await using checkpoint = await openCheckpoint(place.model);
   const codec = await checkpointTokenizer(checkpoint);
-  const block = given ??
+  const block = values.seqLen ??
     Math.min(TRAIN_DEFAULTS.block, contextOf(checkpoint) ?? Infinity);
   const reader = new RecordReader({ codec, template, learn });
   const tally = new DataTally({ block, overflow });
-  using progress = new Progress({ quiet: args.on("quiet") });
+  using progress = new Progress({ quiet: values.quiet });
   const look = {
     width: terminalWidth(Deno.stdout),
     colour: terminalWidth(Deno.stdout) !== undefined && !Deno.noColor,
-    ids: args.on("ids"),
+    ids: values.ids,
   };
-  let left = args.on("json") ? 0 : show;
+  let left = values.json ? 0 : values.show;
   for (const source of sources) {
     const fail = (error: unknown) => {
       if (!isMeant(error)) throw error;
@@ -150,7 +136,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   progress[Symbol.dispose]();
   const report: DataReport = tally.report(reader.notes);
   print(
-    args.on("json")
+    values.json
       ? JSON.stringify(
         { verb: "data", version: VERSION, files, model: path, ...report },
         null,

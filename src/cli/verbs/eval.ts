@@ -14,15 +14,9 @@ import { labelNames } from "../../models/encoder/head_config.ts";
 import { openModel } from "../../models/load/load.ts";
 import { stopTokens } from "../../models/generate/stop.ts";
 import { VERSION } from "../../version.ts";
-import {
-  COMMON,
-  COMPUTE,
-  COMPUTES,
-  optionHelp,
-  type Options,
-  parse,
-  UsageError,
-} from "../args.ts";
+import { COMMON, COMPUTE } from "../common.ts";
+import { choice, integer, path, UsageError, type Values } from "../options.ts";
+import { defineVerb, type Verb } from "../verb.ts";
 import { computeHasEffect, openChosen, readDeviceOptions } from "../device.ts";
 import { readWriting, refuseWriting, WRITING } from "../beam_options.ts";
 import { PLACE, readPlace, tellNotes } from "../place.ts";
@@ -31,85 +25,88 @@ import { columnsWithin } from "../text/tables.ts";
 import { print, printFitted } from "../output.ts";
 import { terminalWidth } from "../text/wrap.ts";
 
-const OPTIONS: Options = {
-  task: { value: "NAME", help: `task: ${TASKS.join(", ")}; needed` },
-  data: { value: "PATH", help: "the task's data, as published; needed" },
-  limit: {
-    value: "N",
-    default: "all",
+const OPTIONS = {
+  task: choice(TASKS, { needed: true, help: "task" }),
+  data: path({
+    value: "PATH",
+    needed: true,
+    help: "the task's data, as published",
+  }),
+  limit: integer({
+    least: 1,
+    otherwise: "all",
     help:
       "number of examples (windows for ppl) at the most: of several sets or subjects as many of each",
-  },
-  batch: {
-    value: "N",
-    default: "8",
+  }),
+  batch: integer({
+    least: 1,
+    default: 8,
     help: "batch size: examples run together",
-  },
-  "seq-len": {
+  }),
+  "seq-len": integer({
     also: ["block"],
     when: { task: ["ppl"] },
-    value: "N",
-    default: "1024, or the model's context",
-    help: "sequence length: tokens of a window (ppl)",
-  },
-  stride: {
+    least: 2,
+    otherwise: "1024, or the model's context",
+    help: "sequence length: tokens of a window",
+  }),
+  stride: integer({
     when: { task: ["ppl"] },
-    value: "N",
-    default: "--seq-len, each window on its own",
-    help: "stride from one window to the next, in tokens (ppl)",
-  },
-  characters: {
+    least: 1,
+    otherwise: "--seq-len, each window on its own",
+    help: "stride from one window to the next, in tokens",
+  }),
+  characters: integer({
     when: { task: ["ppl"] },
-    value: "N",
-    default: "all",
-    help: "length of the text: only its first N characters (ppl)",
-  },
-  shots: {
+    least: 1,
+    otherwise: "all",
+    help: "length of the text: only its first N characters",
+  }),
+  shots: integer({
     when: { task: ["mmlu"] },
-    value: "N",
-    default: "5",
-    help: "number of few-shot examples (mmlu)",
-  },
-  "max-new-tokens": {
+    least: 0,
+    default: 5,
+    help: "number of few-shot examples",
+  }),
+  "max-new-tokens": integer({
     when: { task: ["gsm8k"] },
-    value: "N",
-    default: "256",
-    help: "maximum number of generated tokens (gsm8k)",
-  },
-  "data-set": {
+    least: 1,
+    default: 256,
+    help: "maximum number of generated tokens",
+  }),
+  "data-set": choice(GLUE, {
     also: ["glue-task"],
     when: { task: ["glue"] },
-    value: "NAME",
-    default: "by the path",
-    help: `data set (glue): ${GLUE.join(", ")}`,
-  },
-  overflow: {
+    otherwise: "by the path",
+    help: "data set",
+  }),
+  overflow: choice(["truncate", "error"], {
     when: { task: ["glue", "anli", "summarize", "g2p"] },
-    value: "NAME",
     default: "truncate",
-    help:
-      "inputs longer than the model's context: truncate, error (glue, anli, summarize, g2p)",
-  },
+    help: "inputs longer than the model's context",
+  }),
   ...WRITING,
   ...PLACE,
   compute: COMPUTE,
   ...COMMON,
 };
 
-/** The page of `loqa eval --help`. */
-export const help = `loqa eval DIR --task NAME --data PATH: evaluate a model
-
-DIR is a folder that loqa wrote, a run or a checkpoint in it (DIR/runs/2), an adapter, or a model.
-
-  loqa eval smol-nf4 --task ppl --data wikitext2-test.txt --seq-len 512 --limit 8
-  loqa eval smol-nf4 --task gsm8k --data gsm8k/test.jsonl --limit 100
-  loqa eval smol-nf4 --task mmlu --data mmlu --json
-  loqa eval minilm-sst2 --task glue --data glue/sst2
-  loqa eval bart-xsum --task summarize --data test.jsonl --beams 6
-
-Options:
-${optionHelp(OPTIONS)}
-`;
+/** `loqa eval`. */
+export const verb: Verb = defineVerb({
+  name: "eval",
+  takes: "DIR",
+  about:
+    "DIR is a folder that loqa wrote, a run or a checkpoint in it (DIR/runs/2), an adapter, or a model.",
+  examples: [
+    "loqa eval smol-nf4 --task ppl --data wikitext2-test.txt --seq-len 512 --limit 8",
+    "loqa eval smol-nf4 --task gsm8k --data gsm8k/test.jsonl --limit 100",
+    "loqa eval smol-nf4 --task mmlu --data mmlu --json",
+    "loqa eval minilm-sst2 --task glue --data glue/sst2",
+    "loqa eval bart-xsum --task summarize --data test.jsonl --beams 6",
+  ],
+  options: OPTIONS,
+  run: ({ positionals: [path], values }) => evaluate(path, values),
+});
 
 /** The document of `--json`. */
 interface EvalReport extends TaskResult {
@@ -122,44 +119,33 @@ interface EvalReport extends TaskResult {
   readonly seconds: number;
 }
 
-/** Runs the verb. */
-export async function run(argv: readonly string[]): Promise<number> {
-  const args = parse(argv, OPTIONS);
-  const path = args.one("eval", "DIR");
-  const name = args.choice("task", TASKS);
-  const data = args.text("data");
-  if (!name || !data) throw new UsageError("eval needs --task and --data");
-  const settings = {
-    stride: args.number("stride", { least: 1 }),
-    characters: args.number("characters", { least: 1 }),
-    shots: args.number("shots", { least: 0 }),
-    maxNewTokens: args.number("max-new-tokens", { least: 1 }),
-  };
-  const limit = args.number("limit", { least: 1 });
-  const batch = args.number("batch", { least: 1 });
+async function evaluate(
+  path: string,
+  values: Values<typeof OPTIONS>,
+): Promise<number> {
+  const { task: name, data, limit, batch, compute } = values;
+  const { stride, characters, shots, maxNewTokens } = values;
   const began = performance.now();
-  using progress = new Progress({ quiet: args.on("quiet") });
-  const devices = readDeviceOptions(args, progress, { network: true });
-  const compute = args.choice("compute", COMPUTES);
-  await using opened = await openModel(path, await readPlace(args));
+  using progress = new Progress({ quiet: values.quiet });
+  const devices = readDeviceOptions(values, progress, { network: true });
+  await using opened = await openModel(path, await readPlace(values));
   tellNotes(opened.place, progress);
   // Tokenizer, data and options are looked at before the weights are read.
   const { checkpoint, head } = opened;
   const tokenizer = await checkpointTokenizer(checkpoint);
   const { maxLength: context, vocabSize } = opened.config;
   const writes = opened.kind === "seq2seq";
-  if (!writes) refuseWriting(args, path);
+  if (!writes) refuseWriting(values, path);
   const decoder = writes
     ? await checkpointTokenizer(checkpoint, { side: "target" })
     : tokenizer;
   const tasks = await openTasks(name, data, {
     tokenizer,
     context,
-    block: args.number("seq-len", { least: 2, most: context }) ??
-      Math.min(1024, context),
-    ...settings,
-    glue: args.choice("data-set", GLUE),
-    overflow: args.choice("overflow", ["truncate", "error"]),
+    block: blockWithin(values.seqLen, context),
+    ...{ stride, characters, shots, maxNewTokens },
+    glue: values.dataSet,
+    overflow: values.overflow,
     vocabSize,
     labels: head?.kind === "classify"
       ? labelNames(checkpoint.config, head.labels)
@@ -174,7 +160,7 @@ export async function run(argv: readonly string[]): Promise<number> {
       }), got ${limit}`,
     );
   }
-  const writing = writes ? await readWriting(args, checkpoint) : undefined;
+  const writing = writes ? await readWriting(values, checkpoint) : undefined;
   const stop = await stopTokens(checkpoint, tokenizer);
   using device = await openChosen(devices);
   await using loaded = await opened.load(device, {
@@ -214,9 +200,18 @@ export async function run(argv: readonly string[]): Promise<number> {
     }),
     seconds: (performance.now() - began) / 1000,
   };
-  if (args.on("json")) print(JSON.stringify(report, null, 2));
+  if (values.json) print(JSON.stringify(report, null, 2));
   else printFitted(table(report, terminalWidth(Deno.stdout)));
   return 0;
+}
+
+/** Tokens of a window. @throws {UsageError} If the model sees fewer together. */
+function blockWithin(given: number | undefined, context: number): number {
+  if (given === undefined) return Math.min(1024, context);
+  if (given <= context) return given;
+  throw new UsageError(
+    `--seq-len must be a whole number from 2 to ${context}, the model's context, got ${given}`,
+  );
 }
 
 /** The mean over data sets, as the papers give it. */

@@ -20,108 +20,109 @@ import { type OpenedModel, openModel } from "../../models/load/load.ts";
 import { stopTokens } from "../../models/generate/stop.ts";
 import { write } from "../../models/generate/seq2seq.ts";
 import { VERSION } from "../../version.ts";
+import type { Args } from "../args.ts";
+import { COMMON, COMPUTE } from "../common.ts";
 import {
-  COMMON,
-  COMPUTE,
-  COMPUTES,
-  optionHelp,
-  type Options,
-  parse,
-  type Parsed,
+  choice,
+  flag,
+  integer,
+  number,
+  path,
+  text,
   UsageError,
-} from "../args.ts";
+  type Values,
+} from "../options.ts";
+import { defineVerb, type Verb } from "../verb.ts";
 import { computeHasEffect, openChosen, readDeviceOptions } from "../device.ts";
 import { PLACE, readPlace, tellNotes } from "../place.ts";
 import { Progress } from "../text/progress.ts";
 import { readWriting, refuseWriting, WRITING } from "../beam_options.ts";
 import { print, printPart } from "../output.ts";
 
-const OPTIONS: Options = {
-  prompt: { short: "p", value: "TEXT", help: "the prompt; needed" },
-  chat: { help: "apply the model's chat template to the prompt" },
-  system: {
-    when: { chat: true },
+const CHAT = { when: { chat: true } } as const;
+
+const OPTIONS = {
+  prompt: text({
+    short: "p",
     value: "TEXT",
-    help: "system message before the prompt (--chat)",
-  },
-  tools: {
-    when: { chat: true },
+    needed: true,
+    help: "the prompt",
+  }),
+  chat: flag({ help: "apply the model's chat template to the prompt" }),
+  system: text({
+    ...CHAT,
+    value: "TEXT",
+    help: "system message before the prompt",
+  }),
+  tools: path({
+    ...CHAT,
     value: "FILE",
-    help: "tools that the model may call: a JSON list (--chat)",
-  },
-  "enable-thinking": {
-    when: { chat: true },
-    value: "true|false",
-    default: "as the template has it",
-    help:
-      "enable_thinking of the template: thinking before the answer (--chat)",
-  },
-  "chat-template-kwargs": {
-    when: { chat: true },
+    help: "tools that the model may call: a JSON list",
+  }),
+  "enable-thinking": choice(["true", "false"], {
+    ...CHAT,
+    otherwise: "as the template has it",
+    help: "enable_thinking of the template, thinking before the answer",
+  }),
+  "chat-template-kwargs": text({
+    ...CHAT,
     value: "JSON",
-    help: "further variables of the template: a JSON object (--chat)",
-  },
-  "max-new-tokens": {
-    value: "N",
-    default: "128",
+    help: "further variables of the template: a JSON object",
+  }),
+  "max-new-tokens": integer({
+    least: 1,
+    default: 128,
     help: "maximum number of generated tokens",
-  },
-  temperature: {
-    value: "X",
-    default: "0",
+  }),
+  temperature: number({
+    least: 0,
+    default: 0,
     help: "sampling temperature; 0: greedy decoding",
-  },
-  "top-k": {
+  }),
+  "top-k": integer({
     when: { temperature: true },
-    value: "N",
-    default: "all",
+    least: 1,
+    otherwise: "all",
     help: "top-k sampling: only the N most probable tokens",
-  },
-  "top-p": {
+  }),
+  "top-p": number({
     when: { temperature: true },
-    value: "X",
-    default: "1",
+    least: 0,
+    most: 1,
+    otherwise: "1",
     help:
       "top-p (nucleus) sampling: only the most probable tokens that together have this probability",
-  },
-  seed: { value: "N", default: "0", help: "random seed" },
+  }),
+  seed: integer({ default: 0, help: "random seed" }),
   ...WRITING,
   ...PLACE,
   compute: COMPUTE,
   ...COMMON,
 };
 
-/** The page of `loqa generate --help`. */
-export const help =
-  `loqa generate DIR --prompt TEXT: generate text from a prompt
-
+/** `loqa generate`. */
+export const verb: Verb = defineVerb({
+  name: "generate",
+  takes: "DIR",
+  about: `
 DIR is a folder that loqa wrote, a run or a checkpoint in it (DIR/runs/2), an adapter, or a model. The text goes to stdout token by token.
 A causal LM continues the prompt; an encoder-decoder (BART) generates a target text from it by beam search.
+`,
+  examples: [
+    'loqa generate smol-nf4 --prompt "Once upon a time"',
+    'loqa generate smol-nf4 --chat --prompt "What is LoRA?" --temperature 0.7',
+  ],
+  options: OPTIONS,
+  run,
+});
 
-  loqa generate smol-nf4 --prompt "Once upon a time"
-  loqa generate smol-nf4 --chat --prompt "What is LoRA?" --temperature 0.7
-
-Options:
-${optionHelp(OPTIONS)}
-`;
-
-/** Runs the verb. */
-export async function run(argv: readonly string[]): Promise<number> {
-  const args = parse(argv, OPTIONS);
-  const path = args.one("generate", "DIR");
-  const text = args.text("prompt");
-  if (text === undefined) throw new UsageError("generate needs --prompt TEXT");
-  const sampling = {
-    maxNewTokens: args.number("max-new-tokens", { least: 1 }) ?? 128,
-    temperature: args.number("temperature", { least: 0, fraction: true }),
-    topK: args.number("top-k", { least: 1 }),
-    topP: args.number("top-p", { least: 0, most: 1, fraction: true }),
-    seed: args.number("seed"),
-  };
-  using progress = new Progress({ quiet: args.on("quiet") });
-  const devices = readDeviceOptions(args, progress, { network: true });
-  const compute = args.choice("compute", COMPUTES);
-  await using opened = await openModel(path, await readPlace(args));
+async function run(args: Args<typeof OPTIONS>): Promise<number> {
+  const { positionals: [path], values } = args;
+  const { prompt: text, chat, json, compute } = values;
+  const { maxNewTokens, temperature, topK, topP, seed } = values;
+  using progress = new Progress({ quiet: values.quiet });
+  const devices = readDeviceOptions(values, progress, { network: true });
+  await using opened = await openModel(path, await readPlace(values));
   tellNotes(opened.place, progress);
   // All that can be wrong with the prompt is reported before the weights are read.
   const { checkpoint } = opened;
@@ -134,11 +135,10 @@ export async function run(argv: readonly string[]): Promise<number> {
       how: { compute, onProgress },
     });
   }
-  refuseWriting(args, path);
+  refuseWriting(values, path);
   checkKind(opened, "causal", `generate with ${path}`);
-  const chat = args.on("chat");
   const prompt = chat
-    ? chatTokens(tokenizer, await readChat(args, text))
+    ? chatTokens(tokenizer, await readChat(values))
     : someTokens(promptTokens(tokenizer, text), tokenizer.bosId);
   checkPrompts([prompt], opened.config);
   const stop = await stopTokens(checkpoint, tokenizer);
@@ -147,7 +147,6 @@ export async function run(argv: readonly string[]): Promise<number> {
   const model = ofKind(loaded.model, "causal", `generate with ${path}`);
   progress[Symbol.dispose]();
   computeHasEffect(compute, loaded.compute, progress);
-  const json = args.on("json");
   const stream = tokenizer.stream({
     skipSpecialTokens: true,
     ...(!chat && { after: prompt }),
@@ -163,7 +162,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   const began = performance.now();
   if (!chat) show(text);
   const [tokens] = await generate(model, [prompt], {
-    ...sampling,
+    ...{ maxNewTokens, temperature, topK, topP, seed },
     stop,
     onToken: (_, token) => add(stream.push(token)),
   });
@@ -186,7 +185,7 @@ export async function run(argv: readonly string[]): Promise<number> {
       null,
       2,
     ));
-  } else if (!args.on("quiet") && Deno.stderr.isTerminal()) {
+  } else if (!values.quiet && Deno.stderr.isTerminal()) {
     console.error(
       `${tokens.length} tokens, ${
         (tokens.length / seconds).toFixed(1)
@@ -198,7 +197,7 @@ export async function run(argv: readonly string[]): Promise<number> {
 
 /** Generates a target text from the prompt with an encoder-decoder. */
 async function writeText(
-  args: Parsed,
+  { values, given }: Args<typeof OPTIONS>,
   { opened, tokenizer, path, text, progress }: {
     opened: OpenedModel;
     tokenizer: Tokenizer;
@@ -212,16 +211,14 @@ async function writeText(
   },
 ): Promise<number> {
   const { checkpoint } = opened;
-  const wrong = NOT_SEARCHED.find((name) =>
-    args.on(name) || args.text(name) !== undefined
-  );
+  const wrong = NOT_SEARCHED.find(given);
   if (wrong !== undefined) {
     throw new UsageError(
       `--${wrong} is for causal LMs, ${path} is an encoder-decoder`,
     );
   }
   const decoder = await checkpointTokenizer(checkpoint, { side: "target" });
-  const options = await readWriting(args, checkpoint);
+  const options = await readWriting(values, checkpoint);
   using device = await open();
   await using loaded = await opened.load(device, how);
   const model = ofKind(loaded.model, "seq2seq", `generate with ${path}`);
@@ -232,7 +229,7 @@ async function writeText(
   const seconds = (performance.now() - began) / 1000;
   const written = decoder.decode(tokens, { skipSpecialTokens: true });
   print(
-    args.on("json")
+    values.json
       ? JSON.stringify(
         {
           ...{ verb: "generate", version: VERSION, model: path, prompt: text },
@@ -257,11 +254,10 @@ const NOT_SEARCHED = [
 ] as const;
 
 /** The conversation that the options make. @throws {UsageError} If one is malformed. */
-async function readChat(args: Parsed, user: string): Promise<ChatRecord> {
-  const system = args.text("system");
-  const file = args.text("tools");
-  const given = args.text("chat-template-kwargs");
-  const thinking = args.choice("enable-thinking", ["true", "false"]);
+async function readChat(
+  { prompt, system, tools: file, ...values }: Values<typeof OPTIONS>,
+): Promise<ChatRecord> {
+  const { chatTemplateKwargs: given, enableThinking: thinking } = values;
   const kwargs = given === undefined
     ? {}
     : jsonOf(given, "--chat-template-kwargs");
@@ -277,7 +273,7 @@ async function readChat(args: Parsed, user: string): Promise<ChatRecord> {
   return {
     messages: [
       ...(system === undefined ? [] : [{ role: "system", content: system }]),
-      { role: "user", content: user },
+      { role: "user", content: prompt },
     ],
     tools,
     kwargs: {

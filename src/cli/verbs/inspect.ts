@@ -12,32 +12,30 @@ import { settledPath } from "../../io/output/output.ts";
 import type { Adapter } from "../../io/peft/adapter.ts";
 import { standingFolder } from "../../io/output/replace.ts";
 import { listRuns, readReport } from "../../models/load/runs.ts";
-import { COMMON, optionHelp, type Options, parse } from "../args.ts";
+import { PLAIN } from "../common.ts";
+import { flag } from "../options.ts";
+import { defineVerb, type Verb } from "../verb.ts";
 import { bytes, columnsWithin, initTable } from "../text/tables.ts";
 import { print, printFitted } from "../output.ts";
 import { terminalWidth } from "../text/wrap.ts";
 import { trainingReports, trainingsText } from "../text/trainings.ts";
 
-const OPTIONS: Options = {
-  tensors: { help: "list every tensor, not only a summary" },
-  json: COMMON.json,
-  quiet: COMMON.quiet,
-  help: COMMON.help,
-};
-
-/** The page of `loqa inspect --help`. */
-export const help = `loqa inspect PATH: describe a model, adapter or tensor file
-
+/** `loqa inspect`. */
+export const verb: Verb = defineVerb({
+  name: "inspect",
+  takes: "PATH",
+  about: `
 PATH is a folder that loqa wrote, a model folder, a .safetensors or .gguf file, a PEFT adapter, or hf:owner/name.
 Files that no other verb takes (a part of a split model, weights quantised by a method that is not decoded) are described too,
 with the reason.
-
-  loqa inspect smol-nf4
-  loqa inspect model.gguf --tensors
-
-Options:
-${optionHelp(OPTIONS)}
-`;
+`,
+  examples: ["loqa inspect smol-nf4", "loqa inspect model.gguf --tensors"],
+  options: {
+    tensors: flag({ help: "list every tensor, not only a summary" }),
+    ...PLAIN,
+  },
+  run: ({ positionals: [path], values }) => inspect(path, values),
+});
 
 interface TensorRow {
   readonly name: string;
@@ -188,12 +186,11 @@ for ${
   } of ${report.baseModel}`;
 }
 
-/** Runs the verb. */
-export async function run(argv: readonly string[]): Promise<number> {
-  const args = parse(argv, OPTIONS);
-  const path = await settledPath(args.one("inspect", "PATH"));
-  const json = args.on("json");
-  const every = args.on("tensors");
+async function inspect(
+  named: string,
+  { json, tensors: every }: { json: boolean; tensors: boolean },
+): Promise<number> {
+  const path = await settledPath(named);
   const width = terminalWidth(Deno.stdout);
   const inside = (name: string) => exists(joinPath(path, name));
   const folder = !path.startsWith("hf:") && await kindOf(path) === "folder";

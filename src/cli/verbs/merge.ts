@@ -22,48 +22,49 @@ import { findModel, type ModelPlace } from "../../models/load/locate.ts";
 import { checkTensors } from "../../models/parts/tensor_check.ts";
 import { openTuned } from "../../models/load/with_adapters.ts";
 import type { AdapterModuleFactors } from "../../nn/adapter.ts";
+import { WEIGHT_DTYPES } from "../../tensor/dtype.ts";
 import { VERSION } from "../../version.ts";
-import {
-  COMMON,
-  optionHelp,
-  type Options,
-  parse,
-  UsageError,
-} from "../args.ts";
+import type { Args } from "../args.ts";
+import { COMMON } from "../common.ts";
+import { choice, list, path, UsageError } from "../options.ts";
+import { defineVerb, type Verb } from "../verb.ts";
 import { openChosen, readDeviceOptions } from "../device.ts";
 import { interruptible } from "../interrupt.ts";
 import { PLACE, readPlace, tellNotes } from "../place.ts";
 import { Progress } from "../text/progress.ts";
 import { print, printFitted } from "../output.ts";
 
-const OPTIONS: Options = {
-  out: { short: "o", value: "DIR", help: "output folder; needed" },
+const OPTIONS = {
+  out: path({
+    short: "o",
+    value: "OUT",
+    needed: true,
+    help: "output folder",
+  }),
   checkpoint: PLACE.checkpoint,
-  adapter: {
+  adapter: list({
     value: "DIR",
-    multiple: true,
-    default: "the model's own",
+    otherwise: "the model's own",
     help: "adapter to merge in place of the model's own",
-  },
+  }),
   model: PLACE.model,
-  dtype: {
-    value: "NAME",
+  dtype: choice(WEIGHT_DTYPES, {
     default: "bf16",
-    help:
-      "type that merged weights are rounded to: bf16, f16 or f32; not for QA-LoRA",
-  },
-  text: {
+    help: "type that merged weights (not QA-LoRA's) are rounded to",
+  }),
+  text: path({
     value: "FILE",
-    default: "text that the model generates, or random tokens",
+    otherwise: "text that the model generates, or random tokens",
     help: "text to compare the logits on, before and after the merge",
-  },
+  }),
   ...COMMON,
 };
 
-/** The page of `loqa merge --help`. */
-export const help =
-  `loqa merge DIR -o OUT: merge an adapter into the weights of its base model
-
+/** `loqa merge`. */
+export const verb: Verb = defineVerb({
+  name: "merge",
+  takes: "DIR",
+  about: `
 DIR is a folder that loqa wrote, a run or a checkpoint in it (DIR/runs/2), an adapter, or a model (with --adapter).
 One adapter is merged at a time; the result can be merged again.
 The difference of the logits before and after is printed: over --text, over text that the model generates, or over random
@@ -72,14 +73,15 @@ QA-LoRA on a base in affine groups: the adapter goes into the groups' biases. Co
 exact, and OUT is a folder as loqa init writes it, with a backbone and no adapter.
 Any other adapter: quantised weights are decoded, and OUT is a dense model in the Hugging Face layout. The rounding error
 is printed. OUT must be new or empty; it appears when it is whole and was compared, or not at all.
-
-  loqa merge smol-int4 -o smol-merged
-  loqa merge smol-nf4 -o smol-dense
-  loqa merge SmolLM2-135M.gguf --adapter ./lora --dtype f32 -o smol-merged
-
-Options:
-${optionHelp(OPTIONS)}
-`;
+`,
+  examples: [
+    "loqa merge smol-int4 -o smol-merged",
+    "loqa merge smol-nf4 -o smol-dense",
+    "loqa merge SmolLM2-135M.gguf --adapter ./lora --dtype f32 -o smol-merged",
+  ],
+  options: OPTIONS,
+  run,
+});
 
 /** Inputs of a merge. */
 interface Job {
@@ -154,17 +156,15 @@ function forwardLine(forward: ForwardDifference): string {
   } % of the most probable tokens agree`;
 }
 
-/** Runs the verb. */
-export async function run(argv: readonly string[]): Promise<number> {
-  const args = parse(argv, OPTIONS);
-  const path = args.one("merge", "DIR");
-  const out = args.text("out")?.replace(/[\\/]+$/, "");
-  if (!out) throw new UsageError("merge needs -o DIR");
-  const dtype = args.choice("dtype", ["bf16", "f16", "f32"]);
+async function run(
+  { positionals: [path], values, given }: Args<typeof OPTIONS>,
+): Promise<number> {
+  const out = values.out.replace(/[\\/]+$/, "");
+  const { dtype } = values;
   const began = performance.now();
-  using progress = new Progress({ quiet: args.on("quiet") });
+  using progress = new Progress({ quiet: values.quiet });
   return await interruptible(async (signal, started) => {
-    const chosen = await readPlace(args);
+    const chosen = await readPlace(values);
     const named = Object.values(chosen.adapters ?? {});
     if (named.length > 1) {
       throw new UsageError(
@@ -182,7 +182,7 @@ export async function run(argv: readonly string[]): Promise<number> {
       verb: "merge",
       kind: "folder",
     });
-    const textFile = args.text("text");
+    const textFile = values.text;
     // Before anything is written: it may not be there.
     const text = textFile === undefined
       ? undefined
@@ -203,12 +203,12 @@ export async function run(argv: readonly string[]): Promise<number> {
     }
     const factors = tuned.adapters.get("default")!;
     const exact = await mergesExactly(checkpoint, factors);
-    if (exact && dtype) {
+    if (exact && given("dtype")) {
       throw new UsageError(
         `--dtype rounds, and ${path} is merged exactly; leave it out`,
       );
     }
-    using device = await openChosen(readDeviceOptions(args, progress));
+    using device = await openChosen(readDeviceOptions(values, progress));
     await output.begin();
     const partial = output.result;
     const job: Job = {
@@ -223,7 +223,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     };
     const { told, line } = exact
       ? await mergeGroups(job)
-      : await mergeWeights(job, dtype ?? "bf16");
+      : await mergeWeights(job, dtype);
     // What cannot be run again is no result, and leaves none.
     const forward = whyNot ? undefined : await compareModels(device, {
       ...{ before: path, after: partial, adapter, text },
@@ -241,7 +241,7 @@ export async function run(argv: readonly string[]): Promise<number> {
       seconds: (performance.now() - began) / 1000,
     };
     progress[Symbol.dispose]();
-    if (args.on("json")) print(JSON.stringify(report, null, 2));
+    if (values.json) print(JSON.stringify(report, null, 2));
     else {
       printFitted([
         line,

@@ -20,104 +20,104 @@ import { modelConfig } from "../../io/packed/config.ts";
 import { type Method, type MethodCost, methodCosts } from "../../plan/cost.ts";
 import { KNOWN_MODELS } from "../../plan/known.ts";
 import { type Config, type ModelShape, modelShape } from "../../plan/shape.ts";
-import { COMMON, optionHelp, type Options, parse } from "../args.ts";
+import { PLAIN } from "../common.ts";
+import { flag, integer, number } from "../options.ts";
+import { defineVerb, type Verb } from "../verb.ts";
 import { bytes, columnsWithin } from "../text/tables.ts";
 import { print } from "../output.ts";
 import { fitted, terminalWidth, wrapped } from "../text/wrap.ts";
 
-const OPTIONS: Options = {
-  rank: { value: "R", default: "64", help: "rank of the adapters" },
-  block: {
-    also: ["group"],
-    value: "N",
-    default: "32",
-    help:
-      "quantisation group size of QA-LoRA: weights that share a scale, inputs that its adapter pools",
-  },
-  bits: {
-    value: "B",
-    default: "4",
-    help: "bits of a quantised weight: 4, 3 or 2",
-  },
-  "seq-len": {
-    also: ["seq"],
-    value: "N",
-    default: "512",
-    help: "sequence length in training, in tokens",
-  },
-  batch: { value: "N", default: "1", help: "batch size: sequences of a step" },
-  checkpointing: {
-    help:
-      "activation (gradient) checkpointing, as in train: recompute layers in the backward pass",
-  },
-  gflops: {
-    value: "X",
-    help: "throughput in GFLOP/s, to give the time of a step at",
-  },
-  json: COMMON.json,
-  quiet: COMMON.quiet,
-  help: COMMON.help,
-};
-
-/** The page of `loqa plan --help`. */
-export const help =
-  `loqa plan CONFIG|NAME: cost of fine-tuning a model, without its weights
-
+/** `loqa plan`. */
+export const verb: Verb = defineVerb({
+  name: "plan",
+  takes: "CONFIG|NAME",
+  about: `
 CONFIG is a config.json, a model, or a folder that loqa wrote; NAME one of ${
     Object.keys(KNOWN_MODELS).join(", ")
   }.
 Trainable parameters, bytes on disk, peak memory of a step (weights, adapter, gradients, AdamW's moments, activations) and
 FLOPs per step, of each method. All of it is computed, none measured.
-
-  loqa plan llama-7b --rank 64 --block 32
-  loqa plan model/config.json --bits 3 --seq-len 1024 --batch 4
-
-Options:
-${optionHelp(OPTIONS)}
-`;
-
-/** Runs the verb. */
-export async function run(argv: readonly string[]): Promise<number> {
-  const args = parse(argv, OPTIONS);
-  const name = args.one("plan", "CONFIG or NAME");
-  const positive = (option: string, fallback: number) =>
-    args.number(option, { least: 1 }) ?? fallback;
-  const options = {
-    rank: positive("rank", 64),
-    group: positive("block", 32),
-    bits: (args.number("bits", { least: 2, most: 4 }) ?? 4) as 2 | 3 | 4,
-    sequence: positive("seq-len", 512),
-    batch: positive("batch", 1),
-    checkpointing: args.on("checkpointing"),
-  };
-  const gflops = args.number("gflops", { above: 0, fraction: true });
-  const shape = modelShape(await findConfig(name), name);
-  const methods = methodCosts(shape, options);
-  const seconds = (cost: MethodCost) =>
-    gflops === undefined ? undefined : cost.stepFlops / (gflops * 1e9);
-  print(
-    args.on("json")
-      ? JSON.stringify(
-        {
-          verb: "plan",
-          model: name,
-          modelType: shape.modelType,
-          parameters: shape.linearParameters + shape.otherParameters,
-          linearParameters: shape.linearParameters,
-          ...options,
-          methods: Object.fromEntries(
-            Object.entries(methods).map((
-              [key, cost],
-            ) => [key, { ...cost, stepSeconds: seconds(cost) }]),
-          ),
-        },
-        null,
-        2,
-      )
-      : planText(name, { shape, methods, seconds }),
-  );
-  return 0;
-}
+`,
+  examples: [
+    "loqa plan llama-7b --rank 64 --block 32",
+    "loqa plan model/config.json --bits 3 --seq-len 1024 --batch 4",
+  ],
+  options: {
+    rank: integer({
+      value: "R",
+      least: 1,
+      default: 64,
+      help: "rank of the adapters",
+    }),
+    block: integer({
+      also: ["group"],
+      least: 1,
+      default: 32,
+      help:
+        "quantisation group size of QA-LoRA: weights that share a scale, inputs that its adapter pools",
+    }),
+    bits: integer({
+      value: "B",
+      least: 2,
+      most: 4,
+      default: 4,
+      help: "bits of a quantised weight",
+    }),
+    "seq-len": integer({
+      also: ["seq"],
+      least: 1,
+      default: 512,
+      help: "sequence length in training, in tokens",
+    }),
+    batch: integer({
+      least: 1,
+      default: 1,
+      help: "batch size: sequences of a step",
+    }),
+    checkpointing: flag({
+      help:
+        "activation (gradient) checkpointing, as in train: recompute layers in the backward pass",
+    }),
+    gflops: number({
+      above: 0,
+      help: "throughput in GFLOP/s, to give the time of a step at",
+    }),
+    ...PLAIN,
+  },
+  async run({ positionals: [name], values }) {
+    const { rank, block: group, seqLen: sequence, batch, gflops } = values;
+    const options = {
+      ...{ rank, group, bits: values.bits as 2 | 3 | 4, sequence, batch },
+      checkpointing: values.checkpointing,
+    };
+    const shape = modelShape(await findConfig(name), name);
+    const methods = methodCosts(shape, options);
+    const seconds = (cost: MethodCost) =>
+      gflops === undefined ? undefined : cost.stepFlops / (gflops * 1e9);
+    print(
+      values.json
+        ? JSON.stringify(
+          {
+            verb: "plan",
+            model: name,
+            modelType: shape.modelType,
+            parameters: shape.linearParameters + shape.otherParameters,
+            linearParameters: shape.linearParameters,
+            ...options,
+            methods: Object.fromEntries(
+              Object.entries(methods).map((
+                [key, cost],
+              ) => [key, { ...cost, stepSeconds: seconds(cost) }]),
+            ),
+          },
+          null,
+          2,
+        )
+        : planText(name, { shape, methods, seconds }),
+    );
+    return 0;
+  },
+});
 
 async function findConfig(name: string): Promise<Config> {
   if (Object.hasOwn(KNOWN_MODELS, name.toLowerCase())) {

@@ -8,331 +8,339 @@ import type { TrainOptions, TrainReport } from "../../train/run.ts";
 import { train, TRAIN_DEFAULTS } from "../../train/run.ts";
 import { TRAINED_BIASES } from "../../io/peft/whole.ts";
 import { LABELLED_SETS, type LabelledSetName } from "../../data/tasks/glue.ts";
-import { TRAIN_TASKS } from "../../train/options.ts";
+import { TRAIN_METHODS, TRAIN_TASKS } from "../../train/options.ts";
+import { ORDERS } from "../../train/order.ts";
+import { TEXT_UNITS } from "../../data/records/records.ts";
+import { OVERFLOWS } from "../../data/list.ts";
+import { COMPUTES } from "../../autograd/linear_weight.ts";
 import { SCHEDULES } from "../../train/step/schedule.ts";
 import { LEARNS } from "../../data/tasks/sft.ts";
 import { TEMPLATES } from "../../data/tasks/templates.ts";
+import type { Args } from "../args.ts";
+import { COMMON } from "../common.ts";
 import {
-  COMMON,
-  COMPUTES,
-  numbersByName,
-  optionHelp,
-  type Options,
-  parse,
-  type Parsed,
+  choice,
+  flag,
+  integer,
+  list,
+  number,
+  numbers,
+  path,
+  text,
   UsageError,
-} from "../args.ts";
+  type Values,
+} from "../options.ts";
+import { defineVerb, type Verb } from "../verb.ts";
 import { openChosen, readDeviceOptions } from "../device.ts";
-import { MODEL, tellNotes } from "../place.ts";
+import { PLACE, tellNotes } from "../place.ts";
 import { interruptible } from "../interrupt.ts";
 import { Progress } from "../text/progress.ts";
 import { print, printFitted } from "../output.ts";
 import { counted } from "../text/tables.ts";
 
-const OPTIONS: Options = {
-  data: {
+const SHARE = { least: 0, most: 0.999 };
+const OF_ADAPTER = { when: { method: ["adapter", "lora"] } };
+const OF_NEW = { when: { method: ["lora"] } };
+
+const OPTIONS = {
+  data: list({
     files: true,
     value: "FILE,…",
-    multiple: true,
-    help: "training data: jsonl, json, csv, tsv, txt or parquet; needed",
-  },
-  out: {
+    needed: true,
+    help: "training data: jsonl, json, csv, tsv, txt or parquet",
+  }),
+  out: path({
     short: "o",
     value: "DIR",
-    default: "DIR itself",
+    otherwise: "DIR itself",
     help: "output folder; needed unless DIR was written by loqa init",
-  },
-  method: {
-    value: "NAME",
-    default: "adapter where DIR has one, else lora",
-    help:
-      "adapter (the one DIR has), lora (a new one) or full (full fine-tuning: all weights)",
-  },
-  task: {
-    value: "NAME",
-    default: "lm",
-    help:
-      "lm: causal language modelling, every token; sft: supervised fine-tuning on answers to prompts; classify: sequence classification or regression; qa: extractive question answering (SQuAD's files); seq2seq: source/target pairs",
-  },
-  "data-set": {
+  }),
+  method: choice(TRAIN_METHODS, {
+    otherwise: "adapter where DIR has one, else lora",
+    notes: {
+      adapter: "the one DIR has",
+      lora: "a new one",
+      full: "full fine-tuning, all weights",
+    },
+    help: "method",
+  }),
+  task: choice(TRAIN_TASKS, {
+    default: TRAIN_DEFAULTS.task,
+    notes: {
+      lm: "causal language modelling, every token",
+      sft: "supervised fine-tuning on answers to prompts",
+      classify: "sequence classification or regression",
+      qa: "extractive question answering (SQuAD's files)",
+      seq2seq: "source/target pairs",
+    },
+    help: "task",
+  }),
+  "data-set": choice(Object.keys(LABELLED_SETS) as LabelledSetName[], {
     when: { task: ["classify"] },
-    value: "NAME",
-    help: `data set whose columns and labels the files have (classify): ${
-      Object.keys(LABELLED_SETS).join(", ")
-    }`,
-  },
-  labels: {
+    help: "data set whose columns and labels the files have",
+  }),
+  labels: list({
     when: { task: ["classify"] },
     value: "N|NAME,…",
-    multiple: true,
-    default: "the model's, or those of the data",
+    otherwise: "the model's, or those of the data",
     help:
-      "number of classes of a new head, or their names; 1: a regression head (classify)",
-  },
-  "train-biases": {
-    when: { method: ["adapter", "lora"] },
-    value: "NAME",
-    default: "none",
-    help: "biases trained beside the adapter: none, all, lora_only",
-  },
-  "modules-to-save": {
-    when: { method: ["adapter", "lora"] },
+      "number of classes of a new head, or their names; 1: a regression head",
+  }),
+  "train-biases": choice(TRAINED_BIASES, {
+    ...OF_ADAPTER,
+    default: TRAIN_DEFAULTS.biases,
+    help: "biases trained beside the adapter",
+  }),
+  "modules-to-save": list({
+    ...OF_ADAPTER,
     value: "NAME,…",
-    multiple: true,
     help: "modules trained in full beside the adapter and a head",
-  },
-  template: {
+  }),
+  template: choice(TEMPLATES, {
     when: { task: ["sft"] },
-    value: "NAME",
-    default: "by the fields",
-    help: `prompt template of a record: ${TEMPLATES.join(", ")} (sft)`,
-  },
-  field: {
+    otherwise: "by the fields",
+    help: "prompt template of a record",
+  }),
+  field: text({
     when: { task: ["lm"] },
     value: "NAME",
-    default: "text",
-    help: "field of a record that holds the text (lm)",
-  },
-  unit: {
+    default: TRAIN_DEFAULTS.field,
+    help: "field of a record that holds the text",
+  }),
+  unit: choice(TEXT_UNITS, {
     when: { task: ["lm"] },
-    value: "NAME",
-    default: "file",
-    help:
-      "unit of a plain text file that is one text: file, paragraph, line (lm)",
-  },
-  learn: {
+    default: TRAIN_DEFAULTS.unit,
+    help: "unit of a plain text file that is one text",
+  }),
+  learn: choice(LEARNS, {
     when: { task: ["sft"] },
-    value: "NAME",
-    default: "all",
-    help: "answers of a conversation that are trained on: all, last (sft)",
-  },
-  overflow: {
+    otherwise: "all",
+    help: "answers of a conversation that are trained on",
+  }),
+  overflow: choice(OVERFLOWS, {
     when: { task: ["sft", "classify", "qa", "seq2seq"] },
-    value: "NAME",
-    default: "drop (sft), else truncate",
-    help: "examples longer than --seq-len: truncate, drop, error",
-  },
-  from: {
+    otherwise: "drop (sft), else truncate",
+    help: "examples longer than --seq-len",
+  }),
+  from: path({
     value: "N|PATH",
-    default: "the adapter of init, else the newest run",
+    otherwise: "the adapter of init, else the newest run",
     help: "run, checkpoint or adapter to start from",
-  },
-  model: MODEL,
-  steps: { value: "N", help: "number of optimizer steps" },
-  epochs: {
+  }),
+  model: PLACE.model,
+  steps: integer({ least: 1, help: "number of optimizer steps" }),
+  epochs: number({
     value: "N",
-    default: "1",
+    above: 0,
+    otherwise: "1",
     help: "number of passes through the data",
-  },
-  batch: { value: "N", default: "4", help: "batch size: sequences of a batch" },
-  accumulation: {
-    value: "N",
-    default: "1",
+  }),
+  batch: integer({
+    least: 1,
+    default: TRAIN_DEFAULTS.batch,
+    help: "batch size: sequences of a batch",
+  }),
+  accumulation: integer({
+    least: 1,
+    default: TRAIN_DEFAULTS.accumulation,
     help: "gradient accumulation: batches of a step",
-  },
-  "seq-len": {
+  }),
+  "seq-len": integer({
     also: ["block"],
-    value: "N",
-    default: "512, or the model's context",
+    least: 2,
+    otherwise: `${TRAIN_DEFAULTS.block}, or the model's context`,
     help: "maximum sequence length, in tokens",
-  },
-  order: {
-    value: "NAME",
-    default: "shuffle",
-    help: "order of the examples: shuffle, sequential, or random windows (lm)",
-  },
-  lr: { value: "X", default: "2e-4", help: "peak learning rate" },
-  schedule: {
-    value: "NAME",
-    default: "cosine",
-    help: `learning rate schedule after the warm-up: ${SCHEDULES.join(", ")}`,
-  },
-  warmup: {
-    value: "N",
-    default: "3 % of the steps",
+  }),
+  order: choice(ORDERS, {
+    default: TRAIN_DEFAULTS.order,
+    notes: { random: "windows at random (lm)" },
+    help: "order of the examples",
+  }),
+  lr: number({
+    above: 0,
+    default: TRAIN_DEFAULTS.learningRate,
+    help: "peak learning rate",
+  }),
+  schedule: choice(SCHEDULES, {
+    default: TRAIN_DEFAULTS.schedule,
+    help: "learning rate schedule after the warm-up",
+  }),
+  warmup: integer({
+    least: 0,
+    otherwise: "3 % of the steps",
     help: "number of warm-up steps, in which the learning rate rises",
-  },
-  "weight-decay": { value: "X", default: "0", help: "AdamW's weight decay" },
-  beta1: { value: "X", default: "0.9", help: "AdamW's beta1" },
-  beta2: { value: "X", default: "0.999", help: "AdamW's beta2" },
-  epsilon: { value: "X", default: "1e-8", help: "AdamW's epsilon" },
-  clip: {
-    value: "X",
-    default: "1",
+  }),
+  "weight-decay": number({
+    least: 0,
+    default: TRAIN_DEFAULTS.weightDecay,
+    help: "AdamW's weight decay",
+  }),
+  beta1: number({
+    ...SHARE,
+    default: TRAIN_DEFAULTS.beta1,
+    help: "AdamW's beta1",
+  }),
+  beta2: number({
+    ...SHARE,
+    most: 0.999999,
+    default: TRAIN_DEFAULTS.beta2,
+    help: "AdamW's beta2",
+  }),
+  epsilon: number({
+    above: 0,
+    default: TRAIN_DEFAULTS.epsilon,
+    help: "AdamW's epsilon",
+  }),
+  clip: number({
+    least: 0,
+    default: TRAIN_DEFAULTS.clip,
     help: "gradient clipping: maximum norm of all gradients; 0: none",
-  },
-  dropout: {
-    when: { method: ["adapter", "lora"] },
-    value: "X",
-    default: "0",
+  }),
+  dropout: number({
+    ...OF_ADAPTER,
+    ...SHARE,
+    default: TRAIN_DEFAULTS.dropout,
     help: "LoRA dropout: probability that an input of the adapter is zeroed",
-  },
-  checkpointing: {
+  }),
+  checkpointing: flag({
     help:
       "activation (gradient) checkpointing: recompute blocks in the backward pass; less memory, slower",
-  },
-  compute: {
-    value: "NAME",
-    default: "f32",
-    help:
-      "arithmetic of products with int5 … int2: f32, or int8 (integer, faster)",
-  },
-  rank: {
-    when: { method: ["lora"] },
+  }),
+  compute: choice(COMPUTES, {
+    default: TRAIN_DEFAULTS.compute,
+    notes: { int8: "integer, faster" },
+    help: "arithmetic of products with int5 … int2",
+  }),
+  rank: integer({
+    ...OF_NEW,
     value: "R",
-    default: "16",
+    least: 1,
+    default: TRAIN_DEFAULTS.rank,
     help: "LoRA rank of a new adapter",
-  },
-  alpha: {
-    when: { method: ["lora"] },
+  }),
+  alpha: number({
+    ...OF_NEW,
     value: "A",
-    default: "the rank",
+    above: 0,
+    otherwise: "the rank",
     help: "LoRA alpha of a new adapter",
-  },
-  rslora: {
-    when: { method: ["lora"] },
+  }),
+  rslora: flag({
+    ...OF_NEW,
     help: "rank-stabilised LoRA: scale alpha / sqrt(rank)",
-  },
-  target: {
-    when: { method: ["lora"] },
+  }),
+  target: list({
+    ...OF_NEW,
     value: "NAME,…",
-    multiple: true,
-    default: "all linear layers but the head",
+    otherwise: "all linear layers but the head",
     help: "target modules of a new adapter, by name or pattern",
-  },
-  "rank-pattern": {
-    when: { method: ["lora"] },
+  }),
+  "rank-pattern": numbers({
+    ...OF_NEW,
     value: "NAME=R",
-    multiple: true,
     help: "LoRA rank of modules by name or pattern, as in PEFT",
-  },
-  "alpha-pattern": {
-    when: { method: ["lora"] },
+  }),
+  "alpha-pattern": numbers({
+    ...OF_NEW,
     value: "NAME=A",
-    multiple: true,
     help: "LoRA alpha of modules by name or pattern, as in PEFT",
-  },
-  eval: {
+  }),
+  eval: list({
     files: true,
     value: "FILE,…",
-    multiple: true,
     help: "evaluation files: their loss is measured before and after",
-  },
-  "eval-every": {
+  }),
+  "eval-every": integer({
     when: { eval: true },
-    value: "N",
+    least: 1,
     help: "steps between evaluations as well",
-  },
-  "save-every": {
-    value: "N",
-    default: "100",
+  }),
+  "save-every": integer({
+    least: 1,
+    default: 100,
     help: "steps between checkpoints",
-  },
-  keep: { value: "N", default: "2", help: "number of checkpoints kept" },
-  "log-every": {
-    value: "N",
-    default: "1, on a GPU 10",
+  }),
+  keep: integer({ least: 1, default: 2, help: "number of checkpoints kept" }),
+  "log-every": integer({
+    least: 1,
+    otherwise: "1, on a GPU 10",
     help: "steps between readings of the loss",
-  },
-  seed: { value: "N", default: "0", help: "random seed" },
-  resume: {
+  }),
+  seed: integer({ default: TRAIN_DEFAULTS.seed, help: "random seed" }),
+  resume: flag({
     help:
       "resume the last run of the same command; more --steps or --epochs extend it",
-  },
+  }),
   ...COMMON,
 };
 
-/** The page of `loqa train --help`. */
-export const help =
-  `loqa train DIR --data FILE…: fine-tune a model, or its adapter
-
+/** `loqa train`. */
+export const verb: Verb = defineVerb({
+  name: "train",
+  takes: "DIR",
+  about: `
 DIR is a folder that loqa init wrote (its adapter is trained), a run or a checkpoint in one (DIR/runs/2), or a model (a new
 adapter, or all weights).
 Every call is a run: DIR/runs/1, runs/2, … hold metrics.jsonl, checkpoints and the result. The newest result stands in
 DIR/adapter (or DIR/backbone) too, its figures in DIR/loqa.json. The adapter that init wrote is kept in DIR/runs/0; runs start from
 it, unless --from names another.
 
-  loqa train smol-nf4 --data wiki.txt --steps 120 --seq-len 128 --lr 3e-4
-  loqa train smol-nf4 --data train.jsonl --task sft --epochs 3 --eval valid.jsonl
-  loqa train minilm-nf2 --task classify --data-set sst2 --data sst2/train.tsv --batch 32 --epochs 2
-  loqa train smol-nf4 --data wiki.txt --steps 240 --seq-len 128 --lr 3e-4 --resume
-  loqa train smol-nf4 --data other.txt --from 1
-  loqa train SmolLM2-135M.gguf --method lora --rank 16 --data wiki.txt -o smol-lora
-
 --resume continues the last unfinished run, and ends with the same bytes as an uninterrupted one. More steps than it had extend
 it: from there on the learning rate follows the schedule of all steps, so where it had decayed to 0 it rises again. Other
 options, data, models, devices or versions are refused.
 
 Dropout is LoRA dropout alone: dropout that a model's config asks for is not applied.
+`,
+  examples: [
+    "loqa train smol-nf4 --data wiki.txt --steps 120 --seq-len 128 --lr 3e-4",
+    "loqa train smol-nf4 --data train.jsonl --task sft --epochs 3 --eval valid.jsonl",
+    "loqa train minilm-nf2 --task classify --data-set sst2 --data sst2/train.tsv --batch 32 --epochs 2",
+    "loqa train smol-nf4 --data wiki.txt --steps 240 --seq-len 128 --lr 3e-4 --resume",
+    "loqa train smol-nf4 --data other.txt --from 1",
+    "loqa train SmolLM2-135M.gguf --method lora --rank 16 --data wiki.txt -o smol-lora",
+  ],
+  options: OPTIONS,
+  run,
+});
 
-Options:
-${optionHelp(OPTIONS)}
-`;
-
-const positive = { above: 0, fraction: true };
-const share = { least: 0, most: 0.999, fraction: true };
-
+/** The options that the command line tells; what it leaves to the model or to others has no entry. */
 function readOptions(
-  args: Parsed,
+  values: Values<typeof OPTIONS>,
 ): Partial<TrainOptions> {
-  const task = args.choice("task", TRAIN_TASKS) ?? "lm";
-  const steps = args.number("steps", { least: 1 });
-  const epochs = args.number("epochs", positive);
+  const { task, steps, epochs, batch, accumulation, order, rank } = values;
   if (steps !== undefined && epochs !== undefined) {
     throw new UsageError("train takes --steps or --epochs, got both");
   }
-  const given = {
-    task,
-    steps,
-    epochs,
-    dataSet: args.choice(
-      "data-set",
-      Object.keys(LABELLED_SETS) as LabelledSetName[],
-    ),
-    labels: readLabels(args),
-    biases: args.choice("train-biases", TRAINED_BIASES),
-    modulesToSave: args.list("modules-to-save"),
-    method: args.choice("method", ["adapter", "lora", "full"]),
-    block: args.number("seq-len", { least: 2 }),
-    batch: args.number("batch", { least: 1 }),
-    accumulation: args.number("accumulation", { least: 1 }),
-    learningRate: args.number("lr", positive),
-    schedule: args.choice("schedule", SCHEDULES),
-    warmup: args.number("warmup", { least: 0 }),
-    weightDecay: args.number("weight-decay", { least: 0, fraction: true }),
-    beta1: args.number("beta1", share),
-    beta2: args.number("beta2", { ...share, most: 0.999999 }),
-    epsilon: args.number("epsilon", positive),
-    clip: args.number("clip", { least: 0, fraction: true }),
-    dropout: args.number("dropout", share),
-    checkpointing: args.on("checkpointing"),
-    compute: args.choice("compute", COMPUTES),
-    order: args.choice("order", ["shuffle", "random", "sequential"]),
-    template: args.choice("template", TEMPLATES),
-    learn: args.choice("learn", LEARNS),
-    overflow: args.choice("overflow", ["truncate", "drop", "error"]),
-    field: args.text("field"),
-    unit: args.choice("unit", ["file", "paragraph", "line"]),
-    rank: args.number("rank", { least: 1 }),
-    alpha: args.number("alpha", positive) ??
-      args.number("rank", { least: 1 }),
-    rslora: args.on("rslora"),
-    targets: args.list("target"),
-    rankPattern: numbersByName(args, "rank-pattern"),
-    alphaPattern: numbersByName(args, "alpha-pattern"),
-    seed: args.number("seed"),
-  };
-  if (given.order === "random" && task !== "lm") {
+  if (order === "random" && task !== "lm") {
     throw new UsageError("--order random needs --task lm");
   }
-  const known = Object.entries(given).filter(([, v]) => v !== undefined);
+  const { schedule, warmup, weightDecay, beta1, beta2, epsilon } = values;
+  const { clip, dropout, checkpointing, compute, seed } = values;
+  const { template, learn, overflow, field, unit } = values;
+  const { rslora, rankPattern, alphaPattern } = values;
+  const options = {
+    ...{ task, steps, epochs, batch, accumulation, order },
+    ...{ schedule, warmup, weightDecay, beta1, beta2, epsilon },
+    ...{ clip, dropout, checkpointing, compute, seed },
+    ...{ template, learn, overflow, field, unit },
+    ...{ rank, rslora, rankPattern, alphaPattern },
+    method: values.method,
+    dataSet: values.dataSet,
+    labels: values.labels && labelNames(values.labels),
+    biases: values.trainBiases,
+    modulesToSave: values.modulesToSave,
+    block: values.seqLen,
+    learningRate: values.lr,
+    alpha: values.alpha ?? rank,
+    targets: values.target,
+  };
+  const known = Object.entries(options).filter(([, v]) => v !== undefined);
   return Object.fromEntries(known);
 }
 
 /** Names of classes, or their number: 1 for a regression head. */
-function readLabels(args: Parsed): readonly string[] | undefined {
-  const given = args.list("labels");
-  if (given?.length !== 1 || !/^\d+$/.test(given[0])) return given;
+function labelNames(given: readonly string[]): readonly string[] {
+  if (given.length !== 1 || !/^\d+$/.test(given[0])) return given;
   const count = Number(given[0]);
   if (count < 1 || count > 10_000) {
     throw new UsageError(`--labels must be from 1 to 10000, got ${count}`);
@@ -340,24 +348,20 @@ function readLabels(args: Parsed): readonly string[] | undefined {
   return Array.from({ length: count }, (_, i) => `LABEL_${i}`);
 }
 
-/** Runs the verb. */
-export async function run(argv: readonly string[]): Promise<number> {
-  const args = parse(argv, OPTIONS);
-  const path = args.one("train", "DIR");
-  const data = args.list("data");
-  if (!data?.length) throw new UsageError("train needs --data FILE");
-  const given = readOptions(args);
+async function run(
+  { positionals: [path], values, settle }: Args<typeof OPTIONS>,
+): Promise<number> {
+  const { data, from, model, resume } = values;
+  const given = readOptions(values);
   const { findRun, homeOf } = await import("../../models/load/runs.ts");
   const { startPlace } = await import("../../train/output.ts");
   const { openCheckpoint } = await import("../../io/open.ts");
   const { familyOf } = await import("../../models/families.ts");
-  const from = args.text("from");
-  const model = args.text("model");
   // A run that is named stands for its folder, from that run on.
   const home = homeOf(path);
   const start = from === undefined ? path : await findRun(path, from);
   const place = await startPlace(start, { path, model });
-  using progress = new Progress({ quiet: args.on("quiet") });
+  using progress = new Progress({ quiet: values.quiet });
   tellNotes({ ...place, notes: [] }, progress);
   let context: number;
   {
@@ -370,13 +374,13 @@ export async function run(argv: readonly string[]): Promise<number> {
     block: Math.min(TRAIN_DEFAULTS.block, context),
     ...given,
   };
-  args.settle("method", options.method);
-  const out = args.text("out") ??
+  settle("method", options.method);
+  const out = values.out ??
     (options.method === "adapter" ? home ?? path : undefined);
   if (!out) throw new UsageError(`train --method ${options.method} needs -o`);
   return await interruptible(async (signal, started) => {
     using device = await openChosen(
-      readDeviceOptions(args, progress, { network: true }),
+      readDeviceOptions(values, progress, { network: true }),
     );
     started();
     const report = await train(options, {
@@ -385,20 +389,19 @@ export async function run(argv: readonly string[]): Promise<number> {
         ? { path: home, from: path }
         : { path, from },
       ...{ model, out, data },
-      evaluation: args.list("eval"),
-      evaluateEvery: args.number("eval-every", { least: 1 }),
-      saveEvery: args.number("save-every", { least: 1 }) ?? 100,
-      keep: args.number("keep", { least: 1 }) ?? 2,
-      logEvery: args.number("log-every", { least: 1 }) ??
-        (device.name === "webgpu" ? 10 : 1),
-      resume: args.on("resume"),
+      evaluation: values.eval,
+      evaluateEvery: values.evalEvery,
+      saveEvery: values.saveEvery,
+      keep: values.keep,
+      logEvery: values.logEvery ?? (device.name === "webgpu" ? 10 : 1),
+      resume,
       signal,
       onProgress: (done, text) => progress.update(done, text),
       onNote: (line) => progress.note(line),
       onWarning: (line) => progress.warn(`warning: ${line}`),
     });
     progress[Symbol.dispose]();
-    if (args.on("json")) print(JSON.stringify(report, null, 2));
+    if (values.json) print(JSON.stringify(report, null, 2));
     else printFitted(summary(report));
   }, { resumes: true });
 }

@@ -20,6 +20,9 @@ export type DataFormat = "jsonl" | "json" | "csv" | "tsv" | "text" | "parquet";
 /** Unit of a plain text that is one record: the file, lines between empty ones, or a line that is not empty. */
 export type TextUnit = "file" | "paragraph" | "line";
 
+/** Every {@linkcode TextUnit}. */
+export const TEXT_UNITS: readonly TextUnit[] = ["file", "paragraph", "line"];
+
 /** Options of {@linkcode readRecords}. */
 export interface ReadOptions extends LineOptions {
   /** Format, where the extension does not say it. */

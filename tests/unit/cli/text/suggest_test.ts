@@ -1,17 +1,9 @@
 import assert from "node:assert/strict";
+import { VERBS } from "../../../../src/cli/main.ts";
 import {
   suggestOption,
   suggestVerb,
 } from "../../../../src/cli/text/suggest.ts";
-import { run as data } from "../../../../src/cli/verbs/data.ts";
-import { run as evaluate } from "../../../../src/cli/verbs/eval.ts";
-import { run as generate } from "../../../../src/cli/verbs/generate.ts";
-import { run as init } from "../../../../src/cli/verbs/init.ts";
-import { run as merge } from "../../../../src/cli/verbs/merge.ts";
-import { run as plan } from "../../../../src/cli/verbs/plan.ts";
-import { run as train } from "../../../../src/cli/verbs/train.ts";
-
-const VERBS = { data, eval: evaluate, generate, init, merge, plan, train };
 
 Deno.test("options of mlx-lm, PEFT, transformers and llama.cpp: each verb says its own name for them", async () => {
   for (
@@ -58,7 +50,8 @@ Deno.test("options of mlx-lm, PEFT, transformers and llama.cpp: each verb says i
       ["train", "--group-size", undefined],
     ] as const
   ) {
-    await assert.rejects(async () => await VERBS[verb](["x", given, "1"]), {
+    const { verb: { run } } = await VERBS[verb].load();
+    await assert.rejects(async () => await run(["x", given, "1"]), {
       name: "UsageError",
       message: `there is no option ${given}${
         meant === undefined ? "" : `; did you mean --${meant}?`

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { inFolder } from "../../../helpers/model.ts";
-import { optionHelp } from "../../../../src/cli/args.ts";
+import { integer, numbers, optionHelp } from "../../../../src/cli/options.ts";
 import { columnsWithin, counted } from "../../../../src/cli/text/tables.ts";
 import { fitted, wrapped } from "../../../../src/cli/text/wrap.ts";
 
@@ -12,15 +12,15 @@ and goes on here.
 Options:
 ${
   optionHelp({
-    rank: {
+    rank: integer({
       short: "r",
       value: "R",
       help: "rank of a new adapter, of low-rank factors",
-    },
-    "rank-pattern-of-modules": {
+    }),
+    "rank-pattern-of-modules": numbers({
       value: "NAME=R",
       help: "its rank in some layers",
-    },
+    }),
   })
 }
 `;

@@ -77,8 +77,8 @@ for (
   const [args, line] of [
     [[], "eval takes one DIR, got none"],
     [["a", "b"], "eval takes one DIR, got 2"],
-    [["a", "--data", "x"], "eval needs --task and --data"],
-    [["a", "--task", "ppl"], "eval needs --task and --data"],
+    [["a", "--data", "x"], "eval needs --task, one of ppl, gsm8k, mmlu, "],
+    [["a", "--task", "ppl"], "eval needs --data PATH"],
     [
       ["a", "--task", "glu", "--data", "x"],
       "--task must be one of ppl, gsm8k, mmlu, commonsense, glue, anli, squad, summarize, g2p",

@@ -33,7 +33,7 @@ for (
     [["export", "a", "--to", "gguf", "-o", "b", "--dtype", "f8"], /--dtype/],
     [
       ["export", "a", "--to", "mlx", "-o", "b", "--blocks", "q5_1"],
-      /--blocks is for --to gguf, got --to mlx/,
+      /--blocks has no effect with --to mlx, only with gguf/,
     ],
   ] as const
 ) {
