@@ -105,7 +105,7 @@ export {
   type LoftqSettings,
   loraScaling,
   type StoredForm,
-} from "./src/loftq/loftq.ts";
+} from "./src/loftq/options.ts";
 export type { Metric } from "./src/loftq/metric.ts";
 export {
   type LayerPlan,

@@ -6,7 +6,7 @@
 
 import { checkOptions, type OptionTable } from "../arguments.ts";
 import * as method from "../loftq/loftq.ts";
-import type { LoftqResult, LoftqSettings } from "../loftq/loftq.ts";
+import type { LoftqResult, LoftqSettings } from "../loftq/options.ts";
 import { checkMatrix, type Matrix } from "../tensor/matrix.ts";
 import {
   DEVICE_OPTIONS,

@@ -6,12 +6,16 @@
  */
 
 import { checkGiven } from "../arguments.ts";
-import type { LoftqResult } from "../loftq/loftq.ts";
+import type { LoftqResult } from "../loftq/options.ts";
 import { quantizeBase } from "../qalora/base.ts";
 import { type BiasesSettings, groupBiases } from "../qalora/biases.ts";
-import { type LayerSettings, qaloraLayer } from "../qalora/layer.ts";
+import {
+  type LayerSettings,
+  qaloraLayer,
+  qaloraStart,
+} from "../qalora/layer.ts";
+import type { StartSettings } from "../qalora/prepare.ts";
 import type { QuantizerOptions } from "../qalora/quantizer.ts";
-import { qaloraStart, type StartSettings } from "../qalora/start.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
 import type { Matrix } from "../tensor/matrix.ts";
 import { type DeviceOptions, onDevice } from "./on_best_device.ts";

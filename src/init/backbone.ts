@@ -20,7 +20,7 @@ import type {
   SafetensorsEntry,
   SafetensorsLayout,
 } from "../io/safetensors/write.ts";
-import type { StoredForm } from "../loftq/loftq.ts";
+import type { StoredForm } from "../loftq/options.ts";
 import { nestScales, unnestScales } from "../quant/double.ts";
 import { dequantize } from "../quant/quantize.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";

@@ -17,7 +17,7 @@ export interface Factors {
 }
 
 /** Shape of an adapter and the seed of its random start. */
-export interface StartOptions {
+export interface AdapterShape {
   /** `out` features. */
   readonly rows: number;
   /** `in` features. */
@@ -33,7 +33,7 @@ export interface StartOptions {
  * zero.
  */
 export function loraStart(
-  { rows, cols, rank, seed, name }: StartOptions,
+  { rows, cols, rank, seed, name }: AdapterShape,
 ): Factors {
   const factors = { a: matrix(rank, cols), b: matrix(rows, rank) };
   reviveDead(factors, new Random(seed, name));
@@ -64,7 +64,7 @@ function reviveDead({ a, b }: Factors, random: Random): void {
 export async function readFactors(
   device: Device,
   { b, a }: { b: Mat; a: Mat },
-  options: StartOptions,
+  options: AdapterShape,
 ): Promise<Factors> {
   const { rows, cols, rank, seed, name } = options;
   const k = a.rows;

@@ -7,7 +7,7 @@
 import { ValueError } from "../errors.ts";
 import type { Device } from "../device/device.ts";
 import { mat } from "../device/buffer.ts";
-import { checkFinite, checkHalfScales, download } from "../quant/quantize.ts";
+import { checkFinite } from "../quant/quantize.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
 import type { Matrix } from "../tensor/matrix.ts";
 import { groupCount } from "./groups.ts";
@@ -34,8 +34,7 @@ export async function quantizeBase(
   device.write(buffer, weight.data);
   using q = quantizer.alloc();
   await quantizer.run(mat(buffer, weight.rows, weight.cols), q);
-  const base = await download(device, q);
-  if (options.scaleDType === "f16") checkHalfScales(base, name);
+  const base = await quantizer.download(q);
   checkRanges(base, name);
   return base;
 }

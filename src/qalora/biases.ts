@@ -8,12 +8,14 @@ import type { Device } from "../device/device.ts";
 import { mat } from "../device/buffer.ts";
 import { readF32 } from "../device/device.ts";
 import type { Metric } from "../loftq/metric.ts";
-import { type OwnedQuantMat, upload } from "../quant/quantize.ts";
+import type { LoftqResult } from "../loftq/options.ts";
+import { type Errors, reported } from "../loftq/residual.ts";
+import { loraStart } from "../loftq/start.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
 import type { Matrix } from "../tensor/matrix.ts";
 import { checkBase } from "./groups.ts";
 import { withBiases } from "./merge.ts";
-import { type Errors, openResidual, type Residual } from "./residual.ts";
+import { type CheckedStart, prepare, type Prepared } from "./prepare.ts";
 
 /** Settings of {@linkcode groupBiases}. */
 export interface BiasesSettings {
@@ -40,28 +42,44 @@ export async function groupBiases(
 ): Promise<QuantizedMatrix> {
   checkBase(base, weight, name);
   const { block } = base;
-  using residual = await openResidual(device, weight, { block, metric, name });
-  using q = upload(device, base);
-  return (await fitBiases(device, residual, { base, q })).base;
+  using prepared = await prepare(device, weight, { base, block, metric, name });
+  return (await fitBiases(device, prepared, "f32")).base;
 }
 
-/**
- * {@linkcode groupBiases} of a base that is on the device as `q`, which gets the biases too, rounded to the type that they
- * will be stored in; and the errors before and after.
- */
-export async function fitBiases(
+/** Quantises a weight and corrects in the biases, at full rank; the factors of its adapter add nothing yet. */
+export async function startBiases(
   device: Device,
-  residual: Residual,
-  { base, q, scaleDType }: {
-    base: QuantizedMatrix;
-    q: OwnedQuantMat;
-    scaleDType?: "f16" | "f32";
-  },
+  prepared: Prepared,
+  settings: CheckedStart,
+): Promise<LoftqResult> {
+  const { residual: { groups, identity, w } } = prepared;
+  const { base, before, after } = await fitBiases(
+    device,
+    prepared,
+    settings.scaleDType,
+  );
+  return {
+    backbone: base,
+    ...loraStart({ ...settings, rows: w.rows, cols: groups }),
+    scaling: settings.scaling,
+    history: [after.outputError],
+    iteration: 1,
+    ...reported(identity, before, after),
+  };
+}
+
+/** A base with its best biases, rounded to the type that they will be stored in; and the errors before and after. */
+async function fitBiases(
+  device: Device,
+  { residual, quantizer }: Prepared,
+  scaleDType: "f16" | "f32" | undefined,
 ): Promise<{ base: QuantizedMatrix; before: Errors; after: Errors }> {
-  const { rows } = base;
-  const { groups } = residual;
-  using buffer = device.alloc(rows * groups * 4);
-  const constants = mat(buffer, rows, groups);
+  const { groups, w } = residual;
+  using q = quantizer.alloc();
+  await quantizer.run(w, q);
+  const base = await quantizer.download(q);
+  using buffer = device.alloc(w.rows * groups * 4);
+  const constants = mat(buffer, w.rows, groups);
   const before = await residual.subtract(q);
   residual.project(constants);
   residual.constants(constants);

@@ -9,15 +9,15 @@ import type { Device } from "../device/device.ts";
 import type { Mat } from "../device/buffer.ts";
 import { readF32 } from "../device/device.ts";
 import { channelWeights, checkMetric, type Metric } from "../loftq/metric.ts";
+import type { Quantizer } from "../loftq/quantizer.ts";
 import type { FormatName } from "../quant/formats.ts";
 import { packMatrix } from "../quant/pack.ts";
 import {
   allocQuant,
+  downloadStored,
   type OwnedQuantMat,
   roundScales,
-  upload,
 } from "../quant/quantize.ts";
-import type { QuantizedMatrix } from "../quant/quantized.ts";
 import { gptq } from "./gptq.ts";
 import {
   checkOrder,
@@ -64,23 +64,6 @@ export interface QuantizerOptions {
   readonly name?: string;
 }
 
-/** Quantises weights of one shape on a device. */
-export interface GroupQuantizer extends Disposable {
-  /** Memory for one quantised weight. */
-  alloc(): OwnedQuantMat;
-  /** Quantises `w: [out, in]` into `q`. */
-  run(w: Mat, q: OwnedQuantMat): Promise<void>;
-}
-
-/** A quantiser that keeps `base`, whatever the weight. */
-export function keep(device: Device, base: QuantizedMatrix): GroupQuantizer {
-  return {
-    alloc: () => upload(device, base),
-    run: () => Promise.resolve(),
-    [Symbol.dispose]() {},
-  };
-}
-
 /**
  * Makes ready what weights of `rows` by `cols` are quantised with.
  *
@@ -92,7 +75,7 @@ export async function openQuantizer(
   device: Device,
   { rows, cols }: { readonly rows: number; readonly cols: number },
   options: QuantizerOptions,
-): Promise<GroupQuantizer> {
+): Promise<Quantizer> {
   const { name = "the weight", quantizer = "minmax" } = options;
   const { metric = { kind: "identity" }, order = "none" } = options;
   const spec = groupFormat(options.format, name);
@@ -115,7 +98,7 @@ export async function openQuantizer(
   const weights = channelWeights(metric, cols);
 
   using memory = new DisposableStack();
-  let run: GroupQuantizer["run"];
+  let run: Quantizer["run"];
   if (quantizer === "hqq") {
     run = async (w, q) => {
       const values = await readMat(device, w);
@@ -138,18 +121,17 @@ export async function openQuantizer(
       ? memory.use(device.alloc(weights.byteLength))
       : undefined;
     if (by) device.write(by, weights!);
-    run = (w, q) => {
-      device.ops.quantize({ w, q, scale: quantizer, weight: by });
-      return Promise.resolve();
-    };
+    run = (w, q) => device.ops.quantize({ w, q, scale: quantizer, weight: by });
   }
   const owned = memory.move();
+  const { scaleDType } = options;
   return {
     alloc: () => allocQuant(device, spec, shape),
     async run(w, q) {
       await run(w, q);
-      if (options.scaleDType === "f16") roundScales(device, q);
+      if (scaleDType === "f16") roundScales(device, q);
     },
+    download: (q) => downloadStored(device, q, { scaleDType, name }),
     [Symbol.dispose]: () => owned.dispose(),
   };
 }

@@ -1,5 +1,5 @@
 /**
- * What a quantised weight lacks, and the best that one number an output and group can add to it.
+ * The residual of a weight in groups, and the best that one number an output and group can add to it.
  *
  * With `E = W - Q`, a metric `H = C Cᵀ` (see `src/loftq/metric.ts`) and `P: [in, groups]` the matrix that sums each group,
  * the error left by constants `D: [out, groups]` is `‖(E - D Pᵀ) C‖² = ‖E C - D K‖²`, `K = Pᵀ C`. With `K Kᵀ = M Mᵀ` the
@@ -16,20 +16,18 @@ import type { QuantMat } from "../device/quant_mat.ts";
 import { mat } from "../device/buffer.ts";
 import { readF32 } from "../device/device.ts";
 import { type Metric, prepareMetric } from "../loftq/metric.ts";
+import {
+  type Asked,
+  type Errors,
+  openResidual,
+  relative,
+} from "../loftq/residual.ts";
 import { checkFinite } from "../quant/quantize.ts";
 import type { Matrix } from "../tensor/matrix.ts";
 import { groupCount, groupSize } from "./groups.ts";
 
-/** Errors relative to the weight. */
-export interface Errors {
-  /** In Frobenius norm. */
-  readonly error: number;
-  /** In the metric; the same in the identity. */
-  readonly outputError: number;
-}
-
-/** A weight on a device beside what it lacks. */
-export interface Residual extends Disposable {
+/** A weight on a device beside what a quantised one lacks of it. */
+export interface GroupResidual extends Disposable {
   /** `W: [out, in]`. */
   readonly w: Mat;
   /** `E: [out, in]`; free to be overwritten. */
@@ -54,8 +52,8 @@ export interface Residual extends Disposable {
   without(outputError: number, values: Iterable<number>): number;
 }
 
-/** Options of {@linkcode openResidual}. */
-export interface ResidualOptions {
+/** Options of {@linkcode openGroupResidual}. */
+export interface GroupResidualOptions {
   /** Inputs of a group; 0 means all. */
   readonly block: number;
   readonly metric?: Metric;
@@ -68,24 +66,21 @@ export interface ResidualOptions {
  * @throws {TypeError} If the metric has not the size of the layer's input.
  * @throws {RangeError} If the weight is not finite or its norm overflows f32, or the moments cannot serve.
  */
-export async function openResidual(
+export async function openGroupResidual(
   device: Device,
   weight: Matrix,
-  { block, metric = { kind: "identity" }, name }: ResidualOptions,
-): Promise<Residual> {
+  { block, metric: given = { kind: "identity" }, name }: GroupResidualOptions,
+): Promise<GroupResidual> {
   checkFinite(weight, name);
-  const { rows, cols } = weight;
+  const { cols } = weight;
   const { gemm, cholesky, solveRight, spreadColumns } = device.ops;
   const group = groupSize({ cols, block });
   const groups = groupCount({ cols, block });
   using memory = new DisposableStack();
   const alloc = (m: number, n: number): Mat =>
     mat(memory.use(device.alloc(m * n * 4)), m, n);
-  const c = memory.use(await prepareMetric(device, metric, { cols, name }));
-  const w = alloc(rows, cols);
-  device.write(w.buffer, weight.data);
-  const e = alloc(rows, cols);
-  const ec = c.identity ? e : alloc(rows, cols);
+  const metric = memory.use(await prepareMetric(device, given, { cols, name }));
+  const { identity } = metric;
 
   const k = alloc(groups, cols);
   const m = alloc(groups, groups);
@@ -95,62 +90,48 @@ export async function openResidual(
   {
     using scratch = device.alloc(groups * cols * 4);
     const sums = mat(scratch, groups, cols);
-    spreadColumns({ x: m, group, out: c.identity ? k : sums });
-    if (!c.identity) c.apply(sums, k);
+    spreadColumns({ x: m, group, out: identity ? k : sums });
+    if (!identity) metric.apply(sums, k);
   }
   gemm({ a: k, b: k, c: m, transB: true });
   cholesky({ h: m, l: m, damping: 0 });
 
-  const squares = alloc(1, rows);
-  const squaresC = alloc(1, rows);
-  const measure = async (): Promise<[number, number]> => {
-    device.ops.rowSquares({ x: e, out: squares.buffer });
-    if (!c.identity) {
-      c.apply(e, ec);
-      device.ops.rowSquares({ x: ec, out: squaresC.buffer });
-    }
-    const [plain, output] = await Promise.all([
-      readF32(device, squares.buffer, 0, rows),
-      c.identity ? undefined : readF32(device, squaresC.buffer, 0, rows),
-    ]);
-    return [sum(plain), sum(output ?? plain)];
+  const residual = memory.use(openResidual(device, weight, { metric }));
+  const { w, e, ec } = residual;
+  const errorsOf = async ({ plain, output }: Asked): Promise<Errors> => {
+    const [error, outputError] = await Promise.all([plain, output]);
+    return { error, outputError };
   };
-
-  device.write(e.buffer, weight.data);
-  const [[norm, outputNorm], [last]] = await Promise.all([
-    measure(),
+  const [norms, [last]] = await Promise.all([
+    errorsOf(residual.norms),
     readF32(device, m.buffer, groups * groups - 1, 1),
   ]);
-  for (const x of [norm, outputNorm]) {
-    if (!Number.isFinite(x)) {
-      throw new ValueError(
-        `Cannot quantize ${name}: its norm overflows f32`,
-      );
-    }
+  if (!isFinite(norms)) {
+    throw new ValueError(`Cannot quantize ${name}: its norm overflows f32`);
   }
   if (!Number.isFinite(last)) {
     throw new ValueError(
-      `Cannot use the ${metric.kind} metric for ${name}: its moments summed over groups of ${group} are not positive definite`,
+      `Cannot use the ${given.kind} metric for ${name}: its moments summed over groups of ${group} are not positive definite`,
     );
   }
   const owned = memory.move();
   return {
     w,
     e,
-    identity: c.identity,
+    identity,
     groups,
     async subtract(q, minus) {
-      device.ops.dequantize({ q, out: e, from: w });
+      residual.subtract(q);
       if (minus) spreadColumns({ x: minus, group, out: e, add: e });
-      const [plain, output] = await measure();
-      if (!Number.isFinite(plain) || !Number.isFinite(output)) {
+      const left = await errorsOf(residual.measure());
+      if (!isFinite(left)) {
         throw new ValueError(
           `Cannot quantize ${name}: the error of its base overflows f32`,
         );
       }
       return {
-        error: relative(plain, norm),
-        outputError: relative(output, outputNorm),
+        error: relative(left.error, norms.error),
+        outputError: relative(left.outputError, norms.outputError),
       };
     },
     project(t) {
@@ -160,20 +141,14 @@ export async function openResidual(
     constants: (x) => solveRight({ x, l: m }),
     add: (minus, out) => spreadColumns({ x: minus, group, out, add: w }),
     without(outputError, values) {
-      let left = outputError ** 2 * outputNorm;
+      let left = outputError ** 2 * norms.outputError;
       for (const s of values) left -= s * s;
-      return relative(left, outputNorm);
+      return relative(left, norms.outputError);
     },
     [Symbol.dispose]: () => owned.dispose(),
   };
 }
 
-function relative(squared: number, total: number): number {
-  return squared <= 0 ? 0 : Math.sqrt(squared / total);
-}
-
-function sum(values: Float32Array): number {
-  let total = 0;
-  for (const x of values) total += x;
-  return total;
+function isFinite({ error, outputError }: Errors): boolean {
+  return Number.isFinite(error) && Number.isFinite(outputError);
 }

@@ -247,6 +247,17 @@ export async function download(
   };
 }
 
+/** {@linkcode download} of a matrix that will be stored as `name`; checks that its scales can be, where that is in f16. */
+export async function downloadStored(
+  device: Device,
+  q: OwnedQuantMat,
+  { scaleDType, name }: { scaleDType?: "f16" | "f32"; name: string },
+): Promise<QuantizedMatrix> {
+  const found = await download(device, q);
+  if (scaleDType === "f16") checkHalfScales(found, name);
+  return found;
+}
+
 /**
  * Checks the sizes of a quantised matrix's arrays.
  *

@@ -3,7 +3,7 @@ import type { Device } from "../../../src/device/device.ts";
 import type { ScaleRule } from "../../../src/device/quant_mat.ts";
 import { openDevice } from "../../../src/backend/open.ts";
 import { loftq, type LoftqOptions } from "../../../src/api/loftq.ts";
-import type { LoftqResult } from "../../../src/loftq/loftq.ts";
+import type { LoftqResult } from "../../../src/loftq/options.ts";
 import type { FormatName } from "../../../src/quant/formats.ts";
 import { dequantize } from "../../../src/api/matrices.ts";
 import {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { openDevice } from "../../../src/backend/open.ts";
 import { loftq, type LoftqOptions } from "../../../src/api/loftq.ts";
-import { type LoftqResult, loraScaling } from "../../../src/loftq/loftq.ts";
+import { type LoftqResult, loraScaling } from "../../../src/loftq/options.ts";
 import type { Metric } from "../../../src/loftq/metric.ts";
 import { FORMAT_NAMES } from "../../../src/quant/formats.ts";
 import { dequantize, quantize } from "../../../src/api/matrices.ts";

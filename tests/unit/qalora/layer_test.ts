@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { openDevice } from "../../../src/backend/open.ts";
-import type { LoftqResult } from "../../../src/loftq/loftq.ts";
+import type { LoftqResult } from "../../../src/loftq/options.ts";
 import { layer, merge, quantize, start } from "../../../src/api/qalora.ts";
 import { dequantize } from "../../../src/api/matrices.ts";
 import { relativeError } from "../../../src/tensor/matrix.ts";
