@@ -29,7 +29,7 @@ export class FormatError extends SyntaxError {}
 
 for (const Kind of [ValueError, KindError, FormatError]) markMeant(Kind);
 
-/** Whether `error` was raised on purpose, so that its message says all; else its trace is wanted. */
+/** True if `error` was raised on purpose, so that its message says all; any other needs its trace. */
 export function isMeant(error: unknown): error is Error {
   return error instanceof Error && MEANT in error;
 }

@@ -45,7 +45,7 @@ const MOST_KNOWN = 4096;
 const known = new Map<string, WholeMatch>();
 
 /**
- * Whether a module's path matches `key` as a whole, or with `tail` a tail of it does, PEFT's way.
+ * True if a module's path matches `key` as a whole, or with `tail` a tail of it does, PEFT's way.
  *
  * @throws {RangeError} If the pattern is malformed, or has what cannot be matched in linear time.
  */
@@ -145,7 +145,7 @@ function repeat(
   for (const leave of leaves) leave.to = out.length;
 }
 
-/** Whether a character is in a set, which is left to the engine: one character against one takes no time. */
+/** True if a character is in a set, which is left to the engine: one character against one takes no time. */
 function oneOf(text: string): (char: string) => boolean {
   if (text.length === 1 && text !== ".") return (char) => char === text;
   let set: RegExp;

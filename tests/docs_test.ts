@@ -164,7 +164,7 @@ const NUMBER = /\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?/;
 /** Units of figures that are other ones on each machine and in each run. */
 const MEASURED = /^ (s|MB|tokens\/s)\b/;
 
-/** Whether a line is what was printed: the same text, numbers but for a few percent (platforms round otherwise). */
+/** True if a line equals the printed one: the same text, numbers but for a few percent (platforms round otherwise). */
 function isShown(line: string, got: string): boolean {
   const open = line.endsWith("…");
   const texts = (open ? line.slice(0, -1) : line).split(NUMBER);

@@ -5,7 +5,7 @@
  */
 
 import type { Activation } from "../device/contract/activation.ts";
-import { give } from "./elementwise.ts";
+import { moveOrFree } from "./elementwise.ts";
 import type { Tape, Tensor } from "./tape.ts";
 
 /** `out[m, n] = f(x)`. Backward: `dx = dy * f'(x)`. */
@@ -17,7 +17,7 @@ export function activate(tape: Tape, x: Tensor, kind: Activation): Tensor {
   tape.record(out, (dy) => {
     const dx = tape.matrix(rows, cols);
     ops.activateBackward({ dy, x: x.value, dx, kind });
-    give(tape, x, dx);
+    moveOrFree(tape, x, dx);
   });
   return out;
 }

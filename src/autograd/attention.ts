@@ -6,7 +6,7 @@
 
 import type { Mat } from "../device/buffer.ts";
 import type { AttentionShape } from "../device/contract/attention.ts";
-import { give } from "./elementwise.ts";
+import { moveOrFree } from "./elementwise.ts";
 import type { Tape, Tensor } from "./tape.ts";
 
 /**
@@ -48,9 +48,9 @@ export function attention(
       dk,
       dv,
     });
-    give(tape, q, dq);
-    give(tape, k, dk);
-    give(tape, v, dv);
+    moveOrFree(tape, q, dq);
+    moveOrFree(tape, k, dk);
+    moveOrFree(tape, v, dv);
   }, { saved: logSumExp ? [logSumExp] : [] });
   return out;
 }

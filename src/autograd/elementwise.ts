@@ -89,8 +89,8 @@ export function swiglu(tape: Tape, gate: Tensor, up: Tensor): Tensor {
     const dgate = tape.matrix(rows, cols);
     const dup = tape.matrix(rows, cols);
     ops.swigluBackward({ dy, gate: gate.value, up: up.value, dgate, dup });
-    give(tape, gate, dgate);
-    give(tape, up, dup);
+    moveOrFree(tape, gate, dgate);
+    moveOrFree(tape, up, dup);
   });
   return out;
 }
@@ -106,7 +106,7 @@ export function add(tape: Tape, x: Tensor, y: Tensor): Tensor {
       y,
       (into, plus) => ops.combine({ x: dy, y: plus, out: into }),
     );
-    tape.give(x, dy);
+    tape.moveGradient(x, dy);
   });
   return out;
 }
@@ -134,13 +134,13 @@ export function dropout(tape: Tape, x: Tensor, rate: number): Tensor {
   ops.dropout({ x: x.value, out: out.value, rate, seed });
   tape.record(out, (dy) => {
     ops.dropout({ x: dy, out: dy, rate, seed });
-    tape.give(x, dy);
+    tape.moveGradient(x, dy);
   });
   return out;
 }
 
-/** Hands over a gradient that was made for it, or frees it where it was added to another. */
-export function give(tape: Tape, t: Tensor, gradient: Mat): void {
-  tape.give(t, gradient);
+/** Moves a gradient to `t`, or frees it where it was added to another. */
+export function moveOrFree(tape: Tape, t: Tensor, gradient: Mat): void {
+  tape.moveGradient(t, gradient);
   if (tape.gradient(t) !== gradient) tape.free(gradient.buffer);
 }

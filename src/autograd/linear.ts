@@ -110,7 +110,7 @@ export function linear(
     }
     joinedBackward(tape, joined, { dy, x: x.value });
     for (const part of parts) part.backward(dy);
-    if (add) tape.give(add, dy);
+    if (add) tape.moveGradient(add, dy);
   }, { saved });
   return y;
 }

@@ -85,7 +85,7 @@ export function headLoss(
     tape.free(answers);
   }
   tape.free(logits.buffer, part);
-  if (gradient) tape.give(hidden, gradient);
+  if (gradient) tape.moveGradient(hidden, gradient);
 }
 
 /**
@@ -113,7 +113,7 @@ export function crossEntropy(
     losses,
     gradient: logits.needsGradient ? weight : undefined,
   });
-  if (logits.needsGradient) tape.give(logits, gradient);
+  if (logits.needsGradient) tape.moveGradient(logits, gradient);
   else tape.free(gradient.buffer);
   tape.free(answers);
 }
@@ -154,7 +154,7 @@ export function spanLoss(
   const [x, y] = parts;
   ops.combine({ x, y, out: mat(losses, 1, batch), alpha: 0.5, beta: 0.5 });
   tape.free(x.buffer, y.buffer);
-  if (scores.needsGradient) tape.give(scores, gradient);
+  if (scores.needsGradient) tape.moveGradient(scores, gradient);
   else tape.free(gradient.buffer);
 }
 
@@ -184,7 +184,7 @@ export function squaredError(
     return;
   }
   ops.combine({ x: off, out: off, alpha: 2 * weight });
-  tape.give(values, off);
+  tape.moveGradient(values, off);
 }
 
 /** Rows `[from, from + count)` of a matrix. */

@@ -6,7 +6,7 @@
 
 import { type DeviceBuffer, type Mat, mat } from "../device/buffer.ts";
 import type { GemmBatch } from "../device/contract/gemm.ts";
-import { give } from "./elementwise.ts";
+import { moveOrFree } from "./elementwise.ts";
 import { rowsOf } from "./loss.ts";
 import type { Tape, Tensor } from "./tape.ts";
 
@@ -189,9 +189,9 @@ function backward(
     tape.free(made.buffer);
   }
   tape.free(scores.buffer);
-  give(tape, q, dq);
-  give(tape, k, dk);
-  give(tape, v, dv);
+  moveOrFree(tape, q, dq);
+  moveOrFree(tape, k, dk);
+  moveOrFree(tape, v, dv);
 }
 
 /** Offsets of a sequence's heads in matrices of tokens, of positions, and in matrices with rows of their own. */

@@ -139,7 +139,7 @@ export class Tape implements Disposable {
    * Moves `gradient`, a matrix of this tape, to `t` (ownership transfer). Whoever gives it may read it until its backward
    * ends.
    */
-  give(t: Tensor, gradient: Mat): void {
+  moveGradient(t: Tensor, gradient: Mat): void {
     const found = this.#gradients.get(t);
     if (!t.needsGradient) return;
     if (!found) {
@@ -160,7 +160,7 @@ export class Tape implements Disposable {
    * Gradients of parameters are added to the parameters' own; values and gradients of the steps between are freed.
    */
   backward(root?: Tensor, gradient?: Mat): void {
-    if (root && gradient) this.give(root, gradient);
+    if (root && gradient) this.moveGradient(root, gradient);
     for (;;) {
       const node = this.#nodes.pop();
       if (!node) return;
@@ -259,7 +259,7 @@ export class Tape implements Disposable {
     inner.#owned.delete(found.buffer);
     this.#owned.add(found.buffer);
     const given = this.#gradients.get(to);
-    this.give(to, found);
+    this.moveGradient(to, found);
     if (given && given !== found) this.free(found.buffer);
   }
 

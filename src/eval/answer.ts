@@ -22,19 +22,19 @@ function batchOf(requests: readonly EncodeRequest[]): TokenBatch {
   return { ...tokens, typeIds };
 }
 
-/** Scores of requests, `[rows, cols]`. */
+/** Logits of requests, `[rows, cols]`. */
 async function scoresOf(
   model: EncoderModel,
   tokens: TokenBatch,
 ): Promise<Float32Array> {
   using tape = new Tape(model.device);
-  const { value } = model.answer(tape, tokens);
+  const { value } = model.logits(tape, tokens);
   const count = value.rows * value.cols;
   return await readF32(model.device, value.buffer, value.offset, count);
 }
 
 /**
- * Scores of the classes of each request, or its number.
+ * Logits of each request's classes, or its regression value.
  *
  * @throws {TypeError} If the model's head answers otherwise.
  * @throws {RangeError} If a request is longer than the model's context.

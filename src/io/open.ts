@@ -139,7 +139,7 @@ export async function folderFiles(path: string): Promise<FileSet> {
   };
 }
 
-/** Whether the file `path` is in the folder `home`, or in a cache of the hub, whose folders are links to it. */
+/** True if the file `path` is in the folder `home`, or in a cache of the hub, whose folders are links to it. */
 function belongs(path: string, home: string): boolean {
   return path.startsWith(joinPath(home, "")) ||
     /[\\/](models|datasets|spaces)--[^\\/]+[\\/]blobs[\\/][0-9a-f]{40,64}$/

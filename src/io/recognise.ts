@@ -57,7 +57,7 @@ const WEIGHTS = [
 /** Options of opening a checkpoint. */
 export interface OpenOptions {
   /**
-   * Whether to open what cannot be used as a model too, to say what it is: a part of a split model, weights quantised by a
+   * Opens also what cannot be used as a model, to describe it: a part of a split model, weights quantised by a
    * method that is not decoded. `notes` of the checkpoint then say why. `whole`: a part without the others is refused.
    */
   readonly describe?: boolean | "whole";

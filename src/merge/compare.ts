@@ -86,9 +86,9 @@ async function scoresOf(model: Model, ids: Int32Array): Promise<Scores> {
     case "none":
       return await read(model.encode(tape, rows), batch * time);
     case "span":
-      return await read(model.answer(tape, rows), 2 * batch);
+      return await read(model.logits(tape, rows), 2 * batch);
     default:
-      return await read(model.answer(tape, rows), batch);
+      return await read(model.logits(tape, rows), batch);
   }
 }
 

@@ -64,12 +64,12 @@ export interface ExactMerge {
 /** Problems that one error lists. */
 const SHOWN = 20;
 
-/** Whether a weight is quantised with a scale and a bias for each group along its input. */
+/** True if a weight is quantised with a scale and a bias for each group along its input. */
 function isGrouped<T extends QuantizedShape>(q: T | undefined): q is T {
   return q !== undefined && hasGroups(format(q.format));
 }
 
-/** Whether `factors` are QA-LoRA's and any of their layers is quantised in affine groups: what {@linkcode mergeExact} is for. */
+/** True if `factors` are QA-LoRA's and any of their layers is quantised in affine groups, for {@linkcode mergeExact}. */
 export function mergesExactly(
   { tensors }: Checkpoint,
   factors: readonly AdapterModuleFactors[],

@@ -93,7 +93,7 @@ export interface EncoderModel extends BaseModel {
    *
    * @throws {TypeError} If it has no head.
    */
-  answer(tape: Tape, tokens: TokenBatch, options?: PassOptions): Tensor;
+  logits(tape: Tape, tokens: TokenBatch, options?: PassOptions): Tensor;
 }
 
 /** KV cache of a decoder: of the tokens before (self-attention) and of the source (cross-attention). */

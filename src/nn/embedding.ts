@@ -55,7 +55,7 @@ export class Embedding {
   }
 
   /** Embeds `count` tokens, `ids: u32 [count]`: their rows of the weight, plus those of enabled adapters. */
-  look(tape: Tape, ids: DeviceBuffer, count: number): Tensor {
+  embed(tape: Tape, ids: DeviceBuffer, count: number): Tensor {
     const { value, parameter } = this;
     let x = embedding(tape, ids, { table: value, parameter, count });
     for (const { table, up, scaling, trained } of this.#enabled) {

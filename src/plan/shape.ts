@@ -14,7 +14,7 @@ export interface LinearShape {
   readonly rows: number;
   /** `in` features. */
   readonly cols: number;
-  /** How often it occurs in the model. */
+  /** Number of such layers in the model. */
   readonly count: number;
 }
 
@@ -46,7 +46,7 @@ export interface ModelShape {
   readonly layers: readonly LayerShape[];
   /** Rows of the embedding. */
   readonly vocabSize: number;
-  /** Whether the model ends in a head over the vocabulary. */
+  /** True if the model ends in a head over the vocabulary. */
   readonly hasHead: boolean;
 }
 

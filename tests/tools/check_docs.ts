@@ -1,10 +1,11 @@
 /**
  * Runs `deno doc --lint` on the package's exports, and checks that every source file has a module doc and every
- * declaration that it exports a doc comment.
+ * declaration that it exports a doc comment, and that these begin with their noun.
  *
  * @module
  */
 
+import { badOpenings, NOT_YET } from "./openings.ts";
 import { GENERATED, listFiles, report, ROOT } from "./source.ts";
 
 const faults: string[] = [];
@@ -36,6 +37,24 @@ for (const path of files) {
       faults.push(`${path}:${i + 1}: ${name} wants a doc comment`);
     }
     seen.add(name);
+  }
+}
+
+const folders = ["src", "gpu", "wasm", "tests", "examples"];
+for (
+  const path of [
+    "mod.ts",
+    ...(await Promise.all(folders.map((folder) => listFiles(folder)))).flat(),
+  ]
+) {
+  if (GENERATED.has(path) || NOT_YET.some((start) => path.startsWith(start))) {
+    continue;
+  }
+  const text = await Deno.readTextFile(new URL(path, ROOT));
+  for (const { line, word } of badOpenings(text)) {
+    faults.push(
+      `${path}:${line}: the comment begins with "${word}"; wanted its noun first ("Rows of …", "True if …")`,
+    );
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * Whether a checkpoint has the tensors of a decoder.
+ * Check of a checkpoint's tensors against those of a decoder.
  *
  * @module
  */

@@ -41,7 +41,7 @@ import type {
 import {
   checkRoom,
   checkTokens,
-  lookUp,
+  gather,
   runBlocks,
   uploadBounds,
 } from "../parts/token_input.ts";
@@ -49,7 +49,7 @@ import { Weights } from "../parts/weights.ts";
 
 /** Options of {@linkcode Llama.load}. A quantised weight that is trained is decoded. */
 export interface LlamaOptions extends ModelOptions {
-  /** Whether products of the LM head with few rows are taken in 8 bits, for decode steps (false). */
+  /** Computes products of the LM head with few rows in 8 bits, for decode steps (false). */
   readonly eightBitHead?: boolean;
 }
 
@@ -198,7 +198,7 @@ export class Llama implements CausalModel {
     { cache, checkpointing, onInput }: ForwardOptions = {},
   ): Tensor {
     const context = this.#context(tape, tokens, { cache, onInput });
-    const x = runBlocks(tape, lookUp(tape, this.#embedding, tokens.ids), {
+    const x = runBlocks(tape, gather(tape, this.#embedding, tokens.ids), {
       blocks: this.blocks.map((block) => (on, from) =>
         block.forward(on, from, {
           context,

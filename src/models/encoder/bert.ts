@@ -36,7 +36,7 @@ import type {
 import { checkTensors } from "../parts/tensor_check.ts";
 import {
   checkTokens,
-  lookUp,
+  gather,
   positionIds,
   runBlocks,
   type Table,
@@ -166,7 +166,7 @@ export class Bert implements EncoderModel {
   }
 
   /** Logits of the head; see {@linkcode EncoderModel.answer}. */
-  answer(tape: Tape, tokens: TokenBatch, options: PassOptions = {}): Tensor {
+  logits(tape: Tape, tokens: TokenBatch, options: PassOptions = {}): Tensor {
     return this.#parts.ask(tape, this.encode(tape, tokens, options), tokens);
   }
 
@@ -179,13 +179,13 @@ export class Bert implements EncoderModel {
     const { config, tables, norm } = this.#parts;
     const count = tokens.batch * tokens.time;
     const ids = tape.upload(Uint32Array.from(tokens.ids));
-    const words = tables.words.look(tape, ids, count);
-    const types = lookUp(
+    const words = tables.words.embed(tape, ids, count);
+    const types = gather(
       tape,
       tables.types,
       tokens.typeIds ?? new Uint32Array(count),
     );
-    const positions = lookUp(
+    const positions = gather(
       tape,
       tables.positions,
       positionIds(tokens, config.firstPosition),

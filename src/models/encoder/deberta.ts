@@ -41,7 +41,7 @@ import type {
 import { checkTensors } from "../parts/tensor_check.ts";
 import {
   checkTokens,
-  lookUp,
+  gather,
   positionIds,
   runBlocks,
   type Table,
@@ -190,7 +190,7 @@ export class Deberta implements EncoderModel {
   }
 
   /** Logits of the head; see {@linkcode EncoderModel.answer}. */
-  answer(tape: Tape, tokens: TokenBatch, options: PassOptions = {}): Tensor {
+  logits(tape: Tape, tokens: TokenBatch, options: PassOptions = {}): Tensor {
     return this.#parts.ask(tape, this.encode(tape, tokens, options), tokens);
   }
 
@@ -202,17 +202,17 @@ export class Deberta implements EncoderModel {
   #embed(tape: Tape, tokens: TokenBatch): Tensor {
     const { config, words, positions, types, widen, norm } = this.#parts;
     const count = tokens.batch * tokens.time;
-    let x = words.look(
+    let x = words.embed(
       tape,
       tape.upload(Uint32Array.from(tokens.ids)),
       count,
     );
     if (positions) {
-      x = add(tape, x, lookUp(tape, positions, positionIds(tokens, 0)));
+      x = add(tape, x, gather(tape, positions, positionIds(tokens, 0)));
     }
     if (types) {
       const typeIds = tokens.typeIds ?? new Uint32Array(count);
-      x = add(tape, x, lookUp(tape, types, typeIds));
+      x = add(tape, x, gather(tape, types, typeIds));
     }
     if (widen) x = linear(tape, x, { layer: widen });
     return layerNorm(tape, x, { ...norm, epsilon: config.normEpsilon });
@@ -224,7 +224,7 @@ export class Deberta implements EncoderModel {
     if (!relative) return undefined;
     const { value, parameter } = relative;
     const x = parameter
-      ? lookUp(tape, relative, Array.from({ length: value.rows }, (_, i) => i))
+      ? gather(tape, relative, Array.from({ length: value.rows }, (_, i) => i))
       : tape.input(value);
     return relativeNorm
       ? layerNorm(tape, x, { ...relativeNorm, epsilon: config.normEpsilon })

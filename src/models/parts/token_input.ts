@@ -111,7 +111,7 @@ export function uploadBounds(
 }
 
 /** Rows of a table, `[ids.length, features]`. */
-export function lookUp(
+export function gather(
   tape: Tape,
   { value, parameter }: Table,
   ids: ArrayLike<number>,

@@ -42,7 +42,7 @@ import { checkTensors } from "../parts/tensor_check.ts";
 import {
   checkRoom,
   checkTokens,
-  lookUp,
+  gather,
   runBlocks,
   type Table,
   uploadBounds,
@@ -229,13 +229,13 @@ export class Bart implements Seq2SeqModel {
     checkTokens(tokens, { vocabSize, maxLength }, past);
     const ids = Uint32Array.from(tokens.ids);
     const positions = ids.map((_, i) => POSITION_OFFSET + past + i % time);
-    const x = lookUp(tape, side.words, ids);
+    const x = gather(tape, side.words, ids);
     return layerNorm(
       tape,
       add(
         tape,
         config.scale === 1 ? x : scale(tape, x, config.scale),
-        lookUp(tape, side.positions, positions),
+        gather(tape, side.positions, positions),
       ),
       { ...side.norm, epsilon: BART_EPSILON },
     );

@@ -202,7 +202,7 @@ function classLosses(
   { batch, weight, checkpointing }: ObjectiveOptions & { batch: ClassBatch },
 ): RowLosses {
   const tokens = tokensOf(batch, batch.typeIds);
-  const scores = model.answer(tape, tokens, { checkpointing });
+  const scores = model.logits(tape, tokens, { checkpointing });
   const losses = tape.alloc(batch.rows * 4);
   if (scores.value.cols === 1) {
     squaredError(tape, scores, { targets: batch.answers, losses, weight });
@@ -219,7 +219,7 @@ function spanLosses(
   { batch, weight, checkpointing }: ObjectiveOptions & { batch: SpanBatch },
 ): RowLosses {
   const tokens = tokensOf(batch, batch.typeIds);
-  const scores = model.answer(tape, tokens, { checkpointing });
+  const scores = model.logits(tape, tokens, { checkpointing });
   const losses = tape.alloc(batch.rows * 4);
   const { starts, ends } = batch;
   spanLoss(tape, scores, { starts, ends, losses, weight });

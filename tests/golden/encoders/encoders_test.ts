@@ -48,7 +48,7 @@ async function answers(
   const { device } = model;
   const { ids, typeIds, lengths } = batch;
   using tape = new Tape(device);
-  const { value } = model.answer(tape, {
+  const { value } = model.logits(tape, {
     ids: ids.flat(),
     batch: ids.length,
     time: ids[0].length,

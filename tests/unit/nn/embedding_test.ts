@@ -36,7 +36,7 @@ const ROWS = IDS.flatMap((id) =>
 );
 
 for (const train of [false, true]) {
-  Deno.test(`Embedding.look(): rows with what an adapter adds${train ? ", and its gradients" : ""}`, async () => {
+  Deno.test(`Embedding.embed(): rows with what an adapter adds${train ? ", and its gradients" : ""}`, async () => {
     using device = await openDevice("reference");
     using buffer = device.alloc(W.byteLength);
     device.write(buffer, W);
@@ -49,14 +49,14 @@ for (const train of [false, true]) {
     });
     using tape = new Tape(device, { recording: train });
     const ids = tape.upload(Uint32Array.from(IDS));
-    const plain = words.look(tape, ids, IDS.length);
+    const plain = words.embed(tape, ids, IDS.length);
     assertAllClose(
       await readF32(device, plain.value.buffer),
       IDS.flatMap((id) => [...W.subarray(id * FEATURES, (id + 1) * FEATURES)]),
       { atol: 0 },
     );
     words.enable(["x"]);
-    const y = words.look(tape, ids, IDS.length);
+    const y = words.embed(tape, ids, IDS.length);
     assertAllClose(await readF32(device, y.value.buffer), ROWS, { atol: 1e-6 });
     assert.equal(y.needsGradient, train);
     if (!train) return;
