@@ -4,7 +4,13 @@
  * @module
  */
 
-import type { TensorShapes, WantedTensor } from "./tensors.ts";
+import {
+  type LayersShape,
+  type ModuleShape,
+  type TensorShapes,
+  tensorsOf,
+  type WantedTensor,
+} from "./tensors.ts";
 import type { Activation } from "../device/contract/activation.ts";
 import { type ConfigJson, ConfigReader } from "./config_reader.ts";
 
@@ -15,31 +21,41 @@ export const BART_TYPES = ["bart"] as const;
 export const POSITION_OFFSET = 2;
 
 /** Sizes of one side of a model. */
-export interface BartSide {
+export interface BartSideSizes {
   /** Number of layers. */
   readonly layers: number;
-  /** Number of attention heads. */
-  readonly heads: number;
   /** Intermediate (MLP) size: features inside the feed-forward part. */
   readonly intermediateSize: number;
 }
 
-/** Configuration of a model: sizes and switches. */
-export interface BartConfig {
+/** Configuration of one side of a model. */
+export interface BartSide extends BartSideSizes {
+  /** Number of attention heads. */
+  readonly heads: number;
+}
+
+/** Sizes of a model, and the switches that its tensors depend on. */
+export interface BartSizes {
   readonly modelType: typeof BART_TYPES[number];
   /** Vocabulary size. */
   readonly vocabSize: number;
   /** Hidden size: features of a token. */
   readonly hiddenSize: number;
-  readonly encoder: BartSide;
-  readonly decoder: BartSide;
+  readonly encoder: BartSideSizes;
+  readonly decoder: BartSideSizes;
   /** Maximum sequence length of either side. */
   readonly maxLength: number;
+  /** Tied embeddings: the head is the token embedding. */
+  readonly tied: boolean;
+}
+
+/** Configuration of a model: sizes and switches. */
+export interface BartConfig extends BartSizes {
+  readonly encoder: BartSide;
+  readonly decoder: BartSide;
   /** Embedding scale: factor of the token embeddings. */
   readonly scale: number;
   readonly activation: Activation;
-  /** Tied embeddings: the head is the token embedding. */
-  readonly tied: boolean;
   /** Decoder start token id. */
   readonly startId: number;
 }
@@ -51,6 +67,28 @@ export const FINAL_BIAS = "final_logits_bias";
 export const BART_EPSILON = 1e-5;
 
 /**
+ * Reads the sizes of a config, with the defaults that transformers has.
+ *
+ * @throws {TypeError} If it is another architecture.
+ * @throws {SyntaxError} If a value is no number.
+ */
+export function readBartSizes(read: ConfigReader): BartSizes {
+  const side = (name: "encoder" | "decoder"): BartSideSizes => ({
+    layers: read.whole(`${name}_layers`, 12),
+    intermediateSize: read.whole(`${name}_ffn_dim`, 4096),
+  });
+  return {
+    modelType: read.type(BART_TYPES),
+    hiddenSize: read.whole("d_model", 1024),
+    encoder: side("encoder"),
+    decoder: side("decoder"),
+    vocabSize: read.whole("vocab_size", 50265),
+    maxLength: read.whole("max_position_embeddings", 1024),
+    tied: read.flag("tie_word_embeddings", true),
+  };
+}
+
+/**
  * Reads a config, with the defaults that transformers has.
  *
  * @param where Name of the model, for errors.
@@ -59,28 +97,21 @@ export const BART_EPSILON = 1e-5;
  */
 export function readBartConfig(config: ConfigJson, where: string): BartConfig {
   const read = new ConfigReader(config, where);
-  const modelType = read.type(BART_TYPES);
-  const hiddenSize = read.whole("d_model", 1024);
+  const sizes = readBartSizes(read);
+  const { hiddenSize } = sizes;
   const side = (name: "encoder" | "decoder"): BartSide => {
     const heads = read.whole(`${name}_attention_heads`, 16);
     if (hiddenSize % heads !== 0) {
       read.refuse(`d_model ${hiddenSize} is no multiple of ${heads} heads`);
     }
-    return {
-      heads,
-      layers: read.whole(`${name}_layers`, 12),
-      intermediateSize: read.whole(`${name}_ffn_dim`, 4096),
-    };
+    return { ...sizes[name], heads };
   };
   return {
-    ...{ modelType, hiddenSize },
+    ...sizes,
     encoder: side("encoder"),
     decoder: side("decoder"),
-    vocabSize: read.whole("vocab_size", 50265),
-    maxLength: read.whole("max_position_embeddings", 1024),
     scale: read.flag("scale_embedding", false) ? Math.sqrt(hiddenSize) : 1,
     activation: read.activation("activation_function", "gelu"),
-    tied: read.flag("tie_word_embeddings", true),
     startId: read.whole("decoder_start_token_id", 2, 0),
   };
 }
@@ -104,7 +135,7 @@ export interface BartNames {
 
 /** The names of a checkpoint's tensors. */
 export function bartNames(
-  { tied }: Pick<BartConfig, "tied">,
+  { tied }: Pick<BartSizes, "tied">,
   { tensors }: TensorShapes,
 ): BartNames {
   const prefix = tensors.has("model.encoder.embed_positions.weight") ||
@@ -129,63 +160,72 @@ export function bartLayer(
   side: "encoder" | "decoder",
   index: number,
 ): string {
-  return `${prefix}${side}.layers.${index}`;
+  return `${layersPath(prefix, side)}.${index}`;
 }
 
-function layerTensors(
-  config: BartConfig,
+function layersPath(prefix: string, side: "encoder" | "decoder"): string {
+  return `${prefix}${side}.layers`;
+}
+
+function layersOf(
+  config: BartSizes,
   side: "encoder" | "decoder",
-  layerPath: string,
-): WantedTensor[] {
+  prefix: string,
+): LayersShape {
   const { hiddenSize: n } = config;
-  const { intermediateSize: m } = config[side];
-  const layer = (name: string, rows: number, cols: number): WantedTensor[] => [
-    { name: `${layerPath}.${name}.weight`, shape: [rows, cols] },
-    { name: `${layerPath}.${name}.bias`, shape: [rows] },
-  ];
-  const norm = (name: string): WantedTensor[] =>
-    ["weight", "bias"].map((part) => ({
-      name: `${layerPath}.${name}.${part}`,
-      shape: [n],
-    }));
+  const { layers, intermediateSize: m } = config[side];
+  const module = (name: string, ...shape: number[]): ModuleShape => ({
+    name,
+    shape,
+    bias: true,
+  });
+  const attentions = ATTENTIONS[side];
+  return {
+    path: layersPath(prefix, side),
+    count: layers,
+    hiddenSize: n,
+    intermediateSize: m,
+    attentions: { count: attentions.length, width: n },
+    modules: [
+      ...attentions.flatMap((name) => [
+        ...PROJECTIONS.map((part) => module(`${name}.${part}`, n, n)),
+        module(`${name}_layer_norm`, n),
+      ]),
+      module("fc1", m, n),
+      module("fc2", n, m),
+      module("final_layer_norm", n),
+    ],
+  };
+}
+
+/** The parts of a model, by the names that its checkpoint has for them. */
+export function bartParts(
+  config: BartSizes,
+  { prefix, tables }: BartNames,
+): (ModuleShape | LayersShape)[] {
+  const { hiddenSize: n, vocabSize, maxLength } = config;
   return [
-    ...ATTENTIONS[side].flatMap((name) => [
-      ...PROJECTIONS.flatMap((part) => layer(`${name}.${part}`, n, n)),
-      ...norm(`${name}_layer_norm`),
+    ...[...new Set(Object.values(tables))].map((name) => ({
+      name: name.replace(/\.weight$/, ""),
+      shape: [vocabSize, n],
+    })),
+    ...(["encoder", "decoder"] as const).flatMap((side) => [
+      {
+        name: `${prefix}${side}.embed_positions`,
+        shape: [maxLength + POSITION_OFFSET, n],
+      },
+      { name: `${prefix}${side}.layernorm_embedding`, shape: [n], bias: true },
+      layersOf(config, side, prefix),
     ]),
-    ...layer("fc1", m, n),
-    ...layer("fc2", n, m),
-    ...norm("final_layer_norm"),
   ];
 }
 
 /** Every tensor of a model, by the names that its checkpoint has for them. */
 export function bartTensors(
-  config: BartConfig,
+  config: BartSizes,
   names: BartNames,
 ): WantedTensor[] {
-  const { hiddenSize: n, vocabSize, maxLength } = config;
-  const { prefix, tables } = names;
-  return [
-    ...[...new Set(Object.values(tables))].map((name) => ({
-      name,
-      shape: [vocabSize, n],
-    })),
-    ...(["encoder", "decoder"] as const).flatMap((side) => [
-      {
-        name: `${prefix}${side}.embed_positions.weight`,
-        shape: [maxLength + POSITION_OFFSET, n],
-      },
-      ...["weight", "bias"].map((part) => ({
-        name: `${prefix}${side}.layernorm_embedding.${part}`,
-        shape: [n],
-      })),
-      ...Array.from(
-        { length: config[side].layers },
-        (_, i) => layerTensors(config, side, bartLayer(names, side, i)),
-      ).flat(),
-    ]),
-  ];
+  return tensorsOf(bartParts(config, names));
 }
 
 /**

@@ -24,12 +24,21 @@ export class ConfigReader {
   readonly #config: ConfigJson;
   readonly #where: string;
   readonly #file: string;
+  readonly #purpose: string;
 
-  /** @param where What errors call the model; `file` what they call the config. */
-  constructor(config: ConfigJson, where: string, file = "config.json") {
+  /** @param where What errors call the model; `file` what they call the config; `purpose` what it is read for. */
+  constructor(
+    config: ConfigJson,
+    where: string,
+    { file = "config.json", purpose = "run the model" }: {
+      file?: string;
+      purpose?: string;
+    } = {},
+  ) {
     this.#config = config;
     this.#where = where;
     this.#file = file;
+    this.#purpose = purpose;
   }
 
   /** The value of a key; undefined where there is none or null. */
@@ -39,7 +48,7 @@ export class ConfigReader {
 
   /** Refuses what the model asks for. @throws {TypeError} Always. */
   refuse(what: string): never {
-    throw new KindError(`Cannot run the model ${this.#where}: ${what}`);
+    throw new KindError(`Cannot ${this.#purpose} ${this.#where}: ${what}`);
   }
 
   /** The model type. @throws {TypeError} If it is none of `types`. */
@@ -100,7 +109,7 @@ export class ConfigReader {
 
   #wrong(key: string, wanted: string, value: unknown): never {
     throw new FormatError(
-      `Cannot run the model ${this.#where}: ${this.#file} wants ${wanted} for ${key}, got ${
+      `Cannot ${this.#purpose} ${this.#where}: ${this.#file} wants ${wanted} for ${key}, got ${
         shown(value)
       }`,
     );

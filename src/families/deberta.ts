@@ -4,14 +4,22 @@
  * @module
  */
 
-import type { EncoderHead, TensorShapes, WantedTensor } from "./tensors.ts";
+import {
+  type EncoderHead,
+  type LayersShape,
+  type ModuleShape,
+  type TensorShapes,
+  tensorsOf,
+  type WantedTensor,
+} from "./tensors.ts";
 import type { Activation } from "../device/contract/activation.ts";
 import { type ConfigJson, ConfigReader } from "./config_reader.ts";
 import {
-  blockTensors,
   type ClassifierShape,
   type EncoderBlockShape,
-  headTensors,
+  encoderLayers,
+  type EncoderLayerShape,
+  headModules,
 } from "./encoder.ts";
 
 /** Model types that this architecture serves. */
@@ -40,8 +48,8 @@ export interface ConvolutionShape {
   readonly activation: Activation;
 }
 
-/** Configuration of a model: sizes and switches. */
-export interface DebertaConfig {
+/** Sizes of a model, and the switches that its tensors depend on. */
+export interface DebertaSizes {
   readonly modelType: typeof DEBERTA_TYPES[number];
   /** Vocabulary size. */
   readonly vocabSize: number;
@@ -53,24 +61,53 @@ export interface DebertaConfig {
   readonly intermediateSize: number;
   /** Number of layers. */
   readonly layers: number;
-  /** Number of attention heads. */
-  readonly heads: number;
   /** Token type (segment) vocabulary size; 0 without a token type embedding. */
   readonly typeVocabSize: number;
   /** Maximum sequence length (context length). */
   readonly maxLength: number;
   /** Whether absolute position embeddings are added to the token embeddings. */
   readonly absolute: boolean;
-  readonly normEpsilon: number;
-  readonly activation: Activation;
   readonly relative?: RelativePositions;
   /** Whether there is a layer norm for the relative position embedding, be there such an embedding or not. */
   readonly relativeNorm: boolean;
   /** Terms of the attention scores besides content-to-content, for their scaling. */
   readonly terms: number;
   readonly convolution?: ConvolutionShape;
+}
+
+/** Configuration of a model: sizes and switches. */
+export interface DebertaConfig extends DebertaSizes {
+  /** Number of attention heads. */
+  readonly heads: number;
+  readonly normEpsilon: number;
+  readonly activation: Activation;
   /** After the layer that the first token goes through before the classes. */
   readonly poolerActivation: Activation;
+}
+
+/**
+ * Reads the sizes of a config, with the defaults that transformers has.
+ *
+ * @throws {TypeError} If it is another architecture, or asks for something that is not supported.
+ * @throws {SyntaxError} If a value is no number.
+ */
+export function readDebertaSizes(read: ConfigReader): DebertaSizes {
+  const hiddenSize = read.whole("hidden_size", 1536);
+  const maxLength = read.whole("max_position_embeddings", 512);
+  const kinds = attentionKinds(read);
+  return {
+    ...{ hiddenSize, maxLength, modelType: read.type(DEBERTA_TYPES) },
+    vocabSize: read.whole("vocab_size", 128100),
+    embeddingSize: read.whole("embedding_size", hiddenSize),
+    intermediateSize: read.whole("intermediate_size", 6144),
+    layers: read.whole("num_hidden_layers", 24),
+    typeVocabSize: read.whole("type_vocab_size", 0, 0),
+    absolute: read.flag("position_biased_input", true),
+    terms: kinds.length,
+    relative: readRelative(read, { kinds, maxLength }),
+    relativeNorm: readRelativeNorm(read),
+    convolution: readConvolution(read, hiddenSize),
+  };
 }
 
 /**
@@ -85,8 +122,8 @@ export function readDebertaConfig(
   where: string,
 ): DebertaConfig {
   const read = new ConfigReader(config, where);
-  const modelType = read.type(DEBERTA_TYPES);
-  const hiddenSize = read.whole("hidden_size", 1536);
+  const sizes = readDebertaSizes(read);
+  const { hiddenSize } = sizes;
   const heads = read.whole("num_attention_heads", 24);
   if (hiddenSize % heads !== 0) {
     read.refuse(`hidden_size ${hiddenSize} is no multiple of ${heads} heads`);
@@ -101,23 +138,12 @@ export function readDebertaConfig(
   if (pooled !== hiddenSize) {
     read.refuse(`pooler_hidden_size ${pooled} is not ${hiddenSize}`);
   }
-  const maxLength = read.whole("max_position_embeddings", 512);
-  const kinds = attentionKinds(read);
   return {
-    ...{ modelType, hiddenSize, heads, maxLength },
-    vocabSize: read.whole("vocab_size", 128100),
-    embeddingSize: read.whole("embedding_size", hiddenSize),
-    intermediateSize: read.whole("intermediate_size", 6144),
-    layers: read.whole("num_hidden_layers", 24),
-    typeVocabSize: read.whole("type_vocab_size", 0, 0),
-    absolute: read.flag("position_biased_input", true),
+    ...sizes,
+    heads,
     normEpsilon: read.number("layer_norm_eps", 1e-7),
     activation: read.activation("hidden_act", "gelu"),
     poolerActivation: read.activation("pooler_hidden_act", "gelu"),
-    terms: kinds.length,
-    relative: readRelative(read, { kinds, maxLength }),
-    relativeNorm: readRelativeNorm(read),
-    convolution: readConvolution(read, hiddenSize),
   };
 }
 
@@ -182,13 +208,12 @@ export function debertaPrefix(
     : "";
 }
 
-/** The shape of a layer. */
-export function debertaBlock(config: DebertaConfig): EncoderBlockShape {
-  const { hiddenSize, intermediateSize, activation, normEpsilon, relative } =
-    config;
+function layerShape(
+  { hiddenSize, intermediateSize, relative }: DebertaSizes,
+): EncoderLayerShape {
   const own = relative && !relative.shared;
   return {
-    ...{ hiddenSize, intermediateSize, activation, normEpsilon },
+    ...{ hiddenSize, intermediateSize },
     projections: ["query_proj", "key_proj", "value_proj"],
     others: [
       ...(own && relative.c2p ? ["pos_key_proj"] : []),
@@ -197,33 +222,39 @@ export function debertaBlock(config: DebertaConfig): EncoderBlockShape {
   };
 }
 
+/** The shape of a layer. */
+export function debertaBlock(config: DebertaConfig): EncoderBlockShape {
+  const { activation, normEpsilon } = config;
+  return { ...layerShape(config), activation, normEpsilon };
+}
+
+/** Names of the classification head. */
+const CLASSIFIER = { dense: "pooler.dense", out: "classifier" } as const;
+
 /** Classification head. */
 export function debertaClassifier(
   { poolerActivation }: Pick<DebertaConfig, "poolerActivation">,
 ): ClassifierShape {
-  return {
-    dense: "pooler.dense",
-    activation: poolerActivation,
-    out: "classifier",
-  };
+  return { ...CLASSIFIER, activation: poolerActivation };
 }
 
-/** Every tensor of a model, by name. */
-export function debertaTensors(
-  config: DebertaConfig,
+/** The parts of a model. */
+export function debertaParts(
+  config: DebertaSizes,
   { prefix, head }: { prefix: string; head: EncoderHead },
-): WantedTensor[] {
+): (ModuleShape | LayersShape)[] {
   const { hiddenSize: n, embeddingSize, layers, relative } = config;
   const { convolution } = config;
-  const table = (name: string, rows: number): WantedTensor => ({
-    name: `${prefix}embeddings.${name}.weight`,
-    shape: [rows, embeddingSize],
+  const module = (name: string, shape: readonly number[]): ModuleShape => ({
+    name: `${prefix}${name}`,
+    shape,
   });
-  const vectors = (module: string): WantedTensor[] =>
-    ["weight", "bias"].map((part) => ({
-      name: `${prefix}${module}.${part}`,
-      shape: [n],
-    }));
+  const norm = (name: string): ModuleShape => ({
+    ...module(`${name}.LayerNorm`, [n]),
+    bias: true,
+  });
+  const table = (name: string, rows: number) =>
+    module(`embeddings.${name}`, [rows, embeddingSize]);
   return [
     table("word_embeddings", config.vocabSize),
     ...(config.absolute
@@ -233,36 +264,37 @@ export function debertaTensors(
       ? [table("token_type_embeddings", config.typeVocabSize)]
       : []),
     ...(embeddingSize !== n
-      ? [{
-        name: `${prefix}embeddings.embed_proj.weight`,
-        shape: [n, embeddingSize],
-      }]
+      ? [module("embeddings.embed_proj", [n, embeddingSize])]
       : []),
-    ...vectors("embeddings.LayerNorm"),
+    norm("embeddings"),
     ...(relative
-      ? [{
-        name: `${prefix}encoder.rel_embeddings.weight`,
-        shape: [2 * relative.span, n],
-      }]
+      ? [module("encoder.rel_embeddings", [2 * relative.span, n])]
       : []),
-    ...(config.relativeNorm ? vectors("encoder.LayerNorm") : []),
-    ...Array.from(
-      { length: layers },
-      (_, i) =>
-        blockTensors(`${prefix}encoder.layer.${i}`, debertaBlock(config)),
-    ).flat(),
+    ...(config.relativeNorm ? [norm("encoder")] : []),
+    encoderLayers(prefix, layers, layerShape(config)),
     ...(convolution
       ? [
         {
-          name: `${prefix}encoder.conv.conv.weight`,
-          shape: [n, n / convolution.groups, convolution.kernel],
+          ...module("encoder.conv.conv", [
+            n,
+            n / convolution.groups,
+            convolution.kernel,
+          ]),
+          bias: true,
         },
-        { name: `${prefix}encoder.conv.conv.bias`, shape: [n] },
-        ...vectors("encoder.conv.LayerNorm"),
+        norm("encoder.conv"),
       ]
       : []),
-    ...headTensors(head, debertaClassifier(config), n),
+    ...headModules(head, CLASSIFIER, n),
   ];
+}
+
+/** Every tensor of a model, by name. */
+export function debertaTensors(
+  config: DebertaSizes,
+  of: { prefix: string; head: EncoderHead },
+): WantedTensor[] {
+  return tensorsOf(debertaParts(config, of));
 }
 
 /**

@@ -4,53 +4,75 @@
  * @module
  */
 
-import type { EncoderHead, TensorShapes, WantedTensor } from "./tensors.ts";
+import type {
+  EncoderHead,
+  LayersShape,
+  ModuleShape,
+  TensorShapes,
+} from "./tensors.ts";
 import type { Activation } from "../device/contract/activation.ts";
 
 /** Sizes and names of a layer. */
-export interface EncoderBlockShape {
+export interface EncoderLayerShape {
   /** Hidden size: features of a token. */
   readonly hiddenSize: number;
   /** Intermediate (MLP) size: features inside the feed-forward part. */
   readonly intermediateSize: number;
-  /** Activation function between the two linear layers of the feed-forward part. */
-  readonly activation: Activation;
-  /** Epsilon of a layer norm, added to the variance. */
-  readonly normEpsilon: number;
   /** Names in `attention.self` of the query, key and value projections. */
   readonly projections: readonly [q: string, k: string, v: string];
   /** Further linear layers of `attention.self`, in the shape of these. */
   readonly others?: readonly string[];
 }
 
+/** Sizes, names and settings of a layer. */
+export interface EncoderBlockShape extends EncoderLayerShape {
+  /** Activation function between the two linear layers of the feed-forward part. */
+  readonly activation: Activation;
+  /** Epsilon of a layer norm, added to the variance. */
+  readonly normEpsilon: number;
+}
+
 /** Names of the linear layers that end the two parts of a layer. */
 export const OUTPUTS = ["attention.output", "output"] as const;
 
-/** Tensors of the layer at `prefix`. */
-export function blockTensors(
-  prefix: string,
-  shape: EncoderBlockShape,
-): WantedTensor[] {
-  const { hiddenSize: n, intermediateSize: m, projections, others } = shape;
-  const layer = (name: string, rows: number, cols: number): WantedTensor[] => [
-    { name: `${prefix}.${name}.weight`, shape: [rows, cols] },
-    { name: `${prefix}.${name}.bias`, shape: [rows] },
-  ];
-  const norm = (name: string): WantedTensor[] =>
-    ["weight", "bias"].map((part) => ({
-      name: `${prefix}.${name}.LayerNorm.${part}`,
-      shape: [n],
-    }));
+/** The modules of a layer, by their names within it. */
+export function encoderModules(
+  { hiddenSize: n, intermediateSize: m, projections, others }:
+    EncoderLayerShape,
+): ModuleShape[] {
+  const [attention, output] = OUTPUTS;
+  const norm = (name: string): ModuleShape => ({
+    name: `${name}.LayerNorm`,
+    shape: [n],
+    bias: true,
+  });
   return [
-    ...[...projections, ...others ?? []].flatMap((name) =>
-      layer(`attention.self.${name}`, n, n)
-    ),
-    ...layer("attention.output.dense", n, n),
-    ...norm("attention.output"),
-    ...layer("intermediate.dense", m, n),
-    ...layer("output.dense", n, m),
-    ...norm("output"),
+    ...[...projections, ...others ?? []].map((name): ModuleShape => ({
+      name: `attention.self.${name}`,
+      shape: [n, n],
+      bias: true,
+    })),
+    { name: `${attention}.dense`, shape: [n, n], bias: true },
+    norm(attention),
+    { name: "intermediate.dense", shape: [m, n], bias: true },
+    { name: `${output}.dense`, shape: [n, m], bias: true },
+    norm(output),
   ];
+}
+
+/** The layers of an encoder whose names begin with `prefix`. */
+export function encoderLayers(
+  prefix: string,
+  count: number,
+  shape: EncoderLayerShape,
+): LayersShape {
+  const { hiddenSize, intermediateSize } = shape;
+  return {
+    ...{ count, hiddenSize, intermediateSize },
+    path: `${prefix}encoder.layer`,
+    modules: encoderModules(shape),
+    attentions: { count: 1, width: hiddenSize },
+  };
 }
 
 /** Classification head of a family. */
@@ -76,21 +98,22 @@ export function headOf(
   return { kind: "none" };
 }
 
-/** Tensors of a head on features of size `n`. */
-export function headTensors(
+/** The modules of a head on features of size `n`. */
+export function headModules(
   head: EncoderHead,
-  { dense, out }: ClassifierShape,
+  { dense, out }: Pick<ClassifierShape, "dense" | "out">,
   n: number,
-): WantedTensor[] {
-  const layer = (name: string, rows: number): WantedTensor[] => [
-    { name: `${name}.weight`, shape: [rows, n] },
-    { name: `${name}.bias`, shape: [rows] },
-  ];
+): ModuleShape[] {
+  const layer = (name: string, rows: number): ModuleShape => ({
+    name,
+    shape: [rows, n],
+    bias: true,
+  });
   switch (head.kind) {
     case "classify":
-      return [...layer(dense, n), ...layer(out, head.labels)];
+      return [layer(dense, n), layer(out, head.labels)];
     case "span":
-      return layer(SPAN, 2);
+      return [layer(SPAN, 2)];
     case "none":
       return [];
   }

@@ -9,7 +9,6 @@ import type { Device } from "../device/device.ts";
 import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { Bart } from "./seq2seq/model.ts";
 import {
-  BART_TYPES,
   bartNames,
   bartTensors,
   FINAL_BIAS,
@@ -17,7 +16,6 @@ import {
 } from "../families/bart.ts";
 import { Bert } from "./encoder/bert.ts";
 import {
-  BERT_TYPES,
   bertClassifier,
   bertPrefix,
   bertTensors,
@@ -25,7 +23,6 @@ import {
 } from "../families/bert.ts";
 import { Deberta } from "./encoder/deberta.ts";
 import {
-  DEBERTA_TYPES,
   debertaClassifier,
   debertaPrefix,
   debertaTensors,
@@ -34,7 +31,7 @@ import {
 import { type ClassifierShape, headOf } from "../families/encoder.ts";
 import { Llama } from "./decoder/model.ts";
 import { readDecoderConfig } from "../families/decoder.ts";
-import { DECODER_TYPES } from "../families/decoders.ts";
+import { type Architecture, ARCHITECTURES } from "../families/families.ts";
 import { decoderTensors } from "../families/decoder_block.ts";
 import type { BaseConfig, WantedTensor } from "../families/tensors.ts";
 import type {
@@ -52,11 +49,7 @@ export interface FamilyOptions extends ModelOptions {
 }
 
 /** An architecture: its config, tensors and loader. */
-export interface Family {
-  /** Model types of its configs. */
-  readonly types: readonly string[];
-  /** Kind of its models: causal LM, encoder or encoder-decoder (seq2seq). */
-  readonly kind: Model["kind"];
+export interface Family extends Architecture {
   /** Config of a checkpoint, as far as every model has it. */
   config(checkpoint: Checkpoint): BaseConfig;
   /** Every tensor that the model of a checkpoint has, by name. */
@@ -86,8 +79,7 @@ export interface EncoderNames {
 /** Every architecture. */
 export const FAMILIES: readonly Family[] = [
   {
-    types: DECODER_TYPES,
-    kind: "causal",
+    ...ARCHITECTURES.decoder,
     config: ({ config, name }) => readDecoderConfig(config, name),
     tensors: ({ config, name }) =>
       decoderTensors(readDecoderConfig(config, name)),
@@ -95,8 +87,7 @@ export const FAMILIES: readonly Family[] = [
       Llama.load(device, checkpoint, options),
   },
   {
-    types: BERT_TYPES,
-    kind: "encoder",
+    ...ARCHITECTURES.bert,
     config: ({ config, name }) => readBertConfig(config, name),
     tensors(checkpoint) {
       const config = readBertConfig(checkpoint.config, checkpoint.name);
@@ -114,8 +105,7 @@ export const FAMILIES: readonly Family[] = [
     },
   },
   {
-    types: DEBERTA_TYPES,
-    kind: "encoder",
+    ...ARCHITECTURES.deberta,
     config: ({ config, name }) => readDebertaConfig(config, name),
     tensors(checkpoint) {
       const config = readDebertaConfig(checkpoint.config, checkpoint.name);
@@ -133,8 +123,7 @@ export const FAMILIES: readonly Family[] = [
     },
   },
   {
-    types: BART_TYPES,
-    kind: "seq2seq",
+    ...ARCHITECTURES.bart,
     config: ({ config, name }) => readBartConfig(config, name),
     tensors(checkpoint) {
       const config = readBartConfig(checkpoint.config, checkpoint.name);

@@ -4,12 +4,12 @@
  * @module
  */
 
-import type { Config } from "./shape.ts";
+import type { ConfigJson } from "../families/config_reader.ts";
 
 function llama(
   hidden: number,
   { inner, layers, heads }: { inner: number; layers: number; heads: number },
-): Config {
+): ConfigJson {
   return {
     model_type: "llama",
     vocab_size: 32000,
@@ -30,7 +30,7 @@ const MEDIUM = llama(5120, { inner: 13824, layers: 40, heads: 40 });
  * - BART-large: Lewis et al., 1910.13461; DeBERTaV3-base: He et al., 2111.09543; both as the checkpoints
  *   `facebook/bart-large` and `microsoft/deberta-v3-base` have them.
  */
-export const KNOWN_MODELS: Readonly<Record<string, Config>> = {
+export const KNOWN_MODELS: Readonly<Record<string, ConfigJson>> = {
   "llama-7b": SMALL,
   "llama-13b": MEDIUM,
   "llama-33b": llama(6656, { inner: 17920, layers: 60, heads: 52 }),

@@ -79,7 +79,7 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
   lm: [...NETWORK, "backend", "loftq", "data", "train", ...IO],
   merge: [...NETWORK, "quant", "qalora", ...IO],
   export: [...NETWORK, "quant", ...IO],
-  plan: ["quant"],
+  plan: ["quant", "families"],
   bench: ["tensor", "device", "quant", "wasm"],
   cli: [
     ...METHODS,

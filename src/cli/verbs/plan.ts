@@ -19,7 +19,8 @@ import { checkWhole } from "../../models/load/whole.ts";
 import { modelConfig } from "../../io/packed/config.ts";
 import { type Method, type MethodCost, methodCosts } from "../../plan/cost.ts";
 import { KNOWN_MODELS } from "../../plan/known.ts";
-import { type Config, type ModelShape, modelShape } from "../../plan/shape.ts";
+import type { ConfigJson } from "../../families/config_reader.ts";
+import { type ModelShape, modelShape } from "../../plan/shape.ts";
 import { PLAIN } from "../common.ts";
 import { flag, integer, number } from "../options.ts";
 import { defineVerb, type Verb } from "../verb.ts";
@@ -119,7 +120,7 @@ FLOPs per step, of each method. All of it is computed, none measured.
   },
 });
 
-async function findConfig(name: string): Promise<Config> {
+async function findConfig(name: string): Promise<ConfigJson> {
   if (Object.hasOwn(KNOWN_MODELS, name.toLowerCase())) {
     return KNOWN_MODELS[name.toLowerCase()];
   }
@@ -155,7 +156,7 @@ async function hasWeights(folder: string): Promise<boolean> {
 }
 
 /** The config of a model, which is to be there with all its parts and tensors; its weights may be of any kind. */
-async function modelConfigOf(name: string): Promise<Config> {
+async function modelConfigOf(name: string): Promise<ConfigJson> {
   const place = await findModel(name);
   for (const line of place.taken ?? []) console.error(`note: ${line}`);
   await using model = await openCheckpoint(place.model, { describe: "whole" });

@@ -8,7 +8,11 @@
 import { activate } from "../../autograd/activation.ts";
 import { layerNorm } from "../../autograd/norm.ts";
 import type { Tape, Tensor } from "../../autograd/tape.ts";
-import { type EncoderBlockShape, OUTPUTS } from "../../families/encoder.ts";
+import {
+  type EncoderBlockShape,
+  encoderModules,
+  OUTPUTS,
+} from "../../families/encoder.ts";
 import type { Linear } from "../../nn/linear.ts";
 import type { PassOptions } from "../model.ts";
 import { Block } from "../parts/block.ts";
@@ -50,13 +54,11 @@ export class EncoderBlock extends Block {
   ): Promise<EncoderBlock> {
     const linears = new Map<string, Linear>();
     const norms = new Map<string, LayerNormWeights>();
-    const names = [
-      ...[...shape.projections, ...shape.others ?? []]
-        .map((name) => `attention.self.${name}`),
-      ...["attention.output.dense", "intermediate.dense", "output.dense"],
-    ];
-    for (const name of names) {
-      linears.set(name, await weights.layer(`${prefix}.${name}`, true));
+    for (
+      const { name, shape: { length }, bias = false } of encoderModules(shape)
+    ) {
+      if (length < 2) continue;
+      linears.set(name, await weights.layer(`${prefix}.${name}`, bias));
     }
     for (const name of OUTPUTS) {
       norms.set(name, await weights.norm(`${prefix}.${name}.LayerNorm`));

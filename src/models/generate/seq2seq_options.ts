@@ -78,7 +78,7 @@ export function writeOptions(
   generation?: ConfigJson,
 ): WriteOptions {
   const read = generation
-    ? new ConfigReader(generation, name, "generation_config.json")
+    ? new ConfigReader(generation, name, { file: "generation_config.json" })
     : new ConfigReader({ ...UNSAID, ...config }, name);
   refuseOthers(read);
   const start = WRITE_DEFAULTS;

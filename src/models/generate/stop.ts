@@ -58,7 +58,8 @@ export async function stopTokens(
 ): Promise<number[]> {
   const { config, name } = checkpoint;
   const generation = await generationConfig(checkpoint);
-  const own = generation && new ConfigReader(generation, name, GENERATION);
+  const own = generation &&
+    new ConfigReader(generation, name, { file: GENERATION });
   const named = own && own.get("eos_token_id") !== undefined
     ? own.tokens("eos_token_id")
     : new ConfigReader(config, name).tokens("eos_token_id");

@@ -12,7 +12,8 @@ import type { Adapter } from "../../io/peft/adapter.ts";
 import { wholeTensors } from "../../io/peft/whole.ts";
 import type { AdapterModuleFactors } from "../../nn/adapter.ts";
 import { Random } from "../../tensor/random.ts";
-import { headTensors } from "../../families/encoder.ts";
+import { headModules } from "../../families/encoder.ts";
+import { tensorsOf } from "../../families/tensors.ts";
 import { familyOf, findFamily } from "../families.ts";
 import { namesOf } from "./fitted.ts";
 import type { EncoderHead } from "../../families/tensors.ts";
@@ -114,7 +115,11 @@ export function newHead(
   const given = checkpoint.config.initializer_range;
   const deviation = typeof given === "number" ? given : DEVIATION;
   const made = new Map<string, HeldTensor>();
-  for (const { name, shape } of headTensors(head, classifier, hiddenSize)) {
+  for (
+    const { name, shape } of tensorsOf(
+      headModules(head, classifier, hiddenSize),
+    )
+  ) {
     const found = checkpoint.tensors.get(name);
     if (found && found.shape.join() === shape.join()) continue;
     const count = shape.reduce((a, b) => a * b);

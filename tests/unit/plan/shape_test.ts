@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { methodCosts } from "../../../src/plan/cost.ts";
 import { KNOWN_MODELS } from "../../../src/plan/known.ts";
-import { type Config, modelShape } from "../../../src/plan/shape.ts";
+import type { ConfigJson } from "../../../src/families/config_reader.ts";
+import { modelShape } from "../../../src/plan/shape.ts";
 
 interface Row {
-  readonly config: Config;
+  readonly config: ConfigJson;
   readonly parameters: number;
   readonly linearParameters: number;
   readonly loraParameters: number;

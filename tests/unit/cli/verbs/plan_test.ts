@@ -45,10 +45,13 @@ Deno.test("plan reads a config.json, alone or in a folder", async () => {
     const place = `${folder}/config.json`;
     const write = (config: Record<string, unknown>) =>
       Deno.writeTextFile(place, JSON.stringify(config));
-    await write({ model_type: "bert", vocab_size: 9 });
+    await write({ model_type: "bert", vocab_size: 9, hidden_size: 0 });
     const broken = await loqa("plan", place);
     assert.equal(broken.code, 1);
-    assert.match(broken.stderr, /config\.json: wanted .* for hidden_size/);
+    assert.match(
+      broken.stderr,
+      /config\.json wants a whole number >= 1 for hidden_size, got 0/,
+    );
     await write({
       model_type: "bert",
       vocab_size: 9,
