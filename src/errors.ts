@@ -21,6 +21,12 @@ export function markMeant(
 /** A value out of its range, or options that do not go together: a `RangeError` that is meant. */
 export class ValueError extends RangeError {}
 
+/**
+ * An option that does not go with what was found, such as a type to round to where nothing is rounded: for the command line
+ * wrong usage.
+ */
+export class OptionError extends ValueError {}
+
 /** Something of a kind that is not supported here, or not what was wanted: a `TypeError` that is meant. */
 export class KindError extends TypeError {}
 

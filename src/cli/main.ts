@@ -4,7 +4,7 @@
  * @module
  */
 
-import { isMeant } from "../errors.ts";
+import { isMeant, OptionError } from "../errors.ts";
 import { VERSION } from "../version.ts";
 import { UsageError } from "./options.ts";
 import { print, ReaderGone } from "./output.ts";
@@ -157,7 +157,7 @@ export async function main(args: readonly string[]): Promise<number> {
     return name === "" ? 2 : 0;
   } catch (error) {
     if (error instanceof ReaderGone) return READER_GONE;
-    if (error instanceof UsageError) {
+    if (error instanceof UsageError || error instanceof OptionError) {
       console.error(
         `loqa: ${error.message}\nTry: loqa ${verb ? `${verb} ` : ""}--help`,
       );

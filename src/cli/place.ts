@@ -79,6 +79,17 @@ export async function readPlace(
   };
 }
 
+/** Where lines about the model that is taken go: choices that were not made by name, and what is to be known of it. */
+export function notesTo(progress: Progress): {
+  onNote: (line: string) => void;
+  onWarning: (line: string) => void;
+} {
+  return {
+    onNote: (line) => progress.note(`loqa: ${line}`),
+    onWarning: (line) => progress.warn(`loqa: ${line}`),
+  };
+}
+
 /**
  * Tells what a person should know of the model that is taken: a training that has not ended, weights that changed; and,
  * unless that is not wanted, which checkpoint it is, and which weights outside of the folder.
@@ -87,6 +98,7 @@ export function tellNotes(
   { notes = [], taken = [] }: ModelPlace,
   progress: Progress,
 ): void {
-  for (const line of taken) progress.note(`loqa: ${line}`);
-  for (const line of notes) progress.warn(`loqa: ${line}`);
+  const { onNote, onWarning } = notesTo(progress);
+  taken.forEach(onNote);
+  notes.forEach(onWarning);
 }

@@ -28,7 +28,7 @@ import { isFloat, narrow, toF32, TORCH_DTYPES } from "../tensor/dtype.ts";
 export type MergedDType = "f16" | "bf16" | "f32";
 
 /** Options of {@linkcode mergeDense}. */
-export interface MergeOptions {
+export interface DenseMergeOptions {
   readonly device: Device;
   /** Folder to write; a finished one is a model in the Hugging Face layout. */
   readonly out: string;
@@ -40,6 +40,7 @@ export interface MergeOptions {
 
 /** Rounding error of one layer. */
 export interface MergedLayer {
+  /** Module path. */
   readonly name: string;
   /** `‖rounded - exact‖ / ‖exact‖`. */
   readonly error: number;
@@ -55,7 +56,7 @@ export interface MergedLayer {
  */
 export async function mergeDense(
   checkpoint: Checkpoint,
-  { device, out, factors, dtype, signal, onProgress }: MergeOptions,
+  { device, out, factors, dtype, signal, onProgress }: DenseMergeOptions,
 ): Promise<MergedLayer[]> {
   checkWhole(checkpoint);
   const byTensor = checkFit(checkpoint, factors);

@@ -5,32 +5,20 @@
  */
 
 import { ValueError } from "../../errors.ts";
-import type { Device } from "../../device/device.ts";
-import type { Checkpoint } from "../../io/checkpoint/checkpoint.ts";
-import { checkSideFiles } from "../../io/safetensors/copy.ts";
+import { readTextFile } from "../../io/files/deno.ts";
 import {
-  joinPath,
-  readTextFile,
-  writeFileAtomic,
-} from "../../io/files/deno.ts";
-import { openOutput } from "../../io/output/output.ts";
-import { compareModels, type ForwardDifference } from "../../merge/compare.ts";
-import { mergeDense } from "../../merge/dense.ts";
-import { mergeExact, mergesExactly } from "../../merge/exact.ts";
-import { familyOf, whyNotRun } from "../../models/families.ts";
-import { findModel, type ModelPlace } from "../../models/load/locate.ts";
-import { checkTensors } from "../../models/parts/tensor_check.ts";
-import { openTuned } from "../../models/load/with_adapters.ts";
-import type { AdapterModuleFactors } from "../../nn/adapter.ts";
+  type ForwardDifference,
+  merge,
+  type MergeReport,
+} from "../../merge/run.ts";
 import { WEIGHT_DTYPES } from "../../tensor/dtype.ts";
-import { VERSION } from "../../version.ts";
 import type { Args } from "../args.ts";
 import { COMMON } from "../common.ts";
 import { choice, list, path, UsageError } from "../options.ts";
 import { defineVerb, type Verb } from "../verb.ts";
 import { openChosen, readDeviceOptions } from "../device.ts";
 import { interruptible } from "../interrupt.ts";
-import { PLACE, readPlace, tellNotes } from "../place.ts";
+import { notesTo, PLACE, readPlace } from "../place.ts";
 import { Progress } from "../text/progress.ts";
 import { print, printFitted } from "../output.ts";
 
@@ -49,7 +37,7 @@ const OPTIONS = {
   }),
   model: PLACE.model,
   dtype: choice(WEIGHT_DTYPES, {
-    default: "bf16",
+    otherwise: "bf16",
     help: "type that merged weights (not QA-LoRA's) are rounded to",
   }),
   text: path({
@@ -83,66 +71,6 @@ is printed. OUT must be new or empty; it appears when it is whole and was compar
   run,
 });
 
-/** Inputs of a merge. */
-interface Job {
-  readonly place: ModelPlace;
-  readonly checkpoint: Checkpoint;
-  readonly factors: readonly AdapterModuleFactors[];
-  readonly device: Device;
-  /** Folder to build the result in. */
-  readonly partial: string;
-  readonly out: string;
-  readonly signal: AbortSignal;
-  readonly onProgress: (done: number, text: string) => void;
-}
-
-/** A merge that is on the disk. */
-interface Done {
-  /** Entries of the `--json` document. */
-  readonly told: Readonly<Record<string, unknown>>;
-  /** The line printed for a person. */
-  readonly line: string;
-}
-
-async function mergeGroups(job: Job): Promise<Done> {
-  const { place, checkpoint, out, partial } = job;
-  const { layers, base } = await mergeExact(checkpoint, {
-    ...job,
-    out: joinPath(partial, "backbone"),
-  });
-  const report = place.report ?? { model: place.model };
-  await writeFileAtomic(
-    joinPath(partial, "loqa.json"),
-    `${
-      JSON.stringify(
-        { ...report, out, base, merged: { version: VERSION, of: place.model } },
-        null,
-        2,
-      )
-    }\n`,
-  );
-  return {
-    told: { exact: true, base, layers },
-    line:
-      `exact: ${layers.length} layers merged into the biases of their groups, codes and scales are as they were`,
-  };
-}
-
-async function mergeWeights(
-  job: Job,
-  dtype: "bf16" | "f16" | "f32",
-): Promise<Done> {
-  const { checkpoint, partial } = job;
-  const layers = await mergeDense(checkpoint, { ...job, out: partial, dtype });
-  const error = Math.max(...layers.map((l) => l.error));
-  return {
-    told: { dtype, exact: false, layers },
-    line: `${layers.length} layers merged and rounded to ${dtype}: at most ${
-      (error * 100).toPrecision(2)
-    } % of a layer's weights lost`,
-  };
-}
-
 function forwardLine(forward: ForwardDifference): string {
   const tokens = {
     text: "tokens of the text",
@@ -157,97 +85,45 @@ function forwardLine(forward: ForwardDifference): string {
 }
 
 async function run(
-  { positionals: [path], values, given }: Args<typeof OPTIONS>,
+  { positionals: [path], values }: Args<typeof OPTIONS>,
 ): Promise<number> {
-  const out = values.out.replace(/[\\/]+$/, "");
-  const { dtype } = values;
-  const began = performance.now();
+  const { out, dtype, text: file } = values;
   using progress = new Progress({ quiet: values.quiet });
   return await interruptible(async (signal, started) => {
-    const chosen = await readPlace(values);
-    const named = Object.values(chosen.adapters ?? {});
+    const { adapters, ...chosen } = await readPlace(values);
+    const named = Object.values(adapters ?? {});
     if (named.length > 1) {
       throw new UsageError(
         `merge takes one --adapter, got ${named.length}; merge the result again`,
       );
     }
-    const place = await findModel(path, chosen);
-    tellNotes(place, progress);
-    const adapter = named[0] ?? place.adapter;
-    if (!adapter) {
-      throw new UsageError(`${path} has no adapter; name one by --adapter`);
-    }
-    started();
-    await using output = await openOutput(out, {
-      verb: "merge",
-      kind: "folder",
-    });
-    const textFile = values.text;
-    // Before anything is written: it may not be there.
-    const text = textFile === undefined
-      ? undefined
-      : await readTextFile(textFile);
+    const text = file === undefined ? undefined : await readTextFile(file);
     if (text?.trim() === "") {
-      throw new ValueError(`Cannot compare by ${textFile}: it has no text`);
-    }
-    await using tuned = await openTuned(place, { default: adapter });
-    const { checkpoint } = tuned;
-    checkSideFiles(checkpoint);
-    const whyNot = whyNotRun(checkpoint);
-    if (text !== undefined && whyNot) {
-      throw new UsageError(`--text is for models that loqa runs: ${whyNot}`);
-    }
-    if (!whyNot) {
-      const wanted = familyOf(checkpoint).tensors(checkpoint);
-      checkTensors(checkpoint, wanted, /^/);
-    }
-    const factors = tuned.adapters.get("default")!;
-    const exact = await mergesExactly(checkpoint, factors);
-    if (exact && given("dtype")) {
-      throw new UsageError(
-        `--dtype rounds, and ${path} is merged exactly; leave it out`,
-      );
+      throw new ValueError(`Cannot compare by ${file}: it has no text`);
     }
     using device = await openChosen(readDeviceOptions(values, progress));
-    await output.begin();
-    const partial = output.result;
-    const job: Job = {
-      place,
-      checkpoint,
-      factors,
-      device,
-      partial,
-      out,
-      signal,
+    started();
+    const report = await merge(path, {
+      ...{ ...chosen, device, out, dtype, text, signal },
+      adapter: named[0],
       onProgress: (done, text) => progress.update(done, text),
-    };
-    const { told, line } = exact
-      ? await mergeGroups(job)
-      : await mergeWeights(job, dtype);
-    // What cannot be run again is no result, and leaves none.
-    const forward = whyNot ? undefined : await compareModels(device, {
-      ...{ before: path, after: partial, adapter, text },
-      ...{ model: chosen.model, checkpoint: chosen.checkpoint },
+      ...notesTo(progress),
     });
-    signal.throwIfAborted();
-    await output.settle();
-    const report = {
-      verb: "merge",
-      version: VERSION,
-      out,
-      maxDifference: forward?.maxDifference,
-      forward,
-      ...told,
-      seconds: (performance.now() - began) / 1000,
-    };
     progress[Symbol.dispose]();
     if (values.json) print(JSON.stringify(report, null, 2));
-    else {
-      printFitted([
-        line,
-        forward ? forwardLine(forward) : `not compared: ${whyNot}`,
-        `written: ${out}`,
-      ].join("\n"));
-    }
+    else printFitted(mergeText(report));
   }, { resumes: false });
+}
+
+function mergeText(report: MergeReport): string {
+  const { exact, layers, forward, notCompared, out } = report;
+  return [
+    exact
+      ? `exact: ${layers.length} layers merged into the biases of their groups, codes and scales are as they were`
+      : `${layers.length} layers merged and rounded to ${report.dtype}: at most ${
+        (Math.max(...layers.map((l) => l.error)) * 100).toPrecision(2)
+      } % of a layer's weights lost`,
+    forward ? forwardLine(forward) : `not compared: ${notCompared}`,
+    `written: ${out}`,
+  ].join("\n");
 }

@@ -114,6 +114,9 @@ Deno.test("loqa merge: the document, and a folder that is there is left alone", 
     assert.match(again.stderr, /^loqa: Cannot write to .*it is there already/);
     const usage = await loqa("merge", EXAMPLE, "-o", `${folder}/x`);
     assert.equal(usage.code, 2);
-    assert.match(usage.stderr, /has no adapter; name one by --adapter/);
+    assert.match(
+      usage.stderr,
+      /has no adapter, and the option adapter names none/,
+    );
   });
 });
