@@ -185,7 +185,10 @@ function dispatchOf<P extends Params, D extends Bindings>(
 ): Dispatch {
   const words: Word[] = [];
   for (const [name, type] of Object.entries(kernel.params)) {
-    const value: number | readonly number[] = params[name];
+    const value: number | readonly number[] | undefined = params[name];
+    if (value === undefined) {
+      throw new KindError(`Cannot run ${kernel.name} without ${name}`);
+    }
     if (type === "u32") words.push(value as number);
     else for (const f32 of [value].flat()) words.push({ f32 });
   }

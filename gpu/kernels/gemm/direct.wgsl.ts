@@ -7,9 +7,9 @@
 import {
   CUT_TEXT,
   cutText,
-  declarationsText,
   type GemmVariant,
   multiplyText,
+  operandsText,
   placeText,
   range,
   times,
@@ -25,8 +25,15 @@ export const DIRECT_THREADS = 16;
 /** Inner indices of a step. */
 export const DIRECT_DEPTH = 4;
 
-/** The text of a kernel in which each thread reads what it needs from the matrices themselves. */
-export function directText(variant: GemmVariant): string {
+/** Declarations of {@linkcode directBody}. */
+export function directHelpers(variant: GemmVariant): string {
+  return `${operandsText(variant, variant)}
+override RAGGED: bool;
+${CUT_TEXT}`;
+}
+
+/** A kernel in which each thread reads what it needs from the matrices themselves. */
+export function directBody(variant: GemmVariant): string {
   const tile = { rows: DIRECT_SIDE, cols: DIRECT_SIDE };
   const load = (name: "a" | "b", first: string) => (u: number, i: number) => {
     const along = variant[name];
@@ -37,16 +44,7 @@ export function directText(variant: GemmVariant): string {
   };
   const groups = DIRECT_SIDE / 4;
   // The stores are a loop, as a long text of them takes a software adapter seconds to compile.
-  return `${declarationsText(variant, variant)}
-override RAGGED: bool;
-${CUT_TEXT}
-
-@compute @workgroup_size(${DIRECT_THREADS})
-fn main(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
+  return `
   // Neighbours are below each other, and read the same of b: two to four times as fast in Mesa as the other way.
   let down = (p.m + ${DIRECT_SIDE - 1}u) / ${DIRECT_SIDE}u;
   let tile = (group.x + group.y * groups.x) * ${DIRECT_THREADS}u + thread;
@@ -77,6 +75,5 @@ fn main(
       put(group.z, y, x + e, values[i][e]);
     }`
   }
-  }
-}`;
+  }`;
 }

@@ -12,14 +12,17 @@ import {
   type GemmBatch,
   gemmSizes,
 } from "../../../src/device/contract/gemm.ts";
-import { grid, type Kernel, type Span, type Word } from "../../context.ts";
+import { grid } from "../../context.ts";
+import { record, type Values } from "../../kernel.ts";
+import type { BoundRows } from "../quant/parts.ts";
+import type { narrowKernel } from "./quantized.wgsl.ts";
 import { directGemm, gemmSum, SUM_THREADS, tiledGemm } from "./gemm.wgsl.ts";
 import { DIRECT_DEPTH, DIRECT_SIDE, DIRECT_THREADS } from "./direct.wgsl.ts";
 import type { Source } from "./text.wgsl.ts";
 import type { Mat } from "../../../src/device/buffer.ts";
 import { chooseTile, shareOut } from "./tiles.ts";
 import { part, same } from "../elementwise/map.ts";
-import type { WebGpuMemory } from "../../buffers.ts";
+import type { BoundBatch, WebGpuMemory } from "../../buffers.ts";
 
 type GemmArgs = OperationArgs<"gemm">;
 
@@ -147,11 +150,7 @@ function* fitting(memory: WebGpuMemory, p: Product): Generator<Product> {
 }
 
 /** Matrices of a batch as a kernel takes them. */
-interface Bound {
-  readonly span: Span;
-  readonly first: number;
-  readonly stride: number;
-  readonly step: number;
+interface Bound extends BoundBatch {
   /** Whether a kernel may take them as vectors of four. */
   readonly vectors: boolean;
 }
@@ -185,15 +184,15 @@ function bind(
 /** What a kernel reads b through, where it is no matrix. */
 export interface BoundSource {
   readonly source: Source;
-  readonly spans: readonly Span[];
-  /** Parameters of its fields. */
-  readonly fields: readonly Word[];
-  /** Elements from the start of a row to that of the next, as the source counts them. */
-  readonly stride: number;
+  readonly params: Values<Source["params"]>;
+  readonly bind: BoundRows["bind"];
   /** The kernel to take in place of those for matrices. `vectors`: whether it may read a four values at a time. */
   kernel?(
     variant: { readonly vectors: boolean; readonly addend: boolean },
-  ): { kernel: Kernel; groups: readonly [number, number, number] };
+  ): {
+    kernel: ReturnType<typeof narrowKernel>;
+    groups: readonly [number, number, number];
+  };
 }
 
 /** Binds what a product needs now; gives what records it. */
@@ -210,50 +209,52 @@ export function prepare(
     ? bind(memory, p.add, { step: batch.add, count })
     : undefined;
   const addend = own !== undefined;
-  const reads = own ? [own.span] : [];
   const shape = `${m}x${n}x${k}${count > 1 ? ` of ${count}` : ""}`;
-  const result = [...place(c), ...place(own), { f32: alpha }, { f32: beta }];
-  const finish = (inner: readonly Word[], parts: readonly Span[]) =>
-    context.run(gemmSum({ addend, empty: parts.length === 0 }), {
-      params: [m, n, k, ...inner, ...place(), ...result],
-      reads: [...parts, ...reads],
-      writes: [c.span],
+  const finish = (parts: number, shares?: BoundBatch) =>
+    record(context, gemmSum({ addend, empty: shares === undefined }), {
+      params: { m, n, parts, alpha, beta },
+      bind: { shares, addend: own, c },
       groups: [Math.ceil(n / SUM_THREADS), Math.min(m, MOST_GROUPS), count],
       shape,
     });
-  if (k === 0) return () => finish([0, 0, ...place()], []);
+  if (k === 0) return () => finish(0);
 
   const a = bind(memory, p.a, { step: batch.a, count });
-  const { b, spans, fields, source } = bindRight(memory, p.b, {
-    step: batch.b,
-    count,
-  });
+  const quantised = "source" in p.b ? p.b : undefined;
+  const b = "source" in p.b
+    ? undefined
+    : bind(memory, p.b, { step: batch.b, count });
+  const source = quantised?.source;
+  const right = { ...quantised?.bind, b };
   const along = {
     a: transA ? "outer" : "k",
     b: transB ? "k" : "outer",
   } as const;
-  const all = own ? [a, b, c, own] : [a, b, c];
-  const vectors = n % 4 === 0 && all.every((x) => x.vectors);
-  const operands = [...place(a), ...place(b)];
+  const operands = n % 4 === 0 && a.vectors && (b?.vectors ?? true);
+  const vectors = operands && c.vectors && (own?.vectors ?? true);
+  const sized = { m, n, k, ...quantised?.params };
   const whole = {
-    params: [...fields, m, n, k, k, 1, ...operands, ...result],
-    reads: [a.span, ...spans, ...reads],
-    writes: [c.span],
+    params: { ...sized, part: k, parts: 1, alpha, beta },
+    bind: { a, ...right, addend: own, c },
     shape,
   };
-  const special = "source" in p.b
-    ? p.b.kernel?.({ vectors: a.vectors, addend })
-    : undefined;
+  const special = quantised?.kernel?.({ vectors: a.vectors, addend });
   if (special) {
+    const { kernel, groups } = special;
     return () =>
-      context.run(special.kernel, { ...whole, groups: special.groups });
+      record(context, kernel, {
+        ...whole,
+        params: { ...quantised!.params, ...whole.params },
+        bind: { ...quantised!.bind, ...whole.bind },
+        groups,
+      });
   }
   if (context.software) {
     const tiles = Math.ceil(m / DIRECT_SIDE) * Math.ceil(n / DIRECT_SIDE);
     const [x, y] = grid(Math.ceil(tiles / DIRECT_THREADS));
     const ragged = k % DIRECT_DEPTH !== 0;
     const kernel = directGemm({ ...along, vectors, addend }, { ragged });
-    return () => context.run(kernel, { ...whole, groups: [x, y, count] });
+    return () => record(context, kernel, { ...whole, groups: [x, y, count] });
   }
   const sizes = { m, n, k, count };
   const tile = chooseTile(sizes);
@@ -265,57 +266,28 @@ export function prepare(
   ] as const;
   if (parts === 1) {
     const kernel = tiledGemm({ ...along, vectors, addend, source }, tile);
-    return () => context.run(kernel, { ...whole, groups });
+    return () => record(context, kernel, { ...whole, groups });
   }
   const kernel = tiledGemm(
-    {
-      ...along,
-      vectors: n % 4 === 0 && a.vectors && b.vectors,
-      addend: false,
-      source,
-    },
+    { ...along, vectors: operands, addend: false, source },
     tile,
   );
   const bytes = count * parts * m * n * 4;
   return () => {
     const buffer = context.take(bytes);
-    const span = { buffer, at: 0, bytes };
-    context.run(kernel, {
-      params: [
-        ...[...fields, m, n, k, part, parts, ...operands],
-        ...[0, n, m * n, ...place(), { f32: 1 }, { f32: 0 }],
-      ],
-      reads: [a.span, ...spans],
-      writes: [span],
+    const shares = {
+      span: { buffer, at: 0, bytes },
+      ...{ first: 0, stride: n, step: m * n },
+    };
+    record(context, kernel, {
+      params: { ...sized, part, parts, alpha: 1, beta: 0 },
+      bind: { a, ...right, c: shares },
       groups,
       shape,
     });
-    finish([part, parts, 0, n, m * n], [span]);
+    finish(parts, shares);
     context.release(buffer);
   };
-}
-
-/** The right operand, a matrix or not. */
-function bindRight(
-  memory: WebGpuMemory,
-  b: Mat | BoundSource,
-  batch: { step: number; count: number },
-): {
-  b: Omit<Bound, "span">;
-  spans: readonly Span[];
-  fields: readonly Word[];
-  source?: Source;
-} {
-  if ("source" in b) {
-    return { ...b, b: { first: 0, stride: b.stride, step: 0, vectors: true } };
-  }
-  const bound = bind(memory, b, batch);
-  return { b: bound, spans: [bound.span], fields: [] };
-}
-
-/** Parameters that say where a matrix is. */
-function place(x?: Omit<Bound, "span">): number[] {
-  return x ? [x.first, x.stride, x.step] : [0, 0, 0];
 }
 
 /** These operations, in a memory of the device. */

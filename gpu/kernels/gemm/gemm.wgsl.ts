@@ -12,17 +12,16 @@
  * @module
  */
 
-import type { Kernel } from "../../context.ts";
-import { directText } from "./direct.wgsl.ts";
+import { kernel } from "../../kernel.ts";
+import { DIRECT_THREADS, directBody, directHelpers } from "./direct.wgsl.ts";
 import {
   type GemmVariant,
-  operandText,
-  paramsText,
+  productOf,
+  resultBindings,
   resultText,
   type Tile,
 } from "./text.wgsl.ts";
-import { kept } from "../../kernel_cache.ts";
-import { tiledText } from "./tiled.wgsl.ts";
+import { storedAs, tiledBody, tiledHelpers } from "./tiled.wgsl.ts";
 
 /**
  * Sizes of a `tiled` kernel: `lanesX * cols` columns and `lanesY * rows` rows of the result a workgroup. At least one
@@ -44,14 +43,15 @@ function nameOf({ a, b, vectors, addend, source }: GemmVariant): string {
   }${source ? `, b ${source.name}` : ""}`;
 }
 
-/**
- * A product by tiles in the workgroup's memory. Groups: tiles across, down, and products times parts. Parameters as in
- * `text.wgsl.ts`; reads a, b and the addend if there is one; writes c.
- */
-export function tiledGemm(variant: GemmVariant, tile: GemmTile): Kernel {
+/** A product by tiles in the workgroup's memory. Groups: tiles across, down, and products times parts. */
+export const tiledGemm = (variant: GemmVariant, tile: GemmTile) => {
   const { lanesX, lanesY, rows, cols, depth } = tile;
   const sizes = `${lanesX}x${lanesY} of ${rows}x${cols} by ${depth}`;
-  return kept({
+  const shares = {
+    a: rows * depth / 4 / lanesX,
+    b: cols * depth / 4 / lanesY,
+  };
+  return kernel({
     name: `gemm ${nameOf(variant)}, tiles ${sizes}`,
     constants: {
       LANES_X: lanesX,
@@ -59,60 +59,61 @@ export function tiledGemm(variant: GemmVariant, tile: GemmTile): Kernel {
       DEPTH: depth,
       ...variant.source?.constants,
     },
-  }, () =>
-    tiledText(variant, tile, {
-      a: rows * depth / 4 / lanesX,
-      b: cols * depth / 4 / lanesY,
-    }));
-}
+    ...productOf(variant, storedAs(variant)),
+    workgroup: "LANES_X, LANES_Y",
+    helpers: () => tiledHelpers(variant, tile),
+    body: () => tiledBody(variant, tile, shares),
+  });
+};
 
 /**
  * A product by threads on their own, each with 8 x 8 values. Groups: `grid` of tiles by 16, and products; parts is 1.
- * `ragged`: whether k is no multiple of four. Otherwise as {@linkcode tiledGemm}.
+ * `ragged`: whether k is no multiple of four.
  */
-export function directGemm(
+export const directGemm = (
   variant: GemmVariant,
   { ragged }: { ragged: boolean },
-): Kernel {
-  return kept({
+) =>
+  kernel({
     name: `gemm ${nameOf(variant)}, direct`,
     constants: { RAGGED: ragged ? 1 : 0 },
-  }, () => directText(variant));
-}
+    ...productOf(variant, variant),
+    workgroup: DIRECT_THREADS,
+    helpers: () => directHelpers(variant),
+    body: () => directBody(variant),
+  });
 
 /** Threads of a workgroup of {@linkcode gemmSum}, along the columns. */
 export const SUM_THREADS = 64;
 
 /**
  * `c = alpha * Σ part + beta * add`: what is left of a product whose inner indices were shared out, or that has none
- * (`empty`). Groups: columns by 64, rows or fewer, products. Parameters as in `text.wgsl.ts`; reads the parts, one
- * after the other in a (none, if empty), and the addend; writes c.
+ * (`empty`). Groups: columns by 64, rows or fewer, products. The parts lie one after the other in `shares`.
  */
-export function gemmSum(
+export const gemmSum = (
   { addend, empty }: { addend: boolean; empty: boolean },
-): Kernel {
-  const name = `gemm ${empty ? "of nothing" : "sum"}${
-    addend ? ", addend" : ""
-  }`;
-  return kept({ name }, () =>
-    `${paramsText()}
-${empty ? "" : operandText("a", { vectors: false })}
-${resultText({ vectors: false, addend }, empty ? 1 : 2)}
-
-@compute @workgroup_size(${SUM_THREADS})
-fn main(
-  @builtin(global_invocation_id) id: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-) {
-  for (var row = id.y; row < p.m; row += groups.y) {
+) => {
+  const result = { vectors: false, addend };
+  const { reads, writes } = resultBindings(result);
+  return kernel({
+    name: `gemm ${empty ? "of nothing" : "sum"}${addend ? ", addend" : ""}`,
+    params: { m: "u32", n: "u32", parts: "u32", alpha: "f32", beta: "f32" },
+    reads: { shares: !empty && "batch f32", ...reads },
+    writes,
+    workgroup: SUM_THREADS,
+    helpers: resultText(result),
+    body: `
+  let z = invocation.z;
+  let col = invocation.x;
+  for (var row = invocation.y; row < p.m; row += groups.y) {
     var sum = 0.0;
     ${
       empty ? "" : `
     for (var i = 0u; i < p.parts; i += 1u) {
-      sum += a[p.a + (id.z * p.parts + i) * p.aStep + row * p.n + id.x];
+      sum += shares[p.shares + (z * p.parts + i) * p.sharesStep + row * p.sharesStride + col];
     }`
     }
-    put(id.z, row, id.x, sum);
-  }
-}`);
-}
+    put(z, row, col, sum);
+  }`,
+  });
+};

@@ -13,7 +13,8 @@ import type {
   OperationArgs,
 } from "../../../src/device/operations.ts";
 import { gemmQuantizedSizes } from "../../../src/device/contract/gemm.ts";
-import { type Dispatch, grid, type Span, type Word } from "../../context.ts";
+import { grid } from "../../context.ts";
+import { run } from "../../kernel.ts";
 import { INT8_SIDE, int8Kernel, roundKernel } from "./int8.wgsl.ts";
 import {
   GRADIENT_TILE,
@@ -23,7 +24,11 @@ import {
 } from "./int8_gradient.wgsl.ts";
 import { EACH_THREADS } from "./int8_text.wgsl.ts";
 import { NARROW_ROWS } from "./quantized.wgsl.ts";
-import { type DeviceBuffer, mat } from "../../../src/device/buffer.ts";
+import {
+  type DeviceBuffer,
+  type Mat,
+  mat,
+} from "../../../src/device/buffer.ts";
 import {
   type QuantPart,
   quantParts,
@@ -54,72 +59,59 @@ function gemmInt8(memory: WebGpuMemory, args: Args): void {
   }
 }
 
-/** What both products say of the result: parameters behind those of the left side, and bindings. */
+/** What both products say of the result. */
 function resultOf(
   memory: WebGpuMemory,
   { c, add, alpha = 1, beta = 0 }: QuantPart["product"],
-): { words: Word[]; spans: Span[]; written: Span[] } {
-  const own = beta !== 0 && add && !same(add, c) ? memory.bind(add) : undefined;
-  const result = memory.bind(c);
-  return {
-    words: [
-      ...[result.first, result.stride, 0],
-      ...(own ? [own.first, own.stride, 0] : [0, 0, 0]),
-      ...[{ f32: alpha }, { f32: beta }],
-    ],
-    spans: own ? [own.span] : [],
-    written: [result.span],
-  };
+) {
+  const bound = (x: Mat) => ({ ...memory.bind(x), step: 0 });
+  const own = beta !== 0 && add && !same(add, c) ? bound(add) : undefined;
+  return { params: { alpha, beta }, bind: { addend: own, c: bound(c) } };
 }
 
 /** `c = a * qᵀ` for rows that one dispatch reaches, `part` rows of `q` at a time. */
 function forward(memory: WebGpuMemory, args: Args, part: number): void {
   const { q, a: { rows: m, cols: k } } = args;
-  const { context } = memory;
   const group = groupSize(q);
   const groups = Math.ceil(k / group);
   using bytes = memory.alloc(m * k);
   using factors = memory.alloc(m * groups * 8);
-  const [left, worth] = [memory.whole(bytes), memory.whole(factors)];
-  const a = memory.bind(args.a);
-  memory.enqueue(() =>
-    context.run(roundKernel(), {
-      params: [m * groups, groups, group, k, a.first, a.stride],
-      reads: [a.span],
-      writes: [left, worth],
-      groups: grid(Math.ceil(m * groups / EACH_THREADS)),
-      shape: `${m}x${k}`,
-    })
-  );
+  const left = { bytes: memory.whole(bytes), factors: memory.whole(factors) };
+  run(memory, roundKernel(), {
+    params: { count: m * groups, groups, group, cols: k },
+    bind: { a: memory.bind(args.a), ...left },
+    groups: grid(Math.ceil(m * groups / EACH_THREADS)),
+    shape: `${m}x${k}`,
+  });
   // Groups and rows are whole sixteens.
   const depth = (group | k) % 32 === 0 ? 8 : 4;
   const { bits } = q.spec;
   for (const { row, rows, product } of quantParts(args, part)) {
-    const bound = bindRows(memory, q, { row, rows });
-    const { words, spans, written } = resultOf(memory, product);
-    const kernel = int8Kernel({ bits, depth, addend: spans.length > 0 });
-    const run: Dispatch = {
-      params: [
-        ...[group / 4, groups],
-        ...[bound.firstBit, bound.lineBits, bound.firstScale],
-        ...[m, rows, k / 4, k / 4, 1],
-        ...[0, k / 4, 0],
-        ...[0, 0, 0],
-        ...words,
-      ],
-      reads: [left, worth, ...bound.reads, ...spans],
-      writes: written,
+    const { params: { firstBit, lineBits, firstBlock: first }, bind } =
+      bindRows(memory, q, { row, rows });
+    const result = resultOf(memory, product);
+    const addend = result.bind.addend !== undefined;
+    run(memory, int8Kernel({ bits, depth, addend }), {
+      params: {
+        ...{ group: group / 4, groups, firstBit, lineBits },
+        ...{ m, n: rows, k: k / 4, ...result.params },
+      },
+      bind: {
+        ...left,
+        codes: bind.codes,
+        scales: { span: bind.scales, first },
+        biases: { span: bind.biases!, first },
+        ...result.bind,
+      },
       groups: [Math.ceil(rows / INT8_SIDE), Math.ceil(m / INT8_SIDE)],
       shape: `${m}x${rows}x${k}`,
-    };
-    memory.enqueue(() => context.run(kernel, run));
+    });
   }
 }
 
 /** `c = a * q`, likewise. */
 function gradient(memory: WebGpuMemory, args: Args, part: number): void {
   const { q } = args;
-  const { context } = memory;
   const { bits } = q.spec;
   const { cols: n } = q;
   const group = groupSize(q);
@@ -132,26 +124,28 @@ function gradient(memory: WebGpuMemory, args: Args, part: number): void {
     using scales = memory.alloc(groups * k * 4);
     using mostScales = memory.alloc(blocks * groups * 4);
     using plain = memory.alloc(m * groups * 4);
-    const spans = [pairs, mosts, scales, mostScales]
-      .map((buffer) => memory.whole(buffer));
-    const a = memory.bind(product.a);
-    const bound = bindRows(memory, q, { row, rows: k });
-    const [codes, stored] = bound.reads;
-    memory.enqueue(() => {
-      context.run(unitsKernel(), {
-        params: [m * blocks, blocks, k, a.first, a.stride],
-        reads: [a.span],
-        writes: spans.slice(0, 2),
-        groups: grid(Math.ceil(m * blocks / EACH_THREADS)),
-        shape: `${m}x${k}`,
-      });
-      context.run(scaleUnitsKernel(), {
-        params: [blocks * groups, groups, k, bound.firstScale],
-        reads: [stored],
-        writes: spans.slice(2),
-        groups: grid(Math.ceil(blocks * groups / EACH_THREADS)),
-        shape: `${k}x${groups}`,
-      });
+    const units = { pairs: memory.whole(pairs), mosts: memory.whole(mosts) };
+    const ofScales = {
+      scales: memory.whole(scales),
+      mostScales: memory.whole(mostScales),
+    };
+    const { params: { firstBit, lineBits, firstBlock: first }, bind } =
+      bindRows(memory, q, { row, rows: k });
+    run(memory, unitsKernel(), {
+      params: { count: m * blocks, blocks, cols: k },
+      bind: { a: memory.bind(product.a), ...units },
+      groups: grid(Math.ceil(m * blocks / EACH_THREADS)),
+      shape: `${m}x${k}`,
+    });
+    run(memory, scaleUnitsKernel(), {
+      params: { count: blocks * groups, groups, rows: k },
+      bind: {
+        scales: { span: bind.scales, first },
+        found: ofScales.scales,
+        mosts: ofScales.mostScales,
+      },
+      groups: grid(Math.ceil(blocks * groups / EACH_THREADS)),
+      shape: `${k}x${groups}`,
     });
     // What codes less their middle leave over: `a (b + middle s)`.
     const sums = mat(plain, m, groups);
@@ -163,24 +157,25 @@ function gradient(memory: WebGpuMemory, args: Args, part: number): void {
       ...{ alpha: 2 ** (bits - 1), beta: 1, add: sums },
     });
     const result = resultOf(memory, product);
-    const kernel = gradientKernel({ bits, addend: result.spans.length > 0 });
-    const run: Dispatch = {
-      params: [
-        ...[group, groups, bound.firstBit, bound.lineBits, blocks],
-        ...[m, n, k, k, 1],
-        ...[0, 0, 0],
-        ...[0, 0, 0],
-        ...result.words,
-      ],
-      reads: [...spans, codes, memory.whole(plain), ...result.spans],
-      writes: result.written,
+    const addend = result.bind.addend !== undefined;
+    run(memory, gradientKernel({ bits, addend }), {
+      params: {
+        ...{ group, groups, firstBit, lineBits, blocks },
+        ...{ m, n, k, ...result.params },
+      },
+      bind: {
+        ...units,
+        ...ofScales,
+        codes: bind.codes,
+        plain: memory.whole(plain),
+        ...result.bind,
+      },
       groups: [
         Math.ceil(n / GRADIENT_TILE.cols),
         Math.ceil(m / GRADIENT_TILE.rows),
       ],
       shape: `${m}x${n}x${k}`,
-    };
-    memory.enqueue(() => context.run(kernel, run));
+    });
   }
 }
 

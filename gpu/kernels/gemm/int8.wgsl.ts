@@ -8,18 +8,18 @@
  * @module
  */
 
-import type { Kernel } from "../../context.ts";
+import { kernel } from "../../kernel.ts";
 import {
   CODES_TEXT,
   dotsText,
+  EACH_THREADS,
   eachText,
   four,
   putText,
   sidesText,
   SUMS_TEXT,
 } from "./int8_text.wgsl.ts";
-import { paramsText, resultText, times } from "./text.wgsl.ts";
-import { kept } from "../../kernel_cache.ts";
+import { resultBindings, resultText, SIZES, times } from "./text.wgsl.ts";
 
 /** Rows, and columns, of the result that a workgroup of {@linkcode int8Kernel} takes. */
 export const INT8_SIDE = 64;
@@ -29,35 +29,25 @@ const LANES = INT8_SIDE / 4;
 const TILE = { down: LANES, across: LANES };
 
 /**
- * Rounds rows by groups: a thread a group. Parameters: groups in all, groups of a row, elements of a group, of a row, the
- * first of the matrix, its stride. Reads the matrix; writes bytes, four to a word, and for each group what a byte is worth
- * and the sum of them times that.
+ * Rounds rows by groups, each of `group` elements: a thread a group, `count` in all. Writes bytes, four to a word, and for
+ * each group what a byte is worth and the sum of them times that.
  */
-export function roundKernel(): Kernel {
-  return kept({ name: "gemm int8, rounding" }, () => /* wgsl */ `
-struct Params {
-  count: u32,
-  groups: u32,
-  group: u32,
-  cols: u32,
-  first: u32,
-  stride: u32,
-}
-@group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> a: array<f32>;
-@group(0) @binding(2) var<storage, read_write> bytes: array<u32>;
-@group(0) @binding(3) var<storage, read_write> factors: array<vec2f>;
-
+export const roundKernel = () =>
+  kernel({
+    name: "gemm int8, rounding",
+    params: { count: "u32", groups: "u32", group: "u32", cols: "u32" },
+    reads: { a: "matrix f32" },
+    writes: { bytes: "buffer u32", factors: "buffer vec2f" },
+    workgroup: EACH_THREADS,
+    helpers: /* wgsl */ `
 fn four(i: u32) -> vec4f {
   return vec4f(a[i], a[i + 1u], a[i + 2u], a[i + 3u]);
-}
-
-${
-    eachText(/* wgsl */ `
+}`,
+    body: eachText(/* wgsl */ `
     let row = number / p.groups;
     let begin = number % p.groups * p.group;
     let end = min(begin + p.group, p.cols);
-    let at = p.first + row * p.stride;
+    let at = p.a + row * p.aStride;
     var most4 = vec4f();
     for (var j = begin; j < end; j += 4u) {
       most4 = max(most4, abs(four(at + j)));
@@ -76,22 +66,20 @@ ${
       scale,
       scale * f32(sum.x + sum.y + sum.z + sum.w),
     );
-  `)
-  }`);
-}
+  `),
+  });
 
-/** Fields before those of a product, in whose parameters columns and strides of the left side are words of four. */
-const FIELDS = /* wgsl */ `
+/** Parameters of {@linkcode int8Kernel}; inner indices are counted in words of four. */
+const PARAMS = {
   /** Words of a group. */
-  group: u32,
+  group: "u32",
   /** Groups of a row. */
-  groups: u32,
+  groups: "u32",
   /** Bit of the first code, in the binding of the codes; bits from a row to the next. */
-  first_bit: u32,
-  line_bits: u32,
-  /** Place of the first scale and bias in their bindings. */
-  first_scale: u32,
-`;
+  firstBit: "u32",
+  lineBits: "u32",
+  ...SIZES,
+} as const;
 
 /** What the text and the constants of {@linkcode int8Kernel} depend on. */
 export interface Int8Variant {
@@ -102,26 +90,27 @@ export interface Int8Variant {
   readonly addend: boolean;
 }
 
-/**
- * The product by tiles. Groups: tiles across and down. Parameters: those of its fields, then a product's. Reads bytes,
- * factors, codes, scales, biases, and the addend if there is one; writes c.
- */
-export function int8Kernel({ bits, depth, addend }: Int8Variant): Kernel {
-  return kept({
+/** The product by tiles. Groups: tiles across and down. */
+export const int8Kernel = ({ bits, depth, addend }: Int8Variant) => {
+  const result = { vectors: false, addend };
+  const { reads, writes } = resultBindings(result);
+  return kernel({
     name: `gemm int8${addend ? ", addend" : ""}`,
     constants: { BITS: bits, DEPTH: depth },
-  }, () => text({ addend }));
-}
+    params: PARAMS,
+    reads: {
+      ...{ bytes: "buffer u32", factors: "buffer vec2f" },
+      ...{ codes: "buffer u32", scales: "vector f32", biases: "vector f32" },
+      ...reads,
+    },
+    writes,
+    workgroup: `${LANES}, ${LANES}`,
+    helpers: () => HELPERS + resultText(result),
+    body: () => BODY,
+  });
+};
 
-function text({ addend }: { addend: boolean }): string {
-  return /* wgsl */ `
-${paramsText(FIELDS)}
-@group(0) @binding(1) var<storage, read> bytes: array<u32>;
-@group(0) @binding(2) var<storage, read> factors: array<vec2f>;
-@group(0) @binding(3) var<storage, read> codes: array<u32>;
-@group(0) @binding(4) var<storage, read> scales: array<f32>;
-@group(0) @binding(5) var<storage, read> biases: array<f32>;
-${resultText({ vectors: false, addend }, 6)}
+const HELPERS = /* wgsl */ `
 ${CODES_TEXT}
 /** Words of a turn. */
 override DEPTH: u32;
@@ -133,7 +122,7 @@ var<workgroup> col_biases: array<vec4f, ${LANES}>;
 
 fn bytes_at(row: u32, word: u32) -> u32 {
   var found = 0u;
-  if (row < p.m) { found = bytes[row * p.aStride + word]; }
+  if (row < p.m) { found = bytes[row * p.k + word]; }
   return found;
 }
 
@@ -141,31 +130,27 @@ fn bytes_at(row: u32, word: u32) -> u32 {
 fn codes_at(col: u32, word: u32) -> u32 {
   var found = vec4u();
   if (col < p.n) {
-    found = four_codes(p.first_bit + col * p.line_bits + word * 4u * BITS);
+    found = four_codes(p.firstBit + col * p.lineBits + word * 4u * BITS);
   }
   return pack4xU8(found);
 }
 
 fn scale_at(col: u32, g: u32) -> f32 {
   var found = 0.0;
-  if (col < p.n) { found = scales[p.first_scale + col * p.groups + g]; }
+  if (col < p.n) { found = scales[p.scales + col * p.groups + g]; }
   return found;
 }
 
 fn bias_at(col: u32, g: u32) -> f32 {
   var found = 0.0;
-  if (col < p.n) { found = biases[p.first_scale + col * p.groups + g]; }
+  if (col < p.n) { found = biases[p.biases + col * p.groups + g]; }
   return found;
 }
+`;
 
-@compute @workgroup_size(${LANES}, ${LANES})
-fn main(
-  @builtin(workgroup_id) tile: vec3u,
-  @builtin(local_invocation_id) lane: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
-  let row = tile.y * ${INT8_SIDE}u;
-  let col = tile.x * ${INT8_SIDE}u;
+const BODY = /* wgsl */ `
+  let row = group.y * ${INT8_SIDE}u;
+  let col = group.x * ${INT8_SIDE}u;
   ${SUMS_TEXT}
   for (var word = 0u; word < p.k; word += DEPTH) {
     let g = word / p.group;
@@ -195,18 +180,16 @@ fn main(
     }
 ${dotsText({ ...TILE, depth: "DEPTH" })}
     if ((word + DEPTH) % p.group == 0u || word + DEPTH >= p.k) {
-      let scale = col_scales[lane.x];
-      let bias = col_biases[lane.x];
+      let scale = col_scales[local.x];
+      let bias = col_biases[local.x];
       ${
-    times(4, (i) => `
-      let factor${i} = row_factors[lane.y * 4u + ${i}u];
+  times(4, (i) => `
+      let factor${i} = row_factors[local.y * 4u + ${i}u];
       sum${i} += vec4f(dot${i}) * (factor${i}.x * scale) + factor${i}.y * bias;
       dot${i} = vec4i();`)
-  }
+}
     }
     workgroupBarrier();
   }
-  ${putText("row + lane.y * 4u", "col + lane.x * 4u")}
-}
+  ${putText("row + local.y * 4u", "col + local.x * 4u")}
 `;
-}

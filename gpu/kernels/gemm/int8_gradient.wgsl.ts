@@ -10,18 +10,18 @@
  */
 
 import { ROW_BLOCK, SCALE_TOP, TOP, UNIT } from "../../../src/device/int8.ts";
-import type { Kernel } from "../../context.ts";
+import { kernel } from "../../kernel.ts";
 import {
   CODES_TEXT,
   dotsText,
+  EACH_THREADS,
   eachText,
   four,
   putText,
   sidesText,
   SUMS_TEXT,
 } from "./int8_text.wgsl.ts";
-import { paramsText, resultText, times } from "./text.wgsl.ts";
-import { kept } from "../../kernel_cache.ts";
+import { resultBindings, resultText, SIZES, times } from "./text.wgsl.ts";
 
 /** Rows and columns of the result that a workgroup of {@linkcode gradientKernel} takes. */
 export const GRADIENT_TILE = { rows: 64, cols: 32 } as const;
@@ -33,25 +33,22 @@ fn units(x: f32, factor: f32) -> i32 {
 }`;
 
 /**
- * Rounds rows to units of 16 bits by blocks of {@linkcode ROW_BLOCK} values: a thread a block. Parameters: blocks in all, of a
- * row, elements of a row, the first of the matrix, its stride. Reads the matrix; writes units, two to a word, and each
- * block's largest magnitude.
+ * Rounds rows to units of 16 bits by blocks of {@linkcode ROW_BLOCK} values: a thread a block, `count` in all. Writes units,
+ * two to a word, and each block's largest magnitude.
  */
-export function unitsKernel(): Kernel {
-  return kept({ name: "gemm int8, gradient in units" }, () => /* wgsl */ `
-struct Params { count: u32, blocks: u32, cols: u32, first: u32, stride: u32 }
-@group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> a: array<f32>;
-@group(0) @binding(2) var<storage, read_write> pairs: array<u32>;
-@group(0) @binding(3) var<storage, read_write> mosts: array<f32>;
-${UNITS_TEXT(TOP)}
-
-${
-    eachText(/* wgsl */ `
+export const unitsKernel = () =>
+  kernel({
+    name: "gemm int8, gradient in units",
+    params: { count: "u32", blocks: "u32", cols: "u32" },
+    reads: { a: "matrix f32" },
+    writes: { pairs: "buffer u32", mosts: "buffer f32" },
+    workgroup: EACH_THREADS,
+    helpers: UNITS_TEXT(TOP),
+    body: eachText(/* wgsl */ `
     let row = number / p.blocks;
     let begin = number % p.blocks * ${ROW_BLOCK}u;
     let end = min(begin + ${ROW_BLOCK}u, p.cols);
-    let at = p.first + row * p.stride;
+    let at = p.a + row * p.aStride;
     var most = 0.0;
     for (var j = begin; j < end; j += 1u) {
       most = max(most, abs(a[at + j]));
@@ -64,54 +61,50 @@ ${
         (bitcast<u32>(low) & 0xffffu) | (bitcast<u32>(high) << 16u);
     }
     mosts[number] = most;
-  `)
-  }`);
-}
+  `),
+  });
 
 /**
- * Rounds scales to units of the largest of a block of {@linkcode ROW_BLOCK} rows: a thread a block and group. Parameters:
- * blocks times groups, groups, rows, the place of the first scale. Reads scales `[rows, groups]`; writes units
- * `[groups, rows]`, and the largest magnitudes `[blocks, groups]`.
+ * Rounds scales to units of the largest of a block of {@linkcode ROW_BLOCK} rows: a thread a block and group, `count` in all.
+ * Reads scales `[rows, groups]`; writes units `[groups, rows]`, and the largest magnitudes `[blocks, groups]`.
  */
-export function scaleUnitsKernel(): Kernel {
-  return kept({ name: "gemm int8, scales in units" }, () => /* wgsl */ `
-struct Params { count: u32, groups: u32, rows: u32, first: u32 }
-@group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> scales: array<f32>;
-@group(0) @binding(2) var<storage, read_write> found: array<i32>;
-@group(0) @binding(3) var<storage, read_write> mosts: array<f32>;
-${UNITS_TEXT(SCALE_TOP)}
-
-${
-    eachText(/* wgsl */ `
+export const scaleUnitsKernel = () =>
+  kernel({
+    name: "gemm int8, scales in units",
+    params: { count: "u32", groups: "u32", rows: "u32" },
+    reads: { scales: "vector f32" },
+    writes: { found: "buffer i32", mosts: "buffer f32" },
+    workgroup: EACH_THREADS,
+    helpers: UNITS_TEXT(SCALE_TOP),
+    body: eachText(/* wgsl */ `
     let g = number % p.groups;
     let begin = number / p.groups * ${ROW_BLOCK}u;
     let end = min(begin + ${ROW_BLOCK}u, p.rows);
     var most = 0.0;
     for (var o = begin; o < end; o += 1u) {
-      most = max(most, abs(scales[p.first + o * p.groups + g]));
+      most = max(most, abs(scales[p.scales + o * p.groups + g]));
     }
     let factor = select(0.0, ${SCALE_TOP}.0 / most, most > 0.0);
     for (var o = begin; o < end; o += 1u) {
-      let scale = scales[p.first + o * p.groups + g];
+      let scale = scales[p.scales + o * p.groups + g];
       found[g * p.rows + o] = units(scale, factor);
     }
     mosts[number] = most;
-  `)
-  }`);
-}
+  `),
+  });
 
-/** Fields before those of a product. */
-const FIELDS = /* wgsl */ `
+/** Parameters of {@linkcode gradientKernel}. */
+const PARAMS = {
   /** Columns of a group, and groups of a row of the weight. */
-  group: u32,
-  groups: u32,
+  group: "u32",
+  groups: "u32",
   /** Bit of the first code, in the binding of the codes; bits from a row to the next. */
-  first_bit: u32,
-  line_bits: u32,
+  firstBit: "u32",
+  lineBits: "u32",
   /** Blocks of rows. */
-  blocks: u32,
-`;
+  blocks: "u32",
+  ...SIZES,
+} as const;
 
 /** Threads along the rows and the columns of a tile, each with 4 x 4 values. */
 const DOWN = GRADIENT_TILE.rows / 4;
@@ -122,29 +115,32 @@ const TILE = { down: DOWN, across: ACROSS };
 const DEPTH = 8;
 
 /**
- * The product by tiles, of groups that are whole tiles wide. Groups: tiles across and down. Parameters: those of its
- * fields, then a product's. Reads units, their largest, units of scales, their largest, codes, what the biases add
- * `[m, groups]`, and the addend if there is one; writes c.
+ * The product by tiles, of groups that are whole tiles wide. Groups: tiles across and down. Reads units, their largest,
+ * units of scales, their largest, codes, and what the biases add, `plain[m, groups]`.
  */
-export function gradientKernel(
+export const gradientKernel = (
   { bits, addend }: { readonly bits: number; readonly addend: boolean },
-): Kernel {
-  return kept({
+) => {
+  const result = { vectors: false, addend };
+  const { reads, writes } = resultBindings(result);
+  return kernel({
     name: `gemm int8, gradient${addend ? ", addend" : ""}`,
     constants: { BITS: bits },
-  }, () => text({ addend }));
-}
+    params: PARAMS,
+    reads: {
+      ...{ pairs: "buffer vec2u", mosts: "buffer f32" },
+      ...{ scales: "buffer vec4i", mostScales: "buffer f32" },
+      ...{ codes: "buffer u32", plain: "buffer f32" },
+      ...reads,
+    },
+    writes,
+    workgroup: `${ACROSS}, ${DOWN}`,
+    helpers: () => HELPERS + resultText(result),
+    body: () => BODY,
+  });
+};
 
-function text({ addend }: { addend: boolean }): string {
-  return /* wgsl */ `
-${paramsText(FIELDS)}
-@group(0) @binding(1) var<storage, read> pairs: array<vec2u>;
-@group(0) @binding(2) var<storage, read> mosts: array<f32>;
-@group(0) @binding(3) var<storage, read> scales: array<vec4i>;
-@group(0) @binding(4) var<storage, read> most_scales: array<f32>;
-@group(0) @binding(5) var<storage, read> codes: array<u32>;
-@group(0) @binding(6) var<storage, read> plain: array<f32>;
-${resultText({ vectors: false, addend }, 7)}
+const HELPERS = /* wgsl */ `
 ${CODES_TEXT}
 ${sidesText(TILE, DEPTH)}
 /** Four gradients times four scales, a byte each. */
@@ -166,7 +162,7 @@ fn bytes_at(row: u32, word: u32, g: u32) -> u32 {
 fn codes_at(row: u32, col: u32) -> vec4i {
   var found = vec4i();
   if (row < p.k && col < p.n) {
-    let all = four_codes(p.first_bit + row * p.line_bits + col * BITS);
+    let all = four_codes(p.firstBit + row * p.lineBits + col * BITS);
     found = vec4i(all) - vec4i(1i << (BITS - 1u));
   }
   return found;
@@ -176,7 +172,7 @@ fn worth(row: u32, block: u32, g: u32) -> f32 {
   var found = 0.0;
   if (row < p.m) {
     found = mosts[row * p.blocks + block] *
-      (most_scales[block * p.groups + g] * ${UNIT});
+      (mostScales[block * p.groups + g] * ${UNIT});
   }
   return found;
 }
@@ -186,17 +182,13 @@ fn plain_at(row: u32, g: u32) -> f32 {
   if (row < p.m) { found = plain[row * p.groups + g]; }
   return found;
 }
+`;
 
-@compute @workgroup_size(${ACROSS}, ${DOWN})
-fn main(
-  @builtin(workgroup_id) tile: vec3u,
-  @builtin(local_invocation_id) lane: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
-  let row = tile.y * ${GRADIENT_TILE.rows}u;
-  let col = tile.x * ${GRADIENT_TILE.cols}u;
+const BODY = /* wgsl */ `
+  let row = group.y * ${GRADIENT_TILE.rows}u;
+  let col = group.x * ${GRADIENT_TILE.cols}u;
   let g = col / p.group;
-  let own = row + lane.y * 4u;
+  let own = row + local.y * 4u;
   ${SUMS_TEXT}
   for (var word = 0u; word * 4u < p.k; word += ${DEPTH}u) {
     {
@@ -213,23 +205,21 @@ fn main(
       let cols = col + quad * 4u;
       ${times(4, (i) => `let q${i} = codes_at(rows + ${i}u, cols);`)}
       right[one * ${ACROSS}u + quad] = vec4u${
-    four((j) => `pack4xI8(vec4i${four((i) => `q${i}[${j}]`)})`)
-  };
+  four((j) => `pack4xI8(vec4i${four((i) => `q${i}[${j}]`)})`)
+};
     }
 ${dotsText({ ...TILE, depth: `${DEPTH}u` })}
     let next = (word + ${DEPTH}u) * 4u;
     if (next % ${ROW_BLOCK}u == 0u || next >= p.k) {
       let block = word * 4u / ${ROW_BLOCK}u;
       ${
-    times(4, (i) => `
+  times(4, (i) => `
       sum${i} += vec4f(dot${i}) * worth(own + ${i}u, block, g);
       dot${i} = vec4i();`)
-  }
+}
     }
     workgroupBarrier();
   }
   ${times(4, (i) => `sum${i} += vec4f(plain_at(own + ${i}u, g));`)}
-  ${putText("own", "col + lane.x * 4u")}
-}
+  ${putText("own", "col + local.x * 4u")}
 `;
-}

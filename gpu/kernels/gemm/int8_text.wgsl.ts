@@ -15,21 +15,13 @@ export function four(value: (i: number) => string): string {
 }
 
 /**
- * A kernel that does `body` for each `number` below `p.count`, a thread each. Groups: `grid` of them by
+ * The body of a kernel that does `body` for each `number` below `p.count`, a thread each. Groups: `grid` of them by
  * {@linkcode EACH_THREADS}.
  */
 export function eachText(body: string): string {
   return /* wgsl */ `
-@compute @workgroup_size(${EACH_THREADS})
-fn main(
-  @builtin(workgroup_id) id: vec3u,
-  @builtin(num_workgroups) size: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
-  let number = (id.x + id.y * size.x) * ${EACH_THREADS}u + thread;
-  if (number < p.count) {${body}}
-}
-`;
+  let number = (group.x + group.y * groups.x) * ${EACH_THREADS}u + thread;
+  if (number < p.count) {${body}}`;
 }
 
 /** Declares `four_codes`, which gives four neighbours of the binding `codes` from a bit on. */
@@ -78,8 +70,8 @@ export function dotsText({ down, across, depth }: Int8Tile): string {
   return /* wgsl */ `
     workgroupBarrier();
     for (var one = 0u; one < ${depth}; one += 1u) {
-      let x = left[one * ${down}u + lane.y];
-      let q = right[one * ${across}u + lane.x];
+      let x = left[one * ${down}u + local.y];
+      let q = right[one * ${across}u + local.x];
       ${
     times(4, (i) =>
       `dot${i} += vec4i${

@@ -113,7 +113,7 @@ function fused(memory: WebGpuMemory, args: Args): void {
   for (
     const { row, rows, product } of quantParts(args, rowsReached(memory, q))
   ) {
-    const { reads, fields } = bindRows(memory, q, { row, rows });
+    const { params, bind } = bindRows(memory, q, { row, rows });
     const { alpha = 1, beta = 0, transB } = product;
     const sizes = {
       m: product.a.rows,
@@ -121,9 +121,12 @@ function fused(memory: WebGpuMemory, args: Args): void {
     };
     const b: BoundSource = {
       source,
-      fields,
-      spans: reads,
-      stride: 2 ** Math.ceil(Math.log2(Math.max(4, q.cols))),
+      params: {
+        ...params,
+        ...{ b: 0, bStep: 0 },
+        bStride: 2 ** Math.ceil(Math.log2(Math.max(4, q.cols))),
+      },
+      bind,
       kernel: narrow
         ? (found) => narrowRun(memory, { ...found, ...sizes, traits, transB })
         : undefined,

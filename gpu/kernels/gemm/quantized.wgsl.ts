@@ -5,27 +5,25 @@
  * @module
  */
 
-import type { Kernel } from "../../context.ts";
+import { kernel } from "../../kernel.ts";
 import {
   CUT_TEXT,
+  operandBinding,
   operandText,
-  paramsText,
+  resultBindings,
   resultText,
+  SIZES,
   type Source,
+  SOURCE_PARAMS,
   times,
 } from "./text.wgsl.ts";
-import { kept } from "../../kernel_cache.ts";
 import {
   quantReader,
   type QuantTraits,
-  READER_FIELDS,
+  READER_PARAMS,
+  readerBindings,
   readerConstants,
 } from "../quant/quant.wgsl.ts";
-
-/** Bindings of codes, scales and biases. */
-function bindingsOf({ affine }: QuantTraits): number {
-  return affine ? 3 : 2;
-}
 
 /**
  * A quantised matrix as the right operand of a product. Its rows are counted as if they were a power of two of elements
@@ -34,11 +32,11 @@ function bindingsOf({ affine }: QuantTraits): number {
 export function quantSource(traits: QuantTraits): Source {
   return {
     name: traits.affine ? "affine" : "levels",
-    fields: READER_FIELDS,
-    bindings: bindingsOf(traits),
+    params: SOURCE_PARAMS,
+    bindings: readerBindings(traits),
     constants: readerConstants(traits),
     text: `
-${quantReader(traits, { binding: 2, product: "scale * level" })}
+${quantReader(traits, { product: "scale * level" })}
 fn bFour(i: u32) -> vec4f {
   let bits = firstTrailingBit(p.bStride);
   return quad_at(i >> bits, i & (p.bStride - 1u));
@@ -74,13 +72,9 @@ export function narrowColumns(
 
 /**
  * A product with few rows on the left: each value of the quantised matrix is worked out once for all of them. Groups:
- * `grid` of columns by {@linkcode narrowColumns}, and rows. Parameters and bindings as those of a product with
- * {@linkcode quantSource}.
+ * `grid` of columns by {@linkcode narrowColumns}, and rows.
  */
-export function narrowKernel(
-  traits: QuantTraits,
-  variant: NarrowVariant,
-): Kernel {
+export const narrowKernel = (traits: QuantTraits, variant: NarrowVariant) => {
   const { rows, transposed, lanes, addend } = variant;
   const marks = [
     `${rows} rows by ${traits.affine ? "affine" : "levels"}`,
@@ -89,32 +83,38 @@ export function narrowKernel(
     ...(addend ? ["addend"] : []),
     `${lanes} lanes`,
   ];
-  const name = `gemm of ${marks.join(", ")}`;
-  const constants = readerConstants(traits);
-  return kept({ name, constants }, () => narrowText(traits, variant));
-}
-
-function narrowText(traits: QuantTraits, variant: NarrowVariant): string {
-  const { rows, transposed, lanes, addend } = variant;
   // Neighbouring threads read what lies side by side: of a row its next values, of several rows the next columns.
   const vectors = transposed && variant.vectors;
+  const result = { vectors: false, addend };
+  const type = transposed ? "f32" : "vec4f";
+  const { reads, writes } = resultBindings(result);
+  return kernel({
+    name: `gemm of ${marks.join(", ")}`,
+    constants: readerConstants(traits),
+    params: { ...READER_PARAMS, ...SIZES },
+    reads: {
+      a: operandBinding(vectors),
+      ...readerBindings(traits),
+      ...reads,
+    },
+    writes,
+    workgroup: THREADS,
+    helpers: () => `
+${operandText("a", { vectors })}
+${quantReader(traits, { product: "scale * level" })}
+${resultText(result)}
+${CUT_TEXT}
+var<workgroup> sums: array<${type}, ${THREADS * rows}>;`,
+    body: () => narrowText(variant),
+  });
+};
+
+function narrowText(variant: NarrowVariant): string {
+  const { rows, transposed, lanes } = variant;
   const teams = THREADS / lanes;
   const type = transposed ? "f32" : "vec4f";
   const step = transposed ? 1 : teams;
   return `
-${paramsText(READER_FIELDS)}
-${operandText("a", { vectors })}
-${quantReader(traits, { binding: 2, product: "scale * level" })}
-${resultText({ vectors: false, addend }, 2 + bindingsOf(traits))}
-${CUT_TEXT}
-var<workgroup> sums: array<${type}, ${THREADS * rows}>;
-
-@compute @workgroup_size(${THREADS})
-fn main(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
   let row = group.z * ${rows}u;
   let lane = thread ${transposed ? `% ${lanes}u` : `/ ${teams}u`};
   let team = (group.x + group.y * groups.x) * ${teams}u +
@@ -141,9 +141,7 @@ fn main(
       }`
   }
     }
-  }
-}
-`;
+  }`;
 }
 
 /** Dot products with a row of the quantised matrix, four inner indices at a time. */

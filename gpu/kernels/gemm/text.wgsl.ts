@@ -4,6 +4,8 @@
  * @module
  */
 
+import { READER_PARAMS, type readerBindings } from "../quant/quant.wgsl.ts";
+
 /**
  * The side along which an operand's elements are neighbours in memory: the inner indices (`k`: a, or bᵀ), or the rows
  * of a or columns of b (`outer`: aᵀ, or b).
@@ -22,18 +24,25 @@ export interface GemmVariant {
   readonly source?: Source;
 }
 
-/** Declarations that stand in for those of b: bindings from 2 on, and `bFour`. */
+/** A quantised matrix in the place of b. */
 export interface Source {
   /** Tells its text from others'. */
   readonly name: string;
-  /** Fields of `p`, before those of the product. */
-  readonly fields: string;
-  /** Bindings that it takes. */
-  readonly bindings: number;
+  readonly params: typeof SOURCE_PARAMS;
+  readonly bindings: ReturnType<typeof readerBindings>;
+  /** Declares `bFour`. */
   readonly text: string;
   /** Values of its `override` constants. */
   readonly constants: Readonly<Record<string, number>>;
 }
+
+/** Parameters of a {@linkcode Source}: those of its reader, and where b would be. */
+export const SOURCE_PARAMS = {
+  ...READER_PARAMS,
+  b: "u32",
+  bStride: "u32",
+  bStep: "u32",
+} as const;
 
 /** The values that a thread works out: `rows` and `cols` are multiples of four. */
 export interface Tile {
@@ -54,84 +63,90 @@ export function times(n: number, line: (i: number) => string): string {
   return range(n).map(line).join("\n");
 }
 
-/** Parameters of a product, in their order; alpha and beta (f32) follow. Firsts, strides and steps in elements. */
-const PARAMS = [
-  "m",
-  "n",
-  "k",
+/** Parameters of every product. */
+export const SIZES = {
+  m: "u32",
+  n: "u32",
+  k: "u32",
+  alpha: "f32",
+  beta: "f32",
+} as const;
+
+/** Parameters of a product whose inner indices are shared out. */
+export const PRODUCT_PARAMS = {
+  ...SIZES,
   // Workgroup z does inner indices [z % parts * part, …) of product z / parts.
-  "part",
-  "parts",
-  "a",
-  "aStride",
-  "aStep",
-  "b",
-  "bStride",
-  "bStep",
-  "c",
-  "cStride",
-  // From the result of workgroup z to that of workgroup z + 1.
-  "cStep",
-  "add",
-  "addStride",
-  "addStep",
-];
+  part: "u32",
+  parts: "u32",
+} as const;
 
-/** Declares the parameters `p`, with others before them. */
-export function paramsText(fields = ""): string {
-  return `
-struct Params { ${fields} ${
-    PARAMS.map((name) => `${name}: u32, `).join("")
-  }alpha: f32, beta: f32 }
-@group(0) @binding(0) var<uniform> p: Params;`;
-}
+/** Type of the elements of a binding. */
+const element = (vectors: boolean) => vectors ? "vec4f" : "f32";
 
-/** What a kernel of a product declares: parameters, operands, result. */
-export function declarationsText(
+/** The binding of an operand. */
+export const operandBinding = (vectors: boolean) =>
+  `batch ${element(vectors)}` as const;
+
+/** The addend, where there is one, among what is read, and c. The step is from the result of workgroup z to that of z + 1. */
+export const resultBindings = (
+  { vectors, addend }: { vectors: boolean; addend: boolean },
+) =>
+  ({
+    reads: { addend: addend && operandBinding(vectors) },
+    writes: { c: operandBinding(vectors) },
+  }) as const;
+
+/** Parameters and bindings of a product of two operands. */
+export const productOf = (
+  { vectors, source }: Pick<GemmVariant, "vectors" | "source">,
+  result: { vectors: boolean; addend: boolean },
+) => {
+  const { reads, writes } = resultBindings(result);
+  return {
+    params: source
+      ? { ...source.params, ...PRODUCT_PARAMS } as const
+      : PRODUCT_PARAMS,
+    reads: {
+      a: operandBinding(vectors),
+      b: source ? false : operandBinding(vectors),
+      codes: source ? source.bindings.codes : false,
+      scales: source ? source.bindings.scales : false,
+      biases: source ? source.bindings.biases : false,
+      ...reads,
+    },
+    writes,
+  } as const;
+};
+
+/** The functions that a kernel of a product reads operands with, and `put`. */
+export function operandsText(
   { vectors, source }: GemmVariant,
   result: { vectors: boolean; addend: boolean },
 ): string {
-  return `${paramsText(source?.fields)}
-${operandText("a", { vectors })}
+  return `${operandText("a", { vectors })}
 ${source?.text ?? operandText("b", { vectors })}
-${resultText(result, 2 + (source?.bindings ?? 1))}`;
+${resultText(result)}`;
 }
 
-/** Declares an operand and a function that gives four neighbouring values of it. */
+/** Declares a function that gives four neighbouring values of an operand. */
 export function operandText(
   name: "a" | "b",
   { vectors }: { vectors: boolean },
 ): string {
-  const at = name === "a" ? 1 : 2;
   const four = vectors
     ? `${name}[i / 4u]`
     : `vec4f(${range(4).map((u) => `${name}[i + ${u}u]`).join(", ")})`;
   return `
-@group(0) @binding(${at}) var<storage, read> ${name}: array<${
-    vectors ? "vec4f" : "f32"
-  }>;
 fn ${name}Four(i: u32) -> vec4f { return ${four}; }`;
 }
 
-/**
- * Declares, from a binding on, the addend and c, and `put`, which finishes one value (or four, with `vectors`) of
- * result `z` and stores it if it is inside.
- */
+/** Declares `put`, which finishes one value (or four, with `vectors`) of result `z` and stores it if it is inside. */
 export function resultText(
   { vectors, addend }: { vectors: boolean; addend: boolean },
-  binding: number,
 ): string {
-  const type = vectors ? "vec4f" : "f32";
+  const type = element(vectors);
   const wide = vectors ? " / 4u" : "";
   return `
-${
-    addend
-      ? `@group(0) @binding(${binding}) var<storage, read> addend: array<${type}>;`
-      : ""
-  }
-@group(0) @binding(${
-    addend ? binding + 1 : binding
-  }) var<storage, read_write> c: array<${type}>;
 fn put(z: u32, row: u32, col: u32, value: ${type}) {
   // One condition after the other and no return: where no thread goes on, Mesa's software adapter turns a loop around
   // conditions within conditions 65536 times, and loses half a megabyte.
@@ -141,7 +156,7 @@ fn put(z: u32, row: u32, col: u32, value: ${type}) {
   if (inside && p.beta != 0.0) {
     old = ${
     addend
-      ? `addend[(p.add + z * p.addStep + row * p.addStride + col)${wide}]`
+      ? `addend[(p.addend + z * p.addendStep + row * p.addendStride + col)${wide}]`
       : "c[at]"
   };
   }

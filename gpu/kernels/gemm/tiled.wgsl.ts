@@ -7,9 +7,9 @@
 import {
   CUT_TEXT,
   cutText,
-  declarationsText,
   type GemmVariant,
   multiplyText,
+  operandsText,
   placeText,
   range,
   type Tile,
@@ -38,33 +38,16 @@ export interface Shares {
  * it is one row (or column) after the other; a thread's rows are `lanes` apart, and the vectors of each row are rotated
  * by an amount that depends on the row: eight threads that read eight rows find them in different banks.
  */
-export function tiledText(
+export function tiledBody(
   variant: GemmVariant,
   tile: Tile,
   shares: Shares,
 ): string {
-  // A thread that takes b along k has columns that are no neighbours.
-  const vectors = variant.vectors && variant.b === "outer";
   const parts = { variant, shares };
   const both = (text: (name: "a" | "b") => string) => text("a") + text("b");
   const bring = both((name) => bringText(name, parts));
   const keep = both((name) => keepText(name, parts));
-  return `${declarationsText(variant, { ...variant, vectors })}
-override LANES_X: u32;
-override LANES_Y: u32;
-override DEPTH: u32;
-override DEPTH4: u32 = DEPTH / 4u;
-override ROWS: u32 = LANES_Y * ${tile.rows}u;
-override COLS: u32 = LANES_X * ${tile.cols}u;
-${CUT_TEXT}
-var<workgroup> aBlock: array<vec4f, 2u * ROWS * DEPTH4>;
-var<workgroup> bBlock: array<vec4f, 2u * COLS * DEPTH4>;
-
-@compute @workgroup_size(LANES_X, LANES_Y)
-fn main(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
+  return `
   let product = group.z / p.parts;
   let begin = group.z % p.parts * p.part;
   let end = min(p.k, begin + p.part);
@@ -103,8 +86,28 @@ fn main(
     ${keep}
     workgroupBarrier();
   }
-  ${storeText(tile, variant, { vectors })}
-}`;
+  ${storeText(tile, variant, storedAs(variant))}`;
+}
+
+/** Whether a thread stores vectors, and takes an addend: one that takes b along k has columns that are no neighbours. */
+export function storedAs(
+  { vectors, b, addend }: GemmVariant,
+): { vectors: boolean; addend: boolean } {
+  return { vectors: vectors && b === "outer", addend };
+}
+
+/** Declarations of such a kernel. */
+export function tiledHelpers(variant: GemmVariant, tile: Tile): string {
+  return `${operandsText(variant, storedAs(variant))}
+override LANES_X: u32;
+override LANES_Y: u32;
+override DEPTH: u32;
+override DEPTH4: u32 = DEPTH / 4u;
+override ROWS: u32 = LANES_Y * ${tile.rows}u;
+override COLS: u32 = LANES_X * ${tile.cols}u;
+${CUT_TEXT}
+var<workgroup> aBlock: array<vec4f, 2u * ROWS * DEPTH4>;
+var<workgroup> bBlock: array<vec4f, 2u * COLS * DEPTH4>;`;
 }
 
 /** `(thread + …)`: the vector of a block that is a thread's `q`-th. */

@@ -4,8 +4,7 @@
  * @module
  */
 
-import type { Kernel } from "../../context.ts";
-import { kept } from "../../kernel_cache.ts";
+import { kernel } from "../../kernel.ts";
 import {
   BLOCK_CONSTANTS,
   blockConstants,
@@ -13,44 +12,44 @@ import {
 } from "./quant.wgsl.ts";
 import { NUMBERS } from "./number.wgsl.ts";
 
-/**
- * Bindings: the matrix, scales, biases (affine), the codes. Parameters: thresholds (sixteen, those that are missing as
- * the largest number), then the fields below.
- */
-export function encodeKernel(
+/** Parameters of {@linkcode encodeKernel}. */
+const PARAMS = {
+  /** Those that are missing as the largest number. */
+  thresholds: "array<vec4f, 4>",
+  /** Bytes of codes. */
+  bytes: "u32",
+  /** Elements and bytes of a stream of codes: all of this run's, or a row. */
+  line: "u32",
+  lineBytes: "u32",
+  lineBlocks: "u32",
+  block: "u32",
+  /** Elements of the first block that lie before the first element. */
+  phase: "u32",
+  /** The first element, its place in the binding less its number. */
+  first: "u32",
+  cols: "u32",
+  stride: "u32",
+  origin: "u32",
+} as const;
+
+/** Codes of the matrix `w`, by its scales and biases. */
+export const encodeKernel = (
   traits: QuantTraits,
   { dense }: { dense: boolean },
-): Kernel {
+) => {
   const { affine } = traits;
-  const name = `quantize ${affine ? "affine" : "levels"}`;
-  const constants = { ...blockConstants(traits), DENSE: dense ? 1 : 0 };
-  return kept({ name, constants }, () => /* wgsl */ `
-struct Params {
-  thresholds: array<vec4<f32>, 4>,
-  /** Bytes of codes. */
-  bytes: u32,
-  /** Elements and bytes of a stream of codes: all of this run's, or a row. */
-  line: u32,
-  line_bytes: u32,
-  line_blocks: u32,
-  block: u32,
-  /** Elements of the first block that lie before the first element. */
-  phase: u32,
-  first_scale: u32,
-  first_code: u32,
-  /** The first element, its place in the binding less its number. */
-  first: u32,
-  cols: u32,
-  stride: u32,
-  origin: u32,
-}
-@group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> w: array<u32>;
-@group(0) @binding(2) var<storage, read> scales: array<u32>;
-${affine ? "@group(0) @binding(3) var<storage, read> biases: array<u32>;" : ""}
-@group(0) @binding(${
-    affine ? 4 : 3
-  }) var<storage, read_write> codes: array<u32>;
+  return kernel({
+    name: `quantize ${affine ? "affine" : "levels"}`,
+    constants: { ...blockConstants(traits), DENSE: dense ? 1 : 0 },
+    params: PARAMS,
+    reads: {
+      w: "buffer u32",
+      scales: "vector u32",
+      biases: affine && "vector u32",
+    },
+    writes: { codes: "vector u32" },
+    workgroup: 64,
+    helpers: () => /* wgsl */ `
 ${BLOCK_CONSTANTS}
 override DENSE: bool;
 ${NUMBERS}
@@ -63,23 +62,23 @@ struct Unit {
 }
 
 fn unit_of(block: u32) -> Unit {
-  let scale = scales[block];
+  let scale = scales[p.scales + block];
   ${
-    affine
-      ? `let bias = biases[block];
+      affine
+        ? `let bias = biases[p.biases + block];
   let way = way_of(max(scale & MAGNITUDE, bias & MAGNITUDE));
   return Unit(way, reciprocal(scale, way), moved(bias, way));`
-      : `let way = way_of(scale);
+        : `let way = way_of(scale);
   return Unit(way, reciprocal(scale, way), 0.0);`
-  }
+    }
 }
 
 fn code_of(value: u32, unit: Unit) -> u32 {
   let x = (moved_or_same(value, unit.way) - unit.bias) * unit.inverse;
   ${
-    affine
-      ? "return u32(round(clamp(x, 0.0, f32((1u << BITS) - 1u))));"
-      : `var y = x;
+      affine
+        ? "return u32(round(clamp(x, 0.0, f32((1u << BITS) - 1u))));"
+        : `var y = x;
   if (abs(x) < 0x1p-100f) {
     // A threshold of 0 tells the least number from 0, where the product may have lost it.
     let z = moved(value, unit.way + 100) * unit.inverse;
@@ -90,7 +89,7 @@ fn code_of(value: u32, unit: Unit) -> u32 {
     code += select(0u, 1u, y > p.thresholds[t >> 2u][t & 3u]);
   }
   return code;`
-  }
+    }
 }
 
 fn moved_or_same(value: u32, way: i32) -> f32 {
@@ -99,13 +98,8 @@ fn moved_or_same(value: u32, way: i32) -> f32 {
   }
   return moved(value, way);
 }
-
-@compute @workgroup_size(64)
-fn main(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) thread: u32,
-) {
+`,
+    body: /* wgsl */ `
   let number = (group.x + group.y * groups.x) * 64u + thread;
   let begin = number * 4u;
   let end = min(begin + 4u, p.bytes);
@@ -114,14 +108,14 @@ fn main(
   var unit = Unit(0, 0.0, 0.0);
   // The bytes of a word may belong to several rows.
   for (var at = begin; at < end;) {
-    let line = at / p.line_bytes;
-    let byte = at % p.line_bytes;
-    let count = min(end - at, p.line_bytes - byte);
-    let first_bit = byte * 8u;
-    let last_bit = first_bit + count * 8u;
-    for (var j = first_bit / BITS; j < p.line && j * BITS < last_bit; j += 1u) {
+    let line = at / p.lineBytes;
+    let byte = at % p.lineBytes;
+    let count = min(end - at, p.lineBytes - byte);
+    let firstBit = byte * 8u;
+    let last_bit = firstBit + count * 8u;
+    for (var j = firstBit / BITS; j < p.line && j * BITS < last_bit; j += 1u) {
       let inside = j + select(0u, p.phase, FLAT);
-      let block = block_of(inside) + p.first_scale + line * p.line_blocks;
+      let block = block_of(inside) + line * p.lineBlocks;
       if (block != current) {
         current = block;
         unit = unit_of(block);
@@ -134,7 +128,7 @@ fn main(
       }
       let code = code_of(w[place], unit);
       // A code of three or five bits may have begun in the word before, or go on in the next.
-      let position = i32(j * BITS) - i32(first_bit) + i32(8u * (at - begin));
+      let position = i32(j * BITS) - i32(firstBit) + i32(8u * (at - begin));
       if (position < 0) {
         word |= code >> u32(-position);
       } else {
@@ -144,8 +138,7 @@ fn main(
     at += count;
   }
   if (begin < p.bytes) {
-    codes[p.first_code + number] = word;
-  }
-}
-`);
-}
+    codes[p.codes + number] = word;
+  }`,
+  });
+};

@@ -4,8 +4,9 @@
  * @module
  */
 
-import type { Span, Word } from "../../context.ts";
-import type { QuantTraits } from "./quant.wgsl.ts";
+import type { Span } from "../../context.ts";
+import type { Values } from "../../kernel.ts";
+import type { QuantTraits, READER_PARAMS } from "./quant.wgsl.ts";
 import type { Mat } from "../../../src/device/buffer.ts";
 import type { QuantMat, QuantSpec } from "../../../src/device/quant_mat.ts";
 import type { WebGpuMemory } from "../../buffers.ts";
@@ -38,29 +39,23 @@ export function traitsOf(q: QuantMat): QuantTraits {
 }
 
 /** Sixteen parameters: the levels of a codebook, or 0. */
-export function levelsOf({ levels }: QuantSpec): Word[] {
-  return table((i) => levels?.[i] ?? 0);
+export function levelsOf({ levels }: QuantSpec): number[] {
+  return Array.from({ length: 16 }, (_, i) => levels?.[i] ?? 0);
 }
 
 /** Sixteen parameters: the thresholds of a codebook, and then what no value is above. */
-export function thresholdsOf({ thresholds }: QuantSpec): Word[] {
-  return table((i) => thresholds?.[i] ?? LARGEST);
+export function thresholdsOf({ thresholds }: QuantSpec): number[] {
+  return Array.from({ length: 16 }, (_, i) => thresholds?.[i] ?? LARGEST);
 }
 
-function table(value: (index: number) => number): Word[] {
-  return Array.from({ length: 16 }, (_, i) => ({ f32: value(i) }));
-}
-
-/** Rows of a quantised matrix as bindings. */
+/** Rows of a quantised matrix as a reader of `quant.wgsl.ts` takes them. */
 export interface BoundRows {
-  readonly reads: Span[];
-  /** The parameters of `READER_FIELDS`. */
-  readonly fields: Word[];
-  /** Bit of the first code in its binding, and bits from a row to the next. */
-  readonly firstBit: number;
-  readonly lineBits: number;
-  /** Place of the first scale in its binding. */
-  readonly firstScale: number;
+  readonly params: Values<typeof READER_PARAMS>;
+  readonly bind: {
+    readonly codes: Span;
+    readonly scales: Span;
+    readonly biases?: Span;
+  };
 }
 
 /** Binds rows of a quantised matrix, `row` the first of them. */
@@ -84,20 +79,23 @@ export function bindRows(
     byte,
     Math.ceil((row + rows) * lineBits / 8) - byte,
   );
-  const perBlock = spec.levels === null ? [q.scales, q.biases!] : [q.scales];
-  const ranges = perBlock.map((buffer) =>
-    memory.part(buffer, firstBlock * 4, (endBlock - firstBlock) * 4)
-  );
-  const firstBit = codes.first * 8 + start % 8;
-  const firstScale = ranges[0].first >> 2;
-  const phase = flat ? row * cols % block : 0;
+  const ranges = { at: firstBlock, count: endBlock - firstBlock };
+  const scales = memory.vector(q.scales, ranges);
   return {
-    reads: [codes.span, ...ranges.map(({ span }) => span)],
-    fields: [
-      ...levelsOf(spec),
-      ...[cols, block, firstBit, lineBits, phase, firstScale, lineBlocks],
-    ],
-    ...{ firstBit, lineBits, firstScale },
+    params: {
+      levels: levelsOf(spec),
+      ...{ width: cols, block, lineBits, lineBlocks },
+      firstBit: codes.first * 8 + start % 8,
+      phase: flat ? row * cols % block : 0,
+      firstBlock: scales.first,
+    },
+    bind: {
+      codes: codes.span,
+      scales: scales.span,
+      biases: spec.levels === null
+        ? memory.vector(q.biases!, ranges).span
+        : undefined,
+    },
   };
 }
 

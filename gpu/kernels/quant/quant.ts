@@ -13,6 +13,7 @@ import type {
   OperationArgs,
 } from "../../../src/device/operations.ts";
 import { grid } from "../../context.ts";
+import { run } from "../../kernel.ts";
 import { DECODE_SPAN, type DecodeFrom, decodeKernel } from "./decode.wgsl.ts";
 import { encodeKernel } from "./encode.wgsl.ts";
 import { quantSizes } from "../../../src/device/quant_mat.ts";
@@ -117,33 +118,28 @@ function encode(
     const [firstBlock, endBlock] = flat
       ? [Math.floor(from / block), Math.ceil(to / block)]
       : [from / cols * lineBlocks, to / cols * lineBlocks];
-    const codes = memory.part(q.codes, byte, bytes);
-    const ranges = [q.scales, ...(affine ? [q.biases!] : [])].map((buffer) =>
-      memory.part(buffer, firstBlock * 4, (endBlock - firstBlock) * 4)
-    );
+    const ranges = { at: firstBlock, count: endBlock - firstBlock };
     const words = Math.ceil(bytes / 4);
-    const dispatch = {
-      params: [
-        ...thresholdsOf(spec),
+    run(memory, kernel, {
+      params: {
+        thresholds: thresholdsOf(spec),
         bytes,
-        flat ? to - from : cols,
-        flat ? bytes : lineBytes,
-        flat ? 0 : lineBlocks,
+        line: flat ? to - from : cols,
+        lineBytes: flat ? bytes : lineBytes,
+        lineBlocks: flat ? 0 : lineBlocks,
         block,
-        flat ? from % block : 0,
-        ranges[0].first >> 2,
-        codes.first >> 2,
-        from,
-        cols,
-        w.stride,
-        origin,
-      ],
-      reads: [span, ...ranges.map((range) => range.span)],
-      writes: [codes.span],
+        phase: flat ? from % block : 0,
+        ...{ first: from, cols, stride: w.stride, origin },
+      },
+      bind: {
+        w: span,
+        scales: memory.vector(q.scales, ranges),
+        biases: affine ? memory.vector(q.biases!, ranges) : undefined,
+        codes: memory.vector(q.codes, { at: byte / 4, count: bytes / 4 }),
+      },
       groups: grid(Math.ceil(words / 64)),
       shape: `${rows}x${cols}`,
-    };
-    memory.enqueue(() => memory.context.run(kernel, dispatch));
+    });
   }
 }
 
@@ -175,27 +171,23 @@ export function decodeRows(
   for (let i = 0; i < rows; i += most) {
     const count = Math.min(most, rows - i);
     const bound = bindRows(memory, q, { row: row + i, rows: count });
-    const to = memory.bind(rowsOf(out, i, count));
-    const other = kind === "other"
-      ? memory.bind(rowsOf(from!, i, count))
-      : undefined;
-    const dispatch = {
-      params: [
-        ...bound.fields,
+    run(memory, kernel, {
+      params: {
+        ...bound.params,
         rowGroups,
-        to.first,
-        to.stride,
-        other?.first ?? 0,
-        other?.stride ?? 0,
-        count,
-        0,
-      ],
-      reads: [...bound.reads, ...(other ? [other.span] : [])],
-      writes: [to.span],
+        rows: count,
+        nothing: 0,
+      },
+      bind: {
+        ...bound.bind,
+        source: kind === "other"
+          ? memory.bind(rowsOf(from!, i, count))
+          : undefined,
+        out: memory.bind(rowsOf(out, i, count)),
+      },
       groups: grid(rowGroups * count),
       shape: `${count}x${cols}`,
-    };
-    memory.enqueue(() => memory.context.run(kernel, dispatch));
+    });
   }
 }
 

@@ -63,42 +63,41 @@ export function readerConstants(traits: QuantTraits): Record<string, number> {
   };
 }
 
-/** Fields of the uniform `p` that {@linkcode quantReader} needs; first, as levels are aligned to 16 bytes. */
-export const READER_FIELDS = /* wgsl */ `
-  levels: array<vec4<f32>, 4>,
+/** Parameters that {@linkcode quantReader} needs. */
+export const READER_PARAMS = {
+  levels: "array<vec4f, 4>",
   /** Elements of a row. */
-  width: u32,
-  block: u32,
+  width: "u32",
+  block: "u32",
   /** Bit of the first element, in the binding of the codes. */
-  first_bit: u32,
+  firstBit: "u32",
   /** Bits from a row to the next. */
-  line_bits: u32,
+  lineBits: "u32",
   /** Elements of the first block that lie before the first row. */
-  phase: u32,
-  first_block: u32,
+  phase: "u32",
+  firstBlock: "u32",
   /** Blocks of a row, 0 where they run on over its end. */
-  line_blocks: u32,
-`;
+  lineBlocks: "u32",
+} as const;
+
+/** Bindings that {@linkcode quantReader} needs. */
+export const readerBindings = ({ affine }: QuantTraits) =>
+  ({
+    codes: "buffer u32",
+    scales: "buffer f32",
+    biases: affine && "buffer f32",
+  }) as const;
 
 /**
- * Bindings from `binding` on (codes, scales, biases of an affine format) and
  * `quad_at(i, j)`: four values of row i from column j on, j a multiple of four, rows counted from the first that is
  * bound. What it gives behind the end of a row is anything. `product` is how a scale and a level are multiplied.
  */
 export function quantReader(
   { affine }: QuantTraits,
-  { binding, product }: { binding: number; product: string },
+  { product }: { product: string },
 ): string {
   const perBlock = affine ? ["scales", "biases"] : ["scales"];
   return /* wgsl */ `
-@group(0) @binding(${binding}) var<storage, read> codes: array<u32>;
-${
-    perBlock.map((name, i) =>
-      `@group(0) @binding(${
-        binding + 1 + i
-      }) var<storage, read> ${name}: array<f32>;`
-    ).join("\n")
-  }
 ${BLOCK_CONSTANTS}
 /** Whether four codes never go beyond a word. */
 override ALIGNED: bool;
@@ -117,9 +116,9 @@ fn word_at(at: u32) -> u32 {
 /** Index of the scale of the element at row i and column j. */
 fn block_at(i: u32, j: u32) -> u32 {
   if (FLAT) {
-    return p.first_block + block_of(p.phase + i * p.width + j);
+    return p.firstBlock + block_of(p.phase + i * p.width + j);
   }
-  return p.first_block + i * p.line_blocks + block_of(j);
+  return p.firstBlock + i * p.lineBlocks + block_of(j);
 }
 
 fn blocks_at(i: u32, j: u32) -> vec4<u32> {
@@ -166,7 +165,7 @@ fn level_of(code: u32) -> f32 {
   }
 
 fn quad_at(i: u32, j: u32) -> vec4<f32> {
-  let at = p.first_bit + i * p.line_bits + j * BITS;
+  let at = p.firstBit + i * p.lineBits + j * BITS;
   let low = at & 31u;
   var word = word_at(at >> 5u) >> low;
   if (!ALIGNED) {

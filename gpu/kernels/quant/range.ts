@@ -4,7 +4,8 @@
  * @module
  */
 
-import { grid, type Span, type Word } from "../../context.ts";
+import { grid, type Span } from "../../context.ts";
+import { record, type Values } from "../../kernel.ts";
 import {
   CANDIDATES,
   chooseKernel,
@@ -33,6 +34,8 @@ const EXTREMES_BYTES = 8;
 
 /** Bytes of a piece's errors. */
 const ERRORS_BYTES = 4 * CANDIDATES;
+
+type PieceParams = Values<ReturnType<typeof extremesKernel>["params"]>;
 
 /** How a matrix is cut. */
 class Pieces {
@@ -115,34 +118,12 @@ function chooseBlocks(
   const affine = spec.levels === null;
   const traits = { affine, dense: w.stride === cols, piece: pieces.piece };
   const count = to - from;
-  const perBlock = [q.scales, ...(affine ? [q.biases!] : [])].map((buffer) =>
-    memory.part(buffer, from * 4, count * 4)
-  );
-  const [scales, ...biases] = perBlock.map(({ span }) => span);
-  const params = (
-    part: { count: number; piece: number; origin: number },
-  ): Word[] => [
-    part.count,
-    part.piece,
-    part.piece - from * blockPieces,
-    pieces.line,
-    pieces.lineBlocks,
-    pieces.block,
-    blockPieces,
-    pieces.piece,
-    cols,
-    w.stride,
-    part.origin,
-    perBlock[0].first >> 2,
-    2 ** spec.bits - 1,
-  ];
-  const dispatches: {
-    count: number;
-    span: Span;
-    params: Word[];
-    shape: string;
-  }[] = [];
+  const ranges = { at: from, count };
+  const scales = memory.vector(q.scales, ranges);
+  const biases = affine ? memory.vector(q.biases!, ranges) : undefined;
+  const top = 2 ** spec.bits - 1;
   const shape = `${q.rows}x${cols}`;
+  const dispatches: { span: Span; params: PieceParams; shape: string }[] = [];
   for (let p = from * blockPieces; p < to * blockPieces; p += most) {
     const end = Math.min(to * blockPieces, p + most);
     // The last pieces of a short block may be empty; they say so themselves.
@@ -152,14 +133,23 @@ function chooseBlocks(
       to: Math.max(first + 1, pieces.start(end)),
     });
     dispatches.push({
-      count: end - p,
       span,
-      params: params({ count: end - p, piece: p, origin }),
+      params: {
+        count: end - p,
+        firstPiece: p,
+        firstResult: p - from * blockPieces,
+        line: pieces.line,
+        lineBlocks: pieces.lineBlocks,
+        block: pieces.block,
+        blockPieces,
+        piece: pieces.piece,
+        ...{ cols, stride: w.stride, origin },
+      },
       shape,
     });
   }
-  const ofBlocks = params({ count, piece: from * blockPieces, origin: 0 });
-  const by = weight && memory.part(weight, 0, cols * 4).span;
+  const ofBlocks = { count, blockPieces };
+  const by = weight && memory.vector(weight, { count: cols });
   const search = rule === "mse";
   memory.enqueue(() => {
     const room = (bytes: number): Span => {
@@ -168,50 +158,45 @@ function chooseBlocks(
     };
     const extremes = room(count * blockPieces * EXTREMES_BYTES);
     for (const { span, ...rest } of dispatches) {
-      context.run(extremesKernel(traits), {
+      record(context, extremesKernel(traits), {
         ...rest,
-        reads: [span],
-        writes: [extremes],
-        groups: grid(Math.ceil(rest.count * teamOf(pieces.piece) / 64)),
+        bind: { w: span, pieces: extremes },
+        groups: grid(
+          Math.ceil(rest.params.count * teamOf(pieces.piece) / 64),
+        ),
       });
     }
-    const ends = search ? [room(count * 8)] : [];
-    context.run(rangesKernel(traits, rule), {
-      params: ofBlocks,
-      reads: [extremes],
-      writes: [scales, ...biases, ...ends],
+    const ends = search ? room(count * 8) : undefined;
+    record(context, rangesKernel(traits, rule), {
+      params: { ...ofBlocks, top },
+      bind: { pieces: extremes, scales, biases, ends },
       groups: grid(Math.ceil(count / 64)),
       shape,
     });
     context.release(extremes.buffer);
-    if (!search) return;
+    if (!ends) return;
     const errors = room(count * blockPieces * ERRORS_BYTES);
     const kernel = errorsKernel(traits, {
       factors: SHRINK,
       weighted: by !== undefined,
       bits: spec.bits,
     });
+    const tables = { levels: levelsOf(spec), thresholds: thresholdsOf(spec) };
     for (const { span, ...rest } of dispatches) {
-      context.run(kernel, {
+      record(context, kernel, {
         ...rest,
-        params: [
-          ...levelsOf(spec),
-          ...thresholdsOf(spec),
-          ...rest.params,
-        ],
-        reads: [span, scales, ...ends, ...(by ? [by] : [])],
-        writes: [errors],
-        groups: grid(Math.ceil(rest.count / 2)),
+        params: { ...tables, ...rest.params, top },
+        bind: { w: span, scales, ends, by, errors },
+        groups: grid(Math.ceil(rest.params.count / 2)),
       });
     }
-    context.run(chooseKernel(traits, SHRINK), {
+    record(context, chooseKernel(traits, SHRINK), {
       params: ofBlocks,
-      reads: [errors, ...ends],
-      writes: [scales, ...biases],
+      bind: { errors, ends, scales, biases },
       groups: grid(Math.ceil(count / 2)),
       shape,
     });
     context.release(errors.buffer);
-    context.release(ends[0].buffer);
+    context.release(ends.buffer);
   });
 }

@@ -7,8 +7,7 @@
  * @module
  */
 
-import type { Kernel } from "../../context.ts";
-import { kept } from "../../kernel_cache.ts";
+import { kernel } from "../../kernel.ts";
 import { NUMBERS, WIDE_NUMBERS } from "./number.wgsl.ts";
 
 /** Elements of a piece, but where that would make too many of a block. */
@@ -40,37 +39,28 @@ export interface RangeTraits {
   readonly piece: number;
 }
 
-/** Pieces and where their elements are. `origin` wraps: it may lie before the matrix. */
-const PIECES = /* wgsl */ `
-struct Params {
-  /** Pieces, or blocks, of this run. */
-  count: u32,
+/** Pieces of a run. */
+const PIECES = {
+  count: "u32",
   /** The number of the first of them in the whole matrix. */
-  first_piece: u32,
+  firstPiece: "u32",
   /** Their place among the results. */
-  first_result: u32,
-  /** Elements of the stretch that blocks do not go beyond: the matrix, or a row. */
-  line: u32,
-  line_blocks: u32,
-  block: u32,
-  block_pieces: u32,
-  /** Elements of a piece. */
-  piece: u32,
-  cols: u32,
-  stride: u32,
-  origin: u32,
-  first_scale: u32,
-  /** The largest code. */
-  top: u32,
-}
-@group(0) @binding(0) var<uniform> p: Params;
-`;
+  firstResult: "u32",
+} as const;
 
-/** Levels and thresholds, for codebooks; first, for their alignment. */
-const TABLES = `
-  levels: array<vec4<f32>, 4>,
-  thresholds: array<vec4<f32>, 4>,
-`;
+/** Where their elements are. `origin` wraps: it may lie before the matrix. */
+const PLACES = {
+  /** Elements of the stretch that blocks do not go beyond: the matrix, or a row. */
+  line: "u32",
+  lineBlocks: "u32",
+  block: "u32",
+  blockPieces: "u32",
+  /** Elements of a piece. */
+  piece: "u32",
+  cols: "u32",
+  stride: "u32",
+  origin: "u32",
+} as const;
 
 const ELEMENTS = /* wgsl */ `
 override DENSE: bool;
@@ -82,11 +72,11 @@ struct Piece {
 
 /** First element of a piece, and how many it has. */
 fn piece_of(number: u32) -> Piece {
-  let b = number / p.block_pieces;
-  let line = b / p.line_blocks;
-  let block = (b % p.line_blocks) * p.block;
+  let b = number / p.blockPieces;
+  let line = b / p.lineBlocks;
+  let block = (b % p.lineBlocks) * p.block;
   let end = min(p.line, block + p.block);
-  let start = min(end, block + (number % p.block_pieces) * p.piece);
+  let start = min(end, block + (number % p.blockPieces) * p.piece);
   return Piece(line * p.line + start, min(end - start, p.piece));
 }
 
@@ -139,32 +129,30 @@ ${CANDIDATE}`;
 }
 
 /**
- * Extremes of pieces: `pieces[i] = (least, most)` as ordered integers. Bindings: the matrix, the extremes.
- * A team of threads takes a piece; `64 / teamOf(piece)` pieces a workgroup.
+ * Extremes of pieces of `w`: `pieces[i] = (least, most)` as ordered integers. A team of threads takes a piece;
+ * `64 / teamOf(piece)` pieces a workgroup.
  */
-export function extremesKernel({ dense, piece }: RangeTraits): Kernel {
-  const constants = { DENSE: dense ? 1 : 0, TEAM: teamOf(piece) };
-  return kept({ name: "extremes of blocks", constants }, () => /* wgsl */ `
-${PIECES}
-@group(0) @binding(1) var<storage, read> w: array<u32>;
-@group(0) @binding(2) var<storage, read_write> pieces: array<vec2<i32>>;
+export const extremesKernel = ({ dense, piece }: RangeTraits) => {
+  return kernel({
+    name: "extremes of blocks",
+    constants: { DENSE: dense ? 1 : 0, TEAM: teamOf(piece) },
+    params: { ...PIECES, ...PLACES },
+    reads: { w: "buffer u32" },
+    writes: { pieces: "buffer vec2<i32>" },
+    workgroup: 64,
+    helpers: () => /* wgsl */ `
 ${ELEMENTS}
 override TEAM: u32;
 var<workgroup> least: array<i32, 64>;
 var<workgroup> most: array<i32, 64>;
-
-@compute @workgroup_size(64)
-fn main(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) thread: u32,
-) {
+`,
+    body: () => /* wgsl */ `
   let number = (group.x + group.y * groups.x) * (64u / TEAM) + thread / TEAM;
   let lane = thread % TEAM;
   var low = 0x7fffffff;
   var high = -0x7fffffff;
   if (number < p.count) {
-    let piece = piece_of(p.first_piece + number);
+    let piece = piece_of(p.firstPiece + number);
     for (var i = lane; i < piece.length; i += TEAM) {
       let bits = bitcast<i32>(w[place_of(piece.start + i)]);
       let key = bits ^ ((bits >> 31u) & 0x7fffffff);
@@ -182,11 +170,10 @@ fn main(
     }
   }
   if (lane == 0u && number < p.count) {
-    pieces[p.first_result + number] = vec2<i32>(least[thread], most[thread]);
-  }
-}
-`);
-}
+    pieces[p.firstResult + number] = vec2<i32>(least[thread], most[thread]);
+  }`,
+  });
+};
 
 /** Threads that find the extremes of a piece: a power of two, four elements or more for each. */
 export function teamOf(piece: number): number {
@@ -194,102 +181,91 @@ export function teamOf(piece: number): number {
 }
 
 /**
- * Full range of blocks, one a thread. Bindings: extremes of pieces, scales, biases (affine), and for the search
- * `ends`, the bits of each block's least and largest value.
+ * Full range of `count` blocks, one a thread, from the extremes of their pieces; for the search also `ends`, the bits of
+ * each block's least and largest value. `top`: the largest code.
  */
-export function rangesKernel(
-  { affine }: RangeTraits,
-  rule: RangeRule,
-): Kernel {
+export const rangesKernel = ({ affine }: RangeTraits, rule: RangeRule) => {
   const search = rule === "mse";
-  const name = `ranges of blocks, ${rule}, ${affine ? "affine" : "levels"}`;
-  return kept({ name }, () => /* wgsl */ `
-${PIECES}
-@group(0) @binding(1) var<storage, read> pieces: array<vec2<i32>>;
-@group(0) @binding(2) var<storage, read_write> scales: array<u32>;
-${
-    affine
-      ? "@group(0) @binding(3) var<storage, read_write> biases: array<u32>;"
-      : ""
-  }
-${
-    search
-      ? `@group(0) @binding(${
-        affine ? 4 : 3
-      }) var<storage, read_write> ends: array<vec2<u32>>;`
-      : ""
-  }
+  return kernel({
+    name: `ranges of blocks, ${rule}, ${affine ? "affine" : "levels"}`,
+    params: { count: "u32", blockPieces: "u32", top: "u32" },
+    reads: { pieces: "buffer vec2<i32>" },
+    writes: {
+      scales: "vector u32",
+      biases: affine && "vector u32",
+      ends: search && "buffer vec2<u32>",
+    },
+    workgroup: 64,
+    helpers: () => /* wgsl */ `
 ${NUMBERS}
 ${WIDE_NUMBERS}
 
 fn bits_of_key(key: i32) -> u32 {
   return bitcast<u32>(key ^ ((key >> 31u) & 0x7fffffff));
 }
-
-@compute @workgroup_size(64)
-fn main(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) thread: u32,
-) {
+`,
+    body: () => /* wgsl */ `
   let number = (group.x + group.y * groups.x) * 64u + thread;
   if (number >= p.count) {
     return;
   }
-  var key = pieces[number * p.block_pieces];
-  for (var i = 1u; i < p.block_pieces; i += 1u) {
-    let other = pieces[number * p.block_pieces + i];
+  var key = pieces[number * p.blockPieces];
+  for (var i = 1u; i < p.blockPieces; i += 1u) {
+    let other = pieces[number * p.blockPieces + i];
     key = vec2<i32>(min(key.x, other.x), max(key.y, other.y));
   }
   var low = bits_of_key(key.x);
   var high = bits_of_key(key.y);
   let largest = max(low & MAGNITUDE, high & MAGNITUDE);
   ${
-    rule === "absmax" || !affine
-      ? "high = largest;\n  low = largest ^ SIGN;"
-      : ""
-  }
-  let at = p.first_scale + number;
+      rule === "absmax" || !affine
+        ? "high = largest;\n  low = largest ^ SIGN;"
+        : ""
+    }
   ${
-    affine
-      ? "scales[at] = step_of(low, high, p.top);\n  biases[at] = low;"
-      : "scales[at] = largest;"
-  }
-  ${search ? "ends[number] = vec2<u32>(low, high);" : ""}
-}
-`);
-}
+      affine
+        ? "scales[p.scales + number] = step_of(low, high, p.top);\n  biases[p.biases + number] = low;"
+        : "scales[p.scales + number] = largest;"
+    }
+  ${search ? "ends[number] = vec2<u32>(low, high);" : ""}`,
+  });
+};
 
 /**
- * Squared errors of pieces for every candidate, a thread each: `errors[32 i + candidate]`, in units of the block's
- * magnitude. Bindings: the matrix, scales, ends, weights (if weighted), the errors.
+ * Squared errors of pieces of `w` for every candidate, a thread each: `errors[32 i + candidate]`, in units of the block's
+ * magnitude, weighted by a factor a column `by`. `top`: the largest code.
  */
-export function errorsKernel(
+export const errorsKernel = (
   { affine, dense, piece }: RangeTraits,
   { factors, weighted, bits }: {
     factors: readonly number[];
     weighted: boolean;
     bits: number;
   },
-): Kernel {
+) => {
   const weight = weighted ? "weights[place] * " : "";
-  const name = `errors of blocks, ${affine ? "affine" : "levels"}${
-    weighted ? ", weighted" : ""
-  }`;
-  const constants = {
-    DENSE: dense ? 1 : 0,
-    MOST: piece,
-    ...(affine ? {} : { TOP: 2 ** bits - 1 }),
-  };
-  return kept({ name, constants }, () => /* wgsl */ `
-${PIECES.replace("struct Params {", "struct Params {\n" + TABLES)}
-@group(0) @binding(1) var<storage, read> w: array<u32>;
-@group(0) @binding(2) var<storage, read> scales: array<u32>;
-@group(0) @binding(3) var<storage, read> ends: array<vec2<u32>>;
-${weighted ? "@group(0) @binding(4) var<storage, read> by: array<f32>;" : ""}
-@group(0) @binding(${
-    weighted ? 5 : 4
-  }) var<storage, read_write> errors: array<f32>;
+  return kernel({
+    name: `errors of blocks, ${affine ? "affine" : "levels"}${
+      weighted ? ", weighted" : ""
+    }`,
+    constants: {
+      DENSE: dense ? 1 : 0,
+      MOST: piece,
+      ...(affine ? {} : { TOP: 2 ** bits - 1 }),
+    },
+    params: {
+      ...{ levels: "array<vec4f, 4>", thresholds: "array<vec4f, 4>" },
+      ...PIECES,
+      ...PLACES,
+      top: "u32",
+    },
+    reads: {
+      ...{ w: "buffer u32", scales: "vector u32", ends: "buffer vec2<u32>" },
+      by: weighted && "vector f32",
+    },
+    writes: { errors: "buffer f32" },
+    workgroup: 64,
+    helpers: () => /* wgsl */ `
 ${ELEMENTS}
 ${NUMBERS}
 ${WIDE_NUMBERS}
@@ -299,19 +275,14 @@ ${affine ? "" : "override TOP: u32;"}
 ${affine ? "" : "var<workgroup> levels: array<f32, 16>;"}
 var<workgroup> values: array<f32, ${2 * RUN}>;
 ${weighted ? `var<workgroup> weights: array<f32, ${2 * RUN}>;` : ""}
-
-@compute @workgroup_size(64)
-fn main(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) thread: u32,
-) {
+`,
+    body: () => /* wgsl */ `
   ${
-    affine ? "" : `
+      affine ? "" : `
   if (thread < 16u) {
     levels[thread] = p.levels[thread >> 2u][thread & 3u];
   }`
-  }
+    }
   let number = (group.x + group.y * groups.x) * 2u + (thread >> 5u);
   let lane = thread & 31u;
   let team = (thread >> 5u) * ${RUN}u;
@@ -321,15 +292,15 @@ fn main(
   var bias = 0.0;
   var inverse = 0.0;
   if (number < p.count) {
-    piece = piece_of(p.first_piece + number);
-    let block = (p.first_result + number) / p.block_pieces;
+    piece = piece_of(p.firstPiece + number);
+    let block = (p.firstResult + number) / p.blockPieces;
     let end = ends[block];
     // The block is moved to about 1, where squares neither overflow nor vanish.
     way = 127 - i32(max(end.x & MAGNITUDE, end.y & MAGNITUDE) >> 23u);
     let range = candidate_of(
       end.x,
       end.y,
-      scales[p.first_scale + block],
+      scales[p.scales + block],
       min(lane, ${factors.length - 1}u),
     );
     scale = moved(range.scale, way);
@@ -342,7 +313,7 @@ fn main(
     for (var i = lane; i < ${RUN}u && begin + i < piece.length; i += 32u) {
       let element = piece.start + begin + i;
       values[team + i] = moved(w[place_of(element)], way);
-      ${weighted ? "weights[team + i] = by[element % p.cols];" : ""}
+      ${weighted ? "weights[team + i] = by[p.by + element % p.cols];" : ""}
     }
     workgroupBarrier();
     var sum = 0.0;
@@ -350,62 +321,49 @@ fn main(
       let place = team + i;
       let value = values[place];
       ${
-    affine
-      ? `let x = (value - bias) * inverse;
+      affine
+        ? `let x = (value - bias) * inverse;
       let d = value - (scale * round(clamp(x, 0.0, f32(p.top))) + bias);`
-      : `let x = value * inverse;
+        : `let x = value * inverse;
       var code = 0u;
       for (var t = 0u; t < TOP; t += 1u) {
         code += select(0u, 1u, x > p.thresholds[t >> 2u][t & 3u]);
       }
       let d = value - scale * levels[code];`
-  }
+    }
       sum += ${weight}d * d;
     }
     total += sum;
   }
   if (number < p.count) {
-    errors[(p.first_result + number) * ${CANDIDATES}u + lane] = total;
-  }
-}
-`);
-}
+    errors[(p.firstResult + number) * ${CANDIDATES}u + lane] = total;
+  }`,
+  });
+};
 
-/**
- * The candidate of least error, the first of equals, as the block's range. Bindings: errors, ends, scales (read and
- * written), biases (affine).
- */
-export function chooseKernel(
+/** The candidate of least error, the first of equals, as the range of each of `count` blocks. */
+export const chooseKernel = (
   { affine }: RangeTraits,
   factors: readonly number[],
-): Kernel {
-  const name = `choice of ranges, ${affine ? "affine" : "levels"}`;
-  return kept({ name }, () => /* wgsl */ `
-${PIECES}
-@group(0) @binding(1) var<storage, read> errors: array<f32>;
-@group(0) @binding(2) var<storage, read> ends: array<vec2<u32>>;
-@group(0) @binding(3) var<storage, read_write> scales: array<u32>;
-${
-    affine
-      ? "@group(0) @binding(4) var<storage, read_write> biases: array<u32>;"
-      : ""
-  }
+) => {
+  return kernel({
+    name: `choice of ranges, ${affine ? "affine" : "levels"}`,
+    params: { count: "u32", blockPieces: "u32" },
+    reads: { errors: "buffer f32", ends: "buffer vec2<u32>" },
+    writes: { scales: "vector u32", biases: affine && "vector u32" },
+    workgroup: 64,
+    helpers: () => /* wgsl */ `
 ${NUMBERS}
 ${WIDE_NUMBERS}
 ${candidates(affine, factors)}
 var<workgroup> sums: array<f32, 64>;
-
-@compute @workgroup_size(64)
-fn main(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) thread: u32,
-) {
+`,
+    body: () => /* wgsl */ `
   let number = (group.x + group.y * groups.x) * 2u + (thread >> 5u);
   var sum = 0.0;
   if (number < p.count) {
-    let first = number * p.block_pieces;
-    for (var i = 0u; i < p.block_pieces; i += 1u) {
+    let first = number * p.blockPieces;
+    for (var i = 0u; i < p.blockPieces; i += 1u) {
       sum += errors[(first + i) * ${CANDIDATES}u + (thread & 31u)];
     }
   }
@@ -419,10 +377,9 @@ fn main(
     best = select(best, i, sums[thread + i] < sums[thread + best]);
   }
   let end = ends[number];
-  let at = p.first_scale + number;
+  let at = p.scales + number;
   let range = candidate_of(end.x, end.y, scales[at], best);
   scales[at] = range.scale;
-  ${affine ? "biases[at] = range.bias;" : ""}
-}
-`);
-}
+  ${affine ? "biases[p.biases + number] = range.bias;" : ""}`,
+  });
+};
