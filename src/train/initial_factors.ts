@@ -7,13 +7,13 @@
 import type { WantedTensor } from "../families/tensors.ts";
 import { absolutePath } from "../io/files/deno.ts";
 import { digest } from "../io/files/digest.ts";
-import { openAdapter } from "../io/open.ts";
+import type { Adapter } from "../io/peft/adapter.ts";
 import { adapterConfig, moduleScaling } from "../io/peft/config.ts";
 import { qaloraFields, type QaloraGroups } from "../io/peft/qalora.ts";
 import { checkPatterns } from "../loftq/plan.ts";
 import { loraStart } from "../loftq/start.ts";
 import { readAdapterFactors } from "../models/load/factors.ts";
-import { checkBase, type ModelPlace } from "../models/load/locate.ts";
+import type { ModelPlace } from "../models/load/locate.ts";
 import type { Model } from "../models/model.ts";
 import type { AdapterModuleFactors } from "../nn/adapter.ts";
 import { checkRanks } from "../nn/ranks.ts";
@@ -45,13 +45,11 @@ export interface Start {
   readonly qalora?: QaloraGroups;
 }
 
-/** The factors of the adapter that a folder has. @throws {RangeError} If it belongs to another base. */
+/** The factors of an adapter that is open. */
 export async function storedFactors(
-  place: ModelPlace,
+  adapter: Adapter,
   { dropout }: TrainOptions,
 ): Promise<Start> {
-  await using adapter = await openAdapter(place.adapter!);
-  await checkBase(adapter, place);
   const { config, settings } = adapter;
   const { qalora, base } = settings;
   return {

@@ -117,6 +117,11 @@ export interface TrainOptions {
   readonly seed: number;
 }
 
+/** Training options as they are asked for: without a length the default one, or the model's context where it is shorter. */
+export type TrainRequest =
+  & Omit<TrainOptions, "block">
+  & Partial<Pick<TrainOptions, "block">>;
+
 /** All of these; true for those without a default. */
 export const TRAIN_OPTIONS: OptionTable<TrainOptions> = {
   method: true,
@@ -125,7 +130,7 @@ export const TRAIN_OPTIONS: OptionTable<TrainOptions> = {
   labels: false,
   biases: true,
   modulesToSave: false,
-  block: true,
+  block: false,
   batch: true,
   accumulation: true,
   steps: false,

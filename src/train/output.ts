@@ -99,7 +99,7 @@ function sameFolder(a: string, b: string): boolean {
  */
 export async function startPath(
   run: TrainRun,
-  chosen: FoundRun | undefined,
+  chosen?: FoundRun,
 ): Promise<string> {
   const { path, out, from } = run;
   if (from !== undefined) return await findRun(path, from);

@@ -19,6 +19,7 @@ import type { JsonObject } from "../io/files/json.ts";
 import { type Lock, lockFolder } from "../io/output/lock.ts";
 import { fileMarks } from "../io/output/marks.ts";
 import { replaceFolder } from "../io/output/replace.ts";
+import { openCheckpoint } from "../io/open.ts";
 import { checkpointTokenizer } from "../io/open_tokenizer.ts";
 import { familyOf } from "../models/families.ts";
 import {
@@ -32,10 +33,12 @@ import { VERSION } from "../version.ts";
 import { planSteps } from "./steps.ts";
 import { type OpenedExamples, openExamples } from "./examples.ts";
 import {
+  TRAIN_DEFAULTS,
   TRAIN_OPTIONS,
   TRAIN_RUN,
   type TrainOptions,
   type TrainReport,
+  type TrainRequest,
   type TrainRun,
   writes,
 } from "./options.ts";
@@ -69,6 +72,7 @@ export { METRICS_FILE } from "./output.ts";
 export type {
   TrainOptions,
   TrainReport,
+  TrainRequest,
   TrainRun,
   TrainTask,
 } from "./options.ts";
@@ -119,7 +123,7 @@ interface Opened {
 }
 
 /** @throws {TypeError | RangeError} If a program without types passes wrong options. */
-function checkCall(options: TrainOptions, run: TrainRun): void {
+function checkCall(options: TrainRequest, run: TrainRun): void {
   checkOptions("train", options, TRAIN_OPTIONS);
   checkOptions("train", run, TRAIN_RUN);
   const { data, evaluation = [], saveEvery, keep, logEvery, evaluateEvery } =
@@ -143,17 +147,27 @@ function checkCall(options: TrainOptions, run: TrainRun): void {
  * @throws {DOMException} `AbortError` if the signal came; a checkpoint was written, the run can be resumed.
  */
 export async function train(
-  options: TrainOptions,
+  request: TrainRequest,
   run: TrainRun,
 ): Promise<TrainReport> {
   const began = performance.now();
-  checkCall(options, run);
+  checkCall(request, run);
   const { device, out } = run;
+  let from = await startPath(run);
+  let place = await startPlace(from, run);
+  await using file = await openCheckpoint(place.model);
+  const options: TrainOptions = {
+    ...request,
+    block: request.block ??
+      Math.min(TRAIN_DEFAULTS.block, familyOf(file).config(file).maxLength),
+  };
   const chosen = run.resume ? await chooseRun(out, options) : undefined;
-  const from = await startPath(run, chosen);
-  const place = await startPlace(from, run);
+  if (chosen) {
+    from = await startPath(run, chosen);
+    place = await startPlace(from, run);
+  }
   await using found = await findSubject(place, {
-    options,
+    ...{ options, file },
     path: run.path,
     data: run.data,
   });

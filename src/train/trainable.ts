@@ -13,6 +13,7 @@ import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { stringifyLike } from "../io/files/json.ts";
 import type { HeldTensor } from "../io/checkpoint/overlay.ts";
 import {
+  type Adapter,
   ADAPTER_CONFIG,
   ADAPTER_FILE,
   adapterTensorName,
@@ -87,8 +88,10 @@ export interface Subject extends AsyncDisposable {
  */
 export async function findSubject(
   place: ModelPlace,
-  { options, path = place.model, data = [] }: {
+  { options, file, path = place.model, data = [] }: {
     options: TrainOptions;
+    /** Weights that are open: they are taken over if they are the place's. */
+    file?: Checkpoint;
     /** Name for errors. */
     path?: string;
     /** Data files to train on, which give the classes of a new head. */
@@ -106,7 +109,7 @@ export async function findSubject(
     await openTuned(
       place,
       method === "adapter" ? { [ADAPTER]: place.adapter! } : {},
-      { factors: false },
+      { factors: false, file },
     ),
   );
   checkKind(tuned.checkpoint, options);
@@ -122,22 +125,24 @@ export async function findSubject(
     ...found,
     load: (device, onProgress) =>
       loadSubject(device, found, {
-        ...{ options, onProgress },
+        ...{ options, onProgress, adapter: tuned.open.get(ADAPTER) },
         names: new Set([...made, ...tuned.whole.keys()]),
       }),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }
 
-/** @throws {RangeError} If the adapter is of another base, or no layer is a target. */
+/** @throws {RangeError} If no layer is a target. */
 async function loadSubject(
   device: Device,
   { place, checkpoint, head }: Pick<
     FoundSubject,
     "place" | "checkpoint" | "head"
   >,
-  { options, names, onProgress }: {
+  { options, adapter, names, onProgress }: {
     options: TrainOptions;
+    /** The stored adapter that is trained, if one is; closed here, since the result may take its place. */
+    adapter: Adapter | undefined;
     /** Tensors that are new, and those that the adapter has in full. */
     names: ReadonlySet<string>;
     onProgress?: (done: number, text: string) => void;
@@ -148,7 +153,8 @@ async function loadSubject(
   const tensors = family.tensors(checkpoint);
   const start = options.method === "full"
     ? undefined
-    : await startOf(checkpoint, { place, options, tensors });
+    : await startOf(checkpoint, { place, options, adapter, tensors });
+  await adapter?.[Symbol.asyncDispose]();
   const saved = !start ? tensors : savedTensors(tensors, {
     ...{ options, start, names },
     classifier: head && family.encoder?.(checkpoint).classifier.out,
@@ -220,16 +226,17 @@ function withHead(
 /** Initial values of an adapter, under the names of the checkpoint's modules. */
 async function startOf(
   checkpoint: Checkpoint,
-  { place, options, tensors }: {
+  { place, options, adapter, tensors }: {
     place: ModelPlace;
     options: TrainOptions;
+    adapter: Adapter | undefined;
     tensors: readonly WantedTensor[];
   },
 ): Promise<Start> {
   const { kind } = familyOf(checkpoint);
-  const start = options.method === "lora"
-    ? newFactors(place, { options, kind, tensors })
-    : await storedFactors(place, options);
+  const start = adapter
+    ? await storedFactors(adapter, options)
+    : newFactors(place, { options, kind, tensors });
   return { ...start, factors: fittedFactors(checkpoint, start.factors) };
 }
 

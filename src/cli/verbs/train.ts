@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { TrainOptions, TrainReport } from "../../train/run.ts";
+import type { TrainReport, TrainRequest } from "../../train/run.ts";
 import { train, TRAIN_DEFAULTS } from "../../train/run.ts";
 import { TRAINED_BIASES } from "../../io/peft/whole.ts";
 import { LABELLED_SETS, type LabelledSetName } from "../../data/tasks/glue.ts";
@@ -306,7 +306,7 @@ Dropout is LoRA dropout alone: dropout that a model's config asks for is not app
 /** The options that the command line tells; what it leaves to the model or to others has no entry. */
 function readOptions(
   values: Values<typeof OPTIONS>,
-): Partial<TrainOptions> {
+): Partial<TrainRequest> {
   const { task, steps, epochs, batch, accumulation, order, rank } = values;
   if (steps !== undefined && epochs !== undefined) {
     throw new UsageError("train takes --steps or --epochs, got both");
@@ -355,23 +355,16 @@ async function run(
   const given = readOptions(values);
   const { findRun, homeOf } = await import("../../models/load/runs.ts");
   const { startPlace } = await import("../../train/output.ts");
-  const { openCheckpoint } = await import("../../io/open.ts");
-  const { familyOf } = await import("../../models/families.ts");
   // A run that is named stands for its folder, from that run on.
   const home = homeOf(path);
   const start = from === undefined ? path : await findRun(path, from);
   const place = await startPlace(start, { path, model });
   using progress = new Progress({ quiet: values.quiet });
   tellNotes({ ...place, notes: [] }, progress);
-  let context: number;
-  {
-    await using checkpoint = await openCheckpoint(place.model);
-    context = familyOf(checkpoint).config(checkpoint).maxLength;
-  }
-  const options: TrainOptions = {
+  const options: TrainRequest = {
     ...TRAIN_DEFAULTS,
     method: place.adapter ? "adapter" : "lora",
-    block: Math.min(TRAIN_DEFAULTS.block, context),
+    block: undefined,
     ...given,
   };
   settle("method", options.method);

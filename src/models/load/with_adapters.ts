@@ -26,6 +26,8 @@ export interface TunedModel extends AsyncDisposable {
   readonly checkpoint: Checkpoint;
   /** Factors by adapter, under the names of the checkpoint's modules; none if they were not wanted. */
   readonly adapters: ReadonlyMap<string, readonly AdapterModuleFactors[]>;
+  /** Adapters whose factors were not wanted, by name: open, and to be closed by whoever reads them, if not with the model. */
+  readonly open: ReadonlyMap<string, Adapter>;
   /** Tensors that adapters hold in full, and embeddings with their factors added, by name in the checkpoint. */
   readonly whole: ReadonlyMap<string, HeldTensor>;
 }
@@ -97,18 +99,23 @@ function refuseTables(
 export async function openTuned(
   place: ModelPlace,
   folders: Readonly<Record<string, string>>,
-  { factors: wanted = true }: {
-    /** Reads the adapters' factors as well (true). */
+  { factors: wanted = true, file: given }: {
+    /** Reads the adapters' factors as well (true); without, the adapters are to be trained. */
     factors?: boolean;
+    /** Weights that are open: they are taken over if they are the place's. */
+    file?: Checkpoint;
   } = {},
 ): Promise<TunedModel> {
   await using stack = new AsyncDisposableStack();
-  const file = stack.use(await openCheckpoint(place.model));
+  const file = stack.use(
+    given?.name === place.model ? given : await openCheckpoint(place.model),
+  );
   let base: Checkpoint = file;
   let whole = new Map<string, HeldTensor>();
   const read = new Map<string, readonly AdapterModuleFactors[]>();
+  const open = new Map<string, Adapter>();
   for (const [name, folder] of Object.entries(folders)) {
-    await using adapter = await openAdapter(folder);
+    const adapter = stack.use(await openAdapter(folder));
     await checkBase(adapter, place, folder);
     const fit = namesOf(base);
     if (!wanted) refuseTables(adapter, base);
@@ -123,6 +130,8 @@ export async function openTuned(
     }, adapter.settings.staysTied);
     ({ checkpoint: base, whole } = made);
     read.set(name, made.factors);
+    if (wanted) await adapter[Symbol.asyncDispose]();
+    else open.set(name, adapter);
   }
   const checkpoint = withWhole(base, whole, place);
   // An encoder may have got the prefix that its names have beside a head.
@@ -136,6 +145,7 @@ export async function openTuned(
     ...{ file, checkpoint },
     whole,
     adapters: read,
+    open,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }
