@@ -11,7 +11,8 @@ import type {
   MemoryOperations,
   OperationArgs,
 } from "../../../src/device/operations.ts";
-import { grid, type Span, type Word } from "../../context.ts";
+import { grid, type Span } from "../../context.ts";
+import { record, type Values } from "../../kernel.ts";
 import {
   attentionRanges,
   attentionTiles,
@@ -25,11 +26,11 @@ import {
   attentionQueryGradients,
   MEANS_THREADS,
 } from "./backward.wgsl.ts";
-import { FIELDS, type Operand, OPERANDS, slicesOf, TILE } from "./text.wgsl.ts";
+import { type PARAMS, slicesOf, TILE } from "./text.wgsl.ts";
 import type { DeviceBuffer, Mat } from "../../../src/device/buffer.ts";
 import type { AttentionShape } from "../../../src/device/contract/attention.ts";
 import { bindMat, part, rowsBound, writeApart } from "../elementwise/map.ts";
-import type { BoundMat, WebGpuMemory } from "../../buffers.ts";
+import type { BoundMat, BoundVector, WebGpuMemory } from "../../buffers.ts";
 
 /** Up to so many queries a sequence are done one by one, with the keys shared out. */
 const FEW = 4;
@@ -113,108 +114,93 @@ function rowsOf(
 }
 
 /** The matrices of a piece, bound. */
-type Bound = Partial<Record<Operand, BoundMat>>;
-
-function bindPiece(
+function bindPiece<Q extends string, K extends string>(
   memory: WebGpuMemory,
   piece: Piece,
   { shape, queries, keys }: {
     shape: AttentionShape;
-    queries: Partial<Record<Operand, Mat>>;
-    keys: Partial<Record<Operand, Mat>>;
+    queries: Readonly<Record<Q, Mat>>;
+    keys: Readonly<Record<K, Mat>>;
   },
-): Bound {
+): Record<Q | K, BoundMat> {
   const bind = (
-    mats: Partial<Record<Operand, Mat>>,
+    mats: Readonly<Record<string, Mat>>,
     place: { per: number; range: Range },
   ) =>
-    Object.fromEntries(
-      Object.entries(mats).map(([name, x]) => [
-        name,
-        bindMat(memory, rowsOf(x, piece, place)),
-      ]),
-    );
-  return {
+    Object.entries(mats).map(([name, x]) => [
+      name,
+      bindMat(memory, rowsOf(x, piece, place)),
+    ]);
+  return Object.fromEntries([
     ...bind(queries, { per: shape.time, range: piece.queries }),
     ...bind(keys, { per: shape.capacity, range: piece.keys }),
-  };
+  ]);
 }
 
 /** The operands that a kernel reads, as vectors of four if all of them can be. */
-function readable(
+function readable<N extends string>(
   memory: WebGpuMemory,
   { headDim }: AttentionShape,
-  mats: readonly BoundMat[],
-): { vectors: boolean; spans: Span[] } {
-  const wide = mats.map(({ span }) => ({
-    ...span,
-    bytes: Math.ceil(span.bytes / 16) * 16,
-  }));
+  mats: Readonly<Record<N, BoundMat>>,
+): { vectors: boolean; bind: Record<N, BoundMat> } {
+  const all: BoundMat[] = Object.values(mats);
+  const widen = ({ span, ...place }: BoundMat) => ({
+    ...place,
+    span: { ...span, bytes: Math.ceil(span.bytes / 16) * 16 },
+  });
   const vectors = headDim % 4 === 0 &&
-    mats.every(({ first, stride }) => first % 4 === 0 && stride % 4 === 0) &&
-    wide.every(({ buffer, at, bytes }) =>
+    all.every(({ first, stride }) => first % 4 === 0 && stride % 4 === 0) &&
+    all.map(widen).every(({ span: { buffer, at, bytes } }) =>
       at + bytes <= buffer.size && bytes <= memory.context.mostBound
     );
-  return { vectors, spans: vectors ? wide : mats.map(({ span }) => span) };
+  const wide = Object.entries<BoundMat>(mats).map(([name, x]) => [
+    name,
+    vectors ? widen(x) : x,
+  ]);
+  return { vectors, bind: Object.fromEntries(wide) };
 }
 
-/** The parameters of all kernels; see `gpu/kernels/attention/text.wgsl.ts`. */
+/** The parameters of all kernels. */
 function paramsOf(
   shape: AttentionShape,
-  { queries, keys }: Piece,
-  { bound, ...rest }:
-    & { bound: Bound }
-    & Partial<
-      Record<typeof FIELDS[number], number>
-    >,
-): Word[] {
+  { queries, keys }: Pick<Piece, "queries" | "keys">,
+  { add = false } = {},
+): Values<typeof PARAMS> {
   const { past, time, window } = shape;
-  const fields: Partial<Record<typeof FIELDS[number], number>> = {
-    ...{ ...shape, bounds: 0 },
+  return {
+    ...{ time, past, keys: shape.keys, capacity: shape.capacity },
+    ...{ heads: shape.heads, kvHeads: shape.kvHeads, headDim: shape.headDim },
     causal: shape.causal ? 1 : 0,
     // One that reaches back to the first key hides nothing.
     window: window >= past + time ? 0 : window,
-    queryFrom: queries.from,
-    queryTo: queries.to,
-    keyFrom: keys.from,
-    keyTo: keys.to,
+    ...{ queryFrom: queries.from, queryTo: queries.to },
+    ...{ keyFrom: keys.from, keyTo: keys.to },
+    bounded: shape.bounds ? 1 : 0,
+    add: add ? 1 : 0,
     slices: slicesOf(shape.headDim).slices,
-    ...rest,
+    scale: shape.scale,
   };
-  return [
-    ...FIELDS.map((name) => fields[name] ?? 0),
-    { f32: shape.scale },
-    ...OPERANDS.flatMap((name) => [
-      bound[name]?.first ?? 0,
-      bound[name]?.stride ?? 0,
-    ]),
-  ];
 }
 
-/** The bounds of a piece's sequences as a binding (without any, of whatever there is), and the parameters for them. */
+/** The bounds of a piece's sequences; without any, whatever there is. */
 function boundsOf(
   memory: WebGpuMemory,
   { bounds }: AttentionShape,
-  { piece: { first, count }, other }: { piece: Piece; other: Span },
-): { span: Span; params: { bounded: number; bounds: number } } {
-  if (!bounds) return { span: other, params: { bounded: 0, bounds: 0 } };
-  const { span, first: at } = memory.part(bounds, first * 8, count * 8);
-  return { span, params: { bounded: 1, bounds: at / 4 } };
+  { piece: { first, count }, other }: { piece: Piece; other: BoundVector },
+): BoundVector {
+  return bounds
+    ? memory.vector(bounds, { at: first * 2, count: count * 2 })
+    : other;
 }
 
-/** The log-sum-exps of a piece's sequences as a binding, and where in it they begin. */
+/** The log-sum-exps of a piece's sequences. */
 function logsOf(
   memory: WebGpuMemory,
   { shape, logSumExp }: { shape: AttentionShape; logSumExp: DeviceBuffer },
-  { first, count }: Piece,
-): { span: Span; at: number } {
-  const each = shape.heads * shape.time * 4;
-  const { span, first: at } = memory.part(
-    logSumExp,
-    first * each,
-    count * each,
-  );
-  return { span, at: at / 4 };
+  { first, count }: Pick<Piece, "first" | "count">,
+): BoundVector {
+  const each = shape.heads * shape.time;
+  return memory.vector(logSumExp, { at: first * each, count: count * each });
 }
 
 const shapeText = ({ batch, time, keys, heads, headDim }: AttentionShape) =>
@@ -309,23 +295,18 @@ function forward(
   // Results of several ranges, one after the other, and their log-sum-exps.
   const rows = (count - 1) * time + queries.to - queries.from;
   const step = rows * out.cols;
-  const logsStep = count * heads * time;
+  const logStep = count * heads * time;
   const merged = results > 1;
 
   let result = 0;
   const launches = piece.keys.map((keys) => {
     const part = { ...whole, keys };
-    const bound = bindPiece(memory, part, {
+    const { vectors, bind } = readable(
+      memory,
       shape,
-      queries: { q },
-      keys: { k, v },
-    });
-    const { vectors, spans } = readable(memory, shape, [
-      bound.q!,
-      bound.k!,
-      bound.v!,
-    ]);
-    const bounds = boundsOf(memory, shape, { piece: part, other: spans[0] });
+      bindPiece(memory, part, { shape, queries: { q }, keys: { k, v } }),
+    );
+    const bounds = boundsOf(memory, shape, { piece: part, other: bind.q });
     const traits = { headDim: shape.headDim, vectors };
     const at = result;
     const ranges = few
@@ -334,25 +315,17 @@ function forward(
     result += ranges;
     const { slices } = slicesOf(shape.headDim);
     const length = queries.to - queries.from;
-    return (writes: readonly Span[]) =>
-      context.run(few ? attentionRanges(traits) : attentionTiles(traits), {
-        params: paramsOf(shape, part, {
-          bound: {
-            ...bound,
-            out: merged ? { ...own, first: at * step, stride: out.cols } : own,
-          },
-          ...bounds.params,
-          rows: merged ? at * logsStep : logs?.at ?? 0,
-          step,
-          rowsStep: logsStep,
-        }),
-        reads: [...spans, bounds.span],
-        writes,
+    const kernel = few ? attentionRanges(traits) : attentionTiles(traits);
+    const launch = (writes: { out: BoundMat; logs: BoundVector }) =>
+      record(context, kernel, {
+        params: { ...paramsOf(shape, part), step, logStep },
+        bind: { ...bind, bounds, ...writes },
         groups: few
           ? [ranges, heads, count * length]
           : [Math.ceil(length / TILE) * slices, heads, count],
         shape: shapeText(shape),
       });
+    return { at, launch };
   });
   const room = (bytes: number): Span => {
     const buffer = context.take(bytes);
@@ -361,23 +334,30 @@ function forward(
   if (!merged) {
     return [() => {
       // The kernels write it, whether anybody wants it or not.
-      const unused = logs ? undefined : room(logsStep * 4);
-      launches[0]([own.span, logs?.span ?? unused!]);
+      const unused = logs ? undefined : room(logStep * 4);
+      launches[0].launch({
+        out: own,
+        logs: logs ?? { span: unused!, first: 0 },
+      });
       if (unused) context.release(unused.buffer);
     }];
   }
   return [() => {
     const parts = room(results * step * 4);
-    const partLogs = room(results * logsStep * 4);
-    launches.forEach((launch) => launch([parts, partLogs]));
-    context.run(mergeKernel(logs !== undefined), {
-      params: [
-        ...[rows, out.cols, shape.headDim, queries.to - queries.from],
-        ...[queries.from, time, heads, results, step, logsStep],
-        ...[own.first, own.stride, logs?.at ?? 0],
-      ],
-      reads: [parts, partLogs],
-      writes: [own.span, ...(logs ? [logs.span] : [])],
+    const partLogs = room(results * logStep * 4);
+    for (const { at, launch } of launches) {
+      launch({
+        out: { span: parts, first: at * step, stride: out.cols },
+        logs: { span: partLogs, first: at * logStep },
+      });
+    }
+    record(context, mergeKernel(logs !== undefined), {
+      params: {
+        ...{ rows, cols: out.cols, headDim: shape.headDim },
+        ...{ queries: queries.to - queries.from, queryFrom: queries.from },
+        ...{ time, heads, count: results, step, logStep },
+      },
+      bind: { parts, partLogs, out: own, logs },
       groups: grid(Math.ceil(rows * out.cols / MERGE_THREADS)),
       shape: shapeText(shape),
     });
@@ -427,40 +407,31 @@ function backward(
   for (const [i, row] of pieces.entries()) {
     for (const [j, piece] of row.entries()) {
       const { dy, q, k, v, dq, dk, dv } = args;
-      const { out, ...bound } = bindPiece(memory, piece, {
+      const bound = bindPiece(memory, piece, {
         shape,
-        queries: { q, dy, out: dq },
-        keys: { k, v, dk },
+        queries: { q, dy, dq },
+        keys: { k, v, dk, dv },
       });
-      const values = bindMat(
-        memory,
-        rowsOf(dv, piece, { per: shape.capacity, range: piece.keys }),
-      );
-      const { vectors, spans } = readable(memory, shape, [
-        ...[bound.dy!, bound.q!, bound.k!, bound.v!],
-      ]);
-      const bounds = boundsOf(memory, shape, { piece, other: spans[0] });
+      const { vectors, bind } = readable(memory, shape, {
+        ...{ dy: bound.dy, q: bound.q, k: bound.k, v: bound.v },
+      });
+      const bounds = boundsOf(memory, shape, { piece, other: bind.dy });
       const traits = { headDim, vectors };
       const tiles = ({ from, to }: Range) =>
         Math.ceil((to - from) / TILE) * slices;
-      const run = (means: Span, into: "queries" | "keys") => {
-        const toKeys = into === "keys";
-        const kernel = toKeys ? attentionKeyGradients : attentionQueryGradients;
-        context.run(kernel(traits), {
-          params: paramsOf(shape, piece, {
-            bound: { ...bound, out: toKeys ? values : out },
-            ...bounds.params,
-            add: (toKeys ? i : j) > 0 ? 1 : 0,
-          }),
-          reads: [...spans, means, bounds.span],
-          writes: toKeys ? [bound.dk!.span, values.span] : [out!.span],
-          groups: [tiles(piece[into]), toKeys ? kvHeads : heads, count],
+      launches.push((means) => {
+        record(context, attentionQueryGradients(traits), {
+          params: paramsOf(shape, piece, { add: j > 0 }),
+          bind: { ...bind, means, bounds, dq: bound.dq },
+          groups: [tiles(piece.queries), heads, count],
           shape: shapeText(shape),
         });
-      };
-      launches.push((means) => {
-        run(means, "queries");
-        run(means, "keys");
+        record(context, attentionKeyGradients(traits), {
+          params: paramsOf(shape, piece, { add: i > 0 }),
+          bind: { ...bind, means, bounds, dk: bound.dk, dv: bound.dv },
+          groups: [tiles(piece.keys), kvHeads, count],
+          shape: shapeText(shape),
+        });
       });
     }
   }
@@ -479,19 +450,17 @@ function meansOf(
 ): (means: Span) => void {
   const { heads, headDim } = shape;
   const { count, queries } = piece;
-  const bound = bindPiece(memory, piece, {
+  const { vectors, bind } = readable(
+    memory,
     shape,
-    queries: { dy, out },
-    keys: {},
-  });
-  const { vectors, spans } = readable(memory, shape, [bound.dy!, bound.out!]);
+    bindPiece(memory, piece, { shape, queries: { dy, out }, keys: {} }),
+  );
   const logs = logsOf(memory, { shape, logSumExp }, piece);
   const total = count * heads * (queries.to - queries.from);
   return (means) =>
-    memory.context.run(attentionMeans({ headDim, vectors }), {
-      params: paramsOf(shape, piece, { bound, keys: count, step: logs.at }),
-      reads: [...spans, logs.span],
-      writes: [means],
+    record(memory.context, attentionMeans({ headDim, vectors }), {
+      params: { ...paramsOf(shape, piece), count },
+      bind: { ...bind, logs, means },
       groups: grid(Math.ceil(total / MEANS_THREADS)),
       shape: shapeText(shape),
     });

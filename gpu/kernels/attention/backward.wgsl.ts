@@ -5,17 +5,16 @@
  * @module
  */
 
-import type { Kernel } from "../../context.ts";
-import { keptKernel } from "./forward.wgsl.ts";
+import { kernel } from "../../kernel.ts";
+import { marksOf } from "./forward.wgsl.ts";
 import {
   accumulateText,
   type AttentionTraits,
-  bindingsText,
-  BOUNDS_LINE,
   fourText,
   mainText,
   MEMORY,
-  operandLine,
+  operand,
+  PARAMS,
   productText,
   putText,
   resultText,
@@ -33,33 +32,24 @@ export const MEANS_THREADS = 64;
 /**
  * `means = (logSumExp, Σ_c dy * out)` for each query of each head, with 0 for a log-sum-exp of -infinity.
  *
- * Groups: sequences times heads times queries, by {@linkcode MEANS_THREADS}. Parameters as in `text.wgsl.ts`, `keys`
- * the number of sequences, `step` the first log-sum-exp. Reads dy, out and the log-sum-exp; writes means.
+ * Groups: `count` sequences times heads times queries, by {@linkcode MEANS_THREADS}.
  */
-export function attentionMeans(traits: AttentionTraits): Kernel {
-  const sizes = { ...traits, headDim: 0 };
-  return keptKernel("attention means", sizes, () => `
-${
-    bindingsText([
-      operandLine("dy", traits),
-      operandLine("out", traits),
-      "read> logs: array<u32>",
-      "read_write> means: array<vec2f>",
-    ])
-  }
-${fourText("dy", traits)}
-${fourText("out", traits)}
-
-@compute @workgroup_size(${MEANS_THREADS})
-fn main(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
+export const attentionMeans = (traits: AttentionTraits) =>
+  kernel({
+    name: `attention means, ${marksOf({ ...traits, headDim: 0 })}`,
+    params: { ...PARAMS, count: "u32" },
+    reads: {
+      ...{ dy: operand(traits), out: operand(traits) },
+      logs: "vector u32",
+    },
+    writes: { means: "buffer vec2f" },
+    workgroup: MEANS_THREADS,
+    helpers: () => fourText("dy", traits) + fourText("out", traits),
+    body: `
   let e = (group.x + group.y * groups.x) * ${MEANS_THREADS}u + thread;
   let queries = p.queryTo - p.queryFrom;
   let z = e / queries / p.heads;
-  if (z >= p.keys) { return; }
+  if (z >= p.count) { return; }
   let h = e / queries % p.heads;
   let i = p.queryFrom + e % queries;
   var sum = 0.0;
@@ -67,34 +57,30 @@ fn main(
     sum += dot(dyFour(z, h, i, f), outFour(z, h, i, f));
   }
   let place = (z * p.heads + h) * p.time + i;
-  let bits = logs[p.step + place];
+  let bits = logs[p.logs + place];
   let logSum = select(bitcast<f32>(bits), 0.0, bits == 0xff800000u);
-  means[p.rows + place] = vec2f(logSum, sum);
-}
-`);
-}
+  means[place] = vec2f(logSum, sum);`,
+  });
 
-/** Bindings of both kernels, up to what they write. */
-function backwardBindings(
+/** What both kernels read. */
+const readsOf = (traits: AttentionTraits) =>
+  ({
+    dy: operand(traits),
+    q: operand(traits),
+    k: operand(traits),
+    v: operand(traits),
+    means: "buffer vec2f",
+    bounds: "vector u32",
+  }) as const;
+
+/** What both declare, and how results are stored. */
+function helpersText(
   traits: AttentionTraits,
   writes: readonly string[],
 ): string {
-  return `${
-    bindingsText([
-      operandLine("dy", traits),
-      operandLine("q", traits),
-      operandLine("k", traits),
-      operandLine("v", traits),
-      "read> means: array<vec2f>",
-      BOUNDS_LINE,
-      ...writes.map((name) => `read_write> ${name}: array<f32>`),
-    ])
-  }
+  return `
 ${SEEN}
-${fourText("dy", traits)}
-${fourText("q", traits)}
-${fourText("k", traits)}
-${fourText("v", traits)}
+${(["dy", "q", "k", "v"] as const).map((x) => fourText(x, traits)).join("")}
 ${writes.map(putText).join("")}
 ${MEMORY}`;
 }
@@ -102,16 +88,21 @@ ${MEMORY}`;
 /**
  * `dq = Σ_j ds_ij k_j`, `ds = scale * p * (dy · v - mean)`, by tiles of queries, over keys in tiles.
  *
- * Groups: tiles of the queries times slices, heads, sequences. Parameters as in `text.wgsl.ts`, with dq for out.
- * Reads dy, q, k, v, means and bounds; writes dq.
+ * Groups: tiles of the queries times slices, heads, sequences.
  */
-export function attentionQueryGradients(traits: AttentionTraits): Kernel {
+export const attentionQueryGradients = (traits: AttentionTraits) => {
   const { chunks } = slicesOf(traits.headDim);
   const sizes = { ...traits, headDim: chunks };
-  return keptKernel("attention dq", sizes, () => {
-    const queries = { head: "group.y", first: "i0" };
-    const keys = { head: "kv", first: "j0" };
-    return `${backwardBindings(traits, ["dq"])}
+  const queries = { head: "group.y", first: "i0" };
+  const keys = { head: "kv", first: "j0" };
+  return kernel({
+    name: `attention dq, ${marksOf(sizes)}`,
+    params: PARAMS,
+    reads: readsOf(traits),
+    writes: { dq: "matrix f32" },
+    workgroup: 64,
+    helpers: () => helpersText(traits, ["dq"]),
+    body: () => `
 ${mainText(chunks)}
   let kv = group.y * p.kvHeads / p.heads;
   let i0 = p.queryFrom + tile;
@@ -121,7 +112,7 @@ ${mainText(chunks)}
   ${
       times(4, (r) => `
   let see${r} = seen(z, i0 + 4u * ty + ${r}u);
-  let mean${r} = means[p.rows + place + min(i0 + 4u * ty + ${r}u, p.queryTo - 1u)];`)
+  let mean${r} = means[place + min(i0 + 4u * ty + ${r}u, p.queryTo - 1u)];`)
     }
 ${resultText("g", chunks)}
   for (var j = low; j < high; j += ${TILE}) {
@@ -156,37 +147,40 @@ ${resultText("g", chunks)}
         first: "i0",
         end: "p.queryTo",
         place: (row) =>
-          `p.out + (z * p.time + ${row} - p.queryFrom) * p.outStride + group.y * p.headDim`,
+          `p.dq + (z * p.time + ${row} - p.queryFrom) * p.dqStride + group.y * p.headDim`,
       })
-    }
-}
-`;
+    }`,
   });
-}
+};
 
 /**
  * `dv = Σ_i p_ij dy_i` and `dk = Σ_i ds_ij q_i`, by tiles of keys, over the heads that share them and queries in tiles.
  *
- * Groups: tiles of the keys times slices, key heads, sequences. Parameters as in `text.wgsl.ts`, with dv for out.
- * Reads dy, q, k, v, means and bounds; writes dk and dv.
+ * Groups: tiles of the keys times slices, key heads, sequences.
  */
-export function attentionKeyGradients(traits: AttentionTraits): Kernel {
+export const attentionKeyGradients = (traits: AttentionTraits) => {
   const { chunks } = slicesOf(traits.headDim);
   const sizes = { ...traits, headDim: chunks };
-  return keptKernel("attention dk and dv", sizes, () => {
-    const queries = { head: "h", first: "i0" };
-    const keys = { head: "group.y", first: "j0" };
-    const store = (name: string, result: string, param: string) =>
-      storeText({
-        name,
-        result,
-        chunks,
-        first: "j0",
-        end: "p.keyTo",
-        place: (row) =>
-          `p.${param} + (z * p.capacity + ${row} - p.keyFrom) * p.${param}Stride + group.y * p.headDim`,
-      });
-    return `${backwardBindings(traits, ["dk", "dv"])}
+  const queries = { head: "h", first: "i0" };
+  const keys = { head: "group.y", first: "j0" };
+  const store = (name: string, result: string) =>
+    storeText({
+      name,
+      result,
+      chunks,
+      first: "j0",
+      end: "p.keyTo",
+      place: (row) =>
+        `p.${name} + (z * p.capacity + ${row} - p.keyFrom) * p.${name}Stride + group.y * p.headDim`,
+    });
+  return kernel({
+    name: `attention dk and dv, ${marksOf(sizes)}`,
+    params: PARAMS,
+    reads: readsOf(traits),
+    writes: { dk: "matrix f32", dv: "matrix f32" },
+    workgroup: 64,
+    helpers: () => helpersText(traits, ["dk", "dv"]),
+    body: () => `
 ${mainText(chunks)}
   let sharers = p.heads / p.kvHeads;
   let j0 = p.keyFrom + tile;
@@ -199,7 +193,7 @@ ${resultText("k", chunks)}
 ${resultText("v", chunks)}
   let js = vec4i(i32(j0 + 4u * ty)) + vec4i(0, 1, 2, 3);
   for (var h = group.y * sharers; h < (group.y + 1u) * sharers; h += 1u) {
-    let place = p.rows + (z * p.heads + h) * p.time;
+    let place = (z * p.heads + h) * p.time;
     for (var i0 = low; i0 < high; i0 += ${TILE}u) {
       ${
       productText("s", {
@@ -237,9 +231,7 @@ ${resultText("v", chunks)}
       ${accumulateText("k", { ...queries, operand: "q" }, chunks)}
     }
   }
-  ${store("dk", "k", "dk")}
-  ${store("dv", "v", "out")}
-}
-`;
+  ${store("dk", "k")}
+  ${store("dv", "v")}`,
   });
-}
+};

@@ -6,16 +6,15 @@
  * @module
  */
 
-import type { Kernel } from "../../context.ts";
+import { kernel } from "../../kernel.ts";
 import {
   accumulateText,
   type AttentionTraits,
-  bindingsText,
-  BOUNDS_LINE,
   fourText,
   mainText,
   MEMORY,
-  operandLine,
+  operand,
+  PARAMS,
   productText,
   putText,
   resultText,
@@ -27,34 +26,24 @@ import {
   weightsText,
 } from "./text.wgsl.ts";
 
-const kernels = new Map<string, Kernel>();
+/** What a kernel's text depends on, for its name. */
+export const marksOf = (traits: AttentionTraits) =>
+  Object.entries(traits).join(" ");
 
-/** Kernels by what their text depends on: making one takes longer than recording a dispatch. */
-export function keptKernel(
-  name: string,
-  traits: AttentionTraits,
-  code: () => string,
-): Kernel {
-  const key = `${name}, ${Object.entries(traits).join(" ")}`;
-  let kernel = kernels.get(key);
-  if (!kernel) {
-    kernel = { name: key, code: code() };
-    kernels.set(key, kernel);
-  }
-  return kernel;
-}
-
-function forwardBindings(traits: AttentionTraits): string {
-  return bindingsText([
-    operandLine("q", traits),
-    operandLine("k", traits),
-    operandLine("v", traits),
-    BOUNDS_LINE,
-    "read_write> out: array<f32>",
-    // Bits, since it may be -infinity.
-    "read_write> logs: array<u32>",
-  ]);
-}
+/** `step` and `logStep`: from the result of one range to that of the next, and the same of the log-sum-exp. */
+const forwardOf = (traits: AttentionTraits) =>
+  ({
+    params: { ...PARAMS, step: "u32", logStep: "u32" },
+    reads: {
+      q: operand(traits),
+      k: operand(traits),
+      v: operand(traits),
+      bounds: "vector u32",
+    },
+    // Bits of the log-sum-exp, since it may be -infinity.
+    writes: { out: "matrix f32", logs: "vector u32" },
+    workgroup: 64,
+  }) as const;
 
 const LOG_TEXT = `
 fn logOf(high: f32, sum: f32) -> u32 {
@@ -64,17 +53,18 @@ fn logOf(high: f32, sum: f32) -> u32 {
 /**
  * Tiles of {@linkcode TILE} queries, over keys in tiles, with a running maximum.
  *
- * Groups: tiles of the queries times slices, heads, sequences. Parameters as in `text.wgsl.ts`. Reads q, k, v and
- * bounds; writes out and the log-sum-exp.
+ * Groups: tiles of the queries times slices, heads, sequences.
  */
-export function attentionTiles(traits: AttentionTraits): Kernel {
+export const attentionTiles = (traits: AttentionTraits) => {
   // In the text `headDim` is a parameter: all that matters is the number of chunks.
   const { chunks } = slicesOf(traits.headDim);
   const sizes = { ...traits, headDim: chunks };
-  return keptKernel("attention tiles", sizes, () => {
-    const rows = { operand: "q", head: "group.y", first: "i0" } as const;
-    const keys = { head: "kv", first: "j0" };
-    return `${forwardBindings(traits)}
+  const rows = { operand: "q", head: "group.y", first: "i0" } as const;
+  const keys = { head: "kv", first: "j0" };
+  return kernel({
+    name: `attention tiles, ${marksOf(sizes)}`,
+    ...forwardOf(traits),
+    helpers: () => `
 ${SEEN}
 ${fourText("q", traits)}
 ${fourText("k", traits)}
@@ -88,7 +78,8 @@ fn largest(row: u32) -> f32 {
   var high = parts[row * 8u];
   for (var x = 1u; x < 8u; x += 1u) { high = max(high, parts[row * 8u + x]); }
   return high;
-}
+}`,
+    body: () => `
 ${mainText(chunks)}
   let kv = group.y * p.kvHeads / p.heads;
   let i0 = p.queryFrom + tile;
@@ -136,7 +127,7 @@ ${resultText("o", chunks)}
   let by${r} = select(0.0, 1.0 / all${r}, see${r}.x < see${r}.y);
   ${times(chunks, (c) => `o${r}_${c} *= by${r};`)}
   if (tx == 0u && slice == 0u && own${r} < p.queryTo) {
-    logs[p.rows + (z * p.heads + group.y) * p.time + own${r}] = logOf(high${r}, all${r});
+    logs[p.logs + (z * p.heads + group.y) * p.time + own${r}] = logOf(high${r}, all${r});
   }`)
     }
   ${
@@ -149,11 +140,9 @@ ${resultText("o", chunks)}
         place: (row) =>
           `p.out + (z * p.time + ${row} - p.queryFrom) * p.outStride + group.y * p.headDim`,
       })
-    }
-}
-`;
+    }`,
   });
-}
+};
 
 /** Keys of a range. */
 export const RANGE = 256;
@@ -161,26 +150,22 @@ export const RANGE = 256;
 /**
  * One query and a range of {@linkcode RANGE} keys a workgroup: each thread has four keys, then some of the features.
  *
- * Groups: ranges, heads, sequences times queries. Otherwise as {@linkcode attentionTiles}; the result of a range is so
- * many elements after that of the one before as the parameters say.
+ * Groups: ranges, heads, sequences times queries.
  */
-export function attentionRanges(traits: AttentionTraits): Kernel {
+export const attentionRanges = (traits: AttentionTraits) => {
   const sizes = { ...traits, headDim: 0 };
-  return keptKernel("attention ranges", sizes, () => `
-${forwardBindings(traits)}
+  return kernel({
+    name: `attention ranges, ${marksOf(sizes)}`,
+    ...forwardOf(traits),
+    helpers: () => `
 ${SEEN}
 ${fourText("q", traits)}
 ${fourText("k", traits)}
 ${LOG_TEXT}
 var<workgroup> scores: array<f32, ${RANGE}>;
 var<workgroup> parts: array<f32, 64>;
-const LOWEST = -3e38;
-
-@compute @workgroup_size(64)
-fn main(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
+const LOWEST = -3e38;`,
+    body: () => `
   let h = group.y;
   let kv = h * p.kvHeads / p.heads;
   let queries = p.queryTo - p.queryFrom;
@@ -229,18 +214,17 @@ fn main(
     for (var j = low; j < high; j += 1u) {
       let vAt = p.v + (z * p.capacity + j - p.keyFrom) * p.vStride + kv * p.headDim + f;
       value += scores[j - low] * ${
-    traits.vectors ? "v[vAt / 4u][vAt % 4u]" : "v[vAt]"
-  };
+      traits.vectors ? "v[vAt / 4u][vAt % 4u]" : "v[vAt]"
+    };
     }
     out[at + f] = by * value;
   }
   if (thread == 0u) {
-    let place = p.rows + group.x * p.rowsStep + (z * p.heads + h) * p.time + i;
+    let place = p.logs + group.x * p.logStep + (z * p.heads + h) * p.time + i;
     logs[place] = logOf(most, sum);
-  }
-}
-`);
-}
+  }`,
+  });
+};
 
 /** Threads of a workgroup of {@linkcode mergeKernel}. */
 export const MERGE_THREADS = 64;
@@ -249,35 +233,22 @@ export const MERGE_THREADS = 64;
  * Puts the results of several parts of the keys together: `Σ w_r out_r` with `w_r = exp(logs_r - logs)`, `logs` the
  * log-sum-exp of the parts'.
  *
- * Groups: elements of out by {@linkcode MERGE_THREADS}. Parameters: rows, cols, headDim, queries of a sequence here, first
- * query, time, heads, parts, elements from a part to the next, the same of its log-sum-exps, first and stride of out,
- * first of its log-sum-exp. Reads the parts, without gaps between rows, and theirs; writes out and its own.
+ * Groups: elements of out by {@linkcode MERGE_THREADS}. `queries`: of a sequence here; `count` parts lie without gaps
+ * between rows, `step` and `logStep` elements from one to the next.
  */
-export function mergeKernel(logged: boolean): Kernel {
-  return {
+export const mergeKernel = (logged: boolean) =>
+  kernel({
     name: logged ? "attention merge with log-sum-exp" : "attention merge",
-    code: `
-struct Params {
-  rows: u32, cols: u32, headDim: u32, queries: u32, queryFrom: u32, time: u32, heads: u32,
-  parts: u32, step: u32, logsStep: u32, out: u32, outStride: u32, logs: u32,
-}
-@group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> parts: array<f32>;
-@group(0) @binding(2) var<storage, read> partLogs: array<u32>;
-@group(0) @binding(3) var<storage, read_write> out: array<f32>;
-${
-      logged
-        ? "@group(0) @binding(4) var<storage, read_write> logs: array<u32>;"
-        : ""
-    }
-const NOTHING = 0xff800000u;
-
-@compute @workgroup_size(${MERGE_THREADS})
-fn main(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
+    params: {
+      ...{ rows: "u32", cols: "u32", headDim: "u32", queries: "u32" },
+      ...{ queryFrom: "u32", time: "u32", heads: "u32", count: "u32" },
+      ...{ step: "u32", logStep: "u32" },
+    },
+    reads: { parts: "buffer f32", partLogs: "buffer u32" },
+    writes: { out: "matrix f32", logs: logged && "vector u32" },
+    workgroup: MERGE_THREADS,
+    helpers: "const NOTHING = 0xff800000u;",
+    body: `
   let e = (group.x + group.y * groups.x) * ${MERGE_THREADS}u + thread;
   let row = e / p.cols;
   let col = e % p.cols;
@@ -286,8 +257,8 @@ fn main(
   let i = p.queryFrom + row % p.queries;
   let place = (row / p.queries * p.heads + h) * p.time + i;
   var most = -3e38;
-  for (var r = 0u; r < p.parts; r += 1u) {
-    let bits = partLogs[r * p.logsStep + place];
+  for (var r = 0u; r < p.count; r += 1u) {
+    let bits = partLogs[r * p.logStep + place];
     if (bits != NOTHING) { most = max(most, bitcast<f32>(bits)); }
   }
   var sum = 0.0;
@@ -295,8 +266,8 @@ fn main(
   var some = false;
   // Of parts without weight: 0 where there is no key, no number where all scores are -infinity.
   var rest = 0.0;
-  for (var r = 0u; r < p.parts; r += 1u) {
-    let bits = partLogs[r * p.logsStep + place];
+  for (var r = 0u; r < p.count; r += 1u) {
+    let bits = partLogs[r * p.logStep + place];
     let part = parts[r * p.step + e];
     if (bits != NOTHING) {
       let weight = exp(bitcast<f32>(bits) - most);
@@ -314,8 +285,5 @@ fn main(
     logs[p.logs + place] = select(NOTHING, bitcast<u32>(most + log(sum)), some);
   }`
         : ""
-    }
-}
-`,
-  };
-}
+    }`,
+  });

@@ -31,66 +31,40 @@ export function slicesOf(headDim: number): { chunks: number; slices: number } {
   return { chunks: chunks === 3 ? 4 : chunks, slices };
 }
 
-/** Matrices that a kernel may know, each with its first element and stride among the parameters. */
-export const OPERANDS = ["q", "k", "v", "dy", "out", "dk"] as const;
+/** Matrices that a kernel may read by {@linkcode fourText}. */
+export type Operand = "q" | "k" | "v" | "dy" | "out";
 
-/** Name of a matrix. */
-export type Operand = typeof OPERANDS[number];
-
-/** Numbers of a shape and of a part of it, in the order of the parameters. */
-export const FIELDS = [
-  "time",
-  "keys",
-  "capacity",
-  "heads",
-  "kvHeads",
-  "headDim",
-  "causal",
-  "past",
-  "window",
+/** Parameters of all kernels but the one that merges: a shape, and what part of it is bound. */
+export const PARAMS = {
+  time: "u32",
+  keys: "u32",
+  capacity: "u32",
+  heads: "u32",
+  kvHeads: "u32",
+  headDim: "u32",
+  causal: "u32",
+  past: "u32",
+  window: "u32",
   // Queries and keys that are bound; of all where several sequences are.
-  "queryFrom",
-  "queryTo",
-  "keyFrom",
-  "keyTo",
-  "bounded",
-  "bounds",
-  // First of the values of each query: the log-sum-exp, or that and the mean.
-  "rows",
-  // From one range's result to the next, and the same of the log-sum-exp.
-  "step",
-  "rowsStep",
+  queryFrom: "u32",
+  queryTo: "u32",
+  keyFrom: "u32",
+  keyTo: "u32",
+  // Whether sequences have bounds.
+  bounded: "u32",
   // Whether results are added to what is there.
-  "add",
+  add: "u32",
   // Workgroups that share the features of a head.
-  "slices",
-] as const;
+  slices: "u32",
+  scale: "f32",
+} as const;
 
-/** The parameters `p`: {@linkcode FIELDS}, scale (f32), first and stride of each of {@linkcode OPERANDS}. */
-const PARAMS = `
-struct Params {
-  ${FIELDS.map((name) => `${name}: u32,`).join(" ")}
-  scale: f32,
-  ${OPERANDS.map((name) => `${name}: u32, ${name}Stride: u32,`).join(" ")}
-}
-@group(0) @binding(0) var<uniform> p: Params;`;
-
-/** Declares parameters and bindings; those are `read> x: array<f32>`, in their order. */
-export function bindingsText(lines: readonly string[]): string {
-  return PARAMS + lines.map((line, i) => `
-@group(0) @binding(${i + 1}) var<storage, ${line};`).join("");
-}
-
-/** The line of {@linkcode bindingsText} for an operand that is read. */
-export function operandLine(
-  name: Operand,
-  { vectors }: AttentionTraits,
-): string {
-  return `read> ${name}: array<${vectors ? "vec4f" : "f32"}>`;
-}
+/** The binding of a matrix that is read. */
+export const operand = ({ vectors }: AttentionTraits) =>
+  `matrix ${vectors ? "vec4f" : "f32"}` as const;
 
 /**
- * Declares `seen(z, i)`: the keys `[x, y)` that query i of sequence z sees, of those that are bound; and `there(z)`: the
+ * Declares, with the binding `bounds` (anything where there are none), `seen(z, i)`: the keys `[x, y)` that query i of sequence z sees, of those that are bound; and `there(z)`: the
  * keys that may be looked at. What lies outside may be anything, and is taken for zeros.
  */
 export const SEEN = `
@@ -111,9 +85,6 @@ fn seen(z: u32, i: u32) -> vec2i {
   if (p.causal != 0u) { range.y = min(range.y, end); }
   return range;
 }`;
-
-/** The line of {@linkcode bindingsText} for the bounds; anything where there are none. */
-export const BOUNDS_LINE = "read> bounds: array<u32>";
 
 /**
  * Declares `xFour(z, h, row, f)` for operand x: features f to f + 3 of a query or key of head h, zeros where there is no
@@ -324,14 +295,9 @@ export function storeText(
   return parts.join("");
 }
 
-/** The start of a kernel's main function: x is tiles times slices, y heads, z sequences. */
+/** The start of a body: x is tiles times slices, y heads, z sequences. */
 export function mainText(chunks: number): string {
   return `
-@compute @workgroup_size(64)
-fn main(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
   let tx = thread & 7u;
   let ty = thread >> 3u;
   let z = group.z;
