@@ -14,12 +14,8 @@ import { mat } from "../device/buffer.ts";
 import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { type BlockContext, loadBlock } from "../models/decoder/block.ts";
 import { type DecoderConfig, readDecoderConfig } from "../families/decoder.ts";
-import {
-  BLOCK_MODULES,
-  blockModules,
-  layerPrefix,
-  TOP_MODULES,
-} from "../families/decoder_block.ts";
+import { blockModules, layerPrefix } from "../families/decoder_block.ts";
+import { BLOCK_MODULES, TOP_MODULES } from "../families/decoders.ts";
 import { checkDecoderTensors } from "../models/decoder/check.ts";
 import { Weights } from "../models/parts/weights.ts";
 import { ropeTables } from "../nn/rope.ts";

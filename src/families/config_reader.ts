@@ -41,6 +41,18 @@ export class ConfigReader {
     this.#purpose = purpose;
   }
 
+  /** This config with values of keys that it has not; a key that is null it has. */
+  with(defaults: ConfigJson = {}): ConfigReader {
+    const own = Object.entries(this.#config).filter(([, value]) =>
+      value !== undefined
+    );
+    const config = { ...defaults, ...Object.fromEntries(own) };
+    return new ConfigReader(config, this.#where, {
+      file: this.#file,
+      purpose: this.#purpose,
+    });
+  }
+
   /** The value of a key; undefined where there is none or null. */
   get(key: string): unknown {
     return this.#config[key] ?? undefined;

@@ -8,8 +8,8 @@ import { type ConfigJson, ConfigReader } from "./config_reader.ts";
 import {
   DECODER_TYPES,
   type DecoderBias,
+  type DecoderFamily,
   decoderFamily,
-  type DecoderWindow,
 } from "./decoders.ts";
 import { readRope, type RopeConfig } from "./rope.ts";
 
@@ -57,9 +57,10 @@ export interface DecoderConfig extends DecoderSizes, RopeConfig {
  * @throws {TypeError} If it is another architecture.
  * @throws {SyntaxError} If a value is missing or no number.
  */
-export function readDecoderSizes(read: ConfigReader): DecoderSizes {
-  const modelType = read.type(DECODER_TYPES);
-  const { biases = {} } = decoderFamily(modelType);
+export function readDecoderSizes(given: ConfigReader): DecoderSizes {
+  const modelType = given.type(DECODER_TYPES);
+  const { biases = {}, defaults } = decoderFamily(modelType);
+  const read = given.with(defaults);
   const bias = (name: DecoderBias): boolean => {
     const told = biases[name] ?? false;
     return typeof told === "string" ? read.flag(told, false) : told;
@@ -93,9 +94,11 @@ export function readDecoderConfig(
   config: ConfigJson,
   where: string,
 ): DecoderConfig {
-  const read = new ConfigReader(config, where);
-  const sizes = readDecoderSizes(read);
+  const given = new ConfigReader(config, where);
+  const sizes = readDecoderSizes(given);
   const { modelType, layers, heads, kvHeads, headDim } = sizes;
+  const { window, defaults } = decoderFamily(modelType);
+  const read = given.with(defaults);
   const activation = read.get("hidden_act") ?? "silu";
   if (activation !== "silu" && activation !== "swish") {
     read.refuse(`activation ${JSON.stringify(activation)} is not silu`);
@@ -104,34 +107,31 @@ export function readDecoderConfig(
     read.refuse(`${heads} heads are no multiple of ${kvHeads} key heads`);
   }
   if (headDim % 2 !== 0) read.refuse(`head_dim ${headDim} is odd`);
-  const { window } = decoderFamily(modelType);
   return {
     ...sizes,
     ...readRope(read),
     normEpsilon: read.number("rms_norm_eps", 1e-6),
     maxLength: read.whole("max_position_embeddings", 2048),
-    windows: Array.from(
-      { length: layers },
-      window ? windowOf(config, window) : () => 0,
-    ),
+    windows: readWindows(read, window, layers),
   };
 }
 
-/** The window of layer `i`: of all, or of those that `layer_types` names, or of those from one on. */
-function windowOf(
-  config: ConfigJson,
-  { unset, where, from = 0 }: DecoderWindow,
-): (_: unknown, i: number) => number {
-  const { sliding_window: size = unset, layer_types: kinds } = config;
-  const on = where === undefined || config[where] === true;
-  const window = on && typeof size === "number" && size > 0 ? size : 0;
-  if (where === undefined) return () => window;
-  const told = config.max_window_layers;
-  const first = typeof told === "number" ? told : from;
-  return (_, i) => {
-    const slides = Array.isArray(kinds)
-      ? kinds[i] === "sliding_attention"
-      : i >= first;
-    return slides ? window : 0;
-  };
+/** Windows of the layers: of all, or of those that `layer_types` names, or of those from `max_window_layers` on. */
+function readWindows(
+  read: ConfigReader,
+  window: DecoderFamily["window"],
+  layers: number,
+): number[] {
+  const none = new Array<number>(layers).fill(0);
+  const size = read.get("sliding_window");
+  const on = window === true ||
+    (window !== undefined && read.flag(window, false));
+  if (!on || typeof size !== "number" || !(size > 0)) return none;
+  if (window === true) return none.fill(size);
+  const kinds = read.get("layer_types");
+  if (Array.isArray(kinds)) {
+    return none.map((_, i) => kinds[i] === "sliding_attention" ? size : 0);
+  }
+  const first = read.whole("max_window_layers", undefined, 0);
+  return none.map((_, i) => i >= first ? size : 0);
 }

@@ -1,8 +1,6 @@
 /**
- * The families of decoders that are run: a row each, in which they differ from LLaMA.
- *
- * Sizes are read alike from all configs (`src/families/decoder.ts`); the tensors of a block and their names in GGUF files are
- * a table of their own (`src/families/decoder_block.ts`).
+ * The families of decoders that are run: a row each, and the modules that rows are made of. All else derives: what a
+ * checkpoint has to hold, what full training trains, what `plan` counts, layers that see the same input, GGUF files both ways.
  *
  * @module
  */
@@ -10,14 +8,23 @@
 /** Biases of a block, by the linear layers that have them together. */
 export type DecoderBias = "qkvBias" | "outputBias" | "mlpBias";
 
-/** Attention windows of a family, read from `sliding_window`. */
-export interface DecoderWindow {
-  /** Size where the config has no such key. */
-  readonly unset?: number;
-  /** Key that switches it on; without it, it holds for all layers. */
-  readonly where?: string;
-  /** First layer that has it where the config has neither `layer_types` nor `max_window_layers`. */
-  readonly from?: number;
+/** Sizes that shapes are made of; `q` and `kv` are the features of all query heads and of all key heads, `head` of one. */
+export type SizeName = "vocab" | "hidden" | "inner" | "q" | "kv" | "head";
+
+/** A module of a decoder. */
+export interface DecoderModule {
+  /** Name in a checkpoint. */
+  readonly name: string;
+  /** Name in a GGUF file: `attn_q` of `blk.0.attn_q.weight`. */
+  readonly gguf: string;
+  /** Shape of the weight. */
+  readonly shape: readonly SizeName[];
+  /** Switch of its bias; none without it. */
+  readonly bias?: DecoderBias;
+  /** The layer before it that sees the same input. */
+  readonly inputOf?: string;
+  /** Whether its rows are those of heads that the rotary embedding turns. */
+  readonly rotary?: true;
 }
 
 /** A family of decoders. */
@@ -26,10 +33,14 @@ export interface DecoderFamily {
   readonly type: string;
   /** Class of transformers. */
   readonly model: string;
-  /** Whether there are biases, or the key of the config that says so; none without it. */
+  /** Values of keys that a config has not, where transformers has others than for LLaMA. */
+  readonly defaults?: Readonly<Record<string, number>>;
+  /** The modules of a block, in the order of a checkpoint's tensors. */
+  readonly block: readonly DecoderModule[];
+  /** True for biases that there are, or the key of the config that says so; none without it. */
   readonly biases?: Readonly<Partial<Record<DecoderBias, true | string>>>;
-  /** Sliding window; none without it. */
-  readonly window?: DecoderWindow;
+  /** The window `sliding_window`: of all layers (true), or of some where this key of the config is on; none without it. */
+  readonly window?: true | string;
   /** In GGUF files. */
   readonly gguf: {
     /** llama.cpp's architecture. */
@@ -44,11 +55,59 @@ export interface DecoderFamily {
   };
 }
 
+/** The modules of LLaMA's block: linear layers in the order of the computation, then norms. */
+const LLAMA_BLOCK: readonly DecoderModule[] = [
+  {
+    ...{ name: "self_attn.q_proj", gguf: "attn_q", rotary: true },
+    ...{ shape: ["q", "hidden"], bias: "qkvBias" },
+  },
+  {
+    ...{ name: "self_attn.k_proj", gguf: "attn_k", rotary: true },
+    ...{ shape: ["kv", "hidden"], bias: "qkvBias" },
+    inputOf: "self_attn.q_proj",
+  },
+  {
+    ...{ name: "self_attn.v_proj", gguf: "attn_v" },
+    ...{ shape: ["kv", "hidden"], bias: "qkvBias" },
+    inputOf: "self_attn.q_proj",
+  },
+  {
+    ...{ name: "self_attn.o_proj", gguf: "attn_output" },
+    ...{ shape: ["hidden", "q"], bias: "outputBias" },
+  },
+  {
+    ...{ name: "mlp.gate_proj", gguf: "ffn_gate" },
+    ...{ shape: ["inner", "hidden"], bias: "mlpBias" },
+  },
+  {
+    ...{ name: "mlp.up_proj", gguf: "ffn_up" },
+    ...{ shape: ["inner", "hidden"], bias: "mlpBias" },
+    inputOf: "mlp.gate_proj",
+  },
+  {
+    ...{ name: "mlp.down_proj", gguf: "ffn_down" },
+    ...{ shape: ["hidden", "inner"], bias: "mlpBias" },
+  },
+  { name: "input_layernorm", gguf: "attn_norm", shape: ["hidden"] },
+  { name: "post_attention_layernorm", gguf: "ffn_norm", shape: ["hidden"] },
+];
+
+/** The modules outside the blocks. */
+export const TOP_MODULES = {
+  embedding: {
+    ...{ name: "model.embed_tokens", gguf: "token_embd" },
+    shape: ["vocab", "hidden"],
+  },
+  norm: { name: "model.norm", gguf: "output_norm", shape: ["hidden"] },
+  head: { name: "lm_head", gguf: "output", shape: ["vocab", "hidden"] },
+} as const satisfies Readonly<Record<string, DecoderModule>>;
+
 /** Every family. */
 export const DECODERS: readonly DecoderFamily[] = [
   {
     type: "llama",
     model: "LlamaForCausalLM",
+    block: LLAMA_BLOCK,
     biases: {
       qkvBias: "attention_bias",
       outputBias: "attention_bias",
@@ -59,16 +118,25 @@ export const DECODERS: readonly DecoderFamily[] = [
   {
     type: "mistral",
     model: "MistralForCausalLM",
-    window: { unset: 4096 },
+    defaults: { "sliding_window": 4096 },
+    block: LLAMA_BLOCK,
+    window: true,
     gguf: { arch: "mistral", writtenAs: "llama", rows: "interleaved" },
   },
   {
     type: "qwen2",
     model: "Qwen2ForCausalLM",
+    defaults: { "max_window_layers": 28 },
+    block: LLAMA_BLOCK,
     biases: { qkvBias: true },
-    window: { where: "use_sliding_window", from: 28 },
+    window: "use_sliding_window",
     gguf: { arch: "qwen2", rows: "as stored" },
   },
+];
+
+/** The modules of the blocks of all families. */
+export const BLOCK_MODULES: readonly DecoderModule[] = [
+  ...new Set(DECODERS.flatMap(({ block }) => block)),
 ];
 
 /** Model types of the families. */

@@ -5,13 +5,15 @@
  */
 
 import type { DecoderConfig } from "./decoder.ts";
+import { layerPrefix } from "./decoder_block.ts";
 import {
   BLOCK_MODULES,
+  type DecoderFamily,
+  decoderFamily,
   type DecoderModule,
-  layerPrefix,
+  DECODERS,
   TOP_MODULES,
-} from "./decoder_block.ts";
-import { type DecoderFamily, decoderFamily, DECODERS } from "./decoders.ts";
+} from "./decoders.ts";
 
 const TOP: readonly DecoderModule[] = Object.values(TOP_MODULES);
 

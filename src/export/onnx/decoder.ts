@@ -10,11 +10,8 @@
 
 import type { OnnxGraph } from "../../io/onnx/graph.ts";
 import type { DecoderConfig } from "../../families/decoder.ts";
-import {
-  blockModules,
-  layerPrefix,
-  TOP_MODULES,
-} from "../../families/decoder_block.ts";
+import { blockModules, layerPrefix } from "../../families/decoder_block.ts";
+import { TOP_MODULES } from "../../families/decoders.ts";
 import { ropeFrequencies } from "../../nn/rope.ts";
 import type { OnnxWeights } from "./linear.ts";
 

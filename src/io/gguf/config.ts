@@ -10,7 +10,6 @@ import { quoted } from "../files/errors.ts";
 import type { GgufFile } from "./file.ts";
 import type { GgufValue } from "./cursor.ts";
 import type { JsonObject } from "../files/json.ts";
-import { BLOCK_MODULES } from "../../families/decoder_block.ts";
 import { type DecoderFamily, DECODERS } from "../../families/decoders.ts";
 import { familyOfArch } from "../../families/gguf_names.ts";
 
@@ -145,7 +144,7 @@ export function ggufModel(
       }, got ${quoted(arch)}`,
     );
   }
-  const { type, model, biases = {}, window } = family;
+  const { type, model, window } = family;
   const hidden = meta.size(`${arch}.embedding_length`);
   const heads = meta.size(`${arch}.attention.head_count`);
   const keyHeads = meta.whole(`${arch}.attention.head_count_kv`, 1) ?? heads;
@@ -203,8 +202,8 @@ export function ggufModel(
     rope_theta: theta,
     rope_parameters: rope,
     ...(rope.rope_type === "default" ? {} : { rope_scaling: rope }),
-    ...biasSwitches(file, biases),
-    ...(window && window.where === undefined
+    ...biasSwitches(file, family),
+    ...(window === true
       ? {
         sliding_window: meta.whole(`${arch}.attention.sliding_window`, 1) ??
           null,
@@ -226,10 +225,10 @@ export function ggufModel(
 /** The config's switches of biases, each by the first layer that it is of. */
 function biasSwitches(
   file: GgufFile,
-  biases: NonNullable<DecoderFamily["biases"]>,
+  { block, biases = {} }: DecoderFamily,
 ): JsonObject {
   const out: Record<string, boolean> = {};
-  for (const { gguf, bias } of BLOCK_MODULES) {
+  for (const { gguf, bias } of block) {
     const key = bias && biases[bias];
     if (typeof key === "string") {
       out[key] ??= file.tensors.has(`blk.0.${gguf}.bias`);

@@ -29,7 +29,7 @@ import {
   type DecoderConfig,
   readDecoderConfig,
 } from "../../families/decoder.ts";
-import { TOP_MODULES } from "../../families/decoder_block.ts";
+import { TOP_MODULES } from "../../families/decoders.ts";
 import { checkDecoderTensors } from "./check.ts";
 import type {
   CausalModel,
