@@ -10,7 +10,7 @@ import { architectureOf } from "../io/checkpoint/architectures.ts";
 import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import { builtName } from "../io/checkpoint/names.ts";
 import { overlaid } from "../io/checkpoint/overlay.ts";
-import type { BackboneKind } from "./backbone.ts";
+import type { BackboneKind } from "./options.ts";
 
 /** Single experts, by the list that they are in. */
 const EXPERTS = /(?:^|\.)experts?\./;

@@ -27,25 +27,10 @@ import type { QuantizedMatrix } from "../quant/quantized.ts";
 import type { Device } from "../device/device.ts";
 import { isFloat, narrow, toF32, TORCH_DTYPES } from "../tensor/dtype.ts";
 import { skipModules } from "./architecture.ts";
+import type { BackboneKind } from "./options.ts";
 import { matrixModules } from "./targets.ts";
 import { oneDType, type PlainDType } from "./plain_dtype.ts";
 import type { DType } from "../tensor/dtype.ts";
-
-/**
- * How the backbone is written: `bnb` as bitsandbytes has it (nf4, and nf2 in nf4's codes), `dense` as plain weights,
- * `packed` in loqa's own layout at their real width, `none` not at all.
- */
-export type BackboneKind = "packed" | "bnb" | "dense" | "none";
-
-/** Every {@linkcode BackboneKind}. */
-export const BACKBONES: readonly BackboneKind[] = [
-  "packed",
-  "bnb",
-  "dense",
-  "none",
-];
-
-export type { PlainDType } from "./plain_dtype.ts";
 
 /** Options of {@linkcode planBackbone}. */
 export interface BackboneOptions {

@@ -13,8 +13,7 @@ import { type LayerPlan, planLayers } from "../loftq/plan.ts";
 import { type DType, DTYPE_BYTES } from "../tensor/dtype.ts";
 import { bitsPerWeight, format, scaleRules } from "../quant/formats.ts";
 import { bnbProblem, checkExperts } from "./architecture.ts";
-import type { BackboneKind } from "./backbone.ts";
-import type { InitOptions } from "./options.ts";
+import type { BackboneKind, InitOptions } from "./options.ts";
 import { findTargets, type Target, withEmbedding } from "./targets.ts";
 
 /** A linear layer of a run. */

@@ -12,7 +12,7 @@ import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import type { Metric } from "../loftq/metric.ts";
 import type { BaseQuantizer } from "../qalora/quantizer.ts";
 import type { FormatName } from "../quant/formats.ts";
-import type { BackboneKind, PlainDType } from "./backbone.ts";
+import type { PlainDType } from "./plain_dtype.ts";
 import type { Output } from "../io/output/output.ts";
 
 /** Methods of an initialisation. */
@@ -32,6 +32,20 @@ export const SVDS: readonly NonNullable<InitOptions["svd"]>[] = [
 export const SCALE_DTYPES: readonly NonNullable<InitOptions["scaleDType"]>[] = [
   "f16",
   "f32",
+];
+
+/**
+ * How the backbone is written: `bnb` as bitsandbytes has it (nf4, and nf2 in nf4's codes), `dense` as plain weights,
+ * `packed` in loqa's own layout at their real width, `none` not at all.
+ */
+export type BackboneKind = "packed" | "bnb" | "dense" | "none";
+
+/** Every {@linkcode BackboneKind}. */
+export const BACKBONES: readonly BackboneKind[] = [
+  "packed",
+  "bnb",
+  "dense",
+  "none",
 ];
 
 /** Milliseconds between two points that a run can be resumed from. */

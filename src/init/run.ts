@@ -66,10 +66,10 @@ import {
 } from "./targets.ts";
 import { Work } from "./work.ts";
 
-export type { InitOptions, RunOptions } from "./options.ts";
+export type { BackboneKind, InitOptions, RunOptions } from "./options.ts";
 export type { Output } from "../io/output/output.ts";
 export type { InitReport, LayerReport } from "./report.ts";
-export type { BackboneKind, PlainDType } from "./backbone.ts";
+export type { PlainDType } from "./plain_dtype.ts";
 export type { Metric } from "../loftq/metric.ts";
 export type { BaseQuantizer } from "../qalora/quantizer.ts";
 export type { FormatName } from "../quant/formats.ts";

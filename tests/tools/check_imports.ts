@@ -35,6 +35,9 @@ for (const path of written) {
   sources.set(path, await Deno.readTextFile(new URL(path, ROOT)));
 }
 
+/** From each file to those that it imports. */
+const files = new Map<string, Set<string>>();
+
 function checkImports(path: string, text: string): void {
   const room = roomOf(path);
   const buildTool = path === "wasm/build.ts";
@@ -42,6 +45,8 @@ function checkImports(path: string, text: string): void {
     faults.push(`${path}: room "${room}" is not in the list of rooms`);
     return;
   }
+  const imported = new Set<string>();
+  files.set(path, imported);
   for (const { specifier, dynamic, line } of importsOf(text)) {
     const at = `${path}:${line}: "${specifier}"`;
     if (specifier.startsWith("npm:")) {
@@ -57,6 +62,7 @@ function checkImports(path: string, text: string): void {
       if (!buildTool || !dynamic) faults.push(`${at}: wants a relative path`);
     } else {
       const target = resolve(specifier, path);
+      imported.add(target);
       if (!/\.(ts|wgsl|json)$/.test(target)) {
         faults.push(`${at}: wants an extension`);
       }
@@ -104,6 +110,10 @@ const allowed = new Map(
 );
 for (const circle of circlesOf(allowed)) {
   faults.push(`the rooms ${circle.join(", ")} reach each other in a circle`);
+}
+
+for (const circle of circlesOf(files)) {
+  faults.push(`the files ${circle.join(", ")} import each other in a circle`);
 }
 
 /** Modules that an entry point loads when it is imported: no third-party code, no system, no verb. */

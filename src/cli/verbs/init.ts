@@ -7,13 +7,13 @@
 import { openInstead } from "../../backend/fallback.ts";
 import { init } from "../../init/run.ts";
 import {
+  BACKBONES,
   INIT_METHODS,
   type InitOptions,
   SAFE_INTERVAL,
   SCALE_DTYPES,
   SVDS,
 } from "../../init/options.ts";
-import { BACKBONES } from "../../init/backbone.ts";
 import { SCALE_RULES } from "../../device/quant_mat.ts";
 import { METRICS } from "../../loftq/metric.ts";
 import { WEIGHT_DTYPES } from "../../tensor/dtype.ts";

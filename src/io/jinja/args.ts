@@ -69,3 +69,8 @@ export function intArg(value: Value | undefined, or?: number): number {
   }
   return Number(value);
 }
+
+/** Whether an argument is there and not None. */
+export function isGiven(value: Value | undefined): value is Value {
+  return value !== undefined && value !== null;
+}

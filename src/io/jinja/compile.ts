@@ -7,7 +7,7 @@
 import { bind, NONE } from "./args.ts";
 import type { ArgNodes, Expr, Signature, Stmt, Target } from "./syntax/ast.ts";
 import { spend } from "./budget.ts";
-import { isFilter, runFilter } from "./library/filters.ts";
+import { LIBRARY } from "./library/library.ts";
 import { Loop } from "./loop.ts";
 import {
   attribute,
@@ -24,7 +24,6 @@ import { malformed } from "./syntax/lexer.ts";
 import { parse } from "./syntax/parser.ts";
 import { END, type Output, type Run, Scope } from "./scope.ts";
 import { symbolsOf, targetNames } from "./syntax/symbols.ts";
-import { isTest, runTest } from "./library/tests.ts";
 import { str } from "./library/text.ts";
 import {
   type Args,
@@ -483,19 +482,19 @@ class Compiler {
         const { name } = node;
         const of = node.of ? this.#expr(node.of) : captured;
         const args = this.#args(node.args);
-        if (!isFilter(name) && this.#branches === 0) {
+        if (!LIBRARY.isFilter(name) && this.#branches === 0) {
           throw malformed(`No filter named '${name}'`, node.line);
         }
-        return (scope) => runFilter(name, of(scope), args(scope));
+        return (scope) => LIBRARY.runFilter(name, of(scope), args(scope));
       }
       case "test": {
         const { name } = node;
         const of = this.#expr(node.of);
         const args = this.#args(node.args);
-        if (!isTest(name) && this.#branches === 0) {
+        if (!LIBRARY.isTest(name) && this.#branches === 0) {
           throw malformed(`No test named '${name}'`, node.line);
         }
-        return (scope) => runTest(name, of(scope), args(scope));
+        return (scope) => LIBRARY.runTest(name, of(scope), args(scope));
       }
       case "not": {
         const of = this.#expr(node.of);

@@ -5,12 +5,11 @@
  */
 
 import { bind } from "../args.ts";
-import { isFilter } from "./filters.ts";
 import { isLower, isUpper } from "./methods.ts";
 import { binary, compares } from "../operators.ts";
+import type { Test } from "./signatures.ts";
 import { str } from "./text.ts";
 import {
-  type Args,
   Dict,
   equals,
   fault,
@@ -27,19 +26,6 @@ import {
   Undefined,
   type Value,
 } from "../values.ts";
-
-type Test = (value: Value, args: Args) => boolean;
-
-/** True if Jinja2 has a test of this name. */
-export function isTest(name: string): boolean {
-  return Object.hasOwn(TESTS, name);
-}
-
-/** `value is name(args)`. @throws {TypeError} If there is no such test, or it refuses them. */
-export function runTest(name: string, value: Value, args: Args): boolean {
-  if (!isTest(name)) throw fault(`No test named '${name}'`);
-  return TESTS[name](value, args);
-}
 
 function alone(test: (value: Value) => boolean): Test {
   return (value, args) => {
@@ -66,7 +52,8 @@ const order = (op: string): Test => against((a, b) => compares(op, a, b));
 const remainder = (value: Value, by: Value) => binary("%", value, by);
 const [eq, ne, gt, ge, lt, le] = ["==", "!=", ">", ">=", "<", "<="].map(order);
 
-const TESTS: Readonly<Record<string, Test>> = {
+/** Tests by name. */
+export const TESTS: Readonly<Record<string, Test>> = {
   defined: alone((value) => !(value instanceof Undefined)),
   undefined: alone((value) => value instanceof Undefined),
   none: alone((value) => value === null),
@@ -96,8 +83,14 @@ const TESTS: Readonly<Record<string, Test>> = {
   divisibleby: against((value, by) => equals(remainder(value, by), 0)),
   in: against((value, whole) => compares("in", value, whole)),
   sameas: against((a, b) => a === b),
-  filter: alone((value) => isFilter(nameOf(value))),
-  test: alone((value) => isTest(nameOf(value))),
+  filter: (value, args, library) => {
+    bind(args);
+    return library.isFilter(nameOf(value));
+  },
+  test: (value, args, library) => {
+    bind(args);
+    return library.isTest(nameOf(value));
+  },
   eq,
   equalto: eq,
   "==": eq,
