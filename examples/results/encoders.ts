@@ -12,7 +12,7 @@
 import { parseArgs } from "node:util";
 import { openChosen } from "../../src/cli/device.ts";
 import { openTasks } from "../../src/eval/open_task.ts";
-import { runTask } from "../../src/eval/run.ts";
+import { runTask } from "../../src/eval/run_task.ts";
 import { init } from "../../src/init/run.ts";
 import { openCheckpoint } from "../../src/io/open.ts";
 import { checkpointTokenizer } from "../../src/io/open_tokenizer.ts";

@@ -6,7 +6,7 @@
 
 import type { Device } from "../../src/device/device.ts";
 import { openTasks, type TaskName } from "../../src/eval/open_task.ts";
-import { runTask } from "../../src/eval/run.ts";
+import { runTask } from "../../src/eval/run_task.ts";
 import { calibrate, calibrationSequences } from "../../src/calibrate/run.ts";
 import { type Moments, openMoments } from "../../src/calibrate/moments.ts";
 import type { Checkpoint } from "../../src/io/checkpoint/checkpoint.ts";

@@ -4,17 +4,8 @@
  * @module
  */
 
-import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
-import { generationConfig } from "../models/generate/stop.ts";
-import { type WriteOptions, writeOptions } from "../models/generate/seq2seq.ts";
-import {
-  camel,
-  choice,
-  integer,
-  number,
-  UsageError,
-  type Values,
-} from "./options.ts";
+import type { WriteOptions } from "../models/generate/seq2seq.ts";
+import { choice, integer, number, type Values } from "./options.ts";
 
 const OF_MODEL = { otherwise: "the model's own" };
 
@@ -53,36 +44,18 @@ export const WRITING = {
   }),
 };
 
-type Writing = Values<typeof WRITING>;
-
-/** Generation settings: those of a checkpoint's own files, overridden by the command line. */
-export async function readWriting(
-  { beams, lengthPenalty, earlyStopping, noRepeatNgram, ...lengths }: Writing,
-  checkpoint: Checkpoint,
-): Promise<WriteOptions> {
+/** Settings of beam search that the command line gives. */
+export function writingOf(
+  { beams, lengthPenalty, earlyStopping, ...values }: Values<typeof WRITING>,
+): Partial<WriteOptions> {
+  const { noRepeatNgram, minLength, maxLength } = values;
   const given = {
-    ...{ beams, lengthPenalty, noRepeatNgram },
-    minLength: lengths.minLength,
-    maxLength: lengths.maxLength,
+    ...{ beams, lengthPenalty, noRepeatNgram, minLength, maxLength },
     earlyStopping: earlyStopping === "never" || earlyStopping === undefined
       ? earlyStopping
       : earlyStopping === "true",
   };
-  return {
-    ...writeOptions(checkpoint, await generationConfig(checkpoint)),
-    ...Object.fromEntries(
-      Object.entries(given).filter(([, value]) => value !== undefined),
-    ),
-  };
-}
-
-/** Refuses the options for models other than encoder-decoders. */
-export function refuseWriting(values: Writing, model: string): void {
-  const given = Object.keys(WRITING).find((name) =>
-    values[camel(name) as keyof Writing] !== undefined
-  );
-  if (given === undefined) return;
-  throw new UsageError(
-    `--${given} is for encoder-decoders (BART), ${model} is another kind of model`,
+  return Object.fromEntries(
+    Object.entries(given).filter(([, value]) => value !== undefined),
   );
 }

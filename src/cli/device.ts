@@ -4,7 +4,6 @@
  * @module
  */
 
-import type { Compute } from "../autograd/linear_weight.ts";
 import type { Device, DeviceName } from "../device/device.ts";
 import { DeviceLacksError, isDeviceFailure } from "../device/errors.ts";
 import { openInstead } from "../backend/fallback.ts";
@@ -42,18 +41,6 @@ export function readDeviceOptions(
     onNote: verbose ? (line) => lines.note(line) : undefined,
     onWarning: (line) => lines.warn(line),
   };
-}
-
-/** Tells where integer arithmetic was asked for and no weight takes it. */
-export function computeHasEffect(
-  asked: Compute | undefined,
-  used: Compute,
-  lines: Lines,
-): void {
-  if (asked !== "int8" || used === "int8") return;
-  lines.warn(
-    "--compute int8 has no effect: no layer of the model is in groups of int5 … int2",
-  );
 }
 
 /** Mesa's drivers, woken by the search for a GPU, complain on stderr where they know no such folder; no more than that. */

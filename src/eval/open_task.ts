@@ -4,7 +4,7 @@
  * @module
  */
 
-import { ValueError } from "../errors.ts";
+import { OptionError, ValueError } from "../errors.ts";
 import {
   exists,
   fileSource,
@@ -48,29 +48,36 @@ export const TASKS = [
 /** Name of a task. */
 export type TaskName = typeof TASKS[number];
 
-/** Options of opening a task. */
-export interface TaskOptions {
-  readonly tokenizer: Tokenizer;
-  /** The model's context. */
-  readonly context: number;
-  /** Tokens of a window (`ppl`). */
-  readonly block: number;
-  /** Tokens from one window to the next (`ppl`); blocks on their own without it. */
+/** Settings of tasks; each one's name says which it is for. */
+export interface TaskSettings {
+  /** Sequence length: tokens of a window (`ppl`); 1024, or the model's context if that is less, without it. */
+  readonly block?: number;
+  /** Stride from one window to the next, in tokens (`ppl`); windows on their own without it. */
   readonly stride?: number;
-  /** Only the first characters of the text (`ppl`). */
+  /** Length of the text: only its first characters (`ppl`). */
   readonly characters?: number;
-  /** Worked examples before a question (`mmlu`). */
+  /** Number of few-shot examples before a question (`mmlu`). */
   readonly shots?: number;
-  /** New tokens of an answer at the most (`gsm8k`). */
+  /** Maximum number of generated tokens of an answer (`gsm8k`). */
   readonly maxNewTokens?: number;
   /** Data set (`glue`); by the path's own folders and file without it. */
   readonly glue?: GlueName;
+  /** Treatment of inputs beyond the context (`glue`, `anli`, `summarize`, `g2p`): cut, as is usual, or an error. */
+  readonly overflow?: "truncate" | "error";
+}
+
+/** Tokens of a window of perplexity at the most, unless told. */
+export const WINDOW = 1024;
+
+/** Options of opening a task: settings, and the model's side. */
+export interface TaskOptions extends TaskSettings {
+  readonly tokenizer: Tokenizer;
+  /** The model's context. */
+  readonly context: number;
   /** Names of the model's classes in its order (`glue`, `anli`). */
   readonly labels?: readonly string[];
   /** Size of the model's vocabulary, against which the tokenizer's ids are checked. */
   readonly vocabSize?: number;
-  /** Treatment of inputs beyond the context (`glue`, `anli`, `summarize`, `g2p`): cut, as is usual, or an error. */
-  readonly overflow?: "truncate" | "error";
 }
 
 /**
@@ -98,8 +105,14 @@ export async function openTasks(
   const { tokenizer: encoder, context: contextLength } = options;
   switch (name) {
     case "ppl": {
+      const { block = Math.min(WINDOW, contextLength), stride } = options;
+      if (block > contextLength) {
+        throw new OptionError(
+          `Cannot measure perplexity in windows of ${block} tokens: the model's context is ${contextLength}`,
+        );
+      }
       const tokens = await readTokens(path, options);
-      return [perplexityTask(tokens, { ...options, name: quoted(path) })];
+      return [perplexityTask(tokens, { block, stride, name: quoted(path) })];
     }
     case "gsm8k": {
       const file = await fileIn(path, "test.jsonl");

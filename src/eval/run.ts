@@ -1,24 +1,51 @@
 /**
- * `loqa eval`: runs a task on a model.
+ * Evaluating a model on a task's published data, from a folder to figures: `loqa eval` for programs.
+ *
+ * ```ts
+ * import { openDevice } from "@loqa/loqa";
+ * import { evaluate } from "@loqa/loqa/eval";
+ *
+ * using device = await openDevice("auto", { network: true });
+ * const { metrics } = await evaluate("smol-nf4", { task: "ppl", data: "test.txt", device });
+ * console.log(metrics.perplexity);
+ * ```
  *
  * @module
  */
 
-import { checkKind, ofKind } from "../models/families.ts";
-import { generate } from "../models/generate/causal.ts";
-import type { BaseConfig } from "../families/tensors.ts";
-import type { Model } from "../models/model.ts";
+import { OptionError } from "../errors.ts";
+import type { Compute } from "../autograd/linear_weight.ts";
+import type { Device } from "../device/device.ts";
+import { checkpointTokenizer } from "../io/open_tokenizer.ts";
+import { labelNames } from "../models/encoder/head_config.ts";
 import {
-  write,
-  WRITE_DEFAULTS,
+  modelWriting,
   type WriteOptions,
-} from "../models/generate/seq2seq.ts";
-import { answerClasses, answerSpans } from "./answer.ts";
-import { scoreRequests } from "./score.ts";
+} from "../models/generate/seq2seq_options.ts";
+import { stopTokens } from "../models/generate/stop.ts";
+import {
+  computeUnused,
+  type LoadOptions,
+  openModel,
+  type PlaceOptions,
+} from "../models/load/load.ts";
+import { VERSION } from "../version.ts";
+import { openTasks, type TaskName, type TaskSettings } from "./open_task.ts";
+import { checkTask, evenLimits, runTask } from "./run_task.ts";
 import type { Task, TaskResult } from "./tasks/task.ts";
 
+export { TASKS } from "./open_task.ts";
+export type { TaskName, TaskSettings } from "./open_task.ts";
+export type { GlueName } from "./tasks/glue.ts";
+export {
+  checkTask,
+  evenLimits,
+  runTask,
+  TASK_MODELS,
+  type TaskRun,
+} from "./run_task.ts";
 export type { CausalModel, EncoderModel, Model } from "../models/model.ts";
-export type { WriteOptions } from "../models/generate/seq2seq.ts";
+export type { WriteOptions } from "../models/generate/seq2seq_options.ts";
 export type {
   ClassifyTask,
   EncodeRequest,
@@ -37,158 +64,146 @@ export type {
   WriteTask,
 } from "./tasks/task.ts";
 
-/**
- * How many questions of each set are asked where there are `limit` in all: as many of each, as far as it has them, and of
- * what is left one of each of the first.
- */
-export function evenLimits(
-  counts: readonly number[],
-  limit: number = Infinity,
-): number[] {
-  const shares = counts.map(() => 0);
-  let left = limit;
-  for (;;) {
-    const open = shares.flatMap((n, i) => n < counts[i] ? [i] : []);
-    if (open.length === 0 || left <= 0) return shares;
-    const least = Math.min(...open.map((i) => counts[i] - shares[i]));
-    const each = Math.min(least, Math.max(1, Math.floor(left / open.length)));
-    for (const i of open) {
-      if (left <= 0) break;
-      shares[i] += each;
-      left -= each;
-    }
-  }
-}
-
-/** The kind of model that each kind of task asks. */
-export const TASK_MODELS: {
-  readonly score: "causal";
-  readonly generate: "causal";
-  readonly classify: "encoder";
-  readonly span: "encoder";
-  readonly write: "seq2seq";
-} = {
-  score: "causal",
-  generate: "causal",
-  classify: "encoder",
-  span: "encoder",
-  write: "seq2seq",
-};
-
-/**
- * Checks that a model, loaded or not, is of the kind that a task asks.
- *
- * @throws {TypeError} If it is not.
- */
-export function checkTask(
-  model: { readonly kind: Model["kind"]; readonly config: BaseConfig },
-  { kind, name }: Pick<Task, "kind" | "name">,
-): void {
-  checkKind(model, TASK_MODELS[kind], `run the task "${name}"`);
-}
-
-/** How a task is run. */
-export interface TaskRun {
-  /** Requests at the most; the first ones. */
+/** Options of {@linkcode evaluate}. */
+export interface EvalOptions
+  extends
+    PlaceOptions,
+    TaskSettings,
+    Pick<LoadOptions, "adapters" | "own" | "compute"> {
+  /** Device to work on, opened with `network`. */
+  readonly device: Device;
+  /** The task. */
+  readonly task: TaskName;
+  /** Path of its data, as published. */
+  readonly data: string;
+  /** Number of examples (windows for `ppl`) at the most: of several sets or subjects as many of each. */
   readonly limit?: number;
-  /** Requests that are answered together (8). */
+  /** Batch size: examples run together (8). */
   readonly batch?: number;
-  /** Text of generated tokens. */
-  readonly decode: (ids: readonly number[]) => string;
-  /** Tokens that end a generated answer. */
-  readonly stop: readonly number[];
-  /** How texts made of texts are written (greedily). */
-  readonly writing?: WriteOptions;
+  /** Settings of beam search in place of the model's own; for encoder-decoders (`summarize`, `g2p`). */
+  readonly writing?: Partial<WriteOptions>;
   /** Stops between two batches. */
   readonly signal?: AbortSignal;
-  /** Told the share that is done, from 0 to 1. */
+  /** Called with the share done, from 0 to 1, and the present stage. */
   readonly onProgress?: (done: number, text: string) => void;
+  /** Called with a choice that was not made by name: which checkpoint, which weights outside of the folder. */
+  readonly onNote?: (line: string) => void;
+  /** Called with something to know of the model: a training that has not ended, an option without effect. */
+  readonly onWarning?: (line: string) => void;
+}
+
+/** Report of an evaluation: the document of `--json`. */
+export interface EvalReport extends TaskResult {
+  /** Always `eval`. */
+  readonly verb: "eval";
+  /** Version of loqa. */
+  readonly version: string;
+  /** Path of the model. */
+  readonly model: string;
+  /** Name of the task. */
+  readonly task: string;
+  /** Arithmetic of products with quantised weights. */
+  readonly compute: Compute;
+  /** Wall time in seconds. */
+  readonly seconds: number;
 }
 
 /**
- * Runs a task and resolves to its figures.
+ * Runs a task on the model at `path` (a folder that loqa wrote, a run or a checkpoint in it, an adapter, or a model).
+ * Tokenizer, data and options are looked at before any weight is read. Of several data sets, each one's figures are in
+ * `groups` and the mean accuracy in `metrics`.
  *
+ * @throws {RangeError} If an option does not go with the model or the data.
  * @throws {TypeError} If the model is not of the kind that the task asks.
+ * @throws {SyntaxError} If a record of the data cannot be used; it names file and line.
+ * @throws {IoError} If a file is not there.
  */
-export async function runTask(
-  model: Model,
-  task: Task,
-  { limit = Infinity, batch = 8, signal, onProgress, ...how }: TaskRun,
-): Promise<TaskResult> {
-  const count = Math.min(task.count, limit);
-  /** Answers of all requests, a batch at a time. */
-  const ask = async <R, A>(
-    request: (index: number) => R,
-    answer: (requests: R[]) => Promise<readonly A[]>,
-  ): Promise<A[]> => {
-    const answers: A[] = [];
-    for (let from = 0; from < count; from += batch) {
-      signal?.throwIfAborted();
-      const to = Math.min(count, from + batch);
-      answers.push(
-        ...await answer(
-          Array.from({ length: to - from }, (_, i) => request(from + i)),
-        ),
-      );
-      onProgress?.(to / count, `${task.name}: ${to} of ${count}`);
-    }
-    return answers;
-  };
-  const what = `run the task "${task.name}"`;
-  switch (task.kind) {
-    case "score": {
-      const causal = ofKind(model, "causal", what);
-      return task.score(
-        await ask(
-          (i) => task.request(i),
-          (requests) => scoreRequests(causal, requests),
-        ),
-      );
-    }
-    case "generate": {
-      const causal = ofKind(model, "causal", what);
-      return task.score(
-        await ask((i) => task.request(i), async (requests) => {
-          const answers = await generate(
-            causal,
-            requests.map(({ prompt }) => prompt),
-            {
-              maxNewTokens: Math.max(...requests.map((r) => r.maxNewTokens)),
-              stop: how.stop,
-            },
-          );
-          return answers.map(how.decode);
-        }),
-      );
-    }
-    case "classify": {
-      const encoder = ofKind(model, "encoder", what);
-      return task.score(
-        await ask(
-          (i) => task.request(i),
-          (requests) => answerClasses(encoder, requests),
-        ),
-      );
-    }
-    case "span": {
-      const encoder = ofKind(model, "encoder", what);
-      return task.score(
-        await ask(
-          (i) => task.request(i),
-          (requests) => answerSpans(encoder, requests),
-        ),
-      );
-    }
-    case "write": {
-      const writer = ofKind(model, "seq2seq", what);
-      const writing = how.writing ??
-        { ...WRITE_DEFAULTS, eos: how.stop };
-      return task.score(
-        await ask((i) => task.request(i), async (requests) => {
-          const sources = requests.map(({ source }) => source);
-          return (await write(writer, sources, writing)).map(how.decode);
-        }),
-      );
-    }
+export async function evaluate(
+  path: string,
+  { device, task: name, data, ...options }: EvalOptions,
+): Promise<EvalReport> {
+  const began = performance.now();
+  const { compute, onProgress, onNote, onWarning } = options;
+  await using opened = await openModel(path, options);
+  for (const line of opened.place.taken ?? []) onNote?.(line);
+  for (const line of opened.place.notes ?? []) onWarning?.(line);
+  const { checkpoint, head } = opened;
+  const tokenizer = await checkpointTokenizer(checkpoint);
+  const { maxLength: context, vocabSize } = opened.config;
+  const writing = await modelWriting(opened, options.writing);
+  const decoder = writing
+    ? await checkpointTokenizer(checkpoint, { side: "target" })
+    : tokenizer;
+  const tasks = await openTasks(name, data, {
+    ...options,
+    ...{ tokenizer, context, vocabSize },
+    labels: head?.kind === "classify"
+      ? labelNames(checkpoint.config, head.labels)
+      : undefined,
+  });
+  for (const task of tasks) checkTask(opened, task);
+  const limits = limitsOf(tasks, options.limit);
+  const stop = await stopTokens(checkpoint, tokenizer);
+  await using loaded = await opened.load(device, {
+    compute,
+    onProgress: (done) => onProgress?.(done / 100, "loading the model"),
+  });
+  const unused = computeUnused(compute, loaded.compute);
+  if (unused !== undefined) onWarning?.(unused);
+  const results: Record<string, TaskResult> = {};
+  for (const [i, task] of tasks.entries()) {
+    results[task.name] = await runTask(loaded.model, task, {
+      limit: limits[i],
+      batch: options.batch,
+      writing,
+      decode: (ids) => decoder.decode(ids, { skipSpecialTokens: true }),
+      stop,
+      signal: options.signal,
+      onProgress: (done, text) => onProgress?.((i + done) / tasks.length, text),
+    });
   }
+  return {
+    verb: "eval",
+    version: VERSION,
+    model: path,
+    task: name,
+    compute: loaded.compute,
+    ...together(results),
+    seconds: (performance.now() - began) / 1000,
+  };
+}
+
+/** How many examples of each task are run. */
+function limitsOf(tasks: readonly Task[], limit?: number): number[] {
+  const limits = evenLimits(tasks.map(({ count }) => count), limit);
+  if (!limits.includes(0)) return limits;
+  throw new OptionError(
+    `Cannot evaluate: the option limit must be at least ${tasks.length} here, a question of each set (${
+      tasks.map((task) => task.name).join(", ")
+    }), got ${limit}`,
+  );
+}
+
+/** The figures of one task, or of several data sets their mean, as the papers give it. */
+function together(
+  results: Readonly<Record<string, TaskResult>>,
+): TaskResult {
+  const parts = Object.values(results);
+  if (parts.length === 1) return parts[0];
+  const sum = (of: (part: TaskResult) => number) =>
+    parts.reduce((total, part) => total + of(part), 0);
+  return {
+    metrics: {
+      accuracy: sum(({ metrics }) => metrics.accuracy) / parts.length,
+      accuracyStdErr:
+        Math.sqrt(sum(({ metrics }) => (metrics.accuracyStdErr ?? 0) ** 2)) /
+        parts.length,
+    },
+    count: sum(({ count }) => count),
+    groups: {
+      sets: Object.fromEntries(
+        Object.entries(results).map(([set, { metrics }]) => [set, metrics]),
+      ),
+    },
+  };
 }

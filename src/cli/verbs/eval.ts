@@ -4,26 +4,20 @@
  * @module
  */
 
-import type { Compute } from "../../autograd/linear_weight.ts";
-import { openTasks, TASKS } from "../../eval/open_task.ts";
+import { TASKS, WINDOW } from "../../eval/open_task.ts";
+import { type EvalReport, evaluate } from "../../eval/run.ts";
 import { GLUE } from "../../eval/tasks/glue.ts";
-import { checkTask, evenLimits, runTask } from "../../eval/run.ts";
-import type { TaskResult } from "../../eval/tasks/task.ts";
-import { checkpointTokenizer } from "../../io/open_tokenizer.ts";
-import { labelNames } from "../../models/encoder/head_config.ts";
-import { openModel } from "../../models/load/load.ts";
-import { stopTokens } from "../../models/generate/stop.ts";
-import { VERSION } from "../../version.ts";
+import type { Args } from "../args.ts";
+import { WRITING, writingOf } from "../beam_options.ts";
 import { COMMON, COMPUTE } from "../common.ts";
-import { choice, integer, path, UsageError, type Values } from "../options.ts";
-import { defineVerb, type Verb } from "../verb.ts";
-import { computeHasEffect, openChosen, readDeviceOptions } from "../device.ts";
-import { readWriting, refuseWriting, WRITING } from "../beam_options.ts";
-import { PLACE, readPlace, tellNotes } from "../place.ts";
+import { openChosen, readDeviceOptions } from "../device.ts";
+import { choice, integer, path } from "../options.ts";
+import { print, printFitted } from "../output.ts";
+import { notesTo, PLACE, readPlace } from "../place.ts";
 import { Progress } from "../text/progress.ts";
 import { columnsWithin } from "../text/tables.ts";
-import { print, printFitted } from "../output.ts";
 import { terminalWidth } from "../text/wrap.ts";
+import { defineVerb, type Verb } from "../verb.ts";
 
 const OPTIONS = {
   task: choice(TASKS, { needed: true, help: "task" }),
@@ -47,7 +41,7 @@ const OPTIONS = {
     also: ["block"],
     when: { task: ["ppl"] },
     least: 2,
-    otherwise: "1024, or the model's context",
+    otherwise: `${WINDOW}, or the model's context`,
     help: "sequence length: tokens of a window",
   }),
   stride: integer({
@@ -105,126 +99,32 @@ export const verb: Verb = defineVerb({
     "loqa eval bart-xsum --task summarize --data test.jsonl --beams 6",
   ],
   options: OPTIONS,
-  run: ({ positionals: [path], values }) => evaluate(path, values),
+  run,
 });
 
-/** The document of `--json`. */
-interface EvalReport extends TaskResult {
-  readonly verb: "eval";
-  readonly version: string;
-  readonly model: string;
-  readonly task: string;
-  /** How products with quantised weights were computed. */
-  readonly compute: Compute;
-  readonly seconds: number;
-}
-
-async function evaluate(
-  path: string,
-  values: Values<typeof OPTIONS>,
+async function run(
+  { positionals: [path], values }: Args<typeof OPTIONS>,
 ): Promise<number> {
-  const { task: name, data, limit, batch, compute } = values;
-  const { stride, characters, shots, maxNewTokens } = values;
-  const began = performance.now();
+  const { task, data, limit, batch, compute, overflow } = values;
+  const { seqLen, stride, characters, shots, maxNewTokens } = values;
   using progress = new Progress({ quiet: values.quiet });
-  const devices = readDeviceOptions(values, progress, { network: true });
-  await using opened = await openModel(path, await readPlace(values));
-  tellNotes(opened.place, progress);
-  // Tokenizer, data and options are looked at before the weights are read.
-  const { checkpoint, head } = opened;
-  const tokenizer = await checkpointTokenizer(checkpoint);
-  const { maxLength: context, vocabSize } = opened.config;
-  const writes = opened.kind === "seq2seq";
-  if (!writes) refuseWriting(values, path);
-  const decoder = writes
-    ? await checkpointTokenizer(checkpoint, { side: "target" })
-    : tokenizer;
-  const tasks = await openTasks(name, data, {
-    tokenizer,
-    context,
-    block: blockWithin(values.seqLen, context),
+  const place = await readPlace(values);
+  using device = await openChosen(
+    readDeviceOptions(values, progress, { network: true }),
+  );
+  const report = await evaluate(path, {
+    ...{ ...place, device, task, data, limit, batch, compute, overflow },
     ...{ stride, characters, shots, maxNewTokens },
+    block: seqLen,
     glue: values.dataSet,
-    overflow: values.overflow,
-    vocabSize,
-    labels: head?.kind === "classify"
-      ? labelNames(checkpoint.config, head.labels)
-      : undefined,
+    writing: writingOf(values),
+    onProgress: (done, text) => progress.update(done, text),
+    ...notesTo(progress),
   });
-  for (const task of tasks) checkTask(opened, task);
-  const limits = evenLimits(tasks.map(({ count }) => count), limit);
-  if (limits.includes(0)) {
-    throw new UsageError(
-      `--limit must be at least ${tasks.length} here, a question of each set (${
-        tasks.map((task) => task.name).join(", ")
-      }), got ${limit}`,
-    );
-  }
-  const writing = writes ? await readWriting(values, checkpoint) : undefined;
-  const stop = await stopTokens(checkpoint, tokenizer);
-  using device = await openChosen(devices);
-  await using loaded = await opened.load(device, {
-    compute,
-    onProgress: (done) => progress.update(done / 100, "loading the model"),
-  });
-  const { model } = loaded;
-  computeHasEffect(compute, loaded.compute, progress);
-  const results: Record<string, TaskResult> = {};
-  for (const [i, task] of tasks.entries()) {
-    results[task.name] = await runTask(model, task, {
-      limit: limits[i],
-      batch,
-      writing,
-      decode: (ids) => decoder.decode(ids, { skipSpecialTokens: true }),
-      stop,
-      onProgress: (done, text) =>
-        progress.update((i + done) / tasks.length, text),
-    });
-  }
   progress[Symbol.dispose]();
-  const parts = Object.values(results);
-  const report: EvalReport = {
-    verb: "eval",
-    version: VERSION,
-    model: path,
-    task: name,
-    compute: loaded.compute,
-    ...(parts.length === 1 ? parts[0] : {
-      metrics: meanAccuracy(parts),
-      count: parts.reduce((sum, { count }) => sum + count, 0),
-      groups: {
-        sets: Object.fromEntries(
-          Object.entries(results).map(([set, { metrics }]) => [set, metrics]),
-        ),
-      },
-    }),
-    seconds: (performance.now() - began) / 1000,
-  };
   if (values.json) print(JSON.stringify(report, null, 2));
   else printFitted(table(report, terminalWidth(Deno.stdout)));
   return 0;
-}
-
-/** Tokens of a window. @throws {UsageError} If the model sees fewer together. */
-function blockWithin(given: number | undefined, context: number): number {
-  if (given === undefined) return Math.min(1024, context);
-  if (given <= context) return given;
-  throw new UsageError(
-    `--seq-len must be a whole number from 2 to ${context}, the model's context, got ${given}`,
-  );
-}
-
-/** The mean over data sets, as the papers give it. */
-function meanAccuracy(parts: readonly TaskResult[]): Record<string, number> {
-  const sum = parts.reduce((total, { metrics }) => total + metrics.accuracy, 0);
-  const squares = parts.reduce(
-    (total, { metrics }) => total + (metrics.accuracyStdErr ?? 0) ** 2,
-    0,
-  );
-  return {
-    accuracy: sum / parts.length,
-    accuracyStdErr: Math.sqrt(squares) / parts.length,
-  };
 }
 
 function table(

@@ -16,9 +16,14 @@ import { checkpointTokenizer } from "../../io/open_tokenizer.ts";
 import type { Tokenizer } from "../../io/tokenizer/tokenizer.ts";
 import { checkKind, ofKind } from "../../models/families.ts";
 import { checkPrompts, generate } from "../../models/generate/causal.ts";
-import { type OpenedModel, openModel } from "../../models/load/load.ts";
+import {
+  type Compute,
+  computeUnused,
+  type OpenedModel,
+  openModel,
+} from "../../models/load/load.ts";
 import { stopTokens } from "../../models/generate/stop.ts";
-import { write } from "../../models/generate/seq2seq.ts";
+import { modelWriting, write } from "../../models/generate/seq2seq.ts";
 import { VERSION } from "../../version.ts";
 import type { Args } from "../args.ts";
 import { COMMON, COMPUTE } from "../common.ts";
@@ -33,10 +38,10 @@ import {
   type Values,
 } from "../options.ts";
 import { defineVerb, type Verb } from "../verb.ts";
-import { computeHasEffect, openChosen, readDeviceOptions } from "../device.ts";
-import { PLACE, readPlace, tellNotes } from "../place.ts";
+import { openChosen, readDeviceOptions } from "../device.ts";
+import { notesTo, PLACE, readPlace, tellNotes } from "../place.ts";
 import { Progress } from "../text/progress.ts";
-import { readWriting, refuseWriting, WRITING } from "../beam_options.ts";
+import { WRITING, writingOf } from "../beam_options.ts";
 import { print, printPart } from "../output.ts";
 
 const CHAT = { when: { chat: true } } as const;
@@ -135,7 +140,7 @@ async function run(args: Args<typeof OPTIONS>): Promise<number> {
       how: { compute, onProgress },
     });
   }
-  refuseWriting(values, path);
+  await modelWriting(opened, writingOf(values));
   checkKind(opened, "causal", `generate with ${path}`);
   const prompt = chat
     ? chatTokens(tokenizer, await readChat(values))
@@ -146,7 +151,7 @@ async function run(args: Args<typeof OPTIONS>): Promise<number> {
   await using loaded = await opened.load(device, { compute, onProgress });
   const model = ofKind(loaded.model, "causal", `generate with ${path}`);
   progress[Symbol.dispose]();
-  computeHasEffect(compute, loaded.compute, progress);
+  tellUnused(compute, loaded.compute, progress);
   const stream = tokenizer.stream({
     skipSpecialTokens: true,
     ...(!chat && { after: prompt }),
@@ -218,14 +223,14 @@ async function writeText(
     );
   }
   const decoder = await checkpointTokenizer(checkpoint, { side: "target" });
-  const options = await readWriting(values, checkpoint);
+  const options = await modelWriting(opened, writingOf(values));
   using device = await open();
   await using loaded = await opened.load(device, how);
   const model = ofKind(loaded.model, "seq2seq", `generate with ${path}`);
   progress[Symbol.dispose]();
-  computeHasEffect(how?.compute, loaded.compute, progress);
+  tellUnused(how?.compute, loaded.compute, progress);
   const began = performance.now();
-  const [tokens] = await write(model, [tokenizer.encode(text)], options);
+  const [tokens] = await write(model, [tokenizer.encode(text)], options!);
   const seconds = (performance.now() - began) / 1000;
   const written = decoder.decode(tokens, { skipSpecialTokens: true });
   print(
@@ -242,6 +247,16 @@ async function writeText(
       : written,
   );
   return 0;
+}
+
+/** Tells where integer arithmetic was asked for and no weight takes it. */
+function tellUnused(
+  asked: Compute | undefined,
+  used: Compute,
+  progress: Progress,
+): void {
+  const line = computeUnused(asked, used);
+  if (line !== undefined) notesTo(progress).onWarning(line);
 }
 
 /** Options that say nothing to a beam search. */

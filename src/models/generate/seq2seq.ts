@@ -15,6 +15,7 @@ import { padRight } from "../parts/token_input.ts";
 import { checkWriting, type WriteOptions } from "./seq2seq_options.ts";
 
 export {
+  modelWriting,
   WRITE_DEFAULTS,
   type WriteOptions,
   writeOptions,

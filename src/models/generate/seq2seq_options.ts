@@ -4,11 +4,12 @@
  * @module
  */
 
-import { ValueError } from "../../errors.ts";
+import { OptionError, ValueError } from "../../errors.ts";
 import type { Checkpoint } from "../../io/checkpoint/checkpoint.ts";
 import type { BeamOptions } from "./beam.ts";
 import { type ConfigJson, ConfigReader } from "../../families/config_reader.ts";
-import type { Seq2SeqModel } from "../model.ts";
+import type { Model, Seq2SeqModel } from "../model.ts";
+import { generationConfig } from "./stop.ts";
 
 /** Generation settings; the names and meanings are those of transformers' generation config. */
 export interface WriteOptions extends BeamOptions {
@@ -113,6 +114,32 @@ export function writeOptions(
       ? undefined
       : read.tokens("forced_eos_token_id"),
   };
+}
+
+/**
+ * The settings of a model of any kind: those of its own files, overridden by `given`; undefined if it does no beam search.
+ *
+ * @throws {RangeError} If settings are given and it does none.
+ * @throws {TypeError} As {@linkcode writeOptions}.
+ */
+export async function modelWriting(
+  { kind, checkpoint }: {
+    readonly kind: Model["kind"];
+    readonly checkpoint: Checkpoint;
+  },
+  given: Partial<WriteOptions> = {},
+): Promise<WriteOptions | undefined> {
+  if (kind === "seq2seq") {
+    return {
+      ...writeOptions(checkpoint, await generationConfig(checkpoint)),
+      ...given,
+    };
+  }
+  const [name] = Object.keys(given);
+  if (name === undefined) return undefined;
+  throw new OptionError(
+    `Cannot generate by beam search (${name}) with ${checkpoint.name}: wanted an encoder-decoder (BART), got another kind of model`,
+  );
 }
 
 function refuseOthers(read: ConfigReader): void {

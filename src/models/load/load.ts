@@ -180,6 +180,16 @@ function computeOf({ linears }: Model, asked: Compute): Compute {
     : "f32";
 }
 
+/** A line for who asked for integer arithmetic of a model that has no use for it; else undefined. */
+export function computeUnused(
+  asked: Compute | undefined,
+  used: Compute,
+): string | undefined {
+  return asked === "int8" && used !== "int8"
+    ? "compute int8 has no effect: no layer of the model is in groups of int5 … int2"
+    : undefined;
+}
+
 async function attached(
   { place, checkpoint, family, device }:
     & Pick<OpenedModel, "place" | "checkpoint">

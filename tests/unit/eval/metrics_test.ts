@@ -7,7 +7,7 @@ import { confusionOf, f1Of } from "../../../src/eval/metrics/classes.ts";
 import { openCorrelations } from "../../../src/eval/metrics/correlation.ts";
 import { editDistance, scoreSymbols } from "../../../src/eval/metrics/edits.ts";
 import { openRouge, rougeWords } from "../../../src/eval/metrics/rouge.ts";
-import { evenLimits } from "../../../src/eval/run.ts";
+import { evenLimits } from "../../../src/eval/run_task.ts";
 import {
   jackknifeError,
   meanOf,

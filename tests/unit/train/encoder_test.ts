@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { openDevice } from "../../../src/backend/open.ts";
 import { openTasks } from "../../../src/eval/open_task.ts";
-import { runTask } from "../../../src/eval/run.ts";
+import { runTask } from "../../../src/eval/run_task.ts";
 import { openAdapter } from "../../../src/io/open.ts";
 import { checkpointTokenizer } from "../../../src/io/open_tokenizer.ts";
 import { labelNames } from "../../../src/models/encoder/head_config.ts";
