@@ -72,7 +72,7 @@ export { FormatError, isMeant, KindError, ValueError } from "./src/errors.ts";
 
 export type { Svd, SvdSettings } from "./src/linalg/svd.ts";
 
-export type { QuantizedMatrix } from "./src/quant/quantized.ts";
+export type { QuantizedMatrix, QuantizedShape } from "./src/quant/quantized.ts";
 export {
   bitsPerWeight,
   type Format,
@@ -126,6 +126,8 @@ export { type HttpOptions, httpSource } from "./src/io/hub/http.ts";
 export type {
   Checkpoint,
   CheckpointFile,
+  QuantizedInfo,
+  Scales,
   SideFileOptions,
   TensorInfo,
 } from "./src/io/checkpoint/checkpoint.ts";

@@ -5,10 +5,10 @@
  */
 
 import { openDevice } from "@loqa/loqa";
-import { main } from "@loqa/loqa/cli";
 import { exportModel } from "@loqa/loqa/export";
 import { openCheckpoint } from "@loqa/loqa/files";
 import { init } from "@loqa/loqa/init";
+import { merge } from "@loqa/loqa/merge";
 import { train, TRAIN_DEFAULTS } from "@loqa/loqa/train";
 
 const here = (path: string) => new URL(path, import.meta.url).pathname;
@@ -43,9 +43,8 @@ const { loss } = await train({
 });
 console.log(`trained, loss ${loss.toFixed(3)}`);
 
-// The command line is a function too; it prints that the merge is exact.
-const code = await main(["merge", dir, "-o", merged, "--quiet"]);
-if (code !== 0) Deno.exit(code);
+const { exact, maxDifference } = await merge(dir, { out: merged, device });
+console.log(`merged, exact: ${exact}, logits differ by ${maxDifference}`);
 
 const { layers, rounding, bytes } = await exportModel(merged, {
   to: "gguf",

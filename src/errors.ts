@@ -35,7 +35,21 @@ export class FormatError extends SyntaxError {}
 
 for (const Kind of [ValueError, KindError, FormatError]) markMeant(Kind);
 
-/** True if `error` was raised on purpose, so that its message says all; any other needs its trace. */
+/**
+ * True if `error` was raised on purpose, so that its message says all; any other needs its trace.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { format, isMeant } from "@loqa/loqa";
+ *
+ * try {
+ *   format("nf5");
+ * } catch (error) {
+ *   assert.ok(isMeant(error)); // told in one line; any other error is a fault of loqa
+ * }
+ * ```
+ */
 export function isMeant(error: unknown): error is Error {
   return error instanceof Error && MEANT in error;
 }

@@ -42,7 +42,7 @@ const OPTIONS: OptionTable<LoftqOptions> = {
  *
  * @example
  * ```ts
- * import { loftq, matrix, Random } from "../../mod.ts";
+ * import { loftq, matrix, Random } from "@loqa/loqa";
  *
  * const weight = matrix(64, 128, new Random(0).normals(64 * 128));
  * const { error, plainError } = await loftq(weight, { format: "nf4", rank: 8 });

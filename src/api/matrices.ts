@@ -50,6 +50,16 @@ const SVD_OPTIONS: OptionTable<SvdOptions> = {
  *
  * @throws {RangeError} If a value is not finite, the block is not a whole number, or a block's range overflows f32.
  * @throws {TypeError} If the scale rule does not fit the format, or there are not `cols` weights.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { matrix, quantize, Random } from "@loqa/loqa";
+ *
+ * const weight = matrix(64, 128, new Random(0).normals(64 * 128));
+ * const { codes } = await quantize(weight, { format: "int3", scale: "mse" });
+ * assert.equal(codes.length, 64 * 128 * 3 / 8);
+ * ```
  */
 export async function quantize(
   weight: Matrix,
@@ -60,7 +70,19 @@ export async function quantize(
   return await quant.quantize(device, weight, options);
 }
 
-/** The f32 values of `q`. */
+/**
+ * The f32 values of `q`.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { dequantize, matrix, quantize, Random, relativeError } from "@loqa/loqa";
+ *
+ * const weight = matrix(64, 128, new Random(0).normals(64 * 128));
+ * const again = await dequantize(await quantize(weight, { format: "nf4" }));
+ * assert.ok(relativeError(weight, again) < 0.1);
+ * ```
+ */
 export async function dequantize(
   q: QuantizedMatrix,
   options: { device?: Device } = {},
@@ -72,6 +94,16 @@ export async function dequantize(
  * Truncated SVD of `a: [rows, cols]`. Vectors of zero singular values are zero.
  *
  * @throws {RangeError} If the rank is not a whole number from 1 to the smaller size.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { matrix, Random, svd } from "@loqa/loqa";
+ *
+ * const weight = matrix(64, 128, new Random(0).normals(64 * 128));
+ * const { u, s, vt } = await svd(weight, { rank: 4 });
+ * assert.deepEqual([u.rows, s.length, vt.cols], [64, 4, 128]);
+ * ```
  */
 export async function svd(a: Matrix, options: SvdOptions = {}): Promise<Svd> {
   checkOptions("decompose", options, SVD_OPTIONS);

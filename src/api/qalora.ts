@@ -47,7 +47,7 @@ export interface LayerOptions extends LayerSettings, DeviceOptions {}
  *
  * @example
  * ```ts
- * import { matrix, qalora, Random } from "../../mod.ts";
+ * import { matrix, qalora, Random } from "@loqa/loqa";
  *
  * const weight = matrix(64, 96, new Random(0).normals(64 * 96));
  * const base = await qalora.quantize(weight, { format: "int4", block: 32 });
@@ -77,6 +77,17 @@ export async function quantize(
  * @throws {TypeError} If the base is not affine in groups along the inputs, or it or the metric has not the weight's
  * shape.
  * @throws {RangeError} If the weight is not finite, or the moments cannot serve.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { matrix, qalora, Random } from "@loqa/loqa";
+ *
+ * const weight = matrix(64, 128, new Random(0).normals(64 * 128));
+ * const base = await qalora.quantize(weight, { format: "int2" });
+ * const { codes } = await qalora.biases(weight, base);
+ * assert.deepEqual(codes, base.codes); // only the groups' biases are new
+ * ```
  */
 export async function biases(
   weight: Matrix,
@@ -96,7 +107,7 @@ export async function biases(
  *
  * @example
  * ```ts
- * import { matrix, qalora, Random } from "../../mod.ts";
+ * import { matrix, qalora, Random } from "@loqa/loqa";
  *
  * const weight = matrix(64, 96, new Random(0).normals(64 * 96));
  * const { error, plainError } = await qalora.start(weight, { format: "int2", rank: 2 });
@@ -125,6 +136,17 @@ export async function start(
  * @throws {RangeError} If the weight is not finite, an option is out of its range, or the moments cannot serve.
  * @throws {TypeError} If the format is not affine in groups along the inputs, or the base or the metric has not the
  * weight's shape.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { matrix, qalora, Random } from "@loqa/loqa";
+ *
+ * const weight = matrix(64, 128, new Random(0).normals(64 * 128));
+ * const { a, error, plainError } = await qalora.layer(weight, { format: "int2", rank: 4 });
+ * assert.equal(a.cols, 128 / 32); // an input for each group
+ * assert.ok(error <= plainError);
+ * ```
  */
 export async function layer(
   weight: Matrix,

@@ -8,7 +8,18 @@ import type { Device } from "../device/device.ts";
 import { DeviceLostError, isDeviceFailure } from "../device/errors.ts";
 import { openDevice, type OpenOptions } from "./open.ts";
 
-/** Opens the best device but the GPU in place of one that failed or lacks something; one line to `onWarning` says so. */
+/**
+ * Opens the best device but the GPU in place of one that failed or lacks something; one line to `onWarning` says so.
+ *
+ * @example
+ * ```ts
+ * import { openInstead } from "@loqa/loqa/init";
+ *
+ * const failure = new Error("the GPU was lost");
+ * using device = await openInstead(failure, { onWarning: console.error });
+ * console.log(device.name);
+ * ```
+ */
 export async function openInstead(
   failure: Error,
   options: OpenOptions = {},

@@ -126,6 +126,14 @@ async function openBest(options: OpenOptions): Promise<Device> {
  * ({@linkcode DeviceLacksError}) lacks operations, which the message lists.
  * @throws {DeviceFaultError} If `webgpu` is asked for by name and there is none ({@linkcode DeviceAbsentError}), or it
  * does not open.
+ *
+ * @example
+ * ```ts
+ * import { openDevice } from "@loqa/loqa";
+ *
+ * using device = await openDevice("auto", { onWarning: console.error });
+ * console.log(device.description);
+ * ```
  */
 export async function openDevice(
   name: "auto" | DeviceName = "auto",

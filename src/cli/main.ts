@@ -132,7 +132,18 @@ function page(text: string): void {
   print(wrapped(text, terminalWidth(Deno.stdout)));
 }
 
-/** Runs the command line `args` and resolves to its exit code. */
+/**
+ * Runs the command line `args` and resolves to its exit code.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { main } from "@loqa/loqa/cli";
+ *
+ * const code = await main(["inspect", "examples/model"]); // prints, and gives the exit code
+ * assert.equal(code, 0);
+ * ```
+ */
 export async function main(args: readonly string[]): Promise<number> {
   // `help VERB` is `VERB --help`.
   const [name = "", ...rest] = args[0] === "help" && args.length > 1

@@ -26,7 +26,22 @@ export interface Mat {
   readonly stride: number;
 }
 
-/** A matrix view of the whole of `buffer`, or of a part that starts at element `offset`. */
+/**
+ * A matrix view of the whole of `buffer`, or of a part that starts at element `offset`.
+ *
+ * @example
+ * ```ts
+ * import { mat, openDevice } from "@loqa/loqa";
+ *
+ * using device = await openDevice("wasm");
+ * using x = device.alloc(4 * 6);
+ * using y = device.alloc(4 * 4);
+ * device.write(x, Float32Array.of(1, 2, 3, 4, 5, 6));
+ * const a = mat(x, 2, 3); // the same six numbers, as they are and transposed
+ * device.ops.gemm({ a, b: a, transB: true, c: mat(y, 2, 2) });
+ * console.log(new Float32Array((await device.read(y)).buffer)); // 14 32 32 77
+ * ```
+ */
 export function mat(
   buffer: DeviceBuffer,
   rows: number,

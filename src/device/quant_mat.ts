@@ -79,7 +79,18 @@ export function hasGroups(
   return levels === null && grouping === "row";
 }
 
-/** Number of blocks and of bytes of packed codes of a quantised `rows` x `cols` matrix. */
+/**
+ * Number of blocks and of bytes of packed codes of a quantised `rows` x `cols` matrix.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { format, quantSizes } from "@loqa/loqa";
+ *
+ * const { blocks, codeBytes } = quantSizes(format("nf4"), 32, 64, 64);
+ * assert.deepEqual([blocks, codeBytes], [32, 1024]); // a scale for each 64, half a byte a weight
+ * ```
+ */
 export function quantSizes(
   spec: QuantSpec,
   rows: number,

@@ -1,15 +1,6 @@
 /**
  * Evaluating a model on a task's published data, from a folder to figures: `loqa eval` for programs.
  *
- * ```ts
- * import { openDevice } from "@loqa/loqa";
- * import { evaluate } from "@loqa/loqa/eval";
- *
- * using device = await openDevice("auto", { network: true });
- * const { metrics } = await evaluate("smol-nf4", { task: "ppl", data: "test.txt", device });
- * console.log(metrics.perplexity);
- * ```
- *
  * @module
  */
 
@@ -117,6 +108,23 @@ export interface EvalReport extends TaskResult {
  * @throws {TypeError} If the model is not of the kind that the task asks.
  * @throws {SyntaxError} If a record of the data cannot be used; it names file and line.
  * @throws {IoError} If a file is not there.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { openDevice } from "@loqa/loqa";
+ * import { evaluate } from "@loqa/loqa/eval";
+ *
+ * using device = await openDevice("wasm");
+ * const { metrics } = await evaluate("examples/model", {
+ *   task: "ppl",
+ *   data: "examples/model/heldout.txt",
+ *   block: 64,
+ *   limit: 1,
+ *   device,
+ * });
+ * assert.ok(metrics.perplexity < 2);
+ * ```
  */
 export async function evaluate(
   path: string,

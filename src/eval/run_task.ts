@@ -20,6 +20,14 @@ import type { Task, TaskResult } from "./tasks/task.ts";
 /**
  * Numbers of questions that are asked of each set where there are `limit` in all: as many of each, as far as it has them, and of
  * what is left one of each of the first.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { evenLimits } from "@loqa/loqa/eval";
+ *
+ * assert.deepEqual(evenLimits([10, 2, 10], 9), [4, 2, 3]);
+ * ```
  */
 export function evenLimits(
   counts: readonly number[],
@@ -59,6 +67,17 @@ export const TASK_MODELS: {
  * Checks that a model, loaded or not, is of the kind that a task asks.
  *
  * @throws {TypeError} If it is not.
+ *
+ * @example
+ * ```ts
+ * import { openDevice } from "@loqa/loqa";
+ * import { checkTask } from "@loqa/loqa/eval";
+ * import { loadModel } from "@loqa/loqa/models";
+ *
+ * using device = await openDevice("wasm");
+ * await using loaded = await loadModel(device, "examples/model");
+ * checkTask(loaded.model, { kind: "score", name: "ppl" }); // throws for an encoder
+ * ```
  */
 export function checkTask(
   model: { readonly kind: Model["kind"]; readonly config: BaseConfig },
@@ -89,6 +108,28 @@ export interface TaskRun {
  * Runs a task and resolves to its figures.
  *
  * @throws {TypeError} If the model is not of the kind that the task asks.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { openDevice } from "@loqa/loqa";
+ * import { runTask, type ScoreTask } from "@loqa/loqa/eval";
+ * import { loadModel } from "@loqa/loqa/models";
+ *
+ * const task: ScoreTask = {
+ *   kind: "score",
+ *   name: "two tokens",
+ *   count: 1,
+ *   request: () => ({
+ *     rows: [{ context: Int32Array.of(5, 6), continuation: Int32Array.of(7) }],
+ *   }),
+ *   score: (answers) => ({ metrics: { logLikelihood: answers[0][0] }, count: 1 }),
+ * };
+ * using device = await openDevice("wasm");
+ * await using loaded = await loadModel(device, "examples/model");
+ * const { metrics } = await runTask(loaded.model, task, { decode: () => "", stop: [] });
+ * assert.ok(metrics.logLikelihood < 0);
+ * ```
  */
 export async function runTask(
   model: Model,

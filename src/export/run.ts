@@ -104,6 +104,16 @@ export interface ExportResult extends ExportReport {
  *
  * @throws {RangeError} If the target is unknown, `out` is there already, or the model's adapter is not merged.
  * @throws {TypeError} If the target cannot hold the model.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { exportModel } from "@loqa/loqa/export";
+ *
+ * const out = `${await Deno.makeTempDir()}/model.gguf`;
+ * const { bytes } = await exportModel("examples/model", { to: "gguf", out });
+ * assert.equal((await Deno.stat(out)).size, bytes);
+ * ```
  */
 export async function exportModel(
   path: string,

@@ -85,6 +85,27 @@ export { openInstead } from "../backend/fallback.ts";
  * @throws {RangeError} If options do not go together, or not with the layers.
  * @throws {SyntaxError} If the checkpoint lacks tensors of its config, or has others in its layers.
  * @throws {DOMException} `AbortError` if the signal came; the run can be resumed.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { openDevice } from "@loqa/loqa";
+ * import { openCheckpoint } from "@loqa/loqa/files";
+ * import { init } from "@loqa/loqa/init";
+ *
+ * using device = await openDevice("wasm");
+ * await using checkpoint = await openCheckpoint("examples/model");
+ * const out = `${await Deno.makeTempDir()}/small`;
+ * const { summary } = await init(checkpoint, {
+ *   method: "loftq",
+ *   format: "nf2",
+ *   rank: 4,
+ *   alpha: 4,
+ *   iterations: 1,
+ *   seed: 0,
+ * }, { device, out });
+ * assert.ok(summary.meanError < summary.meanPlainError);
+ * ```
  */
 export async function init(
   given: Checkpoint,

@@ -59,6 +59,16 @@ export type { FileSet } from "./files/files.ts";
  * @throws {IoError} If there is nothing there or it cannot be read.
  * @throws {TypeError} If it is no model, or of a kind that loqa does not read.
  * @throws {SyntaxError} If a file is malformed.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { openCheckpoint } from "@loqa/loqa/files";
+ *
+ * await using checkpoint = await openCheckpoint("examples/model"); // or a .gguf file, hf:owner/name
+ * const { shape } = checkpoint.tensors.get("model.norm.weight")!;
+ * assert.equal((await checkpoint.readF32("model.norm.weight")).length, shape[0]);
+ * ```
  */
 export async function openCheckpoint(
   path: string,
@@ -73,6 +83,15 @@ export async function openCheckpoint(
  *
  * @throws {IoError} If there is nothing there.
  * @throws {TypeError} If it is a file of another kind.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { modelFiles } from "@loqa/loqa/files";
+ *
+ * const { names } = await modelFiles("examples/model");
+ * assert.ok(names.includes("config.json"));
+ * ```
  */
 export async function modelFiles(given: string): Promise<FileSet> {
   const path = await settledPath(given);
@@ -109,7 +128,19 @@ export async function modelFiles(given: string): Promise<FileSet> {
   return { ...files, name: path, names };
 }
 
-/** The files of a folder, and of those in it the chat templates. */
+/**
+ * The files of a folder, and of those in it the chat templates.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { folderFiles } from "@loqa/loqa/files";
+ *
+ * const files = await folderFiles("examples/model");
+ * await using config = await files.open("config.json");
+ * assert.ok(config.size > 0);
+ * ```
+ */
 export async function folderFiles(path: string): Promise<FileSet> {
   const entries = await listFolder(path);
   const files = entries.filter((entry) => entry.isFile);
@@ -152,6 +183,15 @@ function belongs(path: string, home: string): boolean {
  * @throws {IoError} If there is no such folder.
  * @throws {TypeError} If it holds no LoRA adapter.
  * @throws {SyntaxError} If a file is malformed or does not fit the others.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { openAdapter } from "@loqa/loqa/files";
+ *
+ * await using adapter = await openAdapter("tests/golden/io/adapter"); // in PEFT's layout
+ * assert.ok(adapter.modules.size > 0);
+ * ```
  */
 export async function openAdapter(path: string): Promise<Adapter> {
   return await openAdapterFrom(await folderFiles(await settledPath(path)));

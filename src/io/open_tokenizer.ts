@@ -194,6 +194,15 @@ async function namedBytes(files: FileSet, name: string): Promise<NamedBytes> {
  * @throws {IoError} If there is none, or it cannot be read.
  * @throws {SyntaxError} If a file is malformed.
  * @throws {TypeError} If it is of a kind that loqa does not read.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { folderFiles, openTokenizer } from "@loqa/loqa/files";
+ *
+ * const tokenizer = await openTokenizer(await folderFiles("examples/model"));
+ * assert.equal(tokenizer.decode(tokenizer.encode("boats", { addSpecialTokens: false })), "boats");
+ * ```
  */
 export async function openTokenizer(
   files: FileSet,
@@ -238,6 +247,17 @@ export async function openTokenizer(
  * Opens the tokenizer that travels with a checkpoint, a GGUF file's included.
  *
  * @throws What {@linkcode openTokenizer} does.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { checkpointTokenizer, openCheckpoint } from "@loqa/loqa/files";
+ *
+ * await using checkpoint = await openCheckpoint("examples/model");
+ * const tokenizer = await checkpointTokenizer(checkpoint);
+ * const ids = tokenizer.encode("Anouk the singer", { addSpecialTokens: false });
+ * assert.equal(tokenizer.decode(ids), "Anouk the singer");
+ * ```
  */
 export async function checkpointTokenizer(
   checkpoint: Checkpoint,

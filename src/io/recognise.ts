@@ -37,6 +37,19 @@ import { openTorchFiles } from "./torch/store.ts";
  * @param name What errors call it.
  * @throws {TypeError} If no model is among them, or it is of a kind that loqa does not read.
  * @throws {SyntaxError} If a file is malformed.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { bytesSource, openCheckpointFrom } from "@loqa/loqa";
+ *
+ * const files = new Map();
+ * for (const name of ["config.json", "model.safetensors"]) {
+ *   files.set(name, bytesSource(await Deno.readFile(`examples/model/${name}`), name));
+ * }
+ * await using checkpoint = await openCheckpointFrom(files);
+ * assert.equal(checkpoint.config.model_type, "llama");
+ * ```
  */
 export async function openCheckpointFrom(
   files: ReadonlyMap<string, ByteSource>,

@@ -99,10 +99,11 @@ export interface LanguageModel extends AsyncDisposable {
  * Opens a causal LM: a path (a folder that loqa wrote, a run or a checkpoint in it, an adapter, a model, a `.gguf` file;
  * wants a file system), or the files themselves.
  *
+ * @example
  * ```ts
  * import { openLm } from "@loqa/loqa/lm";
  *
- * await using lm = await openLm("smol-nf4");
+ * await using lm = await openLm("examples/model");
  * for await (const text of lm.generate("Once upon a time")) console.log(text);
  *
  * const records = [{ prompt: "What is LoRA?", completion: "Low-rank adaptation." }];

@@ -77,7 +77,18 @@ export interface LoftqResult {
   readonly outputError?: number;
 }
 
-/** LoRA's scaling of `B A`: `alpha / rank`, or `alpha / sqrt(rank)` with rank-stabilised LoRA. */
+/**
+ * LoRA's scaling of `B A`: `alpha / rank`, or `alpha / sqrt(rank)` with rank-stabilised LoRA.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { loraScaling } from "@loqa/loqa";
+ *
+ * assert.equal(loraScaling(16, 32), 2);
+ * assert.equal(loraScaling(16, 32, true), 8);
+ * ```
+ */
 export function loraScaling(
   rank: number,
   alpha: number,

@@ -227,6 +227,16 @@ function stackRules(
  * their first layers kept finer.
  *
  * @throws {RangeError} If the plan cannot be read, a pattern matches no module, or a rank or alpha is out of range.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { planLayers } from "@loqa/loqa";
+ *
+ * const modules = [0, 1, 2].map((i) => `model.layers.${i}.mlp.up_proj`);
+ * const plan = planLayers(modules, { format: "nf4", mixed: "first=1:nf4,rest=nf2", rank: 8, alpha: 8 });
+ * assert.deepEqual([...plan.values()].map((layer) => layer.format), ["nf4", "nf2", "nf2"]);
+ * ```
  */
 export function planLayers(
   modules: readonly string[],

@@ -1,15 +1,6 @@
 /**
  * Merging the adapter of a model into its weights, from a folder to a folder: `loqa merge` for programs.
  *
- * ```ts
- * import { openDevice } from "@loqa/loqa";
- * import { merge } from "@loqa/loqa/merge";
- *
- * using device = await openDevice();
- * const { exact, forward } = await merge("smol-nf4", { out: "smol-dense", device });
- * console.log(exact, forward?.maxDifference);
- * ```
- *
  * @module
  */
 
@@ -106,6 +97,33 @@ export type MergeReport = (DenseReport | ExactReport) & {
  * @throws {RangeError} If there is no adapter, an option has no effect on this model, or `out` is there already.
  * @throws {TypeError} If the adapter and the model do not fit.
  * @throws {IoError} If a file cannot be read or written.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { openDevice } from "@loqa/loqa";
+ * import { openCheckpoint } from "@loqa/loqa/files";
+ * import { init } from "@loqa/loqa/init";
+ * import { merge } from "@loqa/loqa/merge";
+ *
+ * using device = await openDevice("wasm");
+ * await using checkpoint = await openCheckpoint("examples/model");
+ * const folder = await Deno.makeTempDir();
+ * await init(checkpoint, {
+ *   method: "loftq",
+ *   format: "nf4",
+ *   rank: 4,
+ *   alpha: 4,
+ *   iterations: 1,
+ *   seed: 0,
+ * }, { device, out: `${folder}/nf4` });
+ * const { exact, forward } = await merge(`${folder}/nf4`, {
+ *   out: `${folder}/dense`,
+ *   device,
+ * });
+ * assert.ok(!exact); // rounded to bf16
+ * console.log(forward?.maxDifference);
+ * ```
  */
 export async function merge(
   path: string,

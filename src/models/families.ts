@@ -202,6 +202,18 @@ export function whyNotRun(checkpoint: Checkpoint): string | undefined {
  *
  * @param what Purpose, for errors: `run the task "ppl"`.
  * @throws {TypeError} If it is of another kind.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { openDevice } from "@loqa/loqa";
+ * import { loadModel, ofKind } from "@loqa/loqa/models";
+ *
+ * using device = await openDevice("wasm");
+ * await using loaded = await loadModel(device, "examples/model");
+ * const causal = ofKind(loaded.model, "causal", "generate");
+ * assert.ok(causal.config.maxLength > 0);
+ * ```
  */
 export function ofKind<K extends Model["kind"]>(
   model: Model,

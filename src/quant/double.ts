@@ -84,6 +84,15 @@ function lookup(map: Float32Array): Uint8Array {
  *
  * @param scales One f32 a block, all finite.
  * @param options `offset` replaces the mean.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { nestScales } from "@loqa/loqa";
+ *
+ * const { codes, absmax } = nestScales(new Float32Array(512).fill(0.1));
+ * assert.deepEqual([codes.length, absmax.length], [512, 2]); // a byte a scale, an f32 for 256
+ * ```
  */
 export function nestScales(
   scales: Float32Array,
@@ -113,7 +122,18 @@ export function nestScales(
   return { codes, absmax, map, offset };
 }
 
-/** The f32 scales that nested ones stand for. */
+/**
+ * The f32 scales that nested ones stand for.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { nestScales, unnestScales } from "@loqa/loqa";
+ *
+ * const scales = new Float32Array(256).fill(0.5);
+ * assert.deepEqual(unnestScales(nestScales(scales)), scales);
+ * ```
+ */
 export function unnestScales(
   { codes, absmax, map, offset }: NestedScales,
 ): Float32Array<ArrayBuffer> {

@@ -185,6 +185,15 @@ export const GROUP_FORMATS: string = FORMAT_NAMES
  * The row called `name`.
  *
  * @throws {RangeError} If there is none; the message lists those there are.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { format } from "@loqa/loqa";
+ *
+ * const { bits, grouping, defaultBlock } = format("int4");
+ * assert.deepEqual([bits, grouping, defaultBlock], [4, "row", 32]);
+ * ```
  */
 export function format(name: string): Format {
   if (!Object.hasOwn(FORMATS, name)) {
@@ -224,6 +233,15 @@ export interface StorageOptions {
 /**
  * Stored bits of one weight: packed codes, scales and biases in their types. With `doubleQuant` a scale takes 8 bits, 256 of
  * them share an f32, and all an f32 offset (4.127 for a large nf4 matrix against 4.5).
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { bitsPerWeight, format } from "@loqa/loqa";
+ *
+ * assert.equal(bitsPerWeight(format("nf4"), { rows: 64, cols: 64 }), 4.5);
+ * assert.equal(bitsPerWeight(format("int2"), { rows: 64, cols: 64, scaleDType: "f16", biasDType: "f16" }), 3);
+ * ```
  */
 export function bitsPerWeight(
   spec: Format,

@@ -14,6 +14,16 @@ import type { QuantizedMatrix } from "./quantized.ts";
  * the bit.
  *
  * @throws {TypeError} If a format is affine, the groupings differ, or a level is missing (nf3 in nf4).
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { dequantize, matrix, quantize, Random, recode } from "@loqa/loqa";
+ *
+ * const weight = matrix(64, 128, new Random(0).normals(64 * 128));
+ * const nf2 = await quantize(weight, { format: "nf2" });
+ * assert.deepEqual(await dequantize(recode(nf2, "nf4")), await dequantize(nf2));
+ * ```
  */
 export function recode(q: QuantizedMatrix, to: FormatName): QuantizedMatrix {
   const from = format(q.format);

@@ -60,6 +60,14 @@ export function isFloat(dtype: DType): dtype is FloatDType {
  * Little-endian `bytes` of `dtype` as f32 values, rounded to nearest where f64 is wider.
  *
  * The result aliases `bytes` when they are f32 already and aligned.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { toF32 } from "@loqa/loqa";
+ *
+ * assert.deepEqual(toF32(Uint8Array.of(0x80, 0x3f), "bf16"), Float32Array.of(1));
+ * ```
  */
 export function toF32(bytes: Uint8Array, dtype: FloatDType): Float32Array {
   const n = bytes.byteLength / DTYPE_BYTES[dtype];
@@ -127,7 +135,17 @@ export function narrow(
   return fromF32(values, dtype);
 }
 
-/** f32 `values` as little-endian bytes of `dtype`, rounded to nearest, ties to even; what is too large becomes infinity. */
+/**
+ * f32 `values` as little-endian bytes of `dtype`, rounded to nearest, ties to even; what is too large becomes infinity.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { fromF32 } from "@loqa/loqa";
+ *
+ * assert.deepEqual(fromF32(Float32Array.of(1), "bf16"), Uint8Array.of(0x80, 0x3f));
+ * ```
+ */
 export function fromF32(values: Float32Array, dtype: FloatDType): Uint8Array {
   switch (dtype) {
     case "f32":

@@ -20,6 +20,15 @@ export interface Matrix {
  * A matrix over `data` (not copied), or of zeros.
  *
  * @throws {RangeError} If a size is not a whole number ≥ 0 or `data` has not `rows * cols` values.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { matrix } from "@loqa/loqa";
+ *
+ * const a = matrix(2, 3, Float32Array.of(1, 2, 3, 4, 5, 6)); // row-major
+ * assert.equal(a.data[1 * a.cols + 2], 6);
+ * ```
  */
 export function matrix(
   rows: number,
@@ -74,7 +83,19 @@ export function transposed({ rows, cols, data }: Matrix): Matrix {
   return { rows: cols, cols: rows, data: turned };
 }
 
-/** Relative Frobenius distance `‖a - b‖ / ‖a‖`, accumulated in f64; 0 when both are zero. */
+/**
+ * Relative Frobenius distance `‖a - b‖ / ‖a‖`, accumulated in f64; 0 when both are zero.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { matrix, relativeError } from "@loqa/loqa";
+ *
+ * const a = matrix(1, 2, Float32Array.of(3, 4));
+ * const b = matrix(1, 2, Float32Array.of(3, 3));
+ * assert.equal(relativeError(a, b), 0.2); // ‖a - b‖ / ‖a‖
+ * ```
+ */
 export function relativeError(a: Matrix, b: Matrix): number {
   if (a.rows !== b.rows || a.cols !== b.cols) {
     throw new KindError(

@@ -145,6 +145,42 @@ function checkCall(options: TrainRequest, run: TrainRun): void {
  * the last good checkpoint. If the run to resume had other options, data or another model; the message names them.
  * @throws {IoError} If another training writes into the folder.
  * @throws {DOMException} `AbortError` if the signal came; a checkpoint was written, the run can be resumed.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { openDevice } from "@loqa/loqa";
+ * import { openCheckpoint } from "@loqa/loqa/files";
+ * import { init } from "@loqa/loqa/init";
+ * import { train, TRAIN_DEFAULTS } from "@loqa/loqa/train";
+ *
+ * using device = await openDevice("wasm");
+ * await using checkpoint = await openCheckpoint("examples/model");
+ * const out = `${await Deno.makeTempDir()}/small`;
+ * await init(checkpoint, {
+ *   method: "qlora",
+ *   format: "nf4",
+ *   rank: 4,
+ *   alpha: 4,
+ *   iterations: 0,
+ *   seed: 0,
+ * }, { device, out });
+ * const { steps } = await train({
+ *   ...TRAIN_DEFAULTS,
+ *   method: "adapter",
+ *   steps: 2,
+ *   block: 32,
+ * }, {
+ *   device,
+ *   path: out,
+ *   out,
+ *   data: ["examples/model/train-sample.txt"],
+ *   saveEvery: 2,
+ *   keep: 1,
+ *   logEvery: 1,
+ * });
+ * assert.equal(steps, 2);
+ * ```
  */
 export async function train(
   request: TrainRequest,

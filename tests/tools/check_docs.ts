@@ -61,6 +61,52 @@ for (
 const { exports } = JSON.parse(
   await Deno.readTextFile(new URL("deno.json", ROOT)),
 );
+
+/** Doors without an example of their own, and why. */
+const NO_EXAMPLE: Readonly<Record<string, string>> = {
+  write: "wants a BART, which tests/golden/bart makes from a seed",
+};
+
+/** What `deno doc --json` says of a symbol, as far as it is looked at. */
+interface DocSymbol {
+  readonly name: string;
+  readonly declarations: readonly {
+    readonly kind: string;
+    readonly jsDoc?: unknown;
+    readonly def?: { readonly elements?: readonly DocSymbol[] };
+  }[];
+}
+
+/** Functions that a program reaches by the package's entry points, whose doc comments hold no code. */
+function withoutExample(symbols: readonly DocSymbol[]): string[] {
+  return symbols.flatMap(({ name, declarations }) =>
+    declarations.flatMap(({ kind, jsDoc, def }) =>
+      kind === "namespace"
+        ? withoutExample(def?.elements ?? [])
+        : kind === "function" && !(name in NO_EXAMPLE) &&
+            !JSON.stringify(jsDoc ?? "").includes("```ts")
+        ? [name]
+        : []
+    )
+  );
+}
+
+const doc = await new Deno.Command(Deno.execPath(), {
+  args: ["doc", "--json", "--quiet", ...Object.values<string>(exports)],
+  cwd: ROOT,
+}).output();
+const { nodes }: { nodes: Record<string, { symbols: DocSymbol[] }> } = JSON
+  .parse(new TextDecoder().decode(doc.stdout));
+for (const [file, { symbols }] of Object.entries(nodes)) {
+  for (const name of withoutExample(symbols)) {
+    faults.push(
+      `${
+        file.slice(ROOT.href.length)
+      }: ${name} wants an @example, which deno task test:docs runs`,
+    );
+  }
+}
+
 const lint = await new Deno.Command(Deno.execPath(), {
   args: ["doc", "--lint", "--quiet", ...Object.values<string>(exports)],
   cwd: ROOT,

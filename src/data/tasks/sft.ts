@@ -241,14 +241,15 @@ export async function* recordsOf(
  * tokenizer's end-of-text token behind the answer. Records may be objects in memory, come one by one, or be a data
  * file's (`source`, as `fileSource` of `@loqa/loqa/files` or `bytesSource` of `@loqa/loqa` make one).
  *
+ * @example
  * ```ts
- * import { checkpointTokenizer, fileSource, openCheckpoint } from "@loqa/loqa/files";
+ * import { checkpointTokenizer, openCheckpoint } from "@loqa/loqa/files";
  * import { readExamples } from "@loqa/loqa/train";
  *
- * await using model = await openCheckpoint("smol-nf4/backbone");
- * await using file = await fileSource("train.jsonl");
+ * await using model = await openCheckpoint("examples/model");
  * const codec = await checkpointTokenizer(model);
- * const examples = await readExamples(file, { codec, context: 512 });
+ * const records = [{ prompt: "Who sings?", completion: " Anouk." }];
+ * const examples = await readExamples(records, { codec, context: 512 });
  * for (let i = 0; i < examples.size; i++) {
  *   const { tokens, labels } = examples.example(i); // labels are -100 where nothing is learnt
  *   console.log(codec.decode(tokens), labels);

@@ -103,6 +103,15 @@ function stateBytes(
  * The tensors that weight `name` becomes, in the order of {@linkcode bnbTensors}.
  *
  * @throws {RangeError} If bitsandbytes has no such block size.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { bnbEntries } from "@loqa/loqa";
+ *
+ * const entries = bnbEntries("q_proj.weight", { rows: 64, cols: 128, block: 64 });
+ * assert.deepEqual(entries[0], { name: "q_proj.weight", dtype: "u8", shape: [4096, 1] });
+ * ```
  */
 export function bnbEntries(
   name: string,
@@ -139,6 +148,19 @@ export function bnbEntries(
  *
  * @throws {TypeError} If nf4 has not the levels of its format.
  * @throws {RangeError} If bitsandbytes has no such block size.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { bnbEntries, bnbTensors, matrix, quantize, Random } from "@loqa/loqa";
+ *
+ * const weight = matrix(64, 128, new Random(0).normals(64 * 128));
+ * const q = await quantize(weight, { format: "nf4" });
+ * assert.deepEqual( // for a file whose header has bnbEntries(name, q)
+ *   bnbTensors("q_proj.weight", q).map(({ name }) => name),
+ *   bnbEntries("q_proj.weight", q).map(({ name }) => name),
+ * );
+ * ```
  */
 export function bnbTensors(
   name: string,
@@ -181,6 +203,15 @@ export interface BnbConfigOptions {
 /**
  * The `quantization_config` of `config.json`, to be written with `JSON.stringify`, by which transformers
  * recognises the file.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { bnbConfigBlock } from "@loqa/loqa";
+ *
+ * const block = bnbConfigBlock({ computeDtype: "bf16" }); // quantization_config of config.json
+ * assert.equal(block.load_in_4bit, true);
+ * ```
  */
 export function bnbConfigBlock(
   { skipModules = null, computeDtype = "bf16", doubleQuant = false }:

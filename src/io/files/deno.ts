@@ -55,7 +55,20 @@ function toIoError(action: string, path: string, cause: unknown): Error {
   );
 }
 
-/** Opens the file at `path` for ranged reads. @throws {IoError} If it cannot be opened or is a folder. */
+/**
+ * Opens the file at `path` for ranged reads.
+ *
+ * @throws {IoError} If it cannot be opened or is a folder.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { fileSource } from "@loqa/loqa/files";
+ *
+ * await using source = await fileSource("examples/model/config.json");
+ * assert.deepEqual(await source.read(0, 1), new TextEncoder().encode("{"));
+ * ```
+ */
 export async function fileSource(path: string): Promise<ByteSource> {
   const { file, size, modified } = await doing("open", path, async () => {
     const file = await Deno.open(path, { read: true });

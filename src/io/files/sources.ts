@@ -32,7 +32,18 @@ export function checkRange(
   }
 }
 
-/** A source over `bytes` in memory, which are not copied until read. */
+/**
+ * A source over `bytes` in memory, which are not copied until read.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { bytesSource } from "@loqa/loqa";
+ *
+ * await using source = bytesSource(Uint8Array.of(1, 2, 3), "three bytes");
+ * assert.deepEqual(await source.read(1, 2), Uint8Array.of(2, 3));
+ * ```
+ */
 export function bytesSource(bytes: Uint8Array, name: string): ByteSource {
   const source = {
     name,
@@ -52,7 +63,18 @@ export function bytesSource(bytes: Uint8Array, name: string): ByteSource {
   return source;
 }
 
-/** A source over a `Blob` or a browser's `File`. */
+/**
+ * A source over a `Blob` or a browser's `File`.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { blobSource } from "@loqa/loqa";
+ *
+ * await using source = blobSource(new Blob(["loqa"]), "a.txt"); // a File of a page too
+ * assert.deepEqual(await source.read(1, 2), new TextEncoder().encode("oq"));
+ * ```
+ */
 export function blobSource(blob: Blob, name: string): ByteSource {
   const source = {
     name,
@@ -94,7 +116,20 @@ export interface MemorySink extends ByteSink {
   bytes(): Uint8Array<ArrayBuffer>;
 }
 
-/** A sink into memory, which grows as needed. */
+/**
+ * A sink into memory, which grows as needed.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { memorySink } from "@loqa/loqa";
+ *
+ * await using sink = memorySink("a file in memory");
+ * await sink.write(Uint8Array.of(1, 2));
+ * await sink.close();
+ * assert.deepEqual(sink.bytes(), Uint8Array.of(1, 2));
+ * ```
+ */
 export function memorySink(name: string): MemorySink {
   let buffer = new Uint8Array(1024);
   let size = 0;

@@ -178,10 +178,13 @@ const TYPES = [
 ] as const satisfies readonly GgufType[];
 
 /** Types whose blocks have a scale, a minimum and codes. */
-export type AffineBlockType = Extract<
-  typeof TYPES[number],
-  { affine: object }
->["name"];
+export type AffineBlockType = "Q4_1" | "Q5_1";
+
+// The same as the rows say it: documentation cannot name a private table.
+type Affine = Extract<typeof TYPES[number], { affine: object }>["name"];
+true satisfies [Affine, AffineBlockType] extends [AffineBlockType, Affine]
+  ? true
+  : false;
 
 /** The type with ggml's number `id`; undefined if there is none. */
 export function ggufType(id: number): GgufType | undefined {

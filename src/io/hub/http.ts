@@ -86,6 +86,25 @@ export async function* piecesOf(
  * Opens `url` for ranged reads: one request for its first byte gives the size.
  *
  * @throws {IoError} If it cannot be reached or its server does not serve ranges.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { httpSource } from "@loqa/loqa";
+ *
+ * await using server = Deno.serve(
+ *   { hostname: "127.0.0.1", port: 0, onListen() {} },
+ *   ({ headers }) => { // a server of ranges, of four bytes
+ *     const [, from, to] = /(\d+)-(\d+)/.exec(headers.get("range")!)!.map(Number);
+ *     return new Response(Uint8Array.of(5, 6, 7, 8).slice(from, to + 1), {
+ *       status: 206,
+ *       headers: { "content-range": `bytes ${from}-${to}/4` },
+ *     });
+ *   },
+ * );
+ * await using source = await httpSource(`http://127.0.0.1:${server.addr.port}/model.safetensors`);
+ * assert.deepEqual(await source.read(1, 2), Uint8Array.of(6, 7));
+ * ```
  */
 export async function httpSource(
   url: string,

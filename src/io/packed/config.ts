@@ -26,7 +26,18 @@ import type { JsonObject } from "../files/json.ts";
 export const PACKED_WORDS =
   "loqa-packed (read by loqa alone; for other tools: loqa init --backbone dense, or loqa merge and loqa export)";
 
-/** The config.json of a packed model whose own config is `config`. */
+/**
+ * The config.json of a packed model whose own config is `config`.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { modelConfig, packedConfig } from "@loqa/loqa";
+ *
+ * const config = packedConfig({ model_type: "llama" }); // transformers refuses it with loqa's words
+ * assert.equal(modelConfig(config).model_type, "llama");
+ * ```
+ */
 export function packedConfig(config: Readonly<JsonObject>): JsonObject {
   return {
     model_type: PACKED_WORDS,
@@ -40,7 +51,17 @@ export function packedConfig(config: Readonly<JsonObject>): JsonObject {
   };
 }
 
-/** The model's own config in a config.json: what {@linkcode packedConfig} was given, or all of any other. */
+/**
+ * The model's own config in a config.json: what {@linkcode packedConfig} was given, or all of any other.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { modelConfig } from "@loqa/loqa";
+ *
+ * assert.deepEqual(modelConfig({ model_type: "llama" }), { model_type: "llama" });
+ * ```
+ */
 export function modelConfig(config: JsonObject): JsonObject {
   const { loqa, quantization_config: quantization, ...rest } = config;
   if (isObject(loqa) && isObject(loqa.config)) return loqa.config;

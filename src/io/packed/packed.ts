@@ -81,7 +81,19 @@ function partShapes(
     : { codes: [codeBytes], blocks: [blocks] };
 }
 
-/** The tensors that weight `name` becomes, in the order of {@linkcode packedTensors}. */
+/**
+ * The tensors that weight `name` becomes, in the order of {@linkcode packedTensors}.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { packedEntries } from "@loqa/loqa";
+ *
+ * const shape = { format: "int3", rows: 64, cols: 128, block: 32 } as const;
+ * const [codes] = packedEntries("q_proj.weight", shape);
+ * assert.deepEqual(codes.shape, [64, 48]); // 128 codes of 3 bits in a row
+ * ```
+ */
 export function packedEntries(
   name: string,
   shape: PackedShape,
@@ -106,6 +118,17 @@ export function packedEntries(
  * The bytes of weight `name`, its scales and biases in the types of `shape`.
  *
  * @throws {RangeError} If a type does not hold them exactly.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { matrix, packedTensors, quantize, Random } from "@loqa/loqa";
+ *
+ * const weight = matrix(64, 128, new Random(0).normals(64 * 128));
+ * const q = await quantize(weight, { format: "int3" });
+ * const [codes] = packedTensors("q_proj.weight", q);
+ * assert.equal(codes.bytes.length, 64 * 48);
+ * ```
  */
 export function packedTensors(
   name: string,
@@ -189,7 +212,21 @@ export function keptEntry(tensor: TensorInfo): SafetensorsEntry {
   };
 }
 
-/** The metadata of a file with the quantised `weights`, by name, and those of `tensors` that are kept in their blocks. */
+/**
+ * The metadata of a file with the quantised `weights`, by name, and those of `tensors` that are kept in their blocks.
+ *
+ * @example
+ * ```ts
+ * import { packedEntries, packedMetadata, safetensorsHeader } from "@loqa/loqa";
+ *
+ * const shape = { format: "int3", rows: 64, cols: 128, block: 32 } as const;
+ * const { header } = safetensorsHeader(
+ *   packedEntries("q_proj.weight", shape),
+ *   packedMetadata(new Map([["q_proj.weight", shape]])),
+ * );
+ * console.log(header.length);
+ * ```
+ */
 export function packedMetadata(
   weights: ReadonlyMap<string, PackedShape>,
   tensors: Iterable<TensorInfo> = [],

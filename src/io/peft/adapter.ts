@@ -31,7 +31,20 @@ export const ADAPTER_FILE = "adapter_model.safetensors";
 /** Name of the file that holds an adapter's settings. */
 export const ADAPTER_CONFIG = "adapter_config.json";
 
-/** Name of the tensor with factor A or B of the module at path `module`; of an embedding the other one holds it, turned. */
+/**
+ * Name of the tensor with factor A or B of the module at path `module`; of an embedding the other one holds it, turned.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { adapterTensorName } from "@loqa/loqa";
+ *
+ * assert.equal(
+ *   adapterTensorName("model.layers.0.self_attn.q_proj", "A"),
+ *   "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight",
+ * );
+ * ```
+ */
 export function adapterTensorName(
   module: string,
   factor: "A" | "B",
@@ -56,7 +69,19 @@ export interface AdapterModule {
   readonly embedding?: boolean;
 }
 
-/** The tensors of an adapter file for `safetensorsHeader`: A and B of each module, in the order given. */
+/**
+ * The tensors of an adapter file for `safetensorsHeader`: A and B of each module, in the order given.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { adapterEntries } from "@loqa/loqa";
+ *
+ * const module = "model.layers.0.self_attn.q_proj";
+ * const [a, b] = adapterEntries([{ module, rank: 4, inputs: 128, outputs: 64 }]);
+ * assert.deepEqual([a.shape, b.shape], [[4, 128], [64, 4]]);
+ * ```
+ */
 export function adapterEntries(
   modules: readonly AdapterModule[],
   dtype: DType = "f32",
@@ -114,6 +139,15 @@ const FACTOR =
  * `{ group: 32, pooling: "average" }`.
  * @throws {TypeError} If there is no adapter, or it is no LoRA adapter.
  * @throws {SyntaxError} If a file is malformed or factors do not fit each other or the settings, all in one error.
+ *
+ * @example
+ * ```ts
+ * import { openAdapterFrom } from "@loqa/loqa";
+ * import { folderFiles } from "@loqa/loqa/files";
+ *
+ * await using adapter = await openAdapterFrom(await folderFiles("tests/golden/io/adapter"));
+ * console.log(adapter.modules);
+ * ```
  */
 export async function openAdapterFrom(
   files: FileSet,

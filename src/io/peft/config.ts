@@ -50,6 +50,15 @@ export const PEFT_VERSION = "0.21.2";
  * (`qalora.ts`).
  *
  * `init_lora_weights` is true whatever made the factors: any other value would have PEFT make them anew.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { adapterConfig } from "@loqa/loqa";
+ *
+ * const config = adapterConfig({ targetModules: ["q_proj", "v_proj"], rank: 8, alpha: 16 });
+ * assert.deepEqual([config.r, config.lora_alpha], [8, 16]);
+ * ```
  */
 export function adapterConfig(settings: LoraSettings): JsonObject {
   const { targetModules } = settings;

@@ -70,6 +70,17 @@ export interface SafetensorsFile {
  * Reads and checks the header of a safetensors file. `source` stays the caller's to dispose of.
  *
  * @throws {SyntaxError} If the file is no safetensors file or lies about its tensors; all mismatches in one error.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { bytesSource, openSafetensors } from "@loqa/loqa";
+ *
+ * const bytes = await Deno.readFile("examples/model/model.safetensors");
+ * await using source = bytesSource(bytes, "model.safetensors");
+ * const { tensors } = await openSafetensors(source);
+ * assert.equal(tensors.get("model.norm.weight")?.dtype, "bf16");
+ * ```
  */
 export async function openSafetensors(
   source: ByteSource,

@@ -49,6 +49,26 @@ export interface SafetensorsLayout {
  *
  * @param metadata Strings for `__metadata__`; `{ format: "pt" }`, without which transformers refuses a file.
  * @throws {TypeError} If a name occurs twice or is reserved, or a shape is none.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import {
+ *   bytesSource,
+ *   memorySink,
+ *   openSafetensors,
+ *   safetensorsHeader,
+ *   SafetensorsWriter,
+ * } from "@loqa/loqa";
+ *
+ * const layout = safetensorsHeader([{ name: "x", dtype: "f32", shape: [2] }]);
+ * const sink = memorySink("x.safetensors");
+ * const writer = await SafetensorsWriter.open(sink, layout);
+ * await writer.write("x", new Uint8Array(8));
+ * await writer.close();
+ * const { tensors } = await openSafetensors(bytesSource(sink.bytes(), "x"));
+ * assert.deepEqual(tensors.get("x")?.shape, [2]);
+ * ```
  */
 export function safetensorsHeader(
   entries: readonly SafetensorsEntry[],

@@ -69,6 +69,21 @@ export function checkPrompts(
  * Continues `prompts`, all at once; resolves to the new tokens of each.
  *
  * @throws {RangeError} As {@linkcode checkPrompts}.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { openDevice } from "@loqa/loqa";
+ * import { checkpointTokenizer } from "@loqa/loqa/files";
+ * import { generate, loadCausal } from "@loqa/loqa/models";
+ *
+ * using device = await openDevice("wasm");
+ * await using loaded = await loadCausal(device, "examples/model");
+ * const tokenizer = await checkpointTokenizer(loaded.checkpoint);
+ * const prompt = tokenizer.encode("Anouk the singer", { addSpecialTokens: false });
+ * const [tokens] = await generate(loaded.model, [prompt], { maxNewTokens: 2 });
+ * assert.equal(tokenizer.decode(tokens).trim(), "lived near");
+ * ```
  */
 export async function generate(
   model: CausalModel,

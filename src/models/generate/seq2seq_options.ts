@@ -73,6 +73,16 @@ const OTHERS: Readonly<Record<string, unknown>> = {
  * @param generation The contents of generation_config.json.
  * @throws {TypeError} If they ask for something that is not supported; the error lists all that is.
  * @throws {SyntaxError} If a value is of the wrong kind.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { writeOptions } from "@loqa/loqa/models";
+ *
+ * const config = { model_type: "bart", decoder_start_token_id: 2, eos_token_id: 2 };
+ * const options = writeOptions({ config, name: "a BART" }, { num_beams: 4, max_length: 60 });
+ * assert.deepEqual([options.beams, options.maxLength], [4, 60]);
+ * ```
  */
 export function writeOptions(
   { config, name }: Pick<Checkpoint, "config" | "name">,

@@ -47,12 +47,13 @@ export type { BeamOptions } from "../generate/beam.ts";
 export type { ConfigJson } from "../../families/config_reader.ts";
 export type { SamplingOptions } from "../generate/sampling.ts";
 export type { ModelPlace, PlaceOptions, Unfinished } from "./locate.ts";
-export type { DecoderConfig } from "../../families/decoder.ts";
+export type { DecoderConfig, DecoderSizes } from "../../families/decoder.ts";
 export type { Block } from "../parts/block.ts";
 export type { BlockContext, LayerCache, LlamaBlock } from "../decoder/block.ts";
 export type { Linear } from "../../nn/linear.ts";
 export type { Embedding, EmbeddingFactors } from "../../nn/embedding.ts";
-export type { RopeScaling } from "../../families/rope.ts";
+export type { DecoderBias } from "../../families/decoders.ts";
+export type { RopeConfig, RopeScaling } from "../../families/rope.ts";
 export { Tape, type Tensor } from "../../autograd/tape.ts";
 export type { LinearLayer } from "../../autograd/linear.ts";
 export type {
@@ -122,6 +123,17 @@ export interface LoadedModel extends AsyncDisposable {
  *
  * @throws {TypeError} If an adapter does not fit the model; the error lists every module.
  * @throws {RangeError} If an adapter belongs to other quantised weights.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { openDevice } from "@loqa/loqa";
+ * import { loadModel } from "@loqa/loqa/models";
+ *
+ * using device = await openDevice("wasm");
+ * await using loaded = await loadModel(device, "examples/model");
+ * assert.equal(loaded.model.kind, "causal");
+ * ```
  */
 export async function loadModel(
   device: Device,
@@ -140,6 +152,19 @@ export async function loadModel(
  *
  * @throws {TypeError} If the architecture is not known here.
  * @throws {RangeError} If an adapter belongs to other quantised weights.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { openDevice } from "@loqa/loqa";
+ * import { openModel } from "@loqa/loqa/models";
+ *
+ * await using opened = await openModel("examples/model"); // no weight is read yet
+ * assert.equal(opened.kind, "causal");
+ * using device = await openDevice("wasm");
+ * await using loaded = await opened.load(device);
+ * assert.deepEqual(loaded.adapters, []);
+ * ```
  */
 export async function openModel(
   path: string,
@@ -180,7 +205,18 @@ function computeOf({ linears }: Model, asked: Compute): Compute {
     : "f32";
 }
 
-/** A line for who asked for integer arithmetic of a model that has no use for it; else undefined. */
+/**
+ * A line for who asked for integer arithmetic of a model that has no use for it; else undefined.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { computeUnused } from "@loqa/loqa/models";
+ *
+ * assert.equal(computeUnused("f32", "f32"), undefined);
+ * assert.match(computeUnused("int8", "f32")!, /has no effect/);
+ * ```
+ */
 export function computeUnused(
   asked: Compute | undefined,
   used: Compute,
@@ -236,7 +272,22 @@ async function attached(
   };
 }
 
-/** As {@linkcode loadModel}, a causal LM. @throws {TypeError} If it is none. */
+/**
+ * As {@linkcode loadModel}, a causal LM.
+ *
+ * @throws {TypeError} If it is none.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { openDevice } from "@loqa/loqa";
+ * import { loadCausal } from "@loqa/loqa/models";
+ *
+ * using device = await openDevice("wasm");
+ * await using loaded = await loadCausal(device, "examples/model");
+ * assert.ok(loaded.model.config.vocabSize > 0);
+ * ```
+ */
 export async function loadCausal(
   device: Device,
   path: string,

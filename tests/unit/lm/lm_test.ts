@@ -161,7 +161,8 @@ async function exampleOf(path: string): Promise<string> {
   const block = text.matchAll(/```ts\n([^]*?)```/g)
     .map(([, block]) => block).find((block) => block.includes("openLm"))!;
   return block.replaceAll(/^ \* ?/gm, "")
-    .replace(/from ".*lm(\.ts)?";/, `from "${ROOT}src/lm/lm.ts";`);
+    .replace(/from ".*lm(\.ts)?";/, `from "${ROOT}src/lm/lm.ts";`)
+    .replace("examples/model", "smol-nf4");
 }
 
 for (const path of ["README.md", "src/lm/lm.ts"]) {
