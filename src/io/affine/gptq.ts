@@ -65,8 +65,9 @@ export async function gptqReaders(
   const parts = new Set<string>();
   const reordered: string[] = [];
   const zeros: Uint8Array[] = [];
+  const last = new LastCodes();
   for (const module of modulesOf(store)) {
-    const found = readWeight(store, { module, settings, problems });
+    const found = readWeight(store, { module, settings, problems, last });
     for (const key of ["qzeros", "scales", "g_idx"]) {
       parts.add(`${module}.${key}`);
     }
@@ -139,10 +140,11 @@ function readSettings(config: JsonObject, where: string): Settings {
 
 function readWeight(
   store: TensorStore,
-  { module, settings, problems }: {
+  { module, settings, problems, last }: {
     module: string;
     settings: Settings;
     problems: Problems;
+    last: LastCodes;
   },
 ):
   | {
@@ -186,7 +188,9 @@ function readWeight(
     },
     {
       codes: async (from, to) =>
-        transposeWords(await allBytes(codes), { words, rows, from, to }),
+        transposeWords(await last.read(codes, to < rows), {
+          ...{ words, rows, from, to },
+        }),
       scales: async (from, to) => {
         const count = to - from;
         const steps = await scales!.readF32(0, groups);
@@ -207,6 +211,30 @@ function readWeight(
     },
   );
   return { reader, order, block, zeros: readZeros };
+}
+
+/**
+ * Codes of the weight that was read last. Its rows are columns of the file, so that any of them needs all of its bytes: who
+ * reads a weight in parts has it read once.
+ */
+class LastCodes {
+  #of: TensorReader | undefined;
+  #bytes: Promise<Uint8Array<ArrayBuffer>> | undefined;
+
+  /** All bytes of `codes`; `kept`: whether another part of them will be wanted. */
+  async read(
+    codes: TensorReader,
+    kept: boolean,
+  ): Promise<Uint8Array<ArrayBuffer>> {
+    const bytes = this.#of === codes ? this.#bytes! : allBytes(codes);
+    [this.#of, this.#bytes] = kept ? [codes, bytes] : [undefined, undefined];
+    try {
+      return await bytes;
+    } catch (error) {
+      this.#of = undefined;
+      throw error;
+    }
+  }
 }
 
 function allBytes(reader: TensorReader): Promise<Uint8Array<ArrayBuffer>> {

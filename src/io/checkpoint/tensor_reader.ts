@@ -196,8 +196,10 @@ export function makeCheckpoint(parts: CheckpointParts): Checkpoint {
       return await find(key).readQuantized?.();
     },
     async readScales(key) {
-      const { readScales, readQuantized } = find(key);
-      return await (readScales ?? readQuantized)?.();
+      const reader = find(key);
+      if (reader.readScales) return await reader.readScales();
+      const q = await reader.readQuantized?.();
+      return q && { scales: q.scales, ...(q.biases && { biases: q.biases }) };
     },
     [Symbol.asyncDispose]: dispose,
   };

@@ -79,8 +79,10 @@ Deno.test("readQuantized() gives nf4 weights as they are, and no others", async 
   const wanted = await goldenJson<Golden>("bnb.json");
   for (const [name, tensor] of Object.entries(wanted)) {
     const q = await model.readQuantized!(name);
+    const told = model.tensors.get(name)!.quantized;
     if (tensor.encoding === "fp4") {
       assert.equal(q, undefined);
+      assert.equal(told, undefined);
       continue;
     }
     assert.equal(q!.format, "nf4");
@@ -88,6 +90,9 @@ Deno.test("readQuantized() gives nf4 weights as they are, and no others", async 
       ...tensor.shape,
       tensor.block,
     ]);
+    const { codes: _, scales, ...shape } = q!;
+    assert.deepEqual(told, { ...shape, scaleDType: "f32" });
+    assert.deepEqual(await model.readScales!(name), { scales });
     assert.equal(await sha256(q!.scales), tensor.absmax, name);
     assert.equal(await sha256(q!.codes), tensor.codes, name);
   }

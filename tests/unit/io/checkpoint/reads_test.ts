@@ -195,3 +195,56 @@ Deno.test("init with a base of Q4_1: its weights and the model's are read once",
       assert.ok(/norm|token_embd|^output/.test(name) && times === 0, name);
     }
   }));
+
+Deno.test("headers tell the format and shape that a quantised weight then has", () =>
+  inFolder(async (folder) => {
+    for (const to of ["gguf", "packed", "mlx", "hqq", "gptq"] as const) {
+      const path = await model(`${folder}/${to}`, to);
+      await using checkpoint = await openCheckpoint(path);
+      for (const { name, quantized } of checkpoint.tensors.values()) {
+        const q = await checkpoint.readQuantized!(name);
+        assert.equal(q !== undefined, name.endsWith("_proj.weight"), name);
+        if (!q) {
+          assert.equal(quantized, undefined);
+          continue;
+        }
+        const { codes: _, scales, biases, ...shape } = q;
+        const { scaleDType, biasDType, ...told } = quantized!;
+        assert.deepEqual(told, shape);
+        const computed = to === "hqq" || to === "gptq";
+        assert.deepEqual(
+          [scaleDType, biasDType],
+          ["f16", computed ? "f32" : "f16"],
+        );
+        assert.deepEqual(await checkpoint.readScales!(name), {
+          ...{ scales, biases },
+        });
+      }
+    }
+  }));
+
+Deno.test("codes of a GPTQ weight are read once where its rows are read in parts", () =>
+  inFolder(async (folder) => {
+    await using file = await counted(await model(folder, "gptq"));
+    const { checkpoint } = file;
+    const name = "model.layers.0.mlp.up_proj";
+    const whole = await checkpoint.readF32(`${name}.weight`);
+    const codes = () => {
+      const { read, bytes } = file.reads().get(`${name}.qweight`)!;
+      return read / bytes;
+    };
+    assert.equal(codes(), 1);
+    const parts = [[0, 32], [32, 64], [64, 96]].map(([from, to]) =>
+      checkpoint.readF32(`${name}.weight`, from, to)
+    );
+    assert.deepEqual(
+      (await Promise.all(parts)).flatMap((part) => [...part]),
+      [...whole],
+    );
+    assert.equal(codes(), 2);
+    // Those of another weight take their place.
+    await checkpoint.readF32(`${name}.weight`, 0, 32);
+    await checkpoint.readF32("model.layers.1.mlp.up_proj.weight", 0, 32);
+    await checkpoint.readF32(`${name}.weight`, 32, 64);
+    assert.equal(codes(), 4);
+  }));
