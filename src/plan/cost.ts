@@ -51,11 +51,13 @@ export interface MemoryParts {
 
 /** Cost of one method. */
 export interface MethodCost {
+  /** Number of trainable parameters. */
   readonly trainableParameters: number;
   /** Bytes of the weights and the adapter in their files. */
   readonly diskBytes: number;
   /** Peak memory of a training step in bytes, the sum of {@linkcode memory}. */
   readonly memoryBytes: number;
+  /** Its parts. */
   readonly memory: MemoryParts;
   /** Stored bits of a weight of the linear layers, scales and biases included. */
   readonly bitsPerWeight: number;

@@ -79,7 +79,8 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
   lm: [...NETWORK, "backend", "loftq", "data", "train", ...IO],
   merge: [...NETWORK, "quant", "qalora", ...IO],
   export: [...NETWORK, "quant", ...IO],
-  plan: ["quant", "families"],
+  inspect: ["models", "init", "train", ...IO],
+  plan: ["quant", "families", "models", ...IO],
   bench: ["tensor", "device", "quant", "wasm"],
   cli: [
     ...METHODS,
@@ -92,6 +93,7 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
     "eval",
     "export",
     "init",
+    "inspect",
     "merge",
     "plan",
     "train",

@@ -4,23 +4,14 @@
  * @module
  */
 
-import { isMeant, ValueError } from "../../errors.ts";
 import {
-  exists,
-  joinPath,
-  kindOf,
-  listFolder,
-  readTextFile,
-} from "../../io/files/deno.ts";
-import { parseJsonObject } from "../../io/files/json.ts";
-import { openCheckpoint } from "../../io/open.ts";
-import { findModel } from "../../models/load/locate.ts";
-import { checkWhole } from "../../models/load/whole.ts";
-import { modelConfig } from "../../io/packed/config.ts";
-import { type Method, type MethodCost, methodCosts } from "../../plan/cost.ts";
-import { KNOWN_MODELS } from "../../plan/known.ts";
-import type { ConfigJson } from "../../families/config_reader.ts";
-import { type ModelShape, modelShape } from "../../plan/shape.ts";
+  type CostOptions,
+  KNOWN_MODELS,
+  type MethodCost,
+  plan,
+  PLAN_DEFAULTS,
+  type PlanReport,
+} from "../../plan/run.ts";
 import { PLAIN } from "../common.ts";
 import { flag, integer, number } from "../options.ts";
 import { defineVerb, type Verb } from "../verb.ts";
@@ -47,13 +38,13 @@ FLOPs per step, of each method. All of it is computed, none measured.
     rank: integer({
       value: "R",
       least: 1,
-      default: 64,
+      default: PLAN_DEFAULTS.rank,
       help: "rank of the adapters",
     }),
     block: integer({
       also: ["group"],
       least: 1,
-      default: 32,
+      default: PLAN_DEFAULTS.group,
       help:
         "quantisation group size of QA-LoRA: weights that share a scale, inputs that its adapter pools",
     }),
@@ -61,18 +52,18 @@ FLOPs per step, of each method. All of it is computed, none measured.
       value: "B",
       least: 2,
       most: 4,
-      default: 4,
+      default: PLAN_DEFAULTS.bits,
       help: "bits of a quantised weight",
     }),
     "seq-len": integer({
       also: ["seq"],
       least: 1,
-      default: 512,
+      default: PLAN_DEFAULTS.sequence,
       help: "sequence length in training, in tokens",
     }),
     batch: integer({
       least: 1,
-      default: 1,
+      default: PLAN_DEFAULTS.batch,
       help: "batch size: sequences of a step",
     }),
     checkpointing: flag({
@@ -87,92 +78,31 @@ FLOPs per step, of each method. All of it is computed, none measured.
   },
   async run({ positionals: [name], values }) {
     const { rank, block: group, seqLen: sequence, batch, gflops } = values;
-    const options = {
-      ...{ rank, group, bits: values.bits as 2 | 3 | 4, sequence, batch },
-      checkpointing: values.checkpointing,
-    };
-    const shape = modelShape(await findConfig(name), name);
-    const methods = methodCosts(shape, options);
-    const seconds = (cost: MethodCost) =>
-      gflops === undefined ? undefined : cost.stepFlops / (gflops * 1e9);
+    const { checkpointing } = values;
+    const report = await plan(name, {
+      ...{ rank, group, sequence, batch, checkpointing },
+      bits: values.bits as CostOptions["bits"],
+      onNote: (line) => console.error(`note: ${line}`),
+    });
+    const seconds = ({ stepFlops }: MethodCost) =>
+      gflops === undefined ? undefined : stepFlops / (gflops * 1e9);
+    const methods = Object.fromEntries(
+      Object.entries(report.methods).map((
+        [key, cost],
+      ) => [key, { ...cost, stepSeconds: seconds(cost) }]),
+    );
     print(
       values.json
-        ? JSON.stringify(
-          {
-            verb: "plan",
-            model: name,
-            modelType: shape.modelType,
-            parameters: shape.linearParameters + shape.otherParameters,
-            linearParameters: shape.linearParameters,
-            ...options,
-            methods: Object.fromEntries(
-              Object.entries(methods).map((
-                [key, cost],
-              ) => [key, { ...cost, stepSeconds: seconds(cost) }]),
-            ),
-          },
-          null,
-          2,
-        )
-        : planText(name, { shape, methods, seconds }),
+        ? JSON.stringify({ ...report, methods }, null, 2)
+        : planText(report, seconds),
     );
     return 0;
   },
 });
 
-async function findConfig(name: string): Promise<ConfigJson> {
-  if (Object.hasOwn(KNOWN_MODELS, name.toLowerCase())) {
-    return KNOWN_MODELS[name.toLowerCase()];
-  }
-  const kind = name.startsWith("hf:") ? undefined : await kindOf(name);
-  // A folder with a config alone has no weights to open; anything else is a model as everywhere, and whole.
-  const file = kind === "folder" ? joinPath(name, "config.json") : name;
-  const alone = file.endsWith(".json") && await exists(file);
-  if (alone && !(kind === "folder" && await hasWeights(name))) {
-    return modelConfig(parseJsonObject(await readTextFile(file), file));
-  }
-  if (kind !== undefined || name.startsWith("hf:")) {
-    try {
-      return await modelConfigOf(name);
-    } catch (error) {
-      if (!alone || !isMeant(error)) throw error;
-      throw new ValueError(
-        `${error.message} (loqa plan ${file} plans from the config alone)`,
-      );
-    }
-  }
-  throw new ValueError(
-    `Cannot plan for "${name}": wanted a config.json, a model, a folder that loqa wrote, or one of ${
-      Object.keys(KNOWN_MODELS).join(", ")
-    }; there is no such file`,
-  );
-}
-
-/** Whether there are files of weights in a folder. */
-async function hasWeights(folder: string): Promise<boolean> {
-  return (await listFolder(folder)).some(({ name }) =>
-    /\.(safetensors|gguf|bin|pt|pth)(\.index\.json)?$/.test(name)
-  );
-}
-
-/** The config of a model, which is to be there with all its parts and tensors; its weights may be of any kind. */
-async function modelConfigOf(name: string): Promise<ConfigJson> {
-  const place = await findModel(name);
-  for (const line of place.taken ?? []) console.error(`note: ${line}`);
-  await using model = await openCheckpoint(place.model, { describe: "whole" });
-  for (const note of model.notes ?? []) console.error(`note: ${note}`);
-  // What is only described cannot be compared.
-  if (!model.notes?.length) checkWhole(model);
-  return model.config;
-}
-
 function planText(
-  name: string,
-  { shape, methods, seconds }: {
-    shape: ModelShape;
-    methods: Record<Method, MethodCost>;
-    seconds: (cost: MethodCost) => number | undefined;
-  },
+  { model, modelType, parameters, linearParameters, methods }: PlanReport,
+  seconds: (cost: MethodCost) => number | undefined,
 ): string {
   const count = (n: number) => n.toLocaleString("en");
   const timed = seconds(methods.full) !== undefined;
@@ -203,9 +133,9 @@ function planText(
     ...timed ? ["time/step"] : [],
   ];
   const width = terminalWidth(Deno.stdout);
-  const text = `${name} (${shape.modelType}): ${
-    count(shape.linearParameters + shape.otherParameters)
-  } parameters, ${count(shape.linearParameters)} of them in linear layers
+  const text = `${model} (${modelType}): ${count(parameters)} parameters, ${
+    count(linearParameters)
+  } of them in linear layers
 
 ${columnsWithin([heads, ...rows], heads.keys().drop(1).toArray(), width)}
 
