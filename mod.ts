@@ -115,7 +115,7 @@ export {
 
 export * as qalora from "./src/api/qalora.ts";
 
-export type { ByteSink, ByteSource } from "./src/io/files/bytes.ts";
+export type { ByteSink, ByteSource, NamedBytes } from "./src/io/files/bytes.ts";
 export {
   blobSource,
   bytesSource,
@@ -171,7 +171,6 @@ export {
   type BnbOptions,
   type BnbShape,
   bnbTensors,
-  type NamedBytes,
 } from "./src/io/bnb/write.ts";
 export {
   packedEntries,

@@ -5,7 +5,7 @@
  */
 
 import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
-import type { AffineBlockType } from "../io/gguf/types.ts";
+import type { AffineBlockType } from "../io/ggml/types.ts";
 import type { FormatName } from "../quant/formats.ts";
 import type { RoundingLoss } from "./rounding.ts";
 

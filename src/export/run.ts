@@ -26,7 +26,7 @@ export type {
   ExportReport,
 } from "./exporter.ts";
 export type { RoundingLoss } from "./rounding.ts";
-export type { AffineBlockType } from "../io/gguf/types.ts";
+export type { AffineBlockType } from "../io/ggml/types.ts";
 export type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 export type { FormatName } from "../quant/formats.ts";
 

@@ -5,7 +5,7 @@
  */
 
 import { bnbConfigBlock, bnbEntries, bnbTensors } from "../io/bnb/write.ts";
-import type { NamedBytes } from "../io/bnb/write.ts";
+import type { NamedBytes } from "../io/files/bytes.ts";
 import type { Checkpoint, TensorInfo } from "../io/checkpoint/checkpoint.ts";
 import {
   keptEntry,

@@ -10,7 +10,7 @@ import type { Device } from "../device/device.ts";
 import type { ScaleRule } from "../device/quant_mat.ts";
 import { isDeviceFailure } from "../device/errors.ts";
 import type { ByteSink } from "../io/files/bytes.ts";
-import type { NamedBytes } from "../io/bnb/write.ts";
+import type { NamedBytes } from "../io/files/bytes.ts";
 import type { Checkpoint, TensorInfo } from "../io/checkpoint/checkpoint.ts";
 import { adapterTensorName } from "../io/peft/adapter.ts";
 import { wholeTensorName } from "../io/peft/whole.ts";

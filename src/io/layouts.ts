@@ -12,7 +12,7 @@ import { LLM_INT8 } from "./checkpoint/foreign.ts";
 import type { TensorReader } from "./checkpoint/tensor_reader.ts";
 import type { JsonObject } from "./files/json.ts";
 import { hasPacked, packedReaders } from "./packed/packed.ts";
-import type { TensorStore } from "./safetensors/store.ts";
+import type { TensorStore } from "./checkpoint/store.ts";
 
 /** A layout. */
 export interface Layout {

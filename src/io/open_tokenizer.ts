@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { NamedBytes } from "./files/bytes.ts";
 import { FormatError, KindError } from "../errors.ts";
 import { compileChatTemplates } from "./chat/template.ts";
 import type { Checkpoint } from "./checkpoint/checkpoint.ts";
@@ -50,11 +51,7 @@ import {
   type Tokenizer,
   type TokenizerOptions,
 } from "./tokenizer/tokenizer.ts";
-import {
-  byteLevelTokenizer,
-  type NamedBytes,
-  wordPieceTokenizer,
-} from "./tokenizer/vocab.ts";
+import { byteLevelTokenizer, wordPieceTokenizer } from "./tokenizer/vocab.ts";
 
 /**
  * Reads the tokenizer among `files`: `tokenizer.json`; else a SentencePiece `.model`; else `vocab.json` with

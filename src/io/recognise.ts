@@ -19,6 +19,7 @@ import { settledTies } from "./checkpoint/tied.ts";
 import { LAYOUTS } from "./layouts.ts";
 import { modelConfig } from "./packed/config.ts";
 import { partError, partNames, partOf } from "./files/split.ts";
+import type { TensorStore } from "./checkpoint/store.ts";
 import {
   makeCheckpoint,
   type TensorReader,
@@ -26,7 +27,6 @@ import {
 import {
   openSafetensorsFile,
   openSafetensorsIndex,
-  type TensorStore,
   unreadError,
 } from "./safetensors/store.ts";
 import { openTorchFiles } from "./torch/store.ts";

@@ -5,7 +5,7 @@
  */
 
 import { exportModel, type ExportResult, TARGETS } from "../../export/run.ts";
-import { AFFINE_BLOCKS } from "../../io/gguf/affine_blocks.ts";
+import { AFFINE_BLOCKS } from "../../io/ggml/affine_blocks.ts";
 import { WEIGHT_DTYPES } from "../../tensor/dtype.ts";
 import { VERSION } from "../../version.ts";
 import { PLAIN } from "../common.ts";

@@ -7,12 +7,9 @@
 
 import { KindError } from "../../errors.ts";
 import { copySideFiles, copyTensor } from "../../io/safetensors/copy.ts";
-import type {
-  EncodedAffine,
-  ScaleDType,
-} from "../../io/affine/affine_write.ts";
+import type { EncodedAffine } from "../../io/affine/affine_write.ts";
 import type { Checkpoint } from "../../io/checkpoint/checkpoint.ts";
-import { narrowestShape } from "../../io/gguf/affine_blocks.ts";
+import { narrowestShape } from "../../io/ggml/affine_blocks.ts";
 import { fileSink, joinPath, makeFolder } from "../../io/files/deno.ts";
 import type { JsonObject } from "../../io/files/json.ts";
 import {
@@ -21,7 +18,7 @@ import {
 } from "../../io/safetensors/write.ts";
 import type { SafetensorsEntry } from "../../io/safetensors/write.ts";
 import { checkWhole } from "../../models/load/whole.ts";
-import { GROUP_FORMATS } from "../../quant/formats.ts";
+import { GROUP_FORMATS, type ScaleDType } from "../../quant/formats.ts";
 import type { QuantizedMatrix, QuantizedShape } from "../../quant/quantized.ts";
 import { isFloat, TORCH_DTYPES } from "../../tensor/dtype.ts";
 import type {

@@ -16,14 +16,14 @@ import {
   blockTypeOf,
   encodeQ41,
   narrowestShape,
-} from "../../io/gguf/affine_blocks.ts";
+} from "../../io/ggml/affine_blocks.ts";
 import { type GgufEntry, ggufHeader, GgufWriter } from "../../io/gguf/write.ts";
 import {
   type AffineBlockType,
   type GgufType,
   ggufTypeNamed,
   ggufTypes,
-} from "../../io/gguf/types.ts";
+} from "../../io/ggml/types.ts";
 import { ggufTokenizerPairs } from "../../io/gguf/write_tokenizer.ts";
 import { sourceFiles } from "../../io/files/files.ts";
 import { bytesSource } from "../../io/files/sources.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { ggufTypeNamed } from "../../io/gguf/types.ts";
+import { ggufTypeNamed } from "../../io/ggml/types.ts";
 import { ggufPair } from "../../io/gguf/write.ts";
 import type { DecoderConfig } from "../../families/decoder.ts";
 import { decoderFamily } from "../../families/decoders.ts";

@@ -9,7 +9,7 @@ import { kindOf } from "../../io/files/deno.ts";
 import type { GgufFile, GgufTensor } from "../../io/gguf/file.ts";
 import { huggingFaceName } from "../../families/gguf_names.ts";
 import { ggufOf } from "../../io/gguf/checkpoint.ts";
-import { decodeBlocks } from "../../io/gguf/types.ts";
+import { decodeBlocks } from "../../io/ggml/types.ts";
 import { openCheckpoint } from "../../io/open.ts";
 
 /** Keys of a config that say nothing of what the model computes. */

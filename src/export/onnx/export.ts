@@ -16,7 +16,7 @@ import {
   makeFolder,
   writeFileAtomic,
 } from "../../io/files/deno.ts";
-import { narrowestShape } from "../../io/gguf/affine_blocks.ts";
+import { narrowestShape } from "../../io/ggml/affine_blocks.ts";
 import { OnnxGraph } from "../../io/onnx/graph.ts";
 import { readDecoderConfig } from "../../families/decoder.ts";
 import { checkDecoderTensors } from "../../models/decoder/check.ts";

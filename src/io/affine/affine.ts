@@ -13,7 +13,7 @@ import { quoted } from "../files/errors.ts";
 import type { Problems } from "../files/errors.ts";
 import { decodedReader } from "../checkpoint/tensor_reader.ts";
 import type { TensorReader } from "../checkpoint/tensor_reader.ts";
-import type { TensorStore } from "../safetensors/store.ts";
+import type { TensorStore } from "../checkpoint/store.ts";
 
 /** Reads rows `from` up to `to` of a matrix. */
 export interface AffineParts {

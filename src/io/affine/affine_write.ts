@@ -8,11 +8,9 @@ import { ValueError } from "../../errors.ts";
 import { codesOf } from "../../quant/pack.ts";
 import type { QuantizedMatrix, QuantizedShape } from "../../quant/quantized.ts";
 import { narrow, toF32 } from "../../tensor/dtype.ts";
-import type { BnbDType, NamedBytes } from "../bnb/write.ts";
+import type { ScaleDType } from "../../quant/formats.ts";
+import type { NamedBytes } from "../files/bytes.ts";
 import { quoted } from "../files/errors.ts";
-
-/** Element types of scales, and of biases or zeros. */
-export type ScaleDType = BnbDType;
 
 /** A quantised weight as its file has it. */
 export interface EncodedAffine {

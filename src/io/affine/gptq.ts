@@ -25,7 +25,7 @@ import { isObject } from "../files/json.ts";
 import type { JsonObject } from "../files/json.ts";
 import { readByteRange } from "../checkpoint/tensor_reader.ts";
 import type { TensorReader } from "../checkpoint/tensor_reader.ts";
-import type { TensorStore } from "../safetensors/store.ts";
+import type { TensorStore } from "../checkpoint/store.ts";
 
 /** Whether a store holds weights in a layout of `qweight` and `qzeros`. */
 export function hasGptq(store: TensorStore): boolean {

@@ -8,14 +8,13 @@
  */
 
 import { packCodes } from "../../quant/pack.ts";
-import { format } from "../../quant/formats.ts";
+import { format, type ScaleDType } from "../../quant/formats.ts";
 import type { QuantizedMatrix, QuantizedShape } from "../../quant/quantized.ts";
 import { narrow } from "../../tensor/dtype.ts";
 import {
   type EncodedAffine,
   groupSize,
   groupsOf,
-  type ScaleDType,
   zeroForm,
 } from "./affine_write.ts";
 import type { JsonObject } from "../files/json.ts";

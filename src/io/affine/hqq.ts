@@ -24,7 +24,7 @@ import { HQQ_PACKINGS, hqqWordRows, unpackHqq } from "./hqq_pack.ts";
 import type { HqqPacking } from "./hqq_pack.ts";
 import { readByteRange } from "../checkpoint/tensor_reader.ts";
 import type { TensorReader } from "../checkpoint/tensor_reader.ts";
-import type { TensorStore } from "../safetensors/store.ts";
+import type { TensorStore } from "../checkpoint/store.ts";
 
 /** Longest name of a packing that is read. */
 const MAX_TEXT = 64;

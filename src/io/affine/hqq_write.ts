@@ -4,7 +4,7 @@
  * @module
  */
 
-import { format } from "../../quant/formats.ts";
+import { format, type ScaleDType } from "../../quant/formats.ts";
 import type { QuantizedMatrix, QuantizedShape } from "../../quant/quantized.ts";
 import { TORCH_DTYPES } from "../../tensor/dtype.ts";
 import type { DType } from "../../tensor/dtype.ts";
@@ -13,10 +13,9 @@ import {
   groupSize,
   groupsOf,
   roundTo,
-  type ScaleDType,
   zeroForm,
 } from "./affine_write.ts";
-import type { NamedBytes } from "../bnb/write.ts";
+import type { NamedBytes } from "../files/bytes.ts";
 import { HQQ_PACKINGS, hqqWordRows, packHqq } from "./hqq_pack.ts";
 import type { JsonObject } from "../files/json.ts";
 import type { SafetensorsEntry } from "../safetensors/write.ts";

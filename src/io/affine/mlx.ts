@@ -21,7 +21,7 @@ import { Problems, quoted } from "../files/errors.ts";
 import { isObject } from "../files/json.ts";
 import type { JsonObject } from "../files/json.ts";
 import type { TensorReader } from "../checkpoint/tensor_reader.ts";
-import type { TensorStore } from "../safetensors/store.ts";
+import type { TensorStore } from "../checkpoint/store.ts";
 
 /** Widths and groups that MLX has kernels for. */
 const BITS: readonly unknown[] = [2, 3, 4, 5, 6, 8];

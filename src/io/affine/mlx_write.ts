@@ -4,14 +4,9 @@
  * @module
  */
 
-import { format } from "../../quant/formats.ts";
+import { format, type ScaleDType } from "../../quant/formats.ts";
 import type { QuantizedMatrix, QuantizedShape } from "../../quant/quantized.ts";
-import {
-  type EncodedAffine,
-  groupsOf,
-  roundTo,
-  type ScaleDType,
-} from "./affine_write.ts";
+import { type EncodedAffine, groupsOf, roundTo } from "./affine_write.ts";
 import type { JsonObject } from "../files/json.ts";
 import type { SafetensorsEntry } from "../safetensors/write.ts";
 

@@ -23,7 +23,7 @@ import {
   readFloats,
 } from "../checkpoint/tensor_reader.ts";
 import type { TensorReader } from "../checkpoint/tensor_reader.ts";
-import type { TensorStore } from "../safetensors/store.ts";
+import type { TensorStore } from "../checkpoint/store.ts";
 
 const STATE = /^(.+)\.quant_state\.bitsandbytes__([a-z0-9]+)$/;
 

@@ -10,6 +10,7 @@
 import { ValueError } from "../../errors.ts";
 import { dynamicMap, NESTED_BLOCK, nestScales } from "../../quant/double.ts";
 import { format, type FormatName } from "../../quant/formats.ts";
+import type { NamedBytes } from "../files/bytes.ts";
 import type { QuantizedMatrix } from "../../quant/quantized.ts";
 import { recode } from "../../quant/recode.ts";
 import { storedSizes } from "../checkpoint/dequantize.ts";
@@ -46,14 +47,6 @@ export interface BnbShape {
   readonly cols: number;
   /** Elements that share a scale. */
   readonly block: number;
-}
-
-/** Bytes of one tensor of a file. */
-export interface NamedBytes {
-  /** Name in the file. */
-  readonly name: string;
-  /** Its little-endian contents. */
-  readonly bytes: Uint8Array;
 }
 
 /** A double takes at most this many characters in JSON. */

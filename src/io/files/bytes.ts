@@ -36,3 +36,11 @@ export interface ByteSink extends AsyncDisposable {
   /** Flushes and puts the result in its place. Disposing without it leaves the target as it was. */
   close(): Promise<void>;
 }
+
+/** The bytes of one tensor, or of a whole file. */
+export interface NamedBytes {
+  /** Name of the tensor in its file, or of the file in errors. */
+  readonly name: string;
+  /** Its contents, little-endian. */
+  readonly bytes: Uint8Array;
+}

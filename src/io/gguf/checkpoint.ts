@@ -19,9 +19,9 @@ import {
   headRows as headRowsOf,
   huggingFaceName,
 } from "../../families/gguf_names.ts";
-import { blocksReader } from "./blocks.ts";
+import { blocksReader } from "../ggml/blocks.ts";
 import { ggufTokenizer } from "./tokenizer.ts";
-import { decodeBlocks, ggufTypes, isDecodable } from "./types.ts";
+import { decodeBlocks, ggufTypes, isDecodable } from "../ggml/types.ts";
 import type { JsonObject } from "../files/json.ts";
 import {
   type CheckpointParts,

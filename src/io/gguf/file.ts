@@ -9,8 +9,8 @@
 import { FormatError, KindError, ValueError } from "../../errors.ts";
 import type { ByteSource } from "../files/bytes.ts";
 import { Problems, quoted } from "../files/errors.ts";
-import { ggufType } from "./types.ts";
-import type { GgufType } from "./types.ts";
+import { ggufType } from "../ggml/types.ts";
+import type { GgufType } from "../ggml/types.ts";
 import { Cursor, EndOfBytes } from "./cursor.ts";
 import type { GgufValue } from "./cursor.ts";
 

@@ -10,7 +10,7 @@
 import { KindError, ValueError } from "../../errors.ts";
 import type { ByteSink } from "../files/bytes.ts";
 import { quoted } from "../files/errors.ts";
-import { ggufTypeNamed } from "./types.ts";
+import { ggufTypeNamed } from "../ggml/types.ts";
 
 /** Types of metadata values that are written. */
 export type GgufValueType = "u32" | "i32" | "f32" | "bool" | "string";

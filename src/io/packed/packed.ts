@@ -29,7 +29,7 @@ import { format, FORMATS } from "../../quant/formats.ts";
 import type { Format, ScaleDType } from "../../quant/formats.ts";
 import type { QuantizedMatrix, QuantizedShape } from "../../quant/quantized.ts";
 import { fromF32, toF32 } from "../../tensor/dtype.ts";
-import type { BnbShape, NamedBytes } from "../bnb/write.ts";
+import type { NamedBytes } from "../files/bytes.ts";
 import {
   dequantizeRows,
   storedRange,
@@ -37,9 +37,9 @@ import {
 } from "../checkpoint/dequantize.ts";
 import type { Checkpoint, TensorInfo } from "../checkpoint/checkpoint.ts";
 import { Problems, quoted } from "../files/errors.ts";
-import { narrowestShape } from "../gguf/affine_blocks.ts";
-import { blocksReader } from "../gguf/blocks.ts";
-import { ggufTypes } from "../gguf/types.ts";
+import { narrowestShape } from "../ggml/affine_blocks.ts";
+import { blocksReader } from "../ggml/blocks.ts";
+import { ggufTypes } from "../ggml/types.ts";
 import { isObject, parseJsonObject } from "../files/json.ts";
 import type { JsonObject } from "../files/json.ts";
 import type { SafetensorsEntry } from "../safetensors/write.ts";
@@ -49,7 +49,7 @@ import {
   readFloats,
 } from "../checkpoint/tensor_reader.ts";
 import type { TensorReader } from "../checkpoint/tensor_reader.ts";
-import type { TensorStore } from "../safetensors/store.ts";
+import type { TensorStore } from "../checkpoint/store.ts";
 
 const METADATA = "loqa.packed";
 const BLOCKS = "loqa.blocks";
@@ -69,7 +69,7 @@ export interface PackedShape extends QuantizedShape {
 /** Shapes of a weight's tensors. */
 function partShapes(
   spec: Format,
-  shape: BnbShape,
+  shape: Omit<QuantizedShape, "format">,
 ): { codes: number[]; blocks: number[] } {
   const { blocks, codeBytes } = storedSizes(spec, shape);
   const { rows } = shape;
@@ -432,7 +432,7 @@ function weightReader(
   name: string,
   { spec, stored, parts }: {
     spec: Format;
-    stored: BnbShape;
+    stored: Omit<QuantizedShape, "format">;
     parts: {
       codes: TensorReader;
       scales: TensorReader;

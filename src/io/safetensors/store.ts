@@ -1,17 +1,16 @@
 /**
- * Plain tensors by name, as files hold them: one safetensors file, or several under an index.
+ * Stores of plain tensors: one safetensors file, or several under an index.
  *
  * @module
  */
 
 import { FormatError, KindError } from "../../errors.ts";
 import { Problems, quoted } from "../files/errors.ts";
-import { readFile } from "../files/files.ts";
 import type { FileSet } from "../files/files.ts";
-import { isObject, MOST_TABLE, parseJsonObject } from "../files/json.ts";
 import { SourcePool } from "../files/pool.ts";
 import { openSafetensors } from "./read.ts";
 import type { SafetensorsFile } from "./read.ts";
+import { readIndex, type TensorStore } from "../checkpoint/store.ts";
 import { plainReader, unreadReader } from "../checkpoint/tensor_reader.ts";
 import type { TensorReader } from "../checkpoint/tensor_reader.ts";
 
@@ -19,16 +18,6 @@ import type { TensorReader } from "../checkpoint/tensor_reader.ts";
 export interface StoreOptions {
   /** True if tensors of types that loqa does not read are listed, to be described; refused without it. */
   readonly unread?: boolean;
-}
-
-/** Readers of plain tensors, and their sources. */
-export interface TensorStore extends AsyncDisposable {
-  /** Tensors of types that loqa does not read, with their types, where they were taken in. */
-  readonly unread?: readonly string[];
-  /** In file order. */
-  readonly tensors: ReadonlyMap<string, TensorReader>;
-  /** String metadata of the file or files. */
-  readonly metadata: ReadonlyMap<string, string>;
 }
 
 /**
@@ -59,41 +48,6 @@ export async function openSafetensorsIndex(
   const map = await readIndex(files, indexName);
   const names = [...new Set(map.values())].sort();
   return await openAll(files, names, { ...options, map });
-}
-
-/** File of each tensor, by an index of either kind of checkpoint. */
-export async function readIndex(
-  files: FileSet,
-  indexName: string,
-): Promise<Map<string, string>> {
-  const where = `${files.name}/${indexName}`;
-  const index = parseJsonObject(await readFile(files, indexName), where, {
-    most: MOST_TABLE,
-  });
-  const problems = new Problems(`read the index ${quoted(where)}`);
-  const weights = index.weight_map;
-  if (!isObject(weights)) {
-    problems.add("it has no object weight_map");
-    throw problems.error();
-  }
-  const map = new Map<string, string>();
-  const checked = new Set<string>();
-  for (const [tensor, file] of Object.entries(weights)) {
-    if (typeof file !== "string") {
-      problems.add(`tensor ${quoted(tensor)} has no file name`);
-      continue;
-    }
-    map.set(tensor, file);
-    if (checked.has(file)) continue;
-    checked.add(file);
-    if (!/^[^/\\:\0]+$/.test(file) || file.startsWith(".")) {
-      problems.add(`${quoted(file)} is not the name of a file beside it`);
-    } else if (!files.names.includes(file)) {
-      problems.add(`the file ${quoted(file)} is missing`);
-    }
-  }
-  problems.throwIfAny();
-  return map;
 }
 
 /** The error of tensors whose types are not read. */

@@ -12,16 +12,9 @@ import {
   MOST_TABLE,
   parseJsonObject,
 } from "../files/json.ts";
+import type { NamedBytes } from "../files/bytes.ts";
 import type { TokenizerContents } from "./sentencepiece/model.ts";
 import { template } from "./special.ts";
-
-/** A file's bytes, and its name in errors. */
-export interface NamedBytes {
-  /** Its bytes. */
-  readonly bytes: Uint8Array;
-  /** Its name in errors. */
-  readonly name: string;
-}
 
 /** Tokens that RoBERTa and BART have and GPT-2 has not. */
 const ROBERTA = ["<s>", "</s>", "<pad>", "<unk>", "<mask>"];

@@ -16,8 +16,8 @@ import type { PickleValue } from "./pickle_values.ts";
 import { SourcePool } from "../files/pool.ts";
 import { plainReader, rowSize } from "../checkpoint/tensor_reader.ts";
 import type { TensorReader } from "../checkpoint/tensor_reader.ts";
-import { readIndex } from "../safetensors/store.ts";
-import type { TensorStore } from "../safetensors/store.ts";
+import { readIndex } from "../checkpoint/store.ts";
+import type { TensorStore } from "../checkpoint/store.ts";
 import { isZip, openZip } from "./zip.ts";
 
 /** Names under which training scripts store a model's tensors. */

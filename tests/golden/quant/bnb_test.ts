@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { openDevice } from "../../../src/backend/open.ts";
 import { fileSource } from "../../../src/io/files/deno.ts";
 import { openGguf } from "../../../src/io/gguf/file.ts";
-import { decodeBlocks } from "../../../src/io/gguf/types.ts";
+import { decodeBlocks } from "../../../src/io/ggml/types.ts";
 import { openSafetensors } from "../../../src/io/safetensors/read.ts";
 import { nestScales, unnestScales } from "../../../src/quant/double.ts";
 import { dequantize, quantize } from "../../../src/api/matrices.ts";

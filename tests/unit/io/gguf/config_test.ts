@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import type { GgufFile } from "../../../../src/io/gguf/file.ts";
 import { ggufModel } from "../../../../src/io/gguf/config.ts";
 import type { GgufValue } from "../../../../src/io/gguf/cursor.ts";
-import { ggufTypeNamed } from "../../../../src/io/gguf/types.ts";
+import { ggufTypeNamed } from "../../../../src/io/ggml/types.ts";
 
 /** A file with the metadata of a small model and `more`, keys without the architecture. */
 function file(more: Readonly<Record<string, GgufValue>>): GgufFile {

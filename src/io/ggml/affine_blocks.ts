@@ -1,5 +1,5 @@
 /**
- * Q4_1 and Q5_1 blocks of GGUF files to and from affine groups, without a change of a code.
+ * Q4_1 and Q5_1 blocks of ggml to and from affine groups, without a change of a code.
  *
  * A block is 32 values of one row: scale and minimum in f16, in Q5_1 the fifth bits of the codes in 4 bytes, value `j`'s in
  * bit `j`, then 16 bytes, in which value `j` has the low half of byte `j` and value `j + 16` the high half;

@@ -1,5 +1,5 @@
 /**
- * Element types of GGUF files: sizes and decoding of the block formats.
+ * Element types of ggml, which GGUF files and packed backbones hold: sizes and decoding of the block formats.
  *
  * Every block holds 32 values of one row: an f16 scale `d`, in the `_1` types an f16 minimum `m`, and the codes;
  * `w = d * (q - middle)` or `w = d * q + m`. Values are those of the gguf Python package bit for bit.
@@ -27,7 +27,7 @@ export interface GgufType {
   readonly decode?: (bytes: Uint8Array, out: Float32Array) => void;
   /** Number in `general.file_type` of a file whose values are mostly of it; undefined where there is none of its own. */
   readonly fileType?: number;
-  /** Bits of a code, of types whose codes can be kept as a base of QA-LoRA and written (`src/io/gguf/affine_blocks.ts`). */
+  /** Bits of a code, of types whose codes can be kept as a base of QA-LoRA and written (`src/io/ggml/affine_blocks.ts`). */
   readonly affine?: { readonly bits: 4 | 5 };
 }
 

@@ -4,8 +4,8 @@ import {
   blocksHold,
   decodeQ41Matrix,
   encodeQ41,
-} from "../../../../src/io/gguf/affine_blocks.ts";
-import { decodeBlocks, ggufTypeNamed } from "../../../../src/io/gguf/types.ts";
+} from "../../../../src/io/ggml/affine_blocks.ts";
+import { decodeBlocks, ggufTypeNamed } from "../../../../src/io/ggml/types.ts";
 import { openGguf } from "../../../../src/io/gguf/file.ts";
 import { openGgufCheckpoint } from "../../../../src/io/gguf/checkpoint.ts";
 import { FORMATS } from "../../../../src/quant/formats.ts";

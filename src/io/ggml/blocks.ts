@@ -1,5 +1,5 @@
 /**
- * Readers of matrices that are stored in blocks of GGUF files, wherever their bytes lie.
+ * Readers of matrices that are stored in blocks of ggml, wherever their bytes lie.
  *
  * @module
  */
