@@ -67,7 +67,7 @@ const NO_EXAMPLE: Readonly<Record<string, string>> = {
   write: "wants a BART, which tests/golden/bart makes from a seed",
 };
 
-/** What `deno doc --json` says of a symbol, as far as it is looked at. */
+/** A symbol of `deno doc --json`, as far as it is looked at. */
 interface DocSymbol {
   readonly name: string;
   readonly declarations: readonly {

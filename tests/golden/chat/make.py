@@ -1,6 +1,8 @@
 """Writes chat.json: what transformers makes of templates*.py, records.jsonl and expressions.py.
 
-Run with the Python of README.md: python tests/golden/chat/make.py
+Run with transformers 5.23.0, tokenizers 0.23.3, jinja2 3.1.6:
+
+    python tests/golden/chat/make.py
 """
 
 import json
