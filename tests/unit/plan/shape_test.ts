@@ -35,6 +35,14 @@ for (const [name, row] of Object.entries(GOLDEN)) {
   });
 }
 
+Deno.test("deberta v2, grouped convolution: as many parameters as transformers 5.23.0 counts", () => {
+  const { config } =
+    GOLDEN["deberta v2, own positions, convolution, narrow embedding"];
+  const grouped = { ...config, "embedding_size": 48, "conv_groups": 2 };
+  const shape = modelShape(grouped, "grouped");
+  assert.equal(shape.linearParameters + shape.otherParameters, 85440);
+});
+
 Deno.test("a model that is not known is refused by its type, a size that is missing by its key", () => {
   assert.throws(
     () => modelShape({ model_type: "t5" }, "here"),
