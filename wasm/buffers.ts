@@ -5,7 +5,7 @@
  */
 
 import { KindError, ValueError } from "../src/errors.ts";
-import type { Kernels, Word } from "./runtime/loader.ts";
+import type { Kernels } from "./runtime/loader.ts";
 import { MAX_PARTS, TABLES } from "./runtime/loader.ts";
 import type { DeviceBuffer, Mat } from "../src/device/buffer.ts";
 import type { QuantSpec } from "../src/device/quant_mat.ts";
@@ -114,7 +114,10 @@ export class WasmMemory {
  * Puts the levels and thresholds of a codebook where a job finds them, sixteen each, the latter padded with infinity;
  * addresses 0 for an affine format.
  */
-export function putFormat(kernels: Kernels, spec: QuantSpec): Word[] {
+export function putFormat(
+  kernels: Kernels,
+  spec: QuantSpec,
+): readonly [levels: number, thresholds: number] {
   if (spec.levels === null || spec.thresholds === null) return [0, 0];
   const [levels, thresholds] = [TABLES, TABLES + 64];
   const { f32 } = kernels;

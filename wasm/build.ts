@@ -1,6 +1,6 @@
 /**
- * Builds `generated/kernels.ts` (the AssemblyScript kernels as base64), `generated/plain_kernels.ts` (the same without relaxed SIMD) and
- * `generated/worker_source.ts` (the worker as a string).
+ * Builds `generated/kernels.ts` (the AssemblyScript kernels as base64), `generated/plain_kernels.ts` (the same without relaxed SIMD),
+ * `generated/jobs.ts` (what their jobs take) and `generated/worker_source.ts` (the worker as a string).
  *
  * ```sh
  * deno task build:wasm    # writes the files
@@ -16,8 +16,26 @@
 
 import asc from "npm:assemblyscript@0.28.20/asc";
 import { stop, transform } from "npm:esbuild@0.28.2";
+import { jobExports, jobsModule, jobsOf } from "./jobs.ts";
 
 const HERE = new URL("./", import.meta.url);
+
+/** Texts of the files of a folder and of those below it. */
+async function read(
+  folder: URL,
+  path = "",
+): Promise<[string, string][]> {
+  const texts: [string, string][] = [];
+  for await (const { name, isDirectory } of Deno.readDir(folder)) {
+    const url = new URL(isDirectory ? `${name}/` : name, folder);
+    if (isDirectory) texts.push(...await read(url, `${path}${name}/`));
+    else texts.push([path + name, await Deno.readTextFile(url)]);
+  }
+  return texts;
+}
+
+/** What the sources declare as jobs. */
+const JOBS = jobsOf(await read(new URL("assembly/", HERE)));
 
 /**
  * Not `-O3`: it folds the multiply-adds of an unrolled loop into long expressions, which then do not fit the registers
@@ -83,7 +101,8 @@ async function compile(plain = false): Promise<Uint8Array> {
       readFile: async (name: string) => {
         try {
           const url = new URL(`assembly/${name}`, HERE);
-          const source = await Deno.readTextFile(url);
+          const text = await Deno.readTextFile(url);
+          const source = name === "index.ts" ? text + jobExports(JOBS) : text;
           return plain ? plainSource(name, source) : source;
         } catch (error) {
           if (error instanceof Deno.errors.NotFound) return null;
@@ -148,6 +167,7 @@ export const WORKER_SOURCE: string =
 /** What the generated files must hold. */
 async function generate(): Promise<[name: string, text: string][]> {
   return [
+    ["generated/jobs.ts", jobsModule(JOBS)],
     [
       "generated/kernels.ts",
       kernelsModule(await compile(), { name: "KERNELS_BASE64", what: "" }),

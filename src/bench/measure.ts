@@ -13,7 +13,7 @@ import type { Operations } from "../device/operations.ts";
 import { format, type FormatName } from "../quant/formats.ts";
 import { allocQuant } from "../quant/quantize.ts";
 import { Random } from "../tensor/random.ts";
-import { f32, openKernels } from "../../wasm/runtime/loader.ts";
+import { openKernels } from "../../wasm/runtime/loader.ts";
 
 /** Something to time, with the memory it works on. */
 export interface Work extends Disposable {
@@ -107,11 +107,12 @@ function emptyMat(
 
 /** Loops that touch no memory: each one's job, operations a turn, and two factors. */
 const PEAKS = {
-  fma: { job: "peakJob", operations: 96, factors: [f32(0.999), f32(0.5)] },
+  fma: { job: "peakJob", operations: 96, x: 0.999, y: 0.5 },
   int8: {
     job: "peakDotsJob",
     operations: 384,
-    factors: [0x01020301, 0x03010201],
+    x: 0x01020301,
+    y: 0x03010201,
   },
 } as const;
 
@@ -123,7 +124,7 @@ export async function preparePeak(
   threads: number,
   kind: keyof typeof PEAKS = "fma",
 ): Promise<Work> {
-  const { job, operations, factors } = PEAKS[kind];
+  const { job, operations, x, y } = PEAKS[kind];
   const kernels = await openKernels({ threads });
   const parts = kernels.threads;
   const results = kernels.alloc(64 * parts);
@@ -134,7 +135,7 @@ export async function preparePeak(
     run(least = 0) {
       const began = performance.now();
       for (let runs = 1;; runs++) {
-        kernels.run(job, parts, [turns, ...factors, results]);
+        kernels.run(job, parts, { n: turns, x, y, out: results });
         const spent = (performance.now() - began) / 1000;
         if (spent >= least) return Promise.resolve(spent / runs);
       }

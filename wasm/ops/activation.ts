@@ -10,18 +10,18 @@ import type {
 } from "../../src/device/operations.ts";
 import { ACTIVATIONS } from "../../src/device/contract/activation.ts";
 import type { WasmMemory } from "../buffers.ts";
-import { isEmpty, matWords, pieceWords, SLOW_GRAIN } from "./words.ts";
+import { isEmpty, pieces, place, SLOW_GRAIN } from "./words.ts";
 
 function swiglu(memory: WasmMemory, args: OperationArgs<"swiglu">): void {
   const { gate, up, out } = args;
   if (isEmpty(gate)) return;
   const parts = memory.parts(gate.rows * gate.cols, SLOW_GRAIN);
-  memory.kernels.run("swiglu", parts, [
-    ...pieceWords([gate, up, out]),
-    ...matWords(memory, gate),
-    ...matWords(memory, up),
-    ...matWords(memory, out),
-  ]);
+  memory.kernels.run("swiglu", parts, {
+    ...pieces([gate, up, out]),
+    gate: place(memory, gate),
+    up: place(memory, up),
+    out: place(memory, out),
+  });
 }
 
 function swigluBackward(
@@ -30,21 +30,26 @@ function swigluBackward(
 ): void {
   const { dy, gate, up, dgate, dup } = args;
   if (isEmpty(gate)) return;
-  const mats = [dy, gate, up, dgate, dup];
   const parts = memory.parts(gate.rows * gate.cols, SLOW_GRAIN);
-  memory.kernels.run("swigluBackward", parts, [
-    ...pieceWords(mats),
-    ...mats.flatMap((x) => matWords(memory, x)),
-  ]);
+  memory.kernels.run("swigluBackward", parts, {
+    ...pieces([dy, gate, up, dgate, dup]),
+    dy: place(memory, dy),
+    gate: place(memory, gate),
+    up: place(memory, up),
+    dgate: place(memory, dgate),
+    dup: place(memory, dup),
+  });
 }
 
 function activate(memory: WasmMemory, args: OperationArgs<"activate">): void {
   const { x, out, kind } = args;
   if (isEmpty(x)) return;
-  memory.kernels.run("activate", memory.parts(x.rows * x.cols, SLOW_GRAIN), [
-    ...[...pieceWords([x, out]), ...matWords(memory, x)],
-    ...[...matWords(memory, out), ACTIVATIONS.indexOf(kind)],
-  ]);
+  memory.kernels.run("activate", memory.parts(x.rows * x.cols, SLOW_GRAIN), {
+    ...pieces([x, out]),
+    x: place(memory, x),
+    out: place(memory, out),
+    kind: ACTIVATIONS.indexOf(kind),
+  });
 }
 
 function activateBackward(
@@ -53,12 +58,14 @@ function activateBackward(
 ): void {
   const { dy, x, dx, kind } = args;
   if (isEmpty(x)) return;
-  const mats = [dy, x, dx];
   const parts = memory.parts(x.rows * x.cols, SLOW_GRAIN);
-  memory.kernels.run("activateBackward", parts, [
-    ...[...pieceWords(mats), ...mats.flatMap((v) => matWords(memory, v))],
-    ACTIVATIONS.indexOf(kind),
-  ]);
+  memory.kernels.run("activateBackward", parts, {
+    ...pieces([dy, x, dx]),
+    dy: place(memory, dy),
+    x: place(memory, x),
+    dx: place(memory, dx),
+    kind: ACTIVATIONS.indexOf(kind),
+  });
 }
 
 /** These operations, in a memory of the device. */

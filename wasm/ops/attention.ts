@@ -10,10 +10,12 @@ import type {
   MemoryOperations,
   OperationArgs,
 } from "../../src/device/operations.ts";
-import { f32, MAX_PARTS, type Word } from "../runtime/loader.ts";
+import type { JobArgs } from "../generated/jobs.ts";
+import { MAX_PARTS } from "../runtime/loader.ts";
 import type { DeviceBuffer, Mat } from "../../src/device/buffer.ts";
 import type { AttentionShape } from "../../src/device/contract/attention.ts";
 import type { WasmMemory } from "../buffers.ts";
+import { place } from "./words.ts";
 
 /** Rows of a block, all query heads of a key head together: its strips and sums stay in the L2 cache. */
 const BLOCK_ROWS = 160;
@@ -62,13 +64,8 @@ function planOf(shape: AttentionShape): Plan {
   };
 }
 
-const matWords = (memory: WasmMemory, x: Mat): Word[] => [
-  memory.origin(x),
-  x.stride * 4,
-];
-
-/** The words that every job of attention begins with; see `wasm/assembly/attention/attention_rows.ts`. */
-function shapeWords(
+/** What every job of attention takes. */
+function shapeOf(
   memory: WasmMemory,
   { shape, q, k, v, out, logSumExp }: {
     shape: AttentionShape;
@@ -78,27 +75,22 @@ function shapeWords(
     out: Mat;
     logSumExp?: DeviceBuffer;
   },
-  scratch: { block: number; at: number; bytes: number },
-): Word[] {
-  return [
-    shape.batch,
-    shape.time,
-    shape.keys,
-    shape.capacity,
-    shape.heads,
-    shape.kvHeads,
-    shape.headDim,
-    f32(shape.scale),
-    shape.causal ? 1 : 0,
-    shape.past,
-    shape.window,
-    shape.bounds ? memory.address(shape.bounds) : 0,
-    scratch.block,
-    scratch.at,
-    scratch.bytes,
-    ...[q, k, v, out].flatMap((x) => matWords(memory, x)),
-    logSumExp ? memory.address(logSumExp) : 0,
-  ];
+  work: Pick<JobArgs["attention"], "block" | "scratch" | "scratchBytes">,
+): JobArgs["attention"] {
+  const { batch, time, keys, capacity, heads, kvHeads } = shape;
+  const { headDim, scale, past, window } = shape;
+  return {
+    ...{ batch, time, keys, capacity, heads, kvHeads },
+    ...{ headDim, scale, past, window },
+    causal: shape.causal ? 1 : 0,
+    bounds: shape.bounds ? memory.address(shape.bounds) : 0,
+    ...work,
+    q: place(memory, q),
+    k: place(memory, k),
+    v: place(memory, v),
+    out: place(memory, out),
+    logSumExp: logSumExp ? memory.address(logSumExp) : 0,
+  };
 }
 
 /** Parts of a job of `units`: each its own, so that whoever is free takes the next, or one for little work. */
@@ -122,13 +114,13 @@ function attentionBlocks(
   { block, blocks, rows, pairs, line, work }: Plan,
 ): void {
   const strips = Math.ceil(rows / 5);
-  const bytes = (2 * TILE_KEYS + 5) * line + 40 * TILE_KEYS +
+  const scratchBytes = (2 * TILE_KEYS + 5) * line + 40 * TILE_KEYS +
     strips * (80 + 10 * line);
-  const at = memory.scratch(bytes);
+  const scratch = memory.scratch(scratchBytes);
   memory.kernels.run(
     "attention",
     partsOf(memory, blocks * pairs, work),
-    shapeWords(memory, args, { block, at, bytes }),
+    shapeOf(memory, args, { block, scratch, scratchBytes }),
   );
 }
 
@@ -143,14 +135,16 @@ function attentionOne(
   const bytes = line + RANGE_KEYS * 4;
   const results = ranges * batch * heads * (line + 16);
   const at = kernels.scratch(results + kernels.threads * bytes);
-  const words = [
-    ...shapeWords(memory, args, { block: 1, at: at + results, bytes }),
-    RANGE_KEYS,
-    ranges,
-    at,
-  ];
-  kernels.run("attentionOne", partsOf(memory, pairs * ranges, work), words);
-  kernels.run("attentionMerge", 1, words);
+  const job = {
+    ...shapeOf(memory, args, {
+      block: 1,
+      scratch: at + results,
+      scratchBytes: bytes,
+    }),
+    ...{ span: RANGE_KEYS, ranges, results: at },
+  };
+  kernels.run("attentionOne", partsOf(memory, pairs * ranges, work), job);
+  kernels.run("attentionMerge", 1, job);
 }
 
 function attentionBackward(
@@ -167,17 +161,22 @@ function attentionBackward(
     height * (36 + 8 * TILE_KEYS + 7 * line);
   const sums = ranges * pairs * 2 * (keys + 5) * line;
   const at = kernels.scratch(sums + kernels.threads * bytes);
-  const { dy, dq, dk, dv } = args;
-  const words = [
-    ...shapeWords(memory, args, { block, at: at + sums, bytes }),
-    ...[dy, dq, dk, dv].flatMap((x) => matWords(memory, x)),
-    ranges,
-    at,
-  ];
+  const job = {
+    ...shapeOf(memory, args, {
+      block,
+      scratch: at + sums,
+      scratchBytes: bytes,
+    }),
+    dy: place(memory, args.dy),
+    dq: place(memory, args.dq),
+    dk: place(memory, args.dk),
+    dv: place(memory, args.dv),
+    ...{ ranges, sums: at },
+  };
   const parts = partsOf(memory, pairs * ranges, 2.5 * work);
-  kernels.run("attentionBackward", parts, words);
-  const values = batch * capacity * dk.cols * 2 * ranges;
-  kernels.run("attentionSums", memory.parts(values, 32768), words);
+  kernels.run("attentionBackward", parts, job);
+  const values = batch * capacity * args.dk.cols * 2 * ranges;
+  kernels.run("attentionSums", memory.parts(values, 32768), job);
 }
 
 /** These operations, in a memory of the device. */

@@ -10,19 +10,19 @@ import type {
   OperationArgs,
 } from "../../src/device/operations.ts";
 import type { WasmMemory } from "../buffers.ts";
+import { GRAIN, place } from "./words.ts";
 
 function rowSquares(
   memory: WasmMemory,
   args: OperationArgs<"rowSquares">,
 ): void {
   const { x, out } = args;
-  memory.kernels.run("rowSquares", memory.parts(x.rows * x.cols, 32768), [
-    memory.origin(x),
-    x.stride * 4,
-    x.rows,
-    x.cols,
-    memory.address(out),
-  ]);
+  memory.kernels.run("rowSquares", memory.parts(x.rows * x.cols, GRAIN), {
+    x: place(memory, x),
+    rows: x.rows,
+    cols: x.cols,
+    out: memory.address(out),
+  });
 }
 
 function roundHalf(
@@ -30,14 +30,12 @@ function roundHalf(
   args: OperationArgs<"roundHalf">,
 ): void {
   const { x, out } = args;
-  memory.kernels.run("roundHalf", memory.parts(x.rows * x.cols, 32768), [
-    memory.origin(x),
-    x.stride * 4,
-    x.rows,
-    x.cols,
-    memory.origin(out),
-    out.stride * 4,
-  ]);
+  memory.kernels.run("roundHalf", memory.parts(x.rows * x.cols, GRAIN), {
+    x: place(memory, x),
+    rows: x.rows,
+    cols: x.cols,
+    out: place(memory, out),
+  });
 }
 
 function scaleColumns(
@@ -45,15 +43,13 @@ function scaleColumns(
   args: OperationArgs<"scaleColumns">,
 ): void {
   const { x, by, out } = args;
-  memory.kernels.run("scaleColumns", memory.parts(x.rows * x.cols, 32768), [
-    memory.origin(x),
-    x.stride * 4,
-    x.rows,
-    x.cols,
-    memory.address(by),
-    memory.origin(out),
-    out.stride * 4,
-  ]);
+  memory.kernels.run("scaleColumns", memory.parts(x.rows * x.cols, GRAIN), {
+    x: place(memory, x),
+    rows: x.rows,
+    cols: x.cols,
+    by: memory.address(by),
+    out: place(memory, out),
+  });
 }
 
 /** These operations, in a memory of the device. */

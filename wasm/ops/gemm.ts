@@ -9,9 +9,8 @@ import type {
   OperationArgs,
 } from "../../src/device/operations.ts";
 import { gemmProducts, gemmSizes } from "../../src/device/contract/gemm.ts";
-import { f32, type Word } from "../runtime/loader.ts";
-import type { Mat } from "../../src/device/buffer.ts";
 import type { WasmMemory } from "../buffers.ts";
+import { place } from "./words.ts";
 
 /** Inner indices of a block: eight columns and five rows of this length fill half of a usual L1 cache. */
 const K_BLOCK = 320;
@@ -48,11 +47,10 @@ function multiply(
   const add = beta === 0 ? undefined : args.add;
   const { kernels } = memory;
   if (m <= FEW_ROWS && transB && !transA) {
-    kernels.run("gemv", memory.parts(m * n * k, 1 << 16), [
-      ...[m, n, k, memory.origin(a), a.stride * 4],
-      ...[memory.origin(b), b.stride * 4],
-      ...resultWords(memory, { c, add, alpha, beta }),
-    ]);
+    kernels.run("gemv", memory.parts(m * n * k, 1 << 16), {
+      ...{ m, n, k, a: place(memory, a), b: place(memory, b) },
+      ...{ c: place(memory, c), add: place(memory, add), alpha, beta },
+    });
     return;
   }
   const kBlock = Math.ceil(k / Math.max(1, Math.ceil(k / K_BLOCK)) / 4) * 4;
@@ -68,48 +66,23 @@ function multiply(
     memory.parts(m * n * k, 1 << 18),
     threads * Math.max(1, rounds),
   );
-  kernels.run("gemm", parts, [
+  kernels.run("gemm", parts, {
     m,
     n,
     k,
-    memory.origin(a),
-    a.stride * 4,
-    transA ? 1 : 0,
-    memory.origin(b),
-    b.stride * 4,
-    transB ? 1 : 0,
-    ...resultWords(memory, { c, add, alpha, beta }),
-    memory.scratch(scratchBytes),
+    a: place(memory, a),
+    transA: transA ? 1 : 0,
+    b: place(memory, b),
+    transB: transB ? 1 : 0,
+    c: place(memory, c),
+    add: place(memory, add),
+    alpha,
+    beta,
+    scratch: memory.scratch(scratchBytes),
     scratchBytes,
     kBlock,
     nBlock,
-  ]);
-}
-
-/** Words of where the result of a product goes and what is added: c, its stride, add (0: none), its stride. */
-export function placeWords(
-  memory: WasmMemory,
-  { c, add }: { c: Mat; add?: Mat },
-): Word[] {
-  return [
-    memory.origin(c),
-    c.stride * 4,
-    add ? memory.origin(add) : 0,
-    add ? add.stride * 4 : 0,
-  ];
-}
-
-/** {@linkcode placeWords}, then alpha and beta. */
-export function resultWords(
-  memory: WasmMemory,
-  { alpha, beta, ...place }: {
-    c: Mat;
-    add?: Mat;
-    alpha: number;
-    beta: number;
-  },
-): Word[] {
-  return [...placeWords(memory, place), f32(alpha), f32(beta)];
+  });
 }
 
 /** These operations, in a memory of the device. */

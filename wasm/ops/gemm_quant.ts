@@ -13,7 +13,8 @@ import { gemmQuantizedSizes } from "../../src/device/contract/gemm.ts";
 import { type Mat, mat } from "../../src/device/buffer.ts";
 import type { QuantMat } from "../../src/device/quant_mat.ts";
 import { quantParts } from "../../src/device/gemm_quant_parts.ts";
-import { FEW_ROWS, gemm, resultWords } from "./gemm.ts";
+import { FEW_ROWS, gemm } from "./gemm.ts";
+import { place } from "./words.ts";
 import { putPlanes, type WasmMemory } from "../buffers.ts";
 import { blockSize, decode, gcd } from "./quant.ts";
 
@@ -62,15 +63,21 @@ function product(
   const block = blockSize(q);
   const blocks = Math.ceil(cols / block);
   const scratchBytes = Math.ceil((a.rows * blocks * 4 + cols + 128) / 64) * 64;
-  kernels.run("gemvQuantized", memory.parts(a.rows * rows * cols, 1 << 15), [
-    ...[a.rows, rows, cols, memory.origin(a), a.stride * 4],
-    ...[memory.address(q.codes), cols / 8 * spec.bits],
-    memory.address(q.scales),
-    spec.levels === null ? memory.address(q.biases!) : 0,
-    ...[blocks, block, spec.bits, spec.order === "high" ? 1 : 0],
-    ...[putPlanes(kernels, spec), memory.scratch(scratchBytes), scratchBytes],
-    ...resultWords(memory, { c, add: beta ? add : undefined, alpha, beta }),
-  ]);
+  kernels.run("gemvQuantized", memory.parts(a.rows * rows * cols, 1 << 15), {
+    ...{ m: a.rows, n: rows, k: cols, a: place(memory, a) },
+    codes: memory.address(q.codes),
+    rowBytes: cols / 8 * spec.bits,
+    scales: memory.address(q.scales),
+    biases: spec.levels === null ? memory.address(q.biases!) : 0,
+    ...{ blocks, block, bits: spec.bits },
+    high: spec.order === "high" ? 1 : 0,
+    planes: putPlanes(kernels, spec),
+    scratch: memory.scratch(scratchBytes),
+    scratchBytes,
+    c: place(memory, c),
+    add: place(memory, beta ? add : undefined),
+    ...{ alpha, beta },
+  });
 }
 
 /** Elements from one place where both a block and a byte of codes begin to the next; 1 where rows begin so. */

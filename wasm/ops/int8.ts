@@ -9,10 +9,10 @@ import type {
   OperationArgs,
 } from "../../src/device/operations.ts";
 import { gemmQuantizedSizes } from "../../src/device/contract/gemm.ts";
-import { f32 } from "../runtime/loader.ts";
 import { mat } from "../../src/device/buffer.ts";
 import { groupSize, ROW_BLOCK, takenInInt8 } from "../../src/device/int8.ts";
-import { FEW_ROWS, gemm, placeWords, resultWords } from "./gemm.ts";
+import { FEW_ROWS, gemm } from "./gemm.ts";
+import { place } from "./words.ts";
 import { gemmQuantized } from "./gemm_quant.ts";
 import type { WasmMemory } from "../buffers.ts";
 
@@ -78,23 +78,32 @@ function compete(memory: WasmMemory, best: [number, number]): void {
     kernels.u8.fill(0, at, at + bytes);
     return buffer;
   });
-  kernels.run("int8Rows", 1, [
-    ...[m, k, memory.address(x), k * 4, group, memory.address(strips)],
-    ...[memory.address(factors), f32(1), 1 << (bits - 1)],
-  ]);
+  kernels.run("int8Rows", 1, {
+    ...{ m, k, x: { origin: memory.address(x), stride: k * 4 }, group },
+    strips: memory.address(strips),
+    factors: memory.address(factors),
+    ...{ alpha: 1, middle: 1 << (bits - 1) },
+  });
   const panelBytes = k * 8 + k / group * 64;
   const scratchBytes = TILE_BYTES + k + n / 8 * panelBytes;
   const run = (short: number): number => {
     const began = performance.now();
     for (let i = 0; i < 4; i++) {
-      kernels.run("int8Forward", 1, [
-        ...[m, n, k, memory.address(strips), memory.address(factors)],
-        ...[memory.address(codes), k * bits / 8],
-        ...[memory.address(scales), memory.address(scales), bits, group, n],
-        ...[memory.scratch(scratchBytes), scratchBytes],
-        ...placeWords(memory, { c: mat(out, m, n) }),
-        ...[f32(0), short],
-      ]);
+      kernels.run("int8Forward", 1, {
+        ...{ m, n, k },
+        strips: memory.address(strips),
+        factors: memory.address(factors),
+        codes: memory.address(codes),
+        rowBytes: k * bits / 8,
+        scales: memory.address(scales),
+        biases: memory.address(scales),
+        ...{ bits, group, block: n },
+        scratch: memory.scratch(scratchBytes),
+        scratchBytes,
+        c: place(memory, mat(out, m, n)),
+        add: place(memory, undefined),
+        ...{ beta: 0, short },
+      });
     }
     return performance.now() - began;
   };
@@ -138,13 +147,19 @@ function few(
   kernels.run(
     "int8Gemv",
     Math.min(kernels.threads, memory.parts(m * n * k, 1 << 17)),
-    [
-      ...[m, n, k, memory.origin(a), a.stride * 4],
-      ...[memory.address(q.codes), Math.ceil(k * bits / 8)],
-      ...[memory.address(q.scales), memory.address(q.biases!), bits, block],
-      ...[memory.scratch(scratchBytes), scratchBytes],
-      ...resultWords(memory, { c, add: beta ? add : undefined, alpha, beta }),
-    ],
+    {
+      ...{ m, n, k, a: place(memory, a) },
+      codes: memory.address(q.codes),
+      rowBytes: Math.ceil(k * bits / 8),
+      scales: memory.address(q.scales),
+      biases: memory.address(q.biases!),
+      ...{ bits, group: block },
+      scratch: memory.scratch(scratchBytes),
+      scratchBytes,
+      c: place(memory, c),
+      add: place(memory, beta ? add : undefined),
+      ...{ alpha, beta },
+    },
   );
 }
 
@@ -160,24 +175,30 @@ function forward(
   const rows = Math.ceil(m / STRIP_ROWS);
   using strips = memory.alloc(rows * k * STRIP_ROWS);
   using factors = memory.alloc(rows * groups * FACTOR_BYTES);
-  kernels.run("int8Rows", memory.parts(m * k, 32768), [
-    ...[m, k, memory.origin(a), a.stride * 4, block],
-    ...[memory.address(strips), memory.address(factors), f32(alpha)],
-    short << (bits - 1),
-  ]);
+  kernels.run("int8Rows", memory.parts(m * k, 32768), {
+    ...{ m, k, x: place(memory, a), group: block },
+    strips: memory.address(strips),
+    factors: memory.address(factors),
+    ...{ alpha, middle: short << (bits - 1) },
+  });
   const panelBytes = k * 8 + groups * 64;
   const columns = 8 * Math.max(1, Math.floor(PACKED_BYTES / panelBytes));
   const scratchBytes = TILE_BYTES + k +
     Math.min(columns, Math.ceil(n / 8) * 8) / 8 * panelBytes;
   const scratch = memory.scratch(scratchBytes);
-  kernels.run("int8Forward", partsOf(memory, m * n * k, n), [
-    ...[m, n, k, memory.address(strips), memory.address(factors)],
-    ...[memory.address(q.codes), Math.ceil(k * bits / 8)],
-    ...[memory.address(q.scales), memory.address(q.biases!)],
-    ...[bits, block, columns, scratch, scratchBytes],
-    ...placeWords(memory, { c, add: beta ? add : undefined }),
-    ...[f32(beta), short],
-  ]);
+  kernels.run("int8Forward", partsOf(memory, m * n * k, n), {
+    ...{ m, n, k },
+    strips: memory.address(strips),
+    factors: memory.address(factors),
+    codes: memory.address(q.codes),
+    rowBytes: Math.ceil(k * bits / 8),
+    scales: memory.address(q.scales),
+    biases: memory.address(q.biases!),
+    ...{ bits, group: block, block: columns, scratch, scratchBytes },
+    c: place(memory, c),
+    add: place(memory, beta ? add : undefined),
+    ...{ beta, short },
+  });
 }
 
 /** `c = a * q`: sums over the rows of `q`, whose scales are multiplied into `a`. */
@@ -200,22 +221,26 @@ function backward(
   using scaleMosts = memory.alloc(groups * blocks * 4);
   using middles = memory.alloc(n * groups * 4);
   using sums = memory.alloc(strips * STRIP_ROWS * groups * 4);
-  kernels.run("int8Fold", memory.parts(n * groups, 8192), [
-    ...[n, groups, memory.address(q.scales), memory.address(q.biases!)],
-    ...[f32(middle), memory.address(scaleUnits), memory.address(scaleMosts)],
-    memory.address(middles),
-  ]);
+  kernels.run("int8Fold", memory.parts(n * groups, 8192), {
+    ...{ n, groups, middle },
+    scales: memory.address(q.scales),
+    biases: memory.address(q.biases!),
+    units: memory.address(scaleUnits),
+    mosts: memory.address(scaleMosts),
+    middles: memory.address(middles),
+  });
   gemm(memory, {
     a,
     b: mat(middles, n, groups),
     c: mat(sums, m, groups),
     alpha,
   });
-  kernels.run("int8Units", memory.parts(m * n, 32768), [
-    ...[m, strips * STRIP_ROWS, n, memory.origin(a), a.stride * 4],
-    ...[memory.address(units), memory.address(mosts), f32(alpha)],
-    memory.address(bounds),
-  ]);
+  kernels.run("int8Units", memory.parts(m * n, 32768), {
+    ...{ m, rows: strips * STRIP_ROWS, n, x: place(memory, a), alpha },
+    units: memory.address(units),
+    mosts: memory.address(mosts),
+    sums: memory.address(bounds),
+  });
   const turn = Math.max(1, Math.floor(PACKED_BYTES / (block * n)));
   const scratchBytes = Math.ceil(
     (TILE_BYTES + 64 + n * STRIP_ROWS + blocks * FACTOR_BYTES + 4 * block +
@@ -224,15 +249,23 @@ function backward(
   kernels.run(
     "int8Backward",
     Math.min(partsOf(memory, m * n * k, k), groups),
-    [
-      ...[m, n, k, memory.address(units), memory.address(mosts)],
-      ...[memory.address(scaleUnits), memory.address(scaleMosts)],
-      ...[memory.address(sums), memory.address(q.codes)],
-      ...[Math.ceil(k * bits / 8), bits, block, middle, turn],
-      ...[memory.scratch(scratchBytes), scratchBytes],
-      ...placeWords(memory, { c, add: beta ? add : undefined }),
-      ...[f32(beta), short ? memory.address(bounds) : 0],
-    ],
+    {
+      ...{ m, n, k },
+      units: memory.address(units),
+      mosts: memory.address(mosts),
+      scaleUnits: memory.address(scaleUnits),
+      scaleMosts: memory.address(scaleMosts),
+      plain: memory.address(sums),
+      codes: memory.address(q.codes),
+      rowBytes: Math.ceil(k * bits / 8),
+      ...{ bits, group: block, middle, turn },
+      scratch: memory.scratch(scratchBytes),
+      scratchBytes,
+      c: place(memory, c),
+      add: place(memory, beta ? add : undefined),
+      beta,
+      sums: short ? memory.address(bounds) : 0,
+    },
   );
 }
 

@@ -9,6 +9,7 @@ import type {
   OperationArgs,
 } from "../../src/device/operations.ts";
 import type { WasmMemory } from "../buffers.ts";
+import { place } from "./words.ts";
 
 /**
  * Squared condition up to which one pass of the Gram matrix method leaves an error below 1e-7: it is about the f64
@@ -40,15 +41,11 @@ function qr(
   const total = inverse + square;
   const gram = total + square;
   const work = gram + parts * square;
-  const shape = [
-    memory.origin(y),
-    y.stride * 4,
-    y.rows,
-    y.cols,
-    work,
-    width,
-  ];
-  kernels.run("gram", parts, [...shape, gram, 1]);
+  const shape = {
+    ...{ y: place(memory, y), rows: y.rows, cols: y.cols },
+    ...{ work, width },
+  };
+  kernels.run("gram", parts, { ...shape, grams: gram, fill: 1 });
   const condition = kernels.steps.factor(
     gram,
     parts,
@@ -58,11 +55,12 @@ function qr(
     1,
   );
   const again = condition > ONE_PASS;
-  kernels.run("applyInverse", parts, [...shape, inverse, again ? 0 : 1]);
+  const last = again ? 0 : 1;
+  kernels.run("applyInverse", parts, { ...shape, inverse, last });
   if (again) {
-    kernels.run("gram", parts, [...shape, gram, 0]);
+    kernels.run("gram", parts, { ...shape, grams: gram, fill: 0 });
     kernels.steps.factor(gram, parts, width, inverse, total, 0);
-    kernels.run("applyInverse", parts, [...shape, inverse, 1]);
+    kernels.run("applyInverse", parts, { ...shape, inverse, last: 1 });
   }
   const to = memory.origin(r) / 4;
   const { f32, f64 } = kernels;
@@ -105,17 +103,12 @@ function cholesky(
     kernels.run(
       "choleskyRows",
       memory.parts(below * BLOCK * (at + BLOCK), 1 << 17),
-      [
-        from,
-        h.stride * 4,
-        to,
-        l.stride * 4,
-        n,
-        at,
+      {
+        ...{ h: place(memory, h), l: place(memory, l), n, from: at },
         triangle,
-        triangle + BLOCK * LINE,
-        4 * LINE,
-      ],
+        scratch: triangle + BLOCK * LINE,
+        scratchBytes: 4 * LINE,
+      },
     );
   }
 }
@@ -128,17 +121,13 @@ function solveRight(
   const { kernels } = memory;
   const parts = memory.parts(x.rows * x.cols * x.cols, 1 << 17);
   const scratchBytes = (4 + BLOCK) * LINE;
-  kernels.run("solveRight", parts, [
-    memory.origin(x),
-    x.stride * 4,
-    x.rows,
-    x.cols,
-    memory.origin(l),
-    l.stride * 4,
-    transpose ? 1 : 0,
-    memory.scratch(scratchBytes),
+  kernels.run("solveRight", parts, {
+    ...{ x: place(memory, x), rows: x.rows, n: x.cols },
+    l: place(memory, l),
+    transpose: transpose ? 1 : 0,
+    scratch: memory.scratch(scratchBytes),
     scratchBytes,
-  ]);
+  });
 }
 
 /** These operations, in a memory of the device. */

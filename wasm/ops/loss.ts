@@ -9,8 +9,7 @@ import type {
   OperationArgs,
 } from "../../src/device/operations.ts";
 import type { WasmMemory } from "../buffers.ts";
-import { f32 } from "../runtime/loader.ts";
-import { matWords, SLOW_GRAIN, wantIds } from "./words.ts";
+import { place, SLOW_GRAIN, wantIds } from "./words.ts";
 
 /** Values of a chunk of logits, as `wasm/assembly/norm/loss.ts` has it. */
 const CHUNK = 2048;
@@ -29,17 +28,17 @@ function crossEntropy(
   });
   // A chunk and the maximum of each, on whole cache lines.
   const scratchBytes = CHUNK * 4 + Math.ceil(cols / CHUNK / 16) * 64;
-  memory.kernels.run("crossEntropy", memory.parts(rows * cols, SLOW_GRAIN), [
+  memory.kernels.run("crossEntropy", memory.parts(rows * cols, SLOW_GRAIN), {
     rows,
     cols,
-    ...matWords(memory, logits),
-    memory.address(labels),
-    memory.address(losses),
-    gradient === undefined ? 0 : 1,
-    f32(gradient ?? 0),
-    memory.scratch(scratchBytes),
+    logits: place(memory, logits),
+    labels: memory.address(labels),
+    losses: memory.address(losses),
+    graded: gradient === undefined ? 0 : 1,
+    factor: gradient ?? 0,
+    scratch: memory.scratch(scratchBytes),
     scratchBytes,
-  ]);
+  });
 }
 
 /** These operations, in a memory of the device. */

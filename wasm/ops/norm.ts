@@ -9,84 +9,93 @@ import type {
   OperationArgs,
 } from "../../src/device/operations.ts";
 import type { WasmMemory } from "../buffers.ts";
-import { f32 } from "../runtime/loader.ts";
-import { GRAIN, matWords } from "./words.ts";
+import { GRAIN, place } from "./words.ts";
 
 function rmsNorm(memory: WasmMemory, args: OperationArgs<"rmsNorm">): void {
-  const { x, weight, epsilon, out, inverse } = args;
-  memory.kernels.run("rmsNorm", memory.parts(x.rows * x.cols, GRAIN), [
-    x.rows,
-    x.cols,
-    ...matWords(memory, x),
-    memory.address(weight),
-    ...matWords(memory, out),
-    memory.address(inverse),
-    f32(epsilon),
-  ]);
+  const { rows, cols } = args.x;
+  memory.kernels.run("rmsNorm", memory.parts(rows * cols, GRAIN), {
+    rows,
+    cols,
+    x: place(memory, args.x),
+    weight: memory.address(args.weight),
+    out: place(memory, args.out),
+    inverse: memory.address(args.inverse),
+    epsilon: args.epsilon,
+  });
 }
 
 function rmsNormBackward(
   memory: WasmMemory,
   args: OperationArgs<"rmsNormBackward">,
 ): void {
-  const { dy, x, weight, inverse, dx, add, dweight } = args;
-  const parts = memory.parts(x.rows * x.cols, GRAIN);
-  const sizes = [x.rows, x.cols];
-  const inputs = [...matWords(memory, dy), ...matWords(memory, x)];
+  const { rows, cols } = args.x;
+  const parts = memory.parts(rows * cols, GRAIN);
+  const inputs = {
+    rows,
+    cols,
+    dy: place(memory, args.dy),
+    x: place(memory, args.x),
+    inverse: memory.address(args.inverse),
+  };
   // First, while `dx` has not overwritten anything.
-  if (dweight) {
-    memory.kernels.run("normWeightGradient", parts, [
-      ...sizes,
-      ...inputs,
-      memory.address(inverse),
-      memory.address(dweight),
-    ]);
+  if (args.dweight) {
+    const dweight = memory.address(args.dweight);
+    memory.kernels.run("normWeightGradient", parts, { ...inputs, dweight });
   }
-  memory.kernels.run("rmsNormBackward", parts, [
-    ...sizes,
+  memory.kernels.run("rmsNormBackward", parts, {
     ...inputs,
-    memory.address(weight),
-    memory.address(inverse),
-    ...matWords(memory, dx),
-    ...(add ? matWords(memory, add) : [0, 0]),
-  ]);
+    weight: memory.address(args.weight),
+    dx: place(memory, args.dx),
+    add: place(memory, args.add),
+  });
 }
 
 function layerNorm(memory: WasmMemory, args: OperationArgs<"layerNorm">): void {
-  const { x, weight, bias, epsilon, out, mean, inverse } = args;
-  memory.kernels.run("layerNorm", memory.parts(x.rows * x.cols, GRAIN), [
-    ...[x.rows, x.cols, ...matWords(memory, x), ...matWords(memory, out)],
-    ...[weight, bias, mean, inverse].map((v) => memory.address(v)),
-    f32(epsilon),
-  ]);
+  const { rows, cols } = args.x;
+  memory.kernels.run("layerNorm", memory.parts(rows * cols, GRAIN), {
+    rows,
+    cols,
+    x: place(memory, args.x),
+    out: place(memory, args.out),
+    weight: memory.address(args.weight),
+    bias: memory.address(args.bias),
+    mean: memory.address(args.mean),
+    inverse: memory.address(args.inverse),
+    epsilon: args.epsilon,
+  });
 }
 
 function layerNormBackward(
   memory: WasmMemory,
   args: OperationArgs<"layerNormBackward">,
 ): void {
-  const { dy, x, weight, mean, inverse, dx, add, dweight, dbias } = args;
-  const { rows, cols } = x;
+  const { rows, cols } = args.x;
   const parts = memory.parts(rows * cols, GRAIN);
-  const statistics = [memory.address(mean), memory.address(inverse)];
+  const inputs = {
+    rows,
+    cols,
+    dy: place(memory, args.dy),
+    x: place(memory, args.x),
+    mean: memory.address(args.mean),
+    inverse: memory.address(args.inverse),
+  };
   // Before `dx`, which may lie where `dy` does.
-  if (dweight) {
-    memory.kernels.run("layerNormWeight", parts, [
-      ...[rows, cols, ...matWords(memory, dy), ...matWords(memory, x)],
-      ...statistics,
-      memory.address(dweight),
-    ]);
+  if (args.dweight) {
+    const dweight = memory.address(args.dweight);
+    memory.kernels.run("layerNormWeight", parts, { ...inputs, dweight });
   }
-  if (dbias) {
-    memory.kernels.run("columnSums", parts, [
-      ...[rows, cols, ...matWords(memory, dy), memory.address(dbias), 1, 0],
-    ]);
+  if (args.dbias) {
+    memory.kernels.run("columnSums", parts, {
+      ...{ rows, cols, x: inputs.dy, out: memory.address(args.dbias) },
+      ...{ beta: 1, squared: 0 },
+    });
   }
-  memory.kernels.run("layerNormBackward", parts, [
-    ...[rows, cols, ...[dy, x, dx, add].flatMap((v) => matWords(memory, v))],
-    memory.address(weight),
-    ...statistics,
-  ]);
+  memory.kernels.run("layerNormBackward", parts, {
+    ...inputs,
+    dx: place(memory, args.dx),
+    add: place(memory, args.add),
+    weight: memory.address(args.weight),
+  });
 }
 
 /** These operations, in a memory of the device. */

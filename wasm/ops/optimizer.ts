@@ -9,8 +9,7 @@ import type {
   OperationArgs,
 } from "../../src/device/operations.ts";
 import type { WasmMemory } from "../buffers.ts";
-import { f32 } from "../runtime/loader.ts";
-import { GRAIN, isEmpty, matWords, pieceWords } from "./words.ts";
+import { GRAIN, isEmpty, pieces, place } from "./words.ts";
 
 /** So few values that they are summed here. */
 function clipScale(memory: WasmMemory, args: OperationArgs<"clipScale">): void {
@@ -27,20 +26,20 @@ function clipScale(memory: WasmMemory, args: OperationArgs<"clipScale">): void {
 function adamw(memory: WasmMemory, args: OperationArgs<"adamw">): void {
   const { param, grad, mean, square, scale, step } = args;
   if (isEmpty(param)) return;
-  const mats = [param, grad, mean, square];
-  memory.kernels.run("adamw", memory.parts(param.rows * param.cols, GRAIN), [
-    ...pieceWords(mats),
-    ...mats.flatMap((x) => matWords(memory, x)),
-    scale ? memory.address(scale) : 0,
-    f32(step.beta1),
-    f32(1 - step.beta1),
-    f32(step.beta2),
-    f32(1 - step.beta2),
-    f32(1 - step.learningRate * step.weightDecay),
-    f32(step.learningRate / step.bias1),
-    f32(1 / Math.sqrt(step.bias2)),
-    f32(step.epsilon),
-  ]);
+  const { beta1, beta2, learningRate, epsilon } = step;
+  memory.kernels.run("adamw", memory.parts(param.rows * param.cols, GRAIN), {
+    ...pieces([param, grad, mean, square]),
+    param: place(memory, param),
+    grad: place(memory, grad),
+    mean: place(memory, mean),
+    square: place(memory, square),
+    scale: scale ? memory.address(scale) : 0,
+    ...{ beta1, rest1: 1 - beta1, beta2, rest2: 1 - beta2 },
+    keep: 1 - learningRate * step.weightDecay,
+    rate: learningRate / step.bias1,
+    root: 1 / Math.sqrt(step.bias2),
+    epsilon,
+  });
 }
 
 /** These operations, in a memory of the device. */

@@ -10,6 +10,7 @@ import type {
 } from "../../src/device/operations.ts";
 import type { QuantMat, ScaleRule } from "../../src/device/quant_mat.ts";
 import { putFormat, putPlanes, type WasmMemory } from "../buffers.ts";
+import { place } from "./words.ts";
 
 /** Numbers of the rules in `wasm/assembly/quant/quantize_scale.ts`. */
 const RULES: Readonly<Record<ScaleRule, number>> = {
@@ -50,26 +51,20 @@ function quantize(
   const scratchBytes = Math.ceil((longest * (1 + gathered) + 64) / 64) * 64;
   // The search tries 25 scales, each about as dear as the final codes.
   const parts = memory.parts(size, scale === "mse" ? 2048 : 32768);
-  kernels.run("quantize", parts, [
-    memory.origin(w),
-    w.stride * 4,
-    rows,
-    cols,
-    block,
-    spec.bits,
-    ...putFormat(kernels, spec),
-    spec.order === "high" ? 1 : 0,
-    memory.address(q.codes),
-    memory.address(q.scales),
-    q.biases && spec.levels === null ? memory.address(q.biases) : 0,
-    RULES[scale],
-    weight ? memory.address(weight) : 0,
-    memory.scratch(scratchBytes),
+  const [levels, thresholds] = putFormat(kernels, spec);
+  kernels.run("quantize", parts, {
+    w: place(memory, w),
+    ...{ rows, cols, block, bits: spec.bits, levels, thresholds },
+    high: spec.order === "high" ? 1 : 0,
+    codes: memory.address(q.codes),
+    scales: memory.address(q.scales),
+    biases: q.biases && spec.levels === null ? memory.address(q.biases) : 0,
+    rule: RULES[scale],
+    weight: weight ? memory.address(weight) : 0,
+    scratch: memory.scratch(scratchBytes),
     scratchBytes,
-    flat ? 1 : 0,
-    unit,
-    run,
-  ]);
+    ...{ flat: flat ? 1 : 0, unit, run },
+  });
 }
 
 function dequantize(
@@ -110,25 +105,21 @@ export function decode(memory: WasmMemory, work: DecodeWork): void {
   if (rows === 0 || cols === 0) return;
   const { kernels } = memory;
   const scratchBytes = RUN + 64;
-  kernels.run("dequantize", memory.parts(rows * cols, 32768), [
-    work.out,
-    work.stride * 4,
-    rows,
-    cols,
-    work.block,
-    spec.bits,
-    putPlanes(kernels, spec),
-    spec.levels === null ? 1 : 0,
-    spec.order === "high" ? 1 : 0,
-    work.codes,
-    work.scales,
-    work.biases,
-    from ? from.address : 0,
-    from ? from.stride * 4 : 0,
-    spec.grouping === "flat" ? 1 : 0,
-    memory.scratch(scratchBytes),
+  const { block, codes, scales, biases } = work;
+  kernels.run("dequantize", memory.parts(rows * cols, 32768), {
+    out: { origin: work.out, stride: work.stride * 4 },
+    ...{ rows, cols, block, bits: spec.bits },
+    planes: putPlanes(kernels, spec),
+    affine: spec.levels === null ? 1 : 0,
+    high: spec.order === "high" ? 1 : 0,
+    ...{ codes, scales, biases },
+    from: from
+      ? { origin: from.address, stride: from.stride * 4 }
+      : { origin: 0, stride: 0 },
+    flat: spec.grouping === "flat" ? 1 : 0,
+    scratch: memory.scratch(scratchBytes),
     scratchBytes,
-  ]);
+  });
 }
 
 /** Greatest common divisor. */

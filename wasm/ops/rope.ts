@@ -9,7 +9,7 @@ import type {
   OperationArgs,
 } from "../../src/device/operations.ts";
 import type { WasmMemory } from "../buffers.ts";
-import { GRAIN, matWords, wantIds } from "./words.ts";
+import { GRAIN, place, wantIds } from "./words.ts";
 
 function rope(memory: WasmMemory, args: OperationArgs<"rope">): void {
   const { x, out, positions, cos, sin, headDim, inverse = false } = args;
@@ -18,17 +18,17 @@ function rope(memory: WasmMemory, args: OperationArgs<"rope">): void {
     count: x.rows,
     limit: cos.rows,
   });
-  memory.kernels.run("rope", memory.parts(x.rows * x.cols, GRAIN), [
-    x.rows,
-    x.cols / headDim,
-    headDim / 2,
-    ...matWords(memory, x),
-    ...matWords(memory, out),
-    memory.address(positions),
-    ...matWords(memory, cos),
-    ...matWords(memory, sin),
-    inverse ? 1 : 0,
-  ]);
+  memory.kernels.run("rope", memory.parts(x.rows * x.cols, GRAIN), {
+    rows: x.rows,
+    heads: x.cols / headDim,
+    half: headDim / 2,
+    x: place(memory, x),
+    out: place(memory, out),
+    positions: memory.address(positions),
+    cos: place(memory, cos),
+    sin: place(memory, sin),
+    inverse: inverse ? 1 : 0,
+  });
 }
 
 /** These operations, in a memory of the device. */

@@ -10,39 +10,31 @@ import type {
 } from "../../src/device/operations.ts";
 import { dropoutFactor, dropoutThreshold } from "../../src/device/dropout.ts";
 import type { WasmMemory } from "../buffers.ts";
-import { f32 } from "../runtime/loader.ts";
-import {
-  GRAIN,
-  isEmpty,
-  matWords,
-  pieceWords,
-  SLOW_GRAIN,
-  wantIds,
-} from "./words.ts";
+import { GRAIN, isEmpty, pieces, place, SLOW_GRAIN, wantIds } from "./words.ts";
 
 function combine(memory: WasmMemory, args: OperationArgs<"combine">): void {
   const { x, y, out, alpha = 1, beta = 1 } = args;
   if (isEmpty(x)) return;
-  memory.kernels.run("combine", memory.parts(x.rows * x.cols, GRAIN), [
-    ...pieceWords([x, y, out]),
-    ...matWords(memory, x),
-    ...(y ? matWords(memory, y) : [0, 0]),
-    ...matWords(memory, out),
-    f32(alpha),
-    f32(beta),
-  ]);
+  memory.kernels.run("combine", memory.parts(x.rows * x.cols, GRAIN), {
+    ...pieces([x, y, out]),
+    x: place(memory, x),
+    y: place(memory, y),
+    out: place(memory, out),
+    alpha,
+    beta,
+  });
 }
 
 function addRow(memory: WasmMemory, args: OperationArgs<"addRow">): void {
   const { x, row, out } = args;
   if (isEmpty(x)) return;
-  memory.kernels.run("addRow", memory.parts(x.rows * x.cols, GRAIN), [
-    x.rows,
-    x.cols,
-    ...matWords(memory, x),
-    memory.address(row),
-    ...matWords(memory, out),
-  ]);
+  memory.kernels.run("addRow", memory.parts(x.rows * x.cols, GRAIN), {
+    rows: x.rows,
+    cols: x.cols,
+    x: place(memory, x),
+    row: memory.address(row),
+    out: place(memory, out),
+  });
 }
 
 function columnSums(
@@ -50,14 +42,14 @@ function columnSums(
   args: OperationArgs<"columnSums">,
 ): void {
   const { x, out, beta = 0, square = false } = args;
-  memory.kernels.run("columnSums", memory.parts(x.rows * x.cols, GRAIN), [
-    x.rows,
-    x.cols,
-    ...matWords(memory, x),
-    memory.address(out),
+  memory.kernels.run("columnSums", memory.parts(x.rows * x.cols, GRAIN), {
+    rows: x.rows,
+    cols: x.cols,
+    x: place(memory, x),
+    out: memory.address(out),
     beta,
-    square ? 1 : 0,
-  ]);
+    squared: square ? 1 : 0,
+  });
 }
 
 function poolColumns(
@@ -66,13 +58,13 @@ function poolColumns(
 ): void {
   const { x, group, out } = args;
   if (isEmpty(x)) return;
-  memory.kernels.run("poolColumns", memory.parts(x.rows * x.cols, GRAIN), [
-    x.rows,
-    x.cols,
-    Math.min(group, x.cols),
-    ...matWords(memory, x),
-    ...matWords(memory, out),
-  ]);
+  memory.kernels.run("poolColumns", memory.parts(x.rows * x.cols, GRAIN), {
+    rows: x.rows,
+    cols: x.cols,
+    group: Math.min(group, x.cols),
+    x: place(memory, x),
+    out: place(memory, out),
+  });
 }
 
 function spreadColumns(
@@ -82,14 +74,14 @@ function spreadColumns(
   const { x, group, out, add } = args;
   if (isEmpty(out)) return;
   const parts = memory.parts(out.rows * out.cols, GRAIN);
-  memory.kernels.run("spreadColumns", parts, [
-    out.rows,
-    out.cols,
-    Math.min(group, out.cols),
-    ...matWords(memory, x),
-    ...matWords(memory, out),
-    ...(add ? matWords(memory, add) : [0, 0]),
-  ]);
+  memory.kernels.run("spreadColumns", parts, {
+    rows: out.rows,
+    cols: out.cols,
+    group: Math.min(group, out.cols),
+    x: place(memory, x),
+    out: place(memory, out),
+    add: place(memory, add),
+  });
 }
 
 function gatherRows(
@@ -102,13 +94,13 @@ function gatherRows(
     count: out.rows,
     limit: table.rows,
   });
-  memory.kernels.run("gatherRows", memory.parts(out.rows * out.cols, GRAIN), [
-    out.rows,
-    out.cols,
-    ...matWords(memory, table),
-    memory.address(ids),
-    ...matWords(memory, out),
-  ]);
+  memory.kernels.run("gatherRows", memory.parts(out.rows * out.cols, GRAIN), {
+    rows: out.rows,
+    cols: out.cols,
+    table: place(memory, table),
+    ids: memory.address(ids),
+    out: place(memory, out),
+  });
 }
 
 function scatterRows(
@@ -121,26 +113,26 @@ function scatterRows(
     count: x.rows,
     limit: table.rows,
   });
-  memory.kernels.run("scatterRows", memory.parts(x.rows * x.cols, GRAIN), [
-    x.rows,
-    x.cols,
-    ...matWords(memory, x),
-    memory.address(ids),
-    ...matWords(memory, table),
-  ]);
+  memory.kernels.run("scatterRows", memory.parts(x.rows * x.cols, GRAIN), {
+    rows: x.rows,
+    cols: x.cols,
+    x: place(memory, x),
+    ids: memory.address(ids),
+    table: place(memory, table),
+  });
 }
 
 function dropout(memory: WasmMemory, args: OperationArgs<"dropout">): void {
   const { x, out, rate, seed } = args;
   if (isEmpty(x)) return;
-  memory.kernels.run("dropout", memory.parts(x.rows * x.cols, SLOW_GRAIN), [
-    ...pieceWords([x, out]),
-    ...matWords(memory, x),
-    ...matWords(memory, out),
+  memory.kernels.run("dropout", memory.parts(x.rows * x.cols, SLOW_GRAIN), {
+    ...pieces([x, out]),
+    x: place(memory, x),
+    out: place(memory, out),
     seed,
-    dropoutThreshold(rate),
-    f32(dropoutFactor(rate)),
-  ]);
+    least: dropoutThreshold(rate),
+    factor: dropoutFactor(rate),
+  });
 }
 
 /** These operations, in a memory of the device. */

@@ -9,8 +9,7 @@ import type {
   OperationArgs,
 } from "../../src/device/operations.ts";
 import type { WasmMemory } from "../buffers.ts";
-import { f32 } from "../runtime/loader.ts";
-import { GRAIN, isEmpty, matWords, SLOW_GRAIN, wantIds } from "./words.ts";
+import { GRAIN, isEmpty, place, SLOW_GRAIN, wantIds } from "./words.ts";
 
 function relativeScores(
   memory: WasmMemory,
@@ -24,10 +23,13 @@ function relativeScores(
     limit: (c2p ?? p2c)!.cols,
   });
   const parts = memory.parts(scores.rows * time, SLOW_GRAIN);
-  memory.kernels.run("relativeScores", parts, [
-    ...[scores.rows / time, time, memory.address(index), f32(alpha)],
-    ...[scores, c2p, p2c].flatMap((v) => matWords(memory, v)),
-  ]);
+  memory.kernels.run("relativeScores", parts, {
+    ...{ heads: scores.rows / time, time, alpha },
+    index: memory.address(index),
+    scores: place(memory, scores),
+    c2p: place(memory, c2p),
+    p2c: place(memory, p2c),
+  });
 }
 
 function relativeScoresBackward(
@@ -43,11 +45,13 @@ function relativeScoresBackward(
     limit: cols,
   });
   const parts = memory.parts(dscores.rows * time, SLOW_GRAIN);
-  memory.kernels.run("relativeScoresBackward", parts, [
-    ...[dscores.rows / time, time, memory.address(index), f32(alpha)],
-    ...[dscores, dc2p, dp2c].flatMap((v) => matWords(memory, v)),
-    cols,
-  ]);
+  memory.kernels.run("relativeScoresBackward", parts, {
+    ...{ heads: dscores.rows / time, time, alpha, cols },
+    index: memory.address(index),
+    scores: place(memory, dscores),
+    c2p: place(memory, dc2p),
+    p2c: place(memory, dp2c),
+  });
 }
 
 function maskedSoftmax(
@@ -64,10 +68,14 @@ function maskedSoftmax(
     });
   }
   const parts = memory.parts(x.rows * x.cols, SLOW_GRAIN);
-  memory.kernels.run("maskedSoftmax", parts, [
-    ...[x.rows, x.cols, ...matWords(memory, x), ...matWords(memory, out)],
-    ...[rows, bounds ? memory.address(bounds) : 0],
-  ]);
+  memory.kernels.run("maskedSoftmax", parts, {
+    rows: x.rows,
+    cols: x.cols,
+    x: place(memory, x),
+    out: place(memory, out),
+    each: rows,
+    bounds: bounds ? memory.address(bounds) : 0,
+  });
 }
 
 function maskedSoftmaxBackward(
@@ -77,9 +85,13 @@ function maskedSoftmaxBackward(
   const { dy, y, dx } = args;
   if (isEmpty(y)) return;
   const parts = memory.parts(y.rows * y.cols, GRAIN);
-  memory.kernels.run("maskedSoftmaxBackward", parts, [
-    ...[y.rows, y.cols, ...[dy, y, dx].flatMap((v) => matWords(memory, v))],
-  ]);
+  memory.kernels.run("maskedSoftmaxBackward", parts, {
+    rows: y.rows,
+    cols: y.cols,
+    dy: place(memory, dy),
+    y: place(memory, y),
+    dx: place(memory, dx),
+  });
 }
 
 /** These operations, in a memory of the device. */

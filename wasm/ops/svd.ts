@@ -84,17 +84,14 @@ function svd(
     f64[sigmas / 8 + j] = sigma;
     f32[values + j] = sigma;
   });
-  const left = [memory.origin(u), u.stride * 4, 4];
-  const right = [memory.origin(vt), 4, vt.stride * 4];
-  kernels.run("svdStore", memory.parts(k * len, 32768), [
-    list,
-    sigmas,
-    step,
-    len,
-    k,
-    ...(tall ? left : right),
-    ...(tall ? right : left),
-  ]);
+  const left = { at: memory.origin(u), right: u.stride * 4, down: 4 };
+  const right = { at: memory.origin(vt), right: 4, down: vt.stride * 4 };
+  const [long, short] = tall ? [left, right] : [right, left];
+  kernels.run("svdStore", memory.parts(k * len, 32768), {
+    ...{ list, sigmas, step, len, k },
+    ...{ long: long.at, longRight: long.right, longDown: long.down },
+    ...{ short: short.at, shortRight: short.right, shortDown: short.down },
+  });
 }
 
 function turnSmall(
@@ -161,46 +158,22 @@ function turnPanels(memory: WasmMemory, vectors: Vectors): Turned {
   ) as typeof offsets;
 
   const parts = memory.parts(k * k * len, 1 << 18);
-  kernels.run("svdLoad", parts, [
-    address,
-    down,
-    right,
-    k,
-    len,
-    at.loaded,
-    size,
-    panels,
-  ]);
-  kernels.run("svdGram", parts, [
-    at.loaded,
-    size,
-    panels,
-    len,
-    at.gram,
-    line,
-  ]);
+  const loaded = { panels: at.loaded, size, count: panels, len };
+  kernels.run("svdLoad", parts, { ...loaded, a: address, down, right, k });
+  const g = { origin: at.gram, stride: line };
+  kernels.run("svdGram", parts, { ...loaded, g });
   const order = eigenvectors(memory, at, { k, line, parts });
   kernels.u32.set(order, at.list / 4);
-  kernels.run("svdTurn", parts, [
-    at.loaded,
-    at.turned,
-    size,
-    panels,
-    k,
-    len,
-    at.basis,
-    line,
-    at.list,
-  ]);
+  kernels.run("svdTurn", parts, {
+    ...{ ...loaded, turned: at.turned, k },
+    z: { origin: at.basis, stride: line },
+    order: at.list,
+  });
 
   const measure = (): Float64Array => {
-    kernels.run("svdNorms", memory.parts(k * len, 65536), [
-      at.turned,
-      size,
-      panels,
-      len,
-      at.d,
-    ]);
+    kernels.run("svdNorms", memory.parts(k * len, 65536), {
+      ...{ ...loaded, panels: at.turned, out: at.d },
+    });
     return Float64Array.from(
       { length: panels * PANEL },
       (_, j) => kernels.f64[at.d / 8 + j],
@@ -214,18 +187,12 @@ function turnPanels(memory: WasmMemory, vectors: Vectors): Turned {
     kernels.u32.fill(0, at.flags / 4, at.flags / 4 + threads);
     for (const round of tournament(panels)) {
       kernels.u32.set(round.flat(), at.pairs / 4);
-      kernels.run("svdRound", Math.min(4 * threads, round.length), [
-        at.turned,
-        size,
-        len,
-        rows,
-        at.pairs,
-        round.length,
-        at.word,
-        at.flags,
-        at.scratch,
-        PAIR_SCRATCH,
-      ]);
+      kernels.run("svdRound", Math.min(4 * threads, round.length), {
+        ...{ panels: at.turned, size, len, rows },
+        ...{ pairs: at.pairs, count: round.length },
+        ...{ nothing: at.word, flags: at.flags },
+        ...{ scratch: at.scratch, scratchBytes: PAIR_SCRATCH },
+      });
     }
     norms = measure();
     const flags = kernels.u32.subarray(at.flags / 4, at.flags / 4 + threads);
@@ -252,7 +219,8 @@ function eigenvectors(
 ): number[] {
   const { steps } = kernels;
   steps.tridiagonalize(at.gram, k, line, at.d, at.e, at.factors, at.spare);
-  kernels.run("svdBasis", parts, [at.gram, k, line, at.factors, at.basis]);
+  const { gram: a, factors, basis } = at;
+  kernels.run("svdBasis", parts, { a, n: k, line, factors, out: basis });
   kernels.u32[at.word / 4] = 0;
   while (kernels.u32[at.word / 4] < k) {
     const count = steps.tridiagonalQl(
@@ -263,12 +231,9 @@ function eigenvectors(
       ROTATIONS,
       at.word,
     );
-    kernels.run("svdRotate", k < 256 ? 1 : Math.ceil(line / SLICE), [
-      at.basis,
-      line,
-      at.rotations,
-      count,
-    ]);
+    kernels.run("svdRotate", k < 256 ? 1 : Math.ceil(line / SLICE), {
+      ...{ z: basis, line, rotations: at.rotations, count },
+    });
   }
   const values = Array.from(
     { length: k },

@@ -1,5 +1,5 @@
 /**
- * Words of jobs' arguments, and the checks of what lies in buffers.
+ * What jobs' arguments share, and the checks of what lies in buffers.
  *
  * Row numbers, positions and labels are data, but here they can be looked at: one that is out of range is an error, not
  * a read of other memory.
@@ -10,7 +10,7 @@
 import type { DeviceBuffer, Mat } from "../../src/device/buffer.ts";
 import { ValueError } from "../../src/errors.ts";
 import type { WasmMemory } from "../buffers.ts";
-import type { Word } from "../runtime/loader.ts";
+import type { Place } from "../generated/jobs.ts";
 
 /** Values that one thread adds, multiplies or copies in about 30 µs. */
 export const GRAIN = 32768;
@@ -21,9 +21,11 @@ export const SLOW_GRAIN = 8192;
 /** Columns of a piece where matrices without gaps are worked as one long row. */
 const SPAN = 4096;
 
-/** Words origin and stride of a matrix, zeros for none. */
-export function matWords(memory: WasmMemory, x: Mat | undefined): Word[] {
-  return x ? [memory.origin(x), x.stride * 4] : [0, 0];
+/** Where a matrix is; zeros for none. */
+export function place(memory: WasmMemory, x: Mat | undefined): Place {
+  return x
+    ? { origin: memory.origin(x), stride: x.stride * 4 }
+    : { origin: 0, stride: 0 };
 }
 
 /** Whether a matrix has no values. */
@@ -31,13 +33,19 @@ export function isEmpty(x: Mat): boolean {
   return x.rows === 0 || x.cols === 0;
 }
 
-/** Words units, columns, span of an elementwise job; see `wasm/assembly/elementwise/rows.ts`. */
-export function pieceWords(mats: readonly (Mat | undefined)[]): number[] {
+/** How an elementwise job cuts matrices; see `wasm/assembly/elementwise/rows.ts`. */
+export function pieces(
+  mats: readonly (Mat | undefined)[],
+): { units: number; cols: number; span: number } {
   const { rows, cols } = mats[0]!;
   const dense = mats.every((x) => !x || x.stride === cols || rows === 1);
   return dense
-    ? [Math.ceil(rows * cols / SPAN), rows * cols, SPAN]
-    : [rows, cols, cols];
+    ? {
+      units: Math.ceil(rows * cols / SPAN),
+      cols: rows * cols,
+      span: SPAN,
+    }
+    : { units: rows, cols, span: cols };
 }
 
 /** Checks `count` row numbers below `limit`; negative ones too unless they are allowed. */

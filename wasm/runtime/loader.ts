@@ -23,6 +23,7 @@
 
 import { KindError, ValueError } from "../../src/errors.ts";
 import { Arena } from "./arena.ts";
+import { type JobArgs, type JobName, JOBS } from "../generated/jobs.ts";
 import { KERNELS_BASE64 } from "../generated/kernels.ts";
 import {
   MAX_PAGES,
@@ -56,77 +57,7 @@ export const MAX_PARTS = 0xfff;
 const START_TIMEOUT = 5000;
 
 /** Exports with the signature `(args, part, parts, thread)`, which threads can share. */
-export const JOBS = [
-  "activate",
-  "activateBackward",
-  "adamw",
-  "addRow",
-  "applyInverse",
-  "attention",
-  "attentionBackward",
-  "attentionMerge",
-  "attentionOne",
-  "attentionSums",
-  "choleskyRows",
-  "columnSums",
-  "combine",
-  "crossEntropy",
-  "dequantize",
-  "dropout",
-  "gatherRows",
-  "gemm",
-  "gemv",
-  "gemvQuantized",
-  "gram",
-  "int8Backward",
-  "int8Fold",
-  "int8Forward",
-  "int8Gemv",
-  "int8Rows",
-  "int8Units",
-  "layerNorm",
-  "layerNormBackward",
-  "layerNormWeight",
-  "maskedSoftmax",
-  "maskedSoftmaxBackward",
-  "normWeightGradient",
-  "peakDotsJob",
-  "peakJob",
-  "poolColumns",
-  "quantize",
-  "relativeScores",
-  "relativeScoresBackward",
-  "rmsNorm",
-  "rmsNormBackward",
-  "rope",
-  "roundHalf",
-  "rowSquares",
-  "scaleColumns",
-  "scatterRows",
-  "solveRight",
-  "spreadColumns",
-  "svdBasis",
-  "svdGram",
-  "svdLoad",
-  "svdNorms",
-  "svdRotate",
-  "svdRound",
-  "svdStore",
-  "svdTurn",
-  "swiglu",
-  "swigluBackward",
-] as const;
-
-/** Name of a job. */
-export type JobName = typeof JOBS[number];
-
-/** One argument of a job: an integer or address, or a number that the kernel takes as f32. */
-export type Word = number | { readonly f32: number };
-
-/** Marks a job's argument as f32. */
-export function f32(value: number): Word {
-  return { f32: value };
-}
+const JOB_NAMES = Object.keys(JOBS) as JobName[];
 
 type Job = (
   args: number,
@@ -234,7 +165,7 @@ export class Kernels implements Disposable {
   ) {
     this.relaxed = relaxed;
     this.steps = instance.exports as unknown as Steps;
-    this.#jobs = JOBS.map((name) => instance.exports[name] as Job);
+    this.#jobs = JOB_NAMES.map((name) => instance.exports[name] as Job);
     this.#memory = memory;
     this.#workers = workers;
     this.#arena = new Arena(PAGE, memory.buffer.byteLength - SLACK);
@@ -333,16 +264,11 @@ export class Kernels implements Disposable {
    *
    * @throws {Error} If a part failed: a fault of ours, the memory may be in any state.
    */
-  run(name: JobName, parts: number, words: readonly Word[]): void {
+  run<K extends JobName>(name: K, parts: number, args: JobArgs[K]): void {
     this.#open();
     this.#refresh();
-    for (let i = 0; i < words.length; i++) {
-      const word = words[i];
-      const at = (ARGS >> 2) + i;
-      if (typeof word === "number") this.#u32[at] = word;
-      else this.#f32[at] = word.f32;
-    }
-    const index = JOBS.indexOf(name);
+    JOBS[name](args, this.#u32, this.#f32, ARGS >> 2);
+    const index = JOB_NAMES.indexOf(name);
     const job = this.#jobs[index];
     if (parts <= 1 || this.#workers.length === 0) {
       for (let part = 0; part < parts; part++) job(ARGS, part, parts, 0);
@@ -507,7 +433,7 @@ async function startWorkers(
       worker.postMessage({
         module,
         memory,
-        jobs: JOBS,
+        jobs: JOB_NAMES,
         thread: i + 1,
         control: CONTROL,
         args: ARGS,

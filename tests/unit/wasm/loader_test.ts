@@ -1,10 +1,6 @@
 import assert from "node:assert/strict";
 import { KERNELS_BASE64 } from "../../../wasm/generated/kernels.ts";
-import {
-  f32,
-  type Kernels,
-  openKernels,
-} from "../../../wasm/runtime/loader.ts";
+import { type Kernels, openKernels } from "../../../wasm/runtime/loader.ts";
 import { withOwnMemory } from "../../../wasm/runtime/memory.ts";
 import { relaxedIsExact, TRIAL_BYTES } from "../../../wasm/runtime/trial.ts";
 import { replaced } from "../../helpers/globals.ts";
@@ -16,7 +12,10 @@ function sums(kernels: Kernels, rows: number, parts: number): number[] {
   for (let i = 0; i < rows * 100; i++) {
     kernels.f32[x / 4 + i] = Math.sin(i);
   }
-  kernels.run("rowSquares", parts, [x, 400, rows, 100, out]);
+  kernels.run("rowSquares", parts, {
+    x: { origin: x, stride: 400 },
+    ...{ rows, cols: 100, out },
+  });
   const result = Array.from(
     kernels.f32.subarray(out / 4, out / 4 + rows),
   );
@@ -188,7 +187,7 @@ Deno.test("loader: where relaxed SIMD rounds otherwise, the plain build", async 
 Deno.test("loader: a job's words may be f32", async () => {
   using kernels = await openKernels({ threads: 2 });
   const out = kernels.alloc(256);
-  kernels.run("peakJob", 2, [3, f32(2), f32(0.25), out]);
+  kernels.run("peakJob", 2, { n: 3, x: 2, y: 0.25, out });
   // Twelve sums of four lanes start at 0.5, 1.5 … 11.5 and take three times 2 * 0.25.
   assert.equal(kernels.f32[out / 4], 72 + 12 * 1.5);
   assert.equal(kernels.f32[out / 4 + 16], 72 + 12 * 1.5);
@@ -199,7 +198,10 @@ Deno.test("loader: after disposal nothing runs", async () => {
   kernels[Symbol.dispose]();
   kernels[Symbol.dispose]();
   assert.throws(() => kernels.alloc(1), TypeError);
-  assert.throws(() => kernels.run("rowSquares", 1, []), TypeError);
+  assert.throws(
+    () => kernels.run("peakJob", 1, { n: 1, x: 1, y: 1, out: 0 }),
+    TypeError,
+  );
 });
 
 Deno.test("memory: only the kernels' own import can be made unshared", () => {

@@ -10,7 +10,7 @@
  * sums of values.
  */
 
-import { float, share, word } from "../lib/args";
+import { share } from "../lib/args";
 import {
   clear,
   headAt,
@@ -23,6 +23,7 @@ import {
   seenFrom,
   seenTo,
   TILE_KEYS,
+  Attention,
 } from "./attention_rows";
 import { exp1, expSum, logarithm, rowMax } from "../lib/exp";
 import { micro, TILE_COLS, TILE_ROWS } from "../gemm/gemm_micro";
@@ -95,17 +96,17 @@ function holdsNaN(x: usize, n: i32): bool {
 }
 
 /** Unit `u` of the work: a block of queries of one sequence and key head. */
-function attend(args: usize, u: u32, kPanels: usize): void {
-  const time = word(args, 1);
-  const capacity = word(args, 3);
-  const kvHeads = word(args, 5);
-  const group = word(args, 4) / kvHeads;
-  const n = word(args, 6);
+function attend(args: Attention, u: u32, kPanels: usize): void {
+  const time = args.time;
+  const capacity = args.capacity;
+  const kvHeads = args.kvHeads;
+  const group = args.heads / kvHeads;
+  const n = args.headDim;
   const bytes = <usize> n << 2;
   const line = lineOf(args);
   const depth = <i32> (n + 3) >> 2;
-  const block = word(args, 12);
-  const pairs = word(args, 0) * kvHeads;
+  const block = args.block;
+  const pairs = args.batch * kvHeads;
   const i0 = u / pairs * block;
   const b = u % pairs / kvHeads;
   const h = u % kvHeads;
@@ -121,7 +122,7 @@ function attend(args: usize, u: u32, kPanels: usize): void {
   const qStrips = state + <usize> strips * 80;
   const sums = qStrips + <usize> strips * stripBytes;
 
-  let first: i32 = word(args, 2);
+  let first: i32 = args.keys;
   let last: i32 = 0;
   for (let r = 0; r < strips * TILE_ROWS; r++) {
     let from = 0;
@@ -130,11 +131,11 @@ function attend(args: usize, u: u32, kPanels: usize): void {
       const i = i0 + <u32> r / group;
       const head = h * group + <u32> r % group;
       stageRow(
-        headAt(args, 15, b * time + i, head),
+        headAt(args, args.q, args.qStride, b * time + i, head),
         stage + <usize> (r % TILE_ROWS) * line,
         bytes,
         line,
-        float(args, 7),
+        args.scale,
       );
       from = seenFrom(args, b, i);
       to = seenTo(args, b, i);
@@ -164,12 +165,12 @@ function attend(args: usize, u: u32, kPanels: usize): void {
   for (let k0 = first; k0 < last; k0 += TILE_KEYS) {
     const count = min(TILE_KEYS, last - k0);
     const row = b * capacity + <u32> k0;
-    packKeys(args, kPanels, headAt(args, 17, row, h), word(args, 18), count);
+    packKeys(args, kPanels, headAt(args, args.k, args.kStride, row, h), args.kStride, count);
     packFeatures(
       args,
       vPanels,
-      headAt(args, 19, row, h),
-      word(args, 20),
+      headAt(args, args.v, args.vStride, row, h),
+      args.vStride,
       count,
       TILE_KEYS,
     );
@@ -234,7 +235,7 @@ function attend(args: usize, u: u32, kPanels: usize): void {
     finishRow(
       args,
       sums + <usize> r * line,
-      headAt(args, 21, b * time + i, head),
+      headAt(args, args.out, args.outStride, b * time + i, head),
       logSumExpAt(args, b, head, i),
       load<f32>(own, 8),
       load<f32>(own, 12),
@@ -248,7 +249,7 @@ function attend(args: usize, u: u32, kPanels: usize): void {
  * and -infinity, of one whose every score is -infinity what is no number, as softmax has it.
  */
 export function finishRow(
-  args: usize,
+  args: Attention,
   x: usize,
   out: usize,
   logSumExp: usize,
@@ -257,7 +258,7 @@ export function finishRow(
   seen: bool,
 ): void {
   if (seen && sum == 0) sum = NaN;
-  scaleRow(x, out, <usize> word(args, 6) << 2, seen ? 1 / sum : 0);
+  scaleRow(x, out, <usize> args.headDim << 2, seen ? 1 / sum : 0);
   if (!logSumExp) return;
   store<f32>(
     logSumExp,
@@ -265,17 +266,16 @@ export function finishRow(
   );
 }
 
-/** Job: words as in `attention_rows.ts`. */
 export function attention(
-  args: usize,
+  args: Attention,
   part: u32,
   parts: u32,
   thread: u32,
 ): void {
-  const scratch = <usize> word(args, 13) + <usize> thread * word(args, 14);
-  const block = word(args, 12);
-  const units = (word(args, 1) + block - 1) / block * word(args, 0) *
-    word(args, 5);
+  const scratch = args.scratch + <usize> thread * args.scratchBytes;
+  const block = args.block;
+  const units = (args.time + block - 1) / block * args.batch *
+    args.kvHeads;
   const end = share(units, part + 1, parts);
   for (let u = share(units, part, parts); u < end; u++) {
     attend(args, u, scratch);

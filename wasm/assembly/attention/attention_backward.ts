@@ -7,15 +7,14 @@
  * The gradients of keys and values are summed over the blocks of a range of queries, each range for itself, so that
  * they do not depend on who works when; {@linkcode attentionSums} adds the ranges.
  *
- * Words as in `attention_rows.ts`, then 24 dy, 26 dq, 28 dk, 30 dv, each with its stride, 32 ranges, 33 their sums: for each
- * range, sequence and key head the sums of dk, then those of dv, `keys + 5` lines each.
+ * Sums are for each range, sequence and key head those of dk, then those of dv, `keys + 5` lines each.
  *
  * Scratch of a thread, `height` = rows of a block rounded up to twenty: a tile's keys as panels of keys and of features, its
  * values as panels of keys (a line a key), a strip, by rows state (first and last key, log-sum-exp, mean), then queries,
  * gradients, both as strips, both as panels of features, sums of dq (a line each), weights and ds of the tile.
  */
 
-import { float, share, word } from "../lib/args";
+import { share } from "../lib/args";
 import { stageRow } from "./attention";
 import {
   clear,
@@ -29,12 +28,29 @@ import {
   seenFrom,
   seenTo,
   TILE_KEYS,
+  Attention,
 } from "./attention_rows";
 import { expSum } from "../lib/exp";
 import { micro, TILE_COLS, TILE_ROWS } from "../gemm/gemm_micro";
 import { packStripColumns, packStripRows } from "../gemm/gemm_pack";
 import { combineRow, scaleRow } from "../elementwise/rows";
 import { dotRows } from "../lib/vector";
+
+/** Words of both jobs. */
+// @ts-ignore: decorator
+@unmanaged
+class AttentionBackward extends Attention {
+  dy: usize;
+  dyStride: usize;
+  dq: usize;
+  dqStride: usize;
+  dk: usize;
+  dkStride: usize;
+  dv: usize;
+  dvStride: usize;
+  ranges: u32;
+  sums: usize;
+}
 
 /**
  * Turns columns `[c0, c1)` of a row of scores `p`, of which the query sees `[from, to)`, into weights, and those of `ds`
@@ -88,7 +104,7 @@ function accumulate(
 
 /** Works block `block` of sequence `b` and key head `h`; `dk` and `dv` are the sums of its range. */
 function differentiate(
-  args: usize,
+  args: AttentionBackward,
   block: u32,
   b: u32,
   h: u32,
@@ -96,16 +112,16 @@ function differentiate(
   dk: usize,
   dv: usize,
 ): void {
-  const time = word(args, 1);
-  const group = word(args, 4) / word(args, 5);
-  const n = word(args, 6);
+  const time = args.time;
+  const group = args.heads / args.kvHeads;
+  const n = args.headDim;
   const bytes = <usize> n << 2;
   const line = lineOf(args);
   const depth = <i32> (n + 3) >> 2;
   const stripBytes = <usize> depth * 80;
   const panelBytes = <usize> depth << 7;
-  const i0 = block * word(args, 12);
-  const rows = <i32> (min(word(args, 12), time - i0) * group);
+  const i0 = block * args.block;
+  const rows = <i32> (min(args.block, time - i0) * group);
   const strips = (rows + TILE_ROWS - 1) / TILE_ROWS;
   const quads = (rows + 3) & ~3;
   const height = <usize> ((rows + 19) / 20 * 20);
@@ -124,7 +140,7 @@ function differentiate(
   const p = dq + height * line;
   const ds = p + height * SCORE_LINE;
 
-  let first: i32 = word(args, 2);
+  let first: i32 = args.keys;
   let last: i32 = 0;
   for (let r = 0; r < strips * TILE_ROWS; r++) {
     const at = state + (<usize> r << 4);
@@ -133,15 +149,15 @@ function differentiate(
     const i = i0 + <u32> r / group;
     const head = h * group + <u32> r % group;
     const row = b * time + i;
-    const from = headAt(args, 24, row, head);
-    const scale = float(args, 7);
+    const from = headAt(args, args.dy, args.dyStride, row, head);
+    const scale = args.scale;
     const to = <usize> r * line;
-    stageRow(headAt(args, 15, row, head), q + to, bytes, line, scale);
+    stageRow(headAt(args, args.q, args.qStride, row, head), q + to, bytes, line, scale);
     stageRow(from, dy + to, bytes, line, 1);
     store<i32>(at, seenFrom(args, b, i));
     store<i32>(at, seenTo(args, b, i), 4);
     store<f32>(at, load<f32>(logSumExpAt(args, b, head, i)), 8);
-    store<f32>(at, dotRows(from, headAt(args, 21, row, head), n), 12);
+    store<f32>(at, dotRows(from, headAt(args, args.out, args.outStride, row, head), n), 12);
     if (load<i32>(at) < load<i32>(at, 4)) {
       first = min(first, load<i32>(at));
       last = max(last, load<i32>(at, 4));
@@ -167,11 +183,11 @@ function differentiate(
     const count = min(TILE_KEYS, last - k0);
     // As far as the last strip of keys reads.
     const width = min(TILE_KEYS, (count + 7) & ~3);
-    const row = b * word(args, 3) + <u32> k0;
-    const k = headAt(args, 17, row, h);
-    packKeys(args, kPanels, k, word(args, 18), count);
-    packFeatures(args, kFeatures, k, word(args, 18), count, TILE_KEYS);
-    packKeys(args, vPanels, headAt(args, 19, row, h), word(args, 20), count);
+    const row = b * args.capacity + <u32> k0;
+    const k = headAt(args, args.k, args.kStride, row, h);
+    packKeys(args, kPanels, k, args.kStride, count);
+    packFeatures(args, kFeatures, k, args.kStride, count, TILE_KEYS);
+    packKeys(args, vPanels, headAt(args, args.v, args.vStride, row, h), args.vStride, count);
     for (let t = 0; t < strips; t++) {
       const at = state + <usize> t * 80;
       const pRows = p + <usize> (t * TILE_ROWS) * SCORE_LINE;
@@ -272,30 +288,30 @@ function differentiate(
 
   for (let r = 0; r < rows; r++) {
     const row = b * time + i0 + <u32> r / group;
-    const out = headAt(args, 26, row, h * group + <u32> r % group);
-    scaleRow(dq + <usize> r * line, out, bytes, float(args, 7));
+    const out = headAt(args, args.dq, args.dqStride, row, h * group + <u32> r % group);
+    scaleRow(dq + <usize> r * line, out, bytes, args.scale);
   }
 }
 
 /** Job: each unit is one range of blocks of one sequence and key head; the last ranges see the most keys. */
 export function attentionBackward(
-  args: usize,
+  args: AttentionBackward,
   part: u32,
   parts: u32,
   thread: u32,
 ): void {
-  const scratch = <usize> word(args, 13) + <usize> thread * word(args, 14);
-  const block = word(args, 12);
-  const blocks = (word(args, 1) + block - 1) / block;
-  const kvHeads = word(args, 5);
-  const pairs = word(args, 0) * kvHeads;
-  const ranges = word(args, 32);
-  const size = <usize> (word(args, 2) + 5) * lineOf(args);
+  const scratch = args.scratch + <usize> thread * args.scratchBytes;
+  const block = args.block;
+  const blocks = (args.time + block - 1) / block;
+  const kvHeads = args.kvHeads;
+  const pairs = args.batch * kvHeads;
+  const ranges = args.ranges;
+  const size = <usize> (args.keys + 5) * lineOf(args);
   const units = pairs * ranges;
   const end = share(units, part + 1, parts);
   for (let u = share(units, part, parts); u < end; u++) {
     const range = u / pairs;
-    const dk = <usize> word(args, 33) + 2 * u * size;
+    const dk = args.sums + 2 * u * size;
     memory.fill(dk, 0, 2 * size);
     const last = share(blocks, range + 1, ranges);
     for (let i = share(blocks, range, ranges); i < last; i++) {
@@ -306,28 +322,34 @@ export function attentionBackward(
 }
 
 /** Job: adds the ranges into dk and dv, with zeros in rows past the keys. Parts own rows. */
-export function attentionSums(args: usize, part: u32, parts: u32): void {
-  const keys = word(args, 2);
-  const capacity = word(args, 3);
-  const kvHeads = word(args, 5);
-  const bytes = <usize> word(args, 6) << 2;
+export function attentionSums(args: AttentionBackward, part: u32, parts: u32): void {
+  const keys = args.keys;
+  const capacity = args.capacity;
+  const kvHeads = args.kvHeads;
+  const bytes = <usize> args.headDim << 2;
   const line = lineOf(args);
-  const pairs = word(args, 0) * kvHeads;
-  const ranges = word(args, 32);
+  const pairs = args.batch * kvHeads;
+  const ranges = args.ranges;
   const size = <usize> (keys + 5) * line;
-  const rows = word(args, 0) * capacity;
+  const rows = args.batch * capacity;
   const end = share(rows, part + 1, parts);
   for (let row = share(rows, part, parts); row < end; row++) {
     const b = row / capacity;
     const j = row % capacity;
     for (let h: u32 = 0; h < kvHeads; h++) {
       for (let which: u32 = 0; which < 2; which++) {
-        const out = headAt(args, which ? 30 : 28, row, h);
+        const out = headAt(
+          args,
+          which ? args.dv : args.dk,
+          which ? args.dvStride : args.dkStride,
+          row,
+          h,
+        );
         if (j >= keys) {
           memory.fill(out, 0, bytes);
           continue;
         }
-        let x = <usize> word(args, 33) +
+        let x = args.sums +
           <usize> (2 * (b * kvHeads + h) + which) * size + <usize> j * line;
         scaleRow(x, out, bytes, 1);
         for (let r: u32 = 1; r < ranges; r++) {

@@ -2,11 +2,11 @@
  * Attention of one query a sequence, as generation has it: ranges of keys, each read once and not packed, then their
  * results together.
  *
- * Words as in `attention_rows.ts`, then 24 keys of a range, 25 ranges, 26 results: for each range, sequence and head the
- * maximum, the sum of weights, eight bytes free, the sum of values (a line). Scratch of a thread: a line, a range of scores.
+ * Results are for each range, sequence and head the maximum, the sum of weights, eight bytes free, the sum of values (a
+ * line). Scratch of a thread: a line, a range of scores.
  */
 
-import { float, share, word } from "../lib/args";
+import { share } from "../lib/args";
 import { finishRow, stageRow } from "./attention";
 import {
   clear,
@@ -15,10 +15,20 @@ import {
   logSumExpAt,
   seenFrom,
   seenTo,
+  Attention,
 } from "./attention_rows";
 import { exp1, expSum, rowMax } from "../lib/exp";
 import { combineRow, scaleRow } from "../elementwise/rows";
 import { dotRows, sumLanes } from "../lib/vector";
+
+/** Words of both jobs. */
+// @ts-ignore: decorator
+@unmanaged
+class AttentionOne extends Attention {
+  span: u32; // keys of a range
+  ranges: u32;
+  results: usize;
+}
 
 /** `out[j] = q · k[j, :]` for `count` rows of `n` values. */
 export function dotKeys(
@@ -130,22 +140,22 @@ export function sumValues(
 
 /** Job: each unit is one range of keys of one sequence and key head. */
 export function attentionOne(
-  args: usize,
+  args: AttentionOne,
   part: u32,
   parts: u32,
   thread: u32,
 ): void {
-  const capacity = word(args, 3);
-  const heads = word(args, 4);
-  const kvHeads = word(args, 5);
+  const capacity = args.capacity;
+  const heads = args.heads;
+  const kvHeads = args.kvHeads;
   const group = heads / kvHeads;
-  const n = word(args, 6);
+  const n = args.headDim;
   const line = lineOf(args);
-  const span = <i32> word(args, 24);
-  const pairs = word(args, 0) * kvHeads;
-  const q = <usize> word(args, 13) + <usize> thread * word(args, 14);
+  const span = <i32> args.span;
+  const pairs = args.batch * kvHeads;
+  const q = args.scratch + <usize> thread * args.scratchBytes;
   const scores = q + line;
-  const units = pairs * word(args, 25);
+  const units = pairs * args.ranges;
   const end = share(units, part + 1, parts);
   for (let u = share(units, part, parts); u < end; u++) {
     const range = u / pairs;
@@ -157,8 +167,8 @@ export function attentionOne(
     const row = b * capacity + <u32> from;
     for (let g: u32 = 0; g < group; g++) {
       const head = h * group + g;
-      const result = <usize> word(args, 26) +
-        <usize> ((range * word(args, 0) + b) * heads + head) * (line + 16);
+      const result = args.results +
+        <usize> ((range * args.batch + b) * heads + head) * (line + 16);
       if (count <= 0) {
         store<f32>(result, -Infinity);
         store<f32>(result, 0, 4);
@@ -166,21 +176,21 @@ export function attentionOne(
         continue;
       }
       stageRow(
-        headAt(args, 15, b, head),
+        headAt(args, args.q, args.qStride, b, head),
         q,
         <usize> n << 2,
         line,
-        float(args, 7),
+        args.scale,
       );
-      const ldk = <usize> word(args, 18);
-      dotKeys(q, headAt(args, 17, row, h), ldk, count, n, scores);
+      const ldk = args.kStride;
+      dotKeys(q, headAt(args, args.k, args.kStride, row, h), ldk, count, n, scores);
       const most = max(rowMax(scores, count), -f32.MAX_VALUE);
       store<f32>(result, most);
       store<f32>(result, expSum(scores, count, most), 4);
       sumValues(
         scores,
-        headAt(args, 19, row, h),
-        word(args, 20),
+        headAt(args, args.v, args.vStride, row, h),
+        args.vStride,
         count,
         n,
         result + 16,
@@ -190,16 +200,16 @@ export function attentionOne(
 }
 
 /** Job: puts the ranges of each head together. */
-export function attentionMerge(args: usize, part: u32, parts: u32): void {
+export function attentionMerge(args: AttentionOne, part: u32, parts: u32): void {
   const line = lineOf(args);
-  const bytes = <usize> word(args, 6) << 2;
-  const heads = word(args, 4);
-  const count = word(args, 0) * heads;
-  const ranges = word(args, 25);
+  const bytes = <usize> args.headDim << 2;
+  const heads = args.heads;
+  const count = args.batch * heads;
+  const ranges = args.ranges;
   const step = <usize> count * (line + 16);
   const end = share(count, part + 1, parts);
   for (let u = share(count, part, parts); u < end; u++) {
-    const total = <usize> word(args, 26) + <usize> u * (line + 16);
+    const total = args.results + <usize> u * (line + 16);
     let most = load<f32>(total);
     for (let r: u32 = 1; r < ranges; r++) {
       most = max(most, load<f32>(total + <usize> r * step));
@@ -217,7 +227,7 @@ export function attentionMerge(args: usize, part: u32, parts: u32): void {
     finishRow(
       args,
       total + 16,
-      headAt(args, 21, u / heads, u % heads),
+      headAt(args, args.out, args.outStride, u / heads, u % heads),
       logSumExpAt(args, u / heads, u % heads, 0),
       most,
       sum,

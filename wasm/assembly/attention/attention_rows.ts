@@ -1,15 +1,10 @@
 /**
  * What the kernels of attention share: the words of a shape, which keys a query sees, rows of a tile.
  *
- * Every job of attention begins with the words 0 batch, 1 time, 2 keys, 3 capacity, 4 heads, 5 kvHeads, 6 headDim, 7 scale,
- * 8 causal, 9 past, 10 window, 11 bounds (0: none), 12 queries of a block, 13 scratch, 14 its size a thread, then 15 q,
- * 16 its stride, 17 k, 19 v, 21 out, each with its stride, 23 logSumExp.
- *
  * Work is dealt out by sequence, key and value head and block of queries. The query heads that share a key head are
  * worked together: row `r` of a block is query `r / group` of head `r % group`.
  */
 
-import { word } from "../lib/args";
 import { TILE_COLS } from "../gemm/gemm_micro";
 import { packPanelColumns, packPanelRows } from "../gemm/gemm_pack";
 
@@ -19,59 +14,94 @@ export const TILE_KEYS: i32 = 160;
 /** Bytes of a row of scores. */
 export const SCORE_LINE: usize = <usize> TILE_KEYS << 2;
 
+/** Words that every job of attention begins with. */
+// @ts-ignore: decorator
+@unmanaged
+export class Attention {
+  batch: u32;
+  time: u32;
+  keys: u32;
+  capacity: u32;
+  heads: u32;
+  kvHeads: u32;
+  headDim: u32;
+  scale: f32;
+  causal: u32;
+  past: u32;
+  window: u32;
+  bounds: usize; // 0: none
+  block: u32; // queries of a block
+  scratch: usize;
+  scratchBytes: u32; // of a thread
+  q: usize;
+  qStride: usize;
+  k: usize;
+  kStride: usize;
+  v: usize;
+  vStride: usize;
+  out: usize;
+  outStride: usize;
+  logSumExp: usize; // 0: none
+}
+
 /** Bytes of one head's features, rounded up to whole panels. */
 // @ts-ignore: decorator
 @inline
-export function lineOf(args: usize): usize {
-  return <usize> ((word(args, 6) + 7) & ~7) << 2;
+export function lineOf(args: Attention): usize {
+  return <usize> ((args.headDim + 7) & ~7) << 2;
 }
 
-/** Bytes from a job's operand to the features of `head` in row `row`; `w` is the operand's word. */
+/** Address of the features of `head` in row `row` of an operand. */
 // @ts-ignore: decorator
 @inline
-export function headAt(args: usize, w: i32, row: u32, head: u32): usize {
-  return <usize> word(args, w) + <usize> row * word(args, w + 1) +
-    (<usize> (head * word(args, 6)) << 2);
+export function headAt(
+  args: Attention,
+  origin: usize,
+  stride: usize,
+  row: u32,
+  head: u32,
+): usize {
+  return origin + <usize> row * stride + (<usize> (head * args.headDim) << 2);
 }
 
 /** Address of a query's log-sum-exp, or 0. */
 // @ts-ignore: decorator
 @inline
-export function logSumExpAt(args: usize, b: u32, head: u32, i: u32): usize {
-  const at = <usize> word(args, 23);
+export function logSumExpAt(args: Attention, b: u32, head: u32, i: u32): usize {
+  const at = args.logSumExp;
   if (!at) return 0;
   return at +
-    (<usize> ((b * word(args, 4) + head) * word(args, 1) + i) << 2);
+    (<usize> ((b * args.heads + head) * args.time + i) << 2);
 }
 
 /** The first key that query `i` of sequence `b` may see. */
-export function seenFrom(args: usize, b: u32, i: u32): i32 {
-  const bounds = <usize> word(args, 11);
-  const window = <i32> word(args, 10);
+export function seenFrom(args: Attention, b: u32, i: u32): i32 {
+  const bounds = args.bounds;
+  const window = <i32> args.window;
   let from = 0;
-  if (bounds) from = min(word(args, 2), load<u32>(bounds + (<usize> b << 3)));
-  if (window) from = max(from, <i32> (word(args, 9) + i) - window + 1);
+  if (bounds) from = min(args.keys, load<u32>(bounds + (<usize> b << 3)));
+  if (window) from = max(from, <i32> (args.past + i) - window + 1);
   return from;
 }
 
 /** One past the last key that query `i` of sequence `b` may see; at most {@linkcode seenFrom} where there is none. */
-export function seenTo(args: usize, b: u32, i: u32): i32 {
-  const bounds = <usize> word(args, 11);
-  let to: i32 = word(args, 2);
+export function seenTo(args: Attention, b: u32, i: u32): i32 {
+  const bounds = args.bounds;
+  let to: i32 = args.keys;
   if (bounds) to = min<u32>(to, load<u32>(bounds + (<usize> b << 3), 4));
-  if (word(args, 8)) to = min(to, <i32> (word(args, 9) + i) + 1);
+  if (args.causal) to = min(to, <i32> (args.past + i) + 1);
   return to;
 }
 
 /** Packs the rows of `count` keys into panels of eight keys. `x` is the first key's features. */
 export function packKeys(
-  args: usize,
+  args: Attention,
   p: usize,
   x: usize,
   stride: usize,
   count: i32,
 ): void {
-  const n = <i32> word(args, 6);
+  const n = <i32> args.headDim;
   const panel = <usize> ((n + 3) >> 2) << 7;
   for (let j = 0; j < count; j += TILE_COLS, p += panel) {
     const cols = min(TILE_COLS, count - j);
@@ -81,14 +111,14 @@ export function packKeys(
 
 /** Packs `count` rows into panels of eight features, `height` rows (a multiple of four) apart. */
 export function packFeatures(
-  args: usize,
+  args: Attention,
   p: usize,
   x: usize,
   stride: usize,
   count: i32,
   height: i32,
 ): void {
-  const n = <i32> word(args, 6);
+  const n = <i32> args.headDim;
   for (let f = 0; f < n; f += TILE_COLS, p += <usize> height << 5) {
     const cols = min(TILE_COLS, n - f);
     packPanelColumns(p, x + (<usize> f << 2), stride, count, cols, 1);

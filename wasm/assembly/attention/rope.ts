@@ -1,7 +1,7 @@
 /** Rotary positions. */
 
-import { share, word } from "../lib/args";
-import { element, storeWithin } from "../lib/vector";
+import { share } from "../lib/args";
+import { storeWithin, valueAt } from "../lib/vector";
 
 /**
  * Rotates one row: the pairs (c, c + half) of every head. `sign` is 1, or -1 to turn back.
@@ -41,21 +41,39 @@ export function rotate(
   }
 }
 
-/** Job: words are rows, heads, half of a head, x, out, positions, cos, sin, inverse; matrices with their strides. */
-export function rope(args: usize, part: u32, parts: u32): void {
-  const rows = word(args, 0);
-  const positions = <usize> word(args, 7);
+/** Words of {@linkcode rope}. `half`: of a head. */
+// @ts-ignore: decorator
+@unmanaged
+class Rope {
+  rows: u32;
+  heads: u32;
+  half: u32;
+  x: usize;
+  xStride: usize;
+  out: usize;
+  outStride: usize;
+  positions: usize;
+  cos: usize;
+  cosStride: usize;
+  sin: usize;
+  sinStride: usize;
+  inverse: u32;
+}
+
+export function rope(args: Rope, part: u32, parts: u32): void {
+  const rows = args.rows;
+  const positions = args.positions;
   const end = share(rows, part + 1, parts);
   for (let i = share(rows, part, parts); i < end; i++) {
     const position = load<u32>(positions + (<usize> i << 2));
     rotate(
-      element(args, 3, i, 0),
-      element(args, 5, i, 0),
-      element(args, 8, position, 0),
-      element(args, 10, position, 0),
-      word(args, 1),
-      word(args, 2),
-      word(args, 12) ? -1 : 1,
+      valueAt(args.x, args.xStride, i, 0),
+      valueAt(args.out, args.outStride, i, 0),
+      valueAt(args.cos, args.cosStride, position, 0),
+      valueAt(args.sin, args.sinStride, position, 0),
+      args.heads,
+      args.half,
+      args.inverse ? -1 : 1,
     );
   }
 }

@@ -1,9 +1,9 @@
 /** Scores of attention as whole matrices: DeBERTa's relative terms, and the softmax. */
 
-import { float, share, word } from "../lib/args";
+import { share } from "../lib/args";
 import { expSum, rowMax } from "../lib/exp";
 import { scaleRow } from "../elementwise/rows";
-import { dotRows, element, storeWithin } from "../lib/vector";
+import { dotRows, storeWithin, valueAt } from "../lib/vector";
 
 /** Four values of `x` at the places that four indices up to `index` hold, those of the last key last. */
 // @ts-ignore: decorator
@@ -51,24 +51,36 @@ function addTerms(
   }
 }
 
-/**
- * Job: words are heads (of all sequences), time, index, alpha, scores, its stride, c2p (0: none), its stride, p2c
- * (0: none), its stride.
- */
-export function relativeScores(args: usize, part: u32, parts: u32): void {
-  const time = word(args, 1);
-  const rows = word(args, 0) * time;
+/** Words of {@linkcode relativeScores}. `heads`: of all sequences. */
+// @ts-ignore: decorator
+@unmanaged
+class RelativeScores {
+  heads: u32;
+  time: u32;
+  index: usize;
+  alpha: f32;
+  scores: usize;
+  scoresStride: usize;
+  c2p: usize; // 0: none
+  c2pStride: usize;
+  p2c: usize; // 0: none
+  p2cStride: usize;
+}
+
+export function relativeScores(args: RelativeScores, part: u32, parts: u32): void {
+  const time = args.time;
+  const rows = args.heads * time;
   const end = share(rows, part + 1, parts);
   for (let row = share(rows, part, parts); row < end; row++) {
     const i = row % time;
     addTerms(
-      element(args, 4, row, 0),
-      word(args, 6) ? element(args, 6, row, 0) : 0,
-      word(args, 8) ? element(args, 8, row - i, 0) : 0,
-      <usize> word(args, 9),
-      <usize> word(args, 2) + (<usize> (i + time - 1) << 2),
+      valueAt(args.scores, args.scoresStride, row, 0),
+      args.c2p ? valueAt(args.c2p, args.c2pStride, row, 0) : 0,
+      args.p2c ? valueAt(args.p2c, args.p2cStride, row - i, 0) : 0,
+      args.p2cStride,
+      args.index + (<usize> (i + time - 1) << 2),
       time,
-      float(args, 3),
+      args.alpha,
     );
   }
 }
@@ -95,52 +107,81 @@ function addGradients(
   }
 }
 
-/** Job: words as those of {@linkcode relativeScores}, with the gradients, and the columns of the terms. Parts own heads. */
+/** Words of {@linkcode relativeScoresBackward}. `cols`: of the terms. Parts own heads. */
+// @ts-ignore: decorator
+@unmanaged
+class RelativeScoresBackward {
+  heads: u32;
+  time: u32;
+  index: usize;
+  alpha: f32;
+  scores: usize;
+  scoresStride: usize;
+  c2p: usize; // 0: none
+  c2pStride: usize;
+  p2c: usize; // 0: none
+  p2cStride: usize;
+  cols: u32;
+}
+
 export function relativeScoresBackward(
-  args: usize,
+  args: RelativeScoresBackward,
   part: u32,
   parts: u32,
 ): void {
-  const time = word(args, 1);
-  const bytes = <usize> word(args, 10) << 2;
-  const end = share(word(args, 0), part + 1, parts);
-  for (let head = share(word(args, 0), part, parts); head < end; head++) {
+  const time = args.time;
+  const bytes = <usize> args.cols << 2;
+  const end = share(args.heads, part + 1, parts);
+  for (let head = share(args.heads, part, parts); head < end; head++) {
     const first = head * time;
     for (let i: u32 = 0; i < time; i++) {
-      if (word(args, 6)) memory.fill(element(args, 6, first + i, 0), 0, bytes);
-      if (word(args, 8)) memory.fill(element(args, 8, first + i, 0), 0, bytes);
+      if (args.c2p) memory.fill(valueAt(args.c2p, args.c2pStride, first + i, 0), 0, bytes);
+      if (args.p2c) memory.fill(valueAt(args.p2c, args.p2cStride, first + i, 0), 0, bytes);
     }
     for (let i: u32 = 0; i < time; i++) {
       addGradients(
-        element(args, 4, first + i, 0),
-        word(args, 6) ? element(args, 6, first + i, 0) : 0,
-        word(args, 8) ? element(args, 8, first, 0) : 0,
-        <usize> word(args, 9),
-        <usize> word(args, 2) + (<usize> (i + time - 1) << 2),
+        valueAt(args.scores, args.scoresStride, first + i, 0),
+        args.c2p ? valueAt(args.c2p, args.c2pStride, first + i, 0) : 0,
+        args.p2c ? valueAt(args.p2c, args.p2cStride, first, 0) : 0,
+        args.p2cStride,
+        args.index + (<usize> (i + time - 1) << 2),
         time,
-        float(args, 3),
+        args.alpha,
       );
     }
   }
 }
 
-/** Job: words are rows, cols, x, its stride, out, its stride, rows of a sequence, bounds (0: none). */
-export function maskedSoftmax(args: usize, part: u32, parts: u32): void {
-  const rows = word(args, 0);
-  const cols = word(args, 1);
+/** Words of {@linkcode maskedSoftmax}. `each`: rows of a sequence. */
+// @ts-ignore: decorator
+@unmanaged
+class MaskedSoftmax {
+  rows: u32;
+  cols: u32;
+  x: usize;
+  xStride: usize;
+  out: usize;
+  outStride: usize;
+  each: u32;
+  bounds: usize; // 0: none
+}
+
+export function maskedSoftmax(args: MaskedSoftmax, part: u32, parts: u32): void {
+  const rows = args.rows;
+  const cols = args.cols;
   const end = share(rows, part + 1, parts);
   for (let i = share(rows, part, parts); i < end; i++) {
     let from: u32 = 0;
     let to = cols;
-    if (word(args, 7)) {
-      const bounds = <usize> word(args, 7) + (<usize> (i / word(args, 6)) << 3);
+    if (args.bounds) {
+      const bounds = args.bounds + (<usize> (i / args.each) << 3);
       from = load<u32>(bounds);
       to = max(from, load<u32>(bounds, 4));
     }
-    const out = element(args, 4, i, 0);
+    const out = valueAt(args.out, args.outStride, i, 0);
     const there = out + (<usize> from << 2);
     const count = to - from;
-    const x = element(args, 2, i, from);
+    const x = valueAt(args.x, args.xStride, i, from);
     if (x != there) memory.copy(there, x, <usize> count << 2);
     memory.fill(out, 0, <usize> from << 2);
     memory.fill(out + (<usize> to << 2), 0, <usize> (cols - to) << 2);
@@ -150,20 +191,33 @@ export function maskedSoftmax(args: usize, part: u32, parts: u32): void {
   }
 }
 
-/** Job: words are rows, cols, dy, its stride, y, its stride, dx, its stride. */
+/** Words of {@linkcode maskedSoftmaxBackward}. */
+// @ts-ignore: decorator
+@unmanaged
+class MaskedSoftmaxBackward {
+  rows: u32;
+  cols: u32;
+  dy: usize;
+  dyStride: usize;
+  y: usize;
+  yStride: usize;
+  dx: usize;
+  dxStride: usize;
+}
+
 export function maskedSoftmaxBackward(
-  args: usize,
+  args: MaskedSoftmaxBackward,
   part: u32,
   parts: u32,
 ): void {
-  const rows = word(args, 0);
-  const cols = word(args, 1);
+  const rows = args.rows;
+  const cols = args.cols;
   const bytes = <usize> cols << 2;
   const end = share(rows, part + 1, parts);
   for (let i = share(rows, part, parts); i < end; i++) {
-    const dy = element(args, 2, i, 0);
-    const y = element(args, 4, i, 0);
-    const dx = element(args, 6, i, 0);
+    const dy = valueAt(args.dy, args.dyStride, i, 0);
+    const y = valueAt(args.y, args.yStride, i, 0);
+    const dx = valueAt(args.dx, args.dxStride, i, 0);
     const sum = f32x4.splat(dotRows(dy, y, cols));
     for (let at: usize = 0; at < bytes; at += 16) {
       const v = f32x4.sub(v128.load(dy + at), sum);

@@ -5,10 +5,10 @@
  * least error up to |x| = 5.4, where it is 6e-9. With the roundings `gelu` is within 2e-7 |x|.
  */
 
-import { share, word } from "../lib/args";
+import { share } from "../lib/args";
 import { exp4, expConstant } from "../lib/exp";
 import { piecesOf } from "./rows";
-import { element, storeWithin } from "../lib/vector";
+import { storeWithin, valueAt } from "../lib/vector";
 
 /** Kinds, in the order of `ACTIVATIONS` of the contract. */
 const GELU: u32 = 0;
@@ -208,21 +208,34 @@ export function activateSlope(
   }
 }
 
-/** Job: words are units, cols, span (see `rows.ts`), then x and out, each with its stride, and the kind. */
-export function activate(args: usize, part: u32, parts: u32): void {
-  const units = word(args, 0);
-  const cols = word(args, 1);
-  const span = word(args, 2);
-  const pieces = piecesOf(args);
+/** Words of {@linkcode activate}. */
+// @ts-ignore: decorator
+@unmanaged
+class Activate {
+  units: u32;
+  cols: u32;
+  span: u32;
+  x: usize;
+  xStride: usize;
+  out: usize;
+  outStride: usize;
+  kind: u32;
+}
+
+export function activate(args: Activate, part: u32, parts: u32): void {
+  const units = args.units;
+  const cols = args.cols;
+  const span = args.span;
+  const pieces = piecesOf(args.cols, args.span);
   const end = share(units, part + 1, parts);
   for (let u = share(units, part, parts); u < end; u++) {
     const i = u / pieces;
     const j = (u - i * pieces) * span;
     const bytes = <usize> min(span, cols - j) << 2;
-    const x = element(args, 3, i, j);
-    const out = element(args, 5, i, j);
+    const x = valueAt(args.x, args.xStride, i, j);
+    const out = valueAt(args.out, args.outStride, i, j);
     // One loop for each kind, once the kind is known within it.
-    const kind = word(args, 7);
+    const kind = args.kind;
     if (kind == GELU) activateRow(x, out, bytes, GELU);
     else if (kind == GELU_TANH) activateRow(x, out, bytes, GELU_TANH);
     else if (kind == RELU) activateRow(x, out, bytes, RELU);
@@ -230,22 +243,37 @@ export function activate(args: usize, part: u32, parts: u32): void {
   }
 }
 
-/** Job: words are units, cols, span, then dy, x and dx, each with its stride, and the kind. */
-export function activateBackward(args: usize, part: u32, parts: u32): void {
-  const units = word(args, 0);
-  const cols = word(args, 1);
-  const span = word(args, 2);
-  const pieces = piecesOf(args);
+/** Words of {@linkcode activateBackward}. */
+// @ts-ignore: decorator
+@unmanaged
+class ActivateBackward {
+  units: u32;
+  cols: u32;
+  span: u32;
+  dy: usize;
+  dyStride: usize;
+  x: usize;
+  xStride: usize;
+  dx: usize;
+  dxStride: usize;
+  kind: u32;
+}
+
+export function activateBackward(args: ActivateBackward, part: u32, parts: u32): void {
+  const units = args.units;
+  const cols = args.cols;
+  const span = args.span;
+  const pieces = piecesOf(args.cols, args.span);
   const end = share(units, part + 1, parts);
   for (let u = share(units, part, parts); u < end; u++) {
     const i = u / pieces;
     const j = (u - i * pieces) * span;
     activateSlope(
-      element(args, 3, i, j),
-      element(args, 5, i, j),
-      element(args, 7, i, j),
+      valueAt(args.dy, args.dyStride, i, j),
+      valueAt(args.x, args.xStride, i, j),
+      valueAt(args.dx, args.dxStride, i, j),
       <usize> min(span, cols - j) << 2,
-      word(args, 9),
+      args.kind,
     );
   }
 }

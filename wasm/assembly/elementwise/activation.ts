@@ -1,9 +1,9 @@
 /** Gated activations. */
 
-import { share, word } from "../lib/args";
+import { share } from "../lib/args";
 import { exp4, expConstant } from "../lib/exp";
 import { piecesOf } from "./rows";
-import { element, storeWithin } from "../lib/vector";
+import { storeWithin, valueAt } from "../lib/vector";
 
 /** Beyond this `exp(-gate)` would leave f32, and the results are 0. */
 const MOST: f32 = 88.7;
@@ -73,41 +73,73 @@ export function swigluGradient(
   }
 }
 
-/** Job: words are units, cols, span (see `rows.ts`), then gate, up, out, each with its stride. */
-export function swiglu(args: usize, part: u32, parts: u32): void {
-  const units = word(args, 0);
-  const cols = word(args, 1);
-  const span = word(args, 2);
-  const pieces = piecesOf(args);
+/** Words of {@linkcode swiglu}. */
+// @ts-ignore: decorator
+@unmanaged
+class Swiglu {
+  units: u32;
+  cols: u32;
+  span: u32;
+  gate: usize;
+  gateStride: usize;
+  up: usize;
+  upStride: usize;
+  out: usize;
+  outStride: usize;
+}
+
+export function swiglu(args: Swiglu, part: u32, parts: u32): void {
+  const units = args.units;
+  const cols = args.cols;
+  const span = args.span;
+  const pieces = piecesOf(args.cols, args.span);
   const end = share(units, part + 1, parts);
   for (let u = share(units, part, parts); u < end; u++) {
     const i = u / pieces;
     const j = (u - i * pieces) * span;
     swigluRow(
-      element(args, 3, i, j),
-      element(args, 5, i, j),
-      element(args, 7, i, j),
+      valueAt(args.gate, args.gateStride, i, j),
+      valueAt(args.up, args.upStride, i, j),
+      valueAt(args.out, args.outStride, i, j),
       <usize> min(span, cols - j) << 2,
     );
   }
 }
 
-/** Job: words are units, cols, span, then dy, gate, up, dgate, dup, each with its stride. */
-export function swigluBackward(args: usize, part: u32, parts: u32): void {
-  const units = word(args, 0);
-  const cols = word(args, 1);
-  const span = word(args, 2);
-  const pieces = piecesOf(args);
+/** Words of {@linkcode swigluBackward}. */
+// @ts-ignore: decorator
+@unmanaged
+class SwigluBackward {
+  units: u32;
+  cols: u32;
+  span: u32;
+  dy: usize;
+  dyStride: usize;
+  gate: usize;
+  gateStride: usize;
+  up: usize;
+  upStride: usize;
+  dgate: usize;
+  dgateStride: usize;
+  dup: usize;
+  dupStride: usize;
+}
+
+export function swigluBackward(args: SwigluBackward, part: u32, parts: u32): void {
+  const units = args.units;
+  const cols = args.cols;
+  const span = args.span;
+  const pieces = piecesOf(args.cols, args.span);
   const end = share(units, part + 1, parts);
   for (let u = share(units, part, parts); u < end; u++) {
     const i = u / pieces;
     const j = (u - i * pieces) * span;
     swigluGradient(
-      element(args, 3, i, j),
-      element(args, 5, i, j),
-      element(args, 7, i, j),
-      element(args, 9, i, j),
-      element(args, 11, i, j),
+      valueAt(args.dy, args.dyStride, i, j),
+      valueAt(args.gate, args.gateStride, i, j),
+      valueAt(args.up, args.upStride, i, j),
+      valueAt(args.dgate, args.dgateStride, i, j),
+      valueAt(args.dup, args.dupStride, i, j),
       <usize> min(span, cols - j) << 2,
     );
   }

@@ -1,16 +1,26 @@
 /** Sums of squares of rows, column scaling, rounding to f16. */
 
-import { share, word } from "../lib/args";
+import { share } from "../lib/args";
 
-/** Job: words are x, its stride in bytes, rows, cols, out. Sums in f64, two lanes, in a fixed order. */
-export function rowSquares(args: usize, part: u32, parts: u32): void {
-  const stride = <usize> word(args, 1);
-  const rows = word(args, 2);
-  const cols = word(args, 3);
-  const out = <usize> word(args, 4);
+/** Words of {@linkcode rowSquares}. Sums in f64, two lanes, in a fixed order. */
+// @ts-ignore: decorator
+@unmanaged
+class RowSquares {
+  x: usize;
+  xStride: usize;
+  rows: u32;
+  cols: u32;
+  out: usize;
+}
+
+export function rowSquares(args: RowSquares, part: u32, parts: u32): void {
+  const stride = args.xStride;
+  const rows = args.rows;
+  const cols = args.cols;
+  const out = args.out;
   const end = share(rows, part + 1, parts);
   for (let i = share(rows, part, parts); i < end; i++) {
-    let x = <usize> word(args, 0) + <usize> i * stride;
+    let x = args.x + <usize> i * stride;
     const last = x + (<usize> cols << 2);
     const wide = x + (<usize> (cols & ~7) << 2);
     let s0 = f64x2.splat(0);
@@ -37,15 +47,27 @@ export function rowSquares(args: usize, part: u32, parts: u32): void {
   }
 }
 
-/** Job: words are x, its stride in bytes, rows, cols, by, out, its stride. */
-export function scaleColumns(args: usize, part: u32, parts: u32): void {
-  const rows = word(args, 2);
-  const cols = word(args, 3);
-  const by = <usize> word(args, 4);
+/** Words of {@linkcode scaleColumns}. */
+// @ts-ignore: decorator
+@unmanaged
+class ScaleColumns {
+  x: usize;
+  xStride: usize;
+  rows: u32;
+  cols: u32;
+  by: usize;
+  out: usize;
+  outStride: usize;
+}
+
+export function scaleColumns(args: ScaleColumns, part: u32, parts: u32): void {
+  const rows = args.rows;
+  const cols = args.cols;
+  const by = args.by;
   const end = share(rows, part + 1, parts);
   for (let i = share(rows, part, parts); i < end; i++) {
-    const x = <usize> word(args, 0) + <usize> i * word(args, 1);
-    const out = <usize> word(args, 5) + <usize> i * word(args, 6);
+    const x = args.x + <usize> i * args.xStride;
+    const out = args.out + <usize> i * args.outStride;
     let j: usize = 0;
     const wide = <usize> (cols & ~3) << 2;
     const last = <usize> cols << 2;
@@ -73,14 +95,25 @@ function half(x: f32): f32 {
   return reinterpret<f32>(rounded | (bits & 0x80000000));
 }
 
-/** Job: words are x, its stride in bytes, rows, cols, out, its stride. */
-export function roundHalf(args: usize, part: u32, parts: u32): void {
-  const rows = word(args, 2);
-  const last = <usize> word(args, 3) << 2;
+/** Words of {@linkcode roundHalf}. */
+// @ts-ignore: decorator
+@unmanaged
+class RoundHalf {
+  x: usize;
+  xStride: usize;
+  rows: u32;
+  cols: u32;
+  out: usize;
+  outStride: usize;
+}
+
+export function roundHalf(args: RoundHalf, part: u32, parts: u32): void {
+  const rows = args.rows;
+  const last = <usize> args.cols << 2;
   const end = share(rows, part + 1, parts);
   for (let i = share(rows, part, parts); i < end; i++) {
-    const x = <usize> word(args, 0) + <usize> i * word(args, 1);
-    const out = <usize> word(args, 4) + <usize> i * word(args, 5);
+    const x = args.x + <usize> i * args.xStride;
+    const out = args.out + <usize> i * args.outStride;
     for (let j: usize = 0; j < last; j += 4) {
       store<f32>(out + j, half(load<f32>(x + j)));
     }

@@ -1,7 +1,7 @@
 /** Sums over groups of columns, and their backward. */
 
-import { share, word } from "../lib/args";
-import { element, storeWithin, sumLanes } from "../lib/vector";
+import { share } from "../lib/args";
+import { storeWithin, sumLanes, valueAt } from "../lib/vector";
 
 /** Sum of the `bytes` bytes of values at `x`, in eight lanes. */
 // @ts-ignore: decorator
@@ -19,37 +19,63 @@ function sumRow(x: usize, bytes: usize): f32 {
   return sum;
 }
 
-/** Job: words are rows, cols, group, x, its stride, out, its stride. Parts own groups of rows' columns. */
-export function poolColumns(args: usize, part: u32, parts: u32): void {
-  const cols = word(args, 1);
-  const group = word(args, 2);
+/** Words of {@linkcode poolColumns}. Parts own groups of rows' columns. */
+// @ts-ignore: decorator
+@unmanaged
+class PoolColumns {
+  rows: u32;
+  cols: u32;
+  group: u32;
+  x: usize;
+  xStride: usize;
+  out: usize;
+  outStride: usize;
+}
+
+export function poolColumns(args: PoolColumns, part: u32, parts: u32): void {
+  const cols = args.cols;
+  const group = args.group;
   const groups = (cols - 1) / group + 1;
-  const units = word(args, 0) * groups;
+  const units = args.rows * groups;
   const end = share(units, part + 1, parts);
   for (let u = share(units, part, parts); u < end; u++) {
     const i = u / groups;
     const g = u - i * groups;
     const bytes = <usize> min(group, cols - g * group) << 2;
-    const sum = sumRow(element(args, 3, i, g * group), bytes);
-    store<f32>(element(args, 5, i, g), sum);
+    const sum = sumRow(valueAt(args.x, args.xStride, i, g * group), bytes);
+    store<f32>(valueAt(args.out, args.outStride, i, g), sum);
   }
 }
 
-/** Job: words are rows, cols, group, x, its stride, out, its stride, add (0: none), its stride. */
-export function spreadColumns(args: usize, part: u32, parts: u32): void {
-  const cols = word(args, 1);
-  const group = word(args, 2);
+/** Words of {@linkcode spreadColumns}. */
+// @ts-ignore: decorator
+@unmanaged
+class SpreadColumns {
+  rows: u32;
+  cols: u32;
+  group: u32;
+  x: usize;
+  xStride: usize;
+  out: usize;
+  outStride: usize;
+  add: usize; // 0: none
+  addStride: usize;
+}
+
+export function spreadColumns(args: SpreadColumns, part: u32, parts: u32): void {
+  const cols = args.cols;
+  const group = args.group;
   const groups = (cols - 1) / group + 1;
-  const units = word(args, 0) * groups;
+  const units = args.rows * groups;
   const end = share(units, part + 1, parts);
   for (let u = share(units, part, parts); u < end; u++) {
     const i = u / groups;
     const g = u - i * groups;
     const bytes = <usize> min(group, cols - g * group) << 2;
-    const value = v128.load32_splat(element(args, 3, i, g));
-    const out = element(args, 5, i, g * group);
-    if (word(args, 7)) {
-      const add = element(args, 7, i, g * group);
+    const value = v128.load32_splat(valueAt(args.x, args.xStride, i, g));
+    const out = valueAt(args.out, args.outStride, i, g * group);
+    if (args.add) {
+      const add = valueAt(args.add, args.addStride, i, g * group);
       for (let at: usize = 0; at < bytes; at += 16) {
         const sum = f32x4.add(value, v128.load(add + at));
         storeWithin(out, at, bytes, sum);

@@ -1,8 +1,8 @@
 /** The optimiser's step. */
 
-import { float, share, word } from "../lib/args";
+import { share } from "../lib/args";
 import { piecesOf } from "./rows";
-import { element, storeWithin } from "../lib/vector";
+import { storeWithin, valueAt } from "../lib/vector";
 
 /** One step on `bytes` bytes of a row. `keep = 1 - lr * decay`, `rate = lr / bias1`, `root = 1 / sqrt(bias2)`. */
 export function adamwRow(
@@ -51,35 +51,57 @@ export function adamwRow(
   }
 }
 
-/**
- * Job: words are units, cols, span (see `rows.ts`), then param, grad, mean, square, each with its stride, scale (0: none),
- * and as f32 beta1, 1 - beta1, beta2, 1 - beta2, keep, rate, root, epsilon.
- */
-export function adamw(args: usize, part: u32, parts: u32): void {
-  const units = word(args, 0);
-  const cols = word(args, 1);
-  const span = word(args, 2);
-  const pieces = piecesOf(args);
-  const scale = <usize> word(args, 11);
+/** Words of {@linkcode adamw}. `rest1 = 1 - beta1`, `rest2 = 1 - beta2`. */
+// @ts-ignore: decorator
+@unmanaged
+class Adamw {
+  units: u32;
+  cols: u32;
+  span: u32;
+  param: usize;
+  paramStride: usize;
+  grad: usize;
+  gradStride: usize;
+  mean: usize;
+  meanStride: usize;
+  square: usize;
+  squareStride: usize;
+  scale: usize; // 0: none
+  beta1: f32;
+  rest1: f32;
+  beta2: f32;
+  rest2: f32;
+  keep: f32;
+  rate: f32;
+  root: f32;
+  epsilon: f32;
+}
+
+export function adamw(args: Adamw, part: u32, parts: u32): void {
+  const units = args.units;
+  const cols = args.cols;
+  const span = args.span;
+  const pieces = piecesOf(args.cols, args.span);
+  const scale = args.scale;
   const end = share(units, part + 1, parts);
   for (let u = share(units, part, parts); u < end; u++) {
     const i = u / pieces;
     const j = (u - i * pieces) * span;
     adamwRow(
-      element(args, 3, i, j),
-      element(args, 5, i, j),
-      element(args, 7, i, j),
-      element(args, 9, i, j),
+      valueAt(args.param, args.paramStride, i, j),
+      valueAt(args.grad, args.gradStride, i, j),
+      valueAt(args.mean, args.meanStride, i, j),
+      valueAt(args.square, args.squareStride, i, j),
       <usize> min(span, cols - j) << 2,
       scale ? load<f32>(scale) : 1,
-      float(args, 12),
-      float(args, 13),
-      float(args, 14),
-      float(args, 15),
-      float(args, 16),
-      float(args, 17),
-      float(args, 18),
-      float(args, 19),
+      args.beta1,
+      args.rest1,
+      args.beta2,
+      args.rest2,
+      args.keep,
+      args.rate,
+      args.root,
+      args.epsilon,
     );
   }
 }

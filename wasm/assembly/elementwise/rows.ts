@@ -5,8 +5,8 @@
  * matrices without gaps can be passed as one long row.
  */
 
-import { float, share, word } from "../lib/args";
-import { element, storeWithin } from "../lib/vector";
+import { share } from "../lib/args";
+import { storeWithin, valueAt } from "../lib/vector";
 
 /** Rows whose sum is taken in f32 before it is added to the total, to keep rounding from piling up. */
 const BLOCK: u32 = 64;
@@ -14,8 +14,8 @@ const BLOCK: u32 = 64;
 /** Pieces of a row. */
 // @ts-ignore: decorator
 @inline
-export function piecesOf(args: usize): u32 {
-  return (word(args, 1) + word(args, 2) - 1) / word(args, 2);
+export function piecesOf(cols: u32, span: u32): u32 {
+  return (cols + span - 1) / span;
 }
 
 /** `out = alpha * x + beta * y`; `out` may be either. */
@@ -63,51 +63,91 @@ export function scaleRow(
   }
 }
 
-/** Job: words are units, cols, span, x, its stride, y (0: none), its stride, out, its stride, alpha, beta. */
-export function combine(args: usize, part: u32, parts: u32): void {
-  const units = word(args, 0);
-  const cols = word(args, 1);
-  const span = word(args, 2);
-  const pieces = piecesOf(args);
+/** Words of {@linkcode combine}. */
+// @ts-ignore: decorator
+@unmanaged
+class Combine {
+  units: u32;
+  cols: u32;
+  span: u32;
+  x: usize;
+  xStride: usize;
+  y: usize; // 0: none
+  yStride: usize;
+  out: usize;
+  outStride: usize;
+  alpha: f32;
+  beta: f32;
+}
+
+export function combine(args: Combine, part: u32, parts: u32): void {
+  const units = args.units;
+  const cols = args.cols;
+  const span = args.span;
+  const pieces = piecesOf(args.cols, args.span);
   const end = share(units, part + 1, parts);
   for (let u = share(units, part, parts); u < end; u++) {
     const i = u / pieces;
     const j = (u - i * pieces) * span;
     const bytes = <usize> min(span, cols - j) << 2;
-    const x = element(args, 3, i, j);
-    const out = element(args, 7, i, j);
-    if (word(args, 5)) {
-      const y = element(args, 5, i, j);
-      combineRow(x, y, out, bytes, float(args, 9), float(args, 10));
+    const x = valueAt(args.x, args.xStride, i, j);
+    const out = valueAt(args.out, args.outStride, i, j);
+    if (args.y) {
+      const y = valueAt(args.y, args.yStride, i, j);
+      combineRow(x, y, out, bytes, args.alpha, args.beta);
     } else {
-      scaleRow(x, out, bytes, float(args, 9));
+      scaleRow(x, out, bytes, args.alpha);
     }
   }
 }
 
-/** Job: words are rows, cols, x, its stride, row, out, its stride. */
-export function addRow(args: usize, part: u32, parts: u32): void {
-  const rows = word(args, 0);
-  const bytes = <usize> word(args, 1) << 2;
-  const row = <usize> word(args, 4);
+/** Words of {@linkcode addRow}. */
+// @ts-ignore: decorator
+@unmanaged
+class AddRow {
+  rows: u32;
+  cols: u32;
+  x: usize;
+  xStride: usize;
+  row: usize;
+  out: usize;
+  outStride: usize;
+}
+
+export function addRow(args: AddRow, part: u32, parts: u32): void {
+  const rows = args.rows;
+  const bytes = <usize> args.cols << 2;
+  const row = args.row;
   const end = share(rows, part + 1, parts);
   for (let i = share(rows, part, parts); i < end; i++) {
-    combineRow(element(args, 2, i, 0), row, element(args, 5, i, 0), bytes, 1, 1);
+    combineRow(valueAt(args.x, args.xStride, i, 0), row, valueAt(args.out, args.outStride, i, 0), bytes, 1, 1);
   }
 }
 
-/** Job: words are rows, cols, x, its stride, out, beta (0 or 1), whether values are squared. Parts own columns. */
-export function columnSums(args: usize, part: u32, parts: u32): void {
-  const rows = word(args, 0);
-  const cols = word(args, 1);
-  const ldx = <usize> word(args, 3);
-  const out = <usize> word(args, 4);
-  const add = word(args, 5) != 0;
-  const square = word(args, 6) != 0;
+/** Words of {@linkcode columnSums}. `beta`: 0 or 1; `squared`: whether values are. Parts own columns. */
+// @ts-ignore: decorator
+@unmanaged
+class ColumnSums {
+  rows: u32;
+  cols: u32;
+  x: usize;
+  xStride: usize;
+  out: usize;
+  beta: u32;
+  squared: u32;
+}
+
+export function columnSums(args: ColumnSums, part: u32, parts: u32): void {
+  const rows = args.rows;
+  const cols = args.cols;
+  const ldx = args.xStride;
+  const out = args.out;
+  const add = args.beta != 0;
+  const square = args.squared != 0;
   const groups = (cols + 7) >> 3;
   const end = min(cols, share(groups, part + 1, parts) << 3);
   for (let j = share(groups, part, parts) << 3; j < end; j += 8) {
-    let x = element(args, 2, 0, j);
+    let x = valueAt(args.x, args.xStride, 0, j);
     let t0 = f32x4.splat(0);
     let t1 = t0;
     for (let i: u32 = 0; i < rows; i += BLOCK) {
@@ -151,31 +191,55 @@ export function addTo(
   if (at + 16 < bytes) storeWithin(out, at + 16, bytes, t1);
 }
 
-/** Job: words are rows, cols, table, its stride, ids, out, its stride. */
-export function gatherRows(args: usize, part: u32, parts: u32): void {
-  const rows = word(args, 0);
-  const bytes = <usize> word(args, 1) << 2;
-  const ids = <usize> word(args, 4);
+/** Words of {@linkcode gatherRows}. */
+// @ts-ignore: decorator
+@unmanaged
+class GatherRows {
+  rows: u32;
+  cols: u32;
+  table: usize;
+  tableStride: usize;
+  ids: usize;
+  out: usize;
+  outStride: usize;
+}
+
+export function gatherRows(args: GatherRows, part: u32, parts: u32): void {
+  const rows = args.rows;
+  const bytes = <usize> args.cols << 2;
+  const ids = args.ids;
   const end = share(rows, part + 1, parts);
   for (let i = share(rows, part, parts); i < end; i++) {
     const id = load<u32>(ids + (<usize> i << 2));
-    memory.copy(element(args, 5, i, 0), element(args, 2, id, 0), bytes);
+    memory.copy(valueAt(args.out, args.outStride, i, 0), valueAt(args.table, args.tableStride, id, 0), bytes);
   }
 }
 
-/** Job: words are rows, cols, x, its stride, ids, table, its stride. Parts own columns, so that rows meet in order. */
-export function scatterRows(args: usize, part: u32, parts: u32): void {
-  const rows = word(args, 0);
-  const cols = word(args, 1);
-  const ids = <usize> word(args, 4);
+/** Words of {@linkcode scatterRows}. Parts own columns, so that rows meet in order. */
+// @ts-ignore: decorator
+@unmanaged
+class ScatterRows {
+  rows: u32;
+  cols: u32;
+  x: usize;
+  xStride: usize;
+  ids: usize;
+  table: usize;
+  tableStride: usize;
+}
+
+export function scatterRows(args: ScatterRows, part: u32, parts: u32): void {
+  const rows = args.rows;
+  const cols = args.cols;
+  const ids = args.ids;
   const groups = (cols + 15) >> 4;
   const j = share(groups, part, parts) << 4;
   const end = min(cols, share(groups, part + 1, parts) << 4);
   if (j >= end) return;
   const bytes = <usize> (end - j) << 2;
   for (let i: u32 = 0; i < rows; i++) {
-    const out = element(args, 5, load<u32>(ids + (<usize> i << 2)), j);
-    combineRow(element(args, 2, i, j), out, out, bytes, 1, 1);
+    const out = valueAt(args.table, args.tableStride, load<u32>(ids + (<usize> i << 2)), j);
+    combineRow(valueAt(args.x, args.xStride, i, j), out, out, bytes, 1, 1);
   }
 }
 
@@ -191,19 +255,34 @@ function mix(x: v128, m1: v128, m2: v128): v128 {
 /** The multipliers of the hash and the numbers of four elements; see `../lib/exp.ts` for why they are in memory. */
 const HASH: usize = memory.data<i32>([0x7feb352d, 0x846ca68b, 0, 1, 2, 3]);
 
-/** Job: words are units, cols, span, x, its stride, out, its stride, seed, least hash that is kept, factor. */
-export function dropout(args: usize, part: u32, parts: u32): void {
-  const units = word(args, 0);
-  const cols = word(args, 1);
-  const span = word(args, 2);
-  const pieces = piecesOf(args);
-  const least = i32x4.splat(word(args, 8));
-  const factor = f32x4.splat(float(args, 9));
+/** Words of {@linkcode dropout}. `least`: the least hash that is kept. */
+// @ts-ignore: decorator
+@unmanaged
+class Dropout {
+  units: u32;
+  cols: u32;
+  span: u32;
+  x: usize;
+  xStride: usize;
+  out: usize;
+  outStride: usize;
+  seed: u32;
+  least: u32;
+  factor: f32;
+}
+
+export function dropout(args: Dropout, part: u32, parts: u32): void {
+  const units = args.units;
+  const cols = args.cols;
+  const span = args.span;
+  const pieces = piecesOf(args.cols, args.span);
+  const least = i32x4.splat(args.least);
+  const factor = f32x4.splat(args.factor);
   const m1 = v128.load32_splat(HASH);
   const m2 = v128.load32_splat(HASH, 4);
   const four = i32x4.splat(4);
   const first = i32x4.add(
-    mix(i32x4.splat(word(args, 7)), m1, m2),
+    mix(i32x4.splat(args.seed), m1, m2),
     v128.load(HASH, 8),
   );
   const end = share(units, part + 1, parts);
@@ -211,8 +290,8 @@ export function dropout(args: usize, part: u32, parts: u32): void {
     const i = u / pieces;
     const j = (u - i * pieces) * span;
     const bytes = <usize> min(span, cols - j) << 2;
-    const x = element(args, 3, i, j);
-    const out = element(args, 5, i, j);
+    const x = valueAt(args.x, args.xStride, i, j);
+    const out = valueAt(args.out, args.outStride, i, j);
     let e = i32x4.add(first, i32x4.splat(i * cols + j));
     for (let at: usize = 0; at < bytes; at += 16, e = i32x4.add(e, four)) {
       const kept = i32x4.ge_u(mix(e, m1, m2), least);

@@ -5,7 +5,7 @@
  * (packed one at a time, they stay in L1), panels of `b` eight columns wide. `alpha` is multiplied in while packing.
  */
 
-import { float, share, word } from "../lib/args";
+import { share } from "../lib/args";
 import { micro, STEP, TILE_COLS, TILE_ROWS } from "./gemm_micro";
 import {
   packPanelColumns,
@@ -38,34 +38,55 @@ export function storeTile(
   }
 }
 
-/**
- * Job: words are m, n, k, a, lda, transA, b, ldb, transB, c, ldc, add (0: none), ldadd, alpha, beta, scratch, its size a
- * thread, kBlock, nBlock; strides in bytes.
- */
+/** Words of {@linkcode gemm}. Strides in bytes; `scratchBytes`: of a thread. */
+// @ts-ignore: decorator
+@unmanaged
+class Gemm {
+  m: u32;
+  n: u32;
+  k: u32;
+  a: usize;
+  aStride: usize;
+  transA: u32;
+  b: usize;
+  bStride: usize;
+  transB: u32;
+  c: usize;
+  cStride: usize;
+  add: usize; // 0: none
+  addStride: usize;
+  alpha: f32;
+  beta: f32;
+  scratch: usize;
+  scratchBytes: u32;
+  kBlock: u32;
+  nBlock: u32;
+}
+
 export function gemm(
-  args: usize,
+  args: Gemm,
   part: u32,
   parts: u32,
   thread: u32,
 ): void {
-  let m = <i32> word(args, 0);
-  let n = <i32> word(args, 1);
-  const k = <i32> word(args, 2);
-  let a = <usize> word(args, 3);
-  const lda = <usize> word(args, 4);
-  const transA = word(args, 5) != 0;
-  let b = <usize> word(args, 6);
-  const ldb = <usize> word(args, 7);
-  const transB = word(args, 8) != 0;
-  let c = <usize> word(args, 9);
-  const ldc = <usize> word(args, 10);
-  let add = <usize> word(args, 11);
-  const ldadd = <usize> word(args, 12);
-  const alpha = float(args, 13);
-  const beta = float(args, 14);
-  const tile = <usize> word(args, 15) + <usize> thread * <usize> word(args, 16);
-  const kBlock = <i32> word(args, 17);
-  const nBlock = <i32> word(args, 18);
+  let m = <i32> args.m;
+  let n = <i32> args.n;
+  const k = <i32> args.k;
+  let a = args.a;
+  const lda = args.aStride;
+  const transA = args.transA != 0;
+  let b = args.b;
+  const ldb = args.bStride;
+  const transB = args.transB != 0;
+  let c = args.c;
+  const ldc = args.cStride;
+  let add = args.add;
+  const ldadd = args.addStride;
+  const alpha = args.alpha;
+  const beta = args.beta;
+  const tile = args.scratch + <usize> thread * <usize> args.scratchBytes;
+  const kBlock = <i32> args.kBlock;
+  const nBlock = <i32> args.nBlock;
   const strip = tile + TILE_BYTES;
   const packed = strip + <usize> ((kBlock + STEP - 1) / STEP) * 80;
 

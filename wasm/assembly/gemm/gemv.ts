@@ -3,7 +3,7 @@
  * packed, and codes of a quantised one become values in registers only.
  */
 
-import { float, share, word } from "../lib/args";
+import { share } from "../lib/args";
 import {
   high16, high8, low16, low8, NIBBLE, number0, number1, number2, number3,
 } from "../quant/decode";
@@ -56,15 +56,33 @@ export function dotFour(x: usize, y: usize, stride: usize, n: u32): v128 {
   return sums;
 }
 
-/** Job: words are m, n, k, a, lda, b, ldb, c, ldc, add (0: none), ldadd, alpha, beta; `c = alpha * a bᵀ + beta * add`. */
-export function gemv(args: usize, part: u32, parts: u32): void {
-  const m = word(args, 0);
-  const n = word(args, 1);
-  const k = word(args, 2);
-  const a = <usize> word(args, 3);
-  const lda = <usize> word(args, 4);
-  const b = <usize> word(args, 5);
-  const ldb = <usize> word(args, 6);
+/** Words of {@linkcode gemv}. `c = alpha * a bᵀ + beta * add`. */
+// @ts-ignore: decorator
+@unmanaged
+class Gemv {
+  m: u32;
+  n: u32;
+  k: u32;
+  a: usize;
+  aStride: usize;
+  b: usize;
+  bStride: usize;
+  c: usize;
+  cStride: usize;
+  add: usize; // 0: none
+  addStride: usize;
+  alpha: f32;
+  beta: f32;
+}
+
+export function gemv(args: Gemv, part: u32, parts: u32): void {
+  const m = args.m;
+  const n = args.n;
+  const k = args.k;
+  const a = args.a;
+  const lda = args.aStride;
+  const b = args.b;
+  const ldb = args.bStride;
   // Dealt out by fours, so that sums are the same for any number of parts.
   const fours = n >> 2;
   const end = share(fours, part + 1, parts) << 2;
@@ -79,44 +97,40 @@ export function gemv(args: usize, part: u32, parts: u32): void {
     for (let i: u32 = 0; i < m; i++) {
       // One column four times: a column's sum is the same wherever it stands.
       const x = dotFour(a + <usize> i * lda, b + <usize> j * ldb, 0, k);
-      put(args, 7, i, j, f32x4.extract_lane(x, 0));
+      put(args, i, j, f32x4.extract_lane(x, 0));
     }
   }
 }
 
-/** As {@linkcode put} with `w = 7` for four columns from `j` on. */
+/** As {@linkcode put} for four columns from `j` on. */
 // @ts-ignore: decorator
 @inline
-function putFour(args: usize, i: u32, j: u32, x: v128): void {
+function putFour(args: Gemv, i: u32, j: u32, x: v128): void {
   const at = <usize> j << 2;
-  const add = <usize> word(args, 9);
-  x = f32x4.mul(x, f32x4.splat(float(args, 11)));
+  const add = args.add;
+  x = f32x4.mul(x, f32x4.splat(args.alpha));
   if (add) {
-    const from = add + <usize> i * <usize> word(args, 10) + at;
+    const from = add + <usize> i * args.addStride + at;
     x = f32x4.relaxed_madd(
-      f32x4.splat(float(args, 12)),
+      f32x4.splat(args.beta),
       v128.load(from),
       x,
     );
   }
-  v128.store(<usize> word(args, 7) + <usize> i * <usize> word(args, 8) + at, x);
+  v128.store(args.c + <usize> i * args.cStride + at, x);
 }
 
-/** Stores `alpha * x + beta * add` at (i, j); words from `w` on are c, ldc, add, ldadd, alpha, beta. */
+/** Stores `alpha * x + beta * add` at (i, j) of `args.c`. */
 // @ts-ignore: decorator
 @inline
-function put(args: usize, w: i32, i: u32, j: u32, x: f32): void {
+function put<Args>(args: Args, i: u32, j: u32, x: f32): void {
   const at = <usize> j << 2;
-  const add = <usize> word(args, w + 2);
-  x *= float(args, w + 4);
+  const add = args.add;
+  x *= args.alpha;
   if (add) {
-    x += float(args, w + 5) *
-      load<f32>(add + <usize> i * <usize> word(args, w + 3) + at);
+    x += args.beta * load<f32>(add + <usize> i * args.addStride + at);
   }
-  store<f32>(
-    <usize> word(args, w) + <usize> i * <usize> word(args, w + 1) + at,
-    x,
-  );
+  store<f32>(args.c + <usize> i * args.cStride + at, x);
 }
 
 /** Adds the products of sixteen values of `x` with the levels of sixteen codes to four times four sums. */
@@ -242,31 +256,57 @@ function blockSums(x: usize, n: u32, block: u32, sums: usize): void {
 }
 
 /**
- * Job: words are m, n, k, a, lda, codes, bytes of a row of codes, scales, biases (0: none), blocks of a row, block (a
- * multiple of sixteen, as k is), bits, high order, planes, scratch, its size a thread, then c, ldc, add, ldadd, alpha,
- * beta. Scratch holds the sums of the blocks of each row of `a`, then a row of codes, one a byte.
+ * Words of {@linkcode gemvQuantized}. `blocks`: of a row, each of `block` values, a multiple of sixteen, as k is; `biases` 0: none. Scratch holds the sums of
+ * the blocks of each row of `a`, then a row of codes, one a byte.
  */
+// @ts-ignore: decorator
+@unmanaged
+class GemvQuantized {
+  m: u32;
+  n: u32;
+  k: u32;
+  a: usize;
+  aStride: usize;
+  codes: usize;
+  rowBytes: u32;
+  scales: usize;
+  biases: usize;
+  blocks: u32;
+  block: u32;
+  bits: u32;
+  high: u32;
+  planes: usize;
+  scratch: usize;
+  scratchBytes: u32;
+  c: usize;
+  cStride: usize;
+  add: usize; // 0: none
+  addStride: usize;
+  alpha: f32;
+  beta: f32;
+}
+
 export function gemvQuantized(
-  args: usize,
+  args: GemvQuantized,
   part: u32,
   parts: u32,
   thread: u32,
 ): void {
-  const m = word(args, 0);
-  const n = word(args, 1);
-  const k = word(args, 2);
-  const a = <usize> word(args, 3);
-  const lda = <usize> word(args, 4);
-  const rowBytes = <usize> word(args, 6);
-  const blocks = word(args, 9);
-  const block = word(args, 10);
-  const bits = word(args, 11);
-  const high = word(args, 12) != 0;
-  const planes = <usize> word(args, 13);
-  const sums = <usize> word(args, 14) + <usize> thread * word(args, 15);
+  const m = args.m;
+  const n = args.n;
+  const k = args.k;
+  const a = args.a;
+  const lda = args.aStride;
+  const rowBytes = <usize> args.rowBytes;
+  const blocks = args.blocks;
+  const block = args.block;
+  const bits = args.bits;
+  const high = args.high != 0;
+  const planes = args.planes;
+  const sums = args.scratch + <usize> thread * args.scratchBytes;
   const sumBytes = <usize> blocks << 2;
   const unpacked = sums + (<usize> m * sumBytes + 63 & ~63);
-  const affine = word(args, 8) != 0;
+  const affine = args.biases != 0;
   if (affine) {
     for (let i: u32 = 0; i < m; i++) {
       blockSums(a + <usize> i * lda, k, block, sums + <usize> i * sumBytes);
@@ -274,9 +314,9 @@ export function gemvQuantized(
   }
   const end = share(n, part + 1, parts);
   for (let j = share(n, part, parts); j < end; j++) {
-    const codes = <usize> word(args, 5) + <usize> j * rowBytes;
+    const codes = args.codes + <usize> j * rowBytes;
     const first = <usize> j * sumBytes;
-    const scales = <usize> word(args, 7) + first;
+    const scales = args.scales + first;
     if (bits != 4) unpackCodes(codes, k, bits, high, unpacked);
     for (let i: u32 = 0; i < m; i++) {
       const x = a + <usize> i * lda;
@@ -288,10 +328,10 @@ export function gemvQuantized(
           : dotBytes(x, unpacked, k, block, scales, planes),
       );
       if (affine) {
-        const biases = <usize> word(args, 8) + first;
+        const biases = args.biases + first;
         sum += dotRows(sums + <usize> i * sumBytes, biases, blocks);
       }
-      put(args, 16, i, j, sum);
+      put(args, i, j, sum);
     }
   }
 }

@@ -6,7 +6,7 @@
  * rows of the weight, whose scales are multiplied into the left side before it is rounded.
  */
 
-import { float, share, word } from "../lib/args";
+import { share } from "../lib/args";
 import { FACTOR_BYTES, micro16, micro8 } from "./int8_micro";
 import { fitsShort, mostOf, startOf } from "./int8_short";
 import { unpackCodes } from "../quant/pack";
@@ -137,26 +137,40 @@ function beginRow(step: usize, i: u32, n: u32, middle: i32, p: usize): bool {
 }
 
 /**
- * Job: rounds rows by groups, into strips. Words are m, k (a multiple of sixteen), x, its stride in bytes, group (too),
- * strips, factors, alpha, and where sums are of 16 bits the middle code, or 0.
+ * Words of {@linkcode int8Rows}. Rounds rows by groups, into strips; k and group are multiples of sixteen. `middle`: the middle code where sums are
+ * of 16 bits, or 0.
  */
-export function int8Rows(args: usize, part: u32, parts: u32): void {
-  const m = word(args, 0);
-  const k = word(args, 1);
-  const ldx = <usize> word(args, 3);
-  const group = word(args, 4);
-  const alpha = float(args, 7);
-  const middle = word(args, 8);
+// @ts-ignore: decorator
+@unmanaged
+class Int8Rows {
+  m: u32;
+  k: u32;
+  x: usize;
+  xStride: usize;
+  group: u32;
+  strips: usize;
+  factors: usize;
+  alpha: f32;
+  middle: u32;
+}
+
+export function int8Rows(args: Int8Rows, part: u32, parts: u32): void {
+  const m = args.m;
+  const k = args.k;
+  const ldx = args.xStride;
+  const group = args.group;
+  const alpha = args.alpha;
+  const middle = args.middle;
   const groups = (k + group - 1) / group;
   const strips = (m + 4) / 5;
   const end = share(strips, part + 1, parts);
   for (let s = share(strips, part, parts); s < end; s++) {
-    const strip = <usize> word(args, 5) + <usize> s * <usize> (k >> 4) * 80;
-    const factors = <usize> word(args, 6) + <usize> (s * groups) * FACTOR_BYTES;
+    const strip = args.strips + <usize> s * <usize> (k >> 4) * 80;
+    const factors = args.factors + <usize> (s * groups) * FACTOR_BYTES;
     let fits = middle != 0 && group <= LONGEST;
     for (let i: u32 = 0; i < 5; i++) {
       const row = s * 5 + i;
-      const x = <usize> word(args, 2) + <usize> row * ldx;
+      const x = args.x + <usize> row * ldx;
       for (let g: u32 = 0; g < groups; g++) {
         const from = g * group;
         const n = min(group, k - from);
@@ -241,31 +255,55 @@ function multiply(
 }
 
 /**
- * Job: words are m, n, k, strips, factors, codes, bytes of a row of codes, scales, biases, bits, group, columns of a
- * block, scratch, its size a thread, c, ldc, add (0: none), ldadd, beta, whether sums are of 16 bits. Scratch holds a tile, a
- * row of codes, then for each panel of a block its codes, scales and biases.
+ * Words of {@linkcode int8Forward}. `block`: columns of a block; `short`: whether sums are of 16 bits. Scratch holds a tile, a row of codes, then for each
+ * panel of a block its codes, scales and biases.
  */
+// @ts-ignore: decorator
+@unmanaged
+class Int8Forward {
+  m: u32;
+  n: u32;
+  k: u32;
+  strips: usize;
+  factors: usize;
+  codes: usize;
+  rowBytes: u32;
+  scales: usize;
+  biases: usize;
+  bits: u32;
+  group: u32;
+  block: u32;
+  scratch: usize;
+  scratchBytes: u32;
+  c: usize;
+  cStride: usize;
+  add: usize; // 0: none
+  addStride: usize;
+  beta: f32;
+  short: u32;
+}
+
 export function int8Forward(
-  args: usize,
+  args: Int8Forward,
   part: u32,
   parts: u32,
   thread: u32,
 ): void {
-  const m = word(args, 0);
-  const k = word(args, 2);
-  const strips = <usize> word(args, 3);
-  const factors = <usize> word(args, 4);
-  const rowBytes = <usize> word(args, 6);
-  const bits = word(args, 9);
-  const group = word(args, 10);
-  const block = word(args, 11);
-  const tile = <usize> word(args, 12) + <usize> thread * <usize> word(args, 13);
-  const c = <usize> word(args, 14);
-  const ldc = <usize> word(args, 15);
-  const add = <usize> word(args, 16);
-  const ldadd = <usize> word(args, 17);
-  const beta = float(args, 18);
-  const short = word(args, 19) != 0;
+  const m = args.m;
+  const k = args.k;
+  const strips = args.strips;
+  const factors = args.factors;
+  const rowBytes = <usize> args.rowBytes;
+  const bits = args.bits;
+  const group = args.group;
+  const block = args.block;
+  const tile = args.scratch + <usize> thread * <usize> args.scratchBytes;
+  const c = args.c;
+  const ldc = args.cStride;
+  const add = args.add;
+  const ldadd = args.addStride;
+  const beta = args.beta;
+  const short = args.short != 0;
   const steps = k >> 4;
   const groups = (k + group - 1) / group;
   const stripBytes = <usize> steps * 80;
@@ -275,7 +313,7 @@ export function int8Forward(
   const codeBytes = <usize> k << 3;
   const panelBytes = codeBytes + (<usize> groups << 6);
 
-  const all = word(args, 1);
+  const all = args.n;
   const count = (all + 7) >> 3;
   const from = share(count, part, parts) << 3;
   const to = min(all, share(count, part + 1, parts) << 3);
@@ -286,7 +324,7 @@ export function int8Forward(
       const first = j0 + j;
       const width = min(8, all - first);
       packForward(
-        <usize> word(args, 5) + <usize> first * rowBytes,
+        args.codes + <usize> first * rowBytes,
         rowBytes, width, k, bits, p, row,
       );
       const affine = p + codeBytes;
@@ -296,9 +334,9 @@ export function int8Forward(
           const on = affine + (<usize> g << 6) + (<usize> r << 2);
           const there = at + (<usize> g << 2);
           const within = r < width;
-          store<f32>(on, within ? load<f32>(<usize> word(args, 7) + there) : 0);
+          store<f32>(on, within ? load<f32>(args.scales + there) : 0);
           store<f32>(
-            on, within ? load<f32>(<usize> word(args, 8) + there) : 0, 32,
+            on, within ? load<f32>(args.biases + there) : 0, 32,
           );
         }
       }

@@ -6,7 +6,7 @@
  * of the largest gradient and the largest scale bounds it. Both are made 16-bit units of these beforehand. Biases are a product in f32 with one column a group.
  */
 
-import { float, share, word } from "../lib/args";
+import { share } from "../lib/args";
 import { storeTile } from "./gemm";
 import { largest, ROUND, TILE_BYTES } from "./int8";
 import { FACTOR_BYTES, micro16Signed, micro8 } from "./int8_micro";
@@ -24,56 +24,83 @@ const SCALE_TOP: f32 = 32512;
 const UNIT: f32 = <f32> (256.0 * 32768.0 / (32767.0 * 32512.0));
 
 /**
- * Job: takes a weight's scales and biases apart. Words are rows n, groups of a row, scales, biases, the middle code, units
- * `[groups, n]` (out, 16 bits), mosts `[groups, blocks]` (out), middles `[n, groups]` (out: `b + middle * s`).
+ * Words of {@linkcode int8Fold}. Takes a weight's scales and biases apart: n rows, `groups` of a row, the middle code. Out: units `[groups, n]`, 16 bits;
+ * mosts `[groups, blocks]`; middles `[n, groups]`, `b + middle * s`.
  */
-export function int8Fold(args: usize, part: u32, parts: u32): void {
-  const n = word(args, 0);
-  const groups = word(args, 1);
-  const middle = float(args, 4);
+// @ts-ignore: decorator
+@unmanaged
+class Int8Fold {
+  n: u32;
+  groups: u32;
+  scales: usize;
+  biases: usize;
+  middle: f32;
+  units: usize;
+  mosts: usize;
+  middles: usize;
+}
+
+export function int8Fold(args: Int8Fold, part: u32, parts: u32): void {
+  const n = args.n;
+  const groups = args.groups;
+  const middle = args.middle;
   const blocks = (n + BLOCK - 1) / BLOCK;
   const end = share(groups, part + 1, parts);
   for (let g = share(groups, part, parts); g < end; g++) {
-    const units = <usize> word(args, 5) + (<usize> (g * n) << 1);
+    const units = args.units + (<usize> (g * n) << 1);
     for (let from: u32 = 0; from < n; from += BLOCK) {
       const to = min(n, from + BLOCK);
       let most: f32 = 0;
       for (let o = from; o < to; o++) {
         const at = <usize> (o * groups + g) << 2;
-        const s = load<f32>(<usize> word(args, 2) + at);
-        const b = load<f32>(<usize> word(args, 3) + at);
-        store<f32>(<usize> word(args, 7) + at, b + middle * s);
+        const s = load<f32>(args.scales + at);
+        const b = load<f32>(args.biases + at);
+        store<f32>(args.middles + at, b + middle * s);
         most = max(most, abs(s));
       }
       const factor: f32 = most > 0 ? SCALE_TOP / most : 0;
       for (let o = from; o < to; o++) {
         const at = <usize> (o * groups + g) << 2;
-        const s = load<f32>(<usize> word(args, 2) + at);
+        const s = load<f32>(args.scales + at);
         store<i16>(units + (<usize> o << 1), <i16> nearest(s * factor));
       }
       const block = g * blocks + from / BLOCK;
-      store<f32>(<usize> word(args, 6) + (<usize> block << 2), most);
+      store<f32>(args.mosts + (<usize> block << 2), most);
     }
   }
 }
 
 /**
- * Job: makes rows units of 16 bits of the largest magnitude of each block. Words are m, rows to write (zeros from `m` on), n (a
- * multiple of sixteen), x, its stride in bytes, units `[rows, n]` (out), mosts `[rows, blocks]` (out), alpha (which the
- * latter are times), sums `[rows]` (out: of the magnitudes of bytes in a lane of 16 bits, at the most).
+ * Words of {@linkcode int8Units}. Makes rows units of 16 bits of the largest magnitude of each block. `rows`: to write, zeros from `m` on; n is a multiple
+ * of sixteen. Out: units `[rows, n]`; mosts `[rows, blocks]`, times `alpha`; sums `[rows]`, of the magnitudes of bytes in a
+ * lane of 16 bits, at the most.
  */
-export function int8Units(args: usize, part: u32, parts: u32): void {
-  const m = word(args, 0);
-  const rows = word(args, 1);
-  const n = word(args, 2);
+// @ts-ignore: decorator
+@unmanaged
+class Int8Units {
+  m: u32;
+  rows: u32;
+  n: u32;
+  x: usize;
+  xStride: usize;
+  units: usize;
+  mosts: usize;
+  alpha: f32;
+  sums: usize;
+}
+
+export function int8Units(args: Int8Units, part: u32, parts: u32): void {
+  const m = args.m;
+  const rows = args.rows;
+  const n = args.n;
   const blocks = (n + BLOCK - 1) / BLOCK;
   const round = f32x4.splat(ROUND);
   const end = share(rows, part + 1, parts);
   for (let i = share(rows, part, parts); i < end; i++) {
-    let x = <usize> word(args, 3) + <usize> i * <usize> word(args, 4);
-    let unit = <usize> word(args, 5) + (<usize> (i * n) << 1);
-    let mosts = <usize> word(args, 6) + (<usize> (i * blocks) << 2);
-    const sums = <usize> word(args, 8) + (<usize> i << 2);
+    let x = args.x + <usize> i * args.xStride;
+    let unit = args.units + (<usize> (i * n) << 1);
+    let mosts = args.mosts + (<usize> (i * blocks) << 2);
+    const sums = args.sums + (<usize> i << 2);
     if (i >= m) {
       memory.fill(unit, 0, <usize> n << 1);
       memory.fill(mosts, 0, <usize> blocks << 2);
@@ -97,7 +124,7 @@ export function int8Units(args: usize, part: u32, parts: u32): void {
           i32x4.extadd_pairwise_i16x8_u(i16x8.abs(units)),
         );
       }
-      store<f32>(mosts, float(args, 7) * most);
+      store<f32>(mosts, args.alpha * most);
       total = i32x4.add(total, v128.shuffle<i32>(total, total, 2, 3, 2, 3));
       const larger = max(
         i32x4.extract_lane(total, 0),
@@ -236,22 +263,22 @@ export function roundFive(
 
 /** Rounds a strip of five rows, the first of which is `first`, for a group of columns, with the factors of its blocks. */
 function roundStrip(
-  args: usize,
+  args: Int8Backward,
   first: u32,
   g: u32,
   short: bool,
   strip: usize,
   factors: usize,
 ): void {
-  const n = word(args, 1);
+  const n = args.n;
   const blocks = (n + BLOCK - 1) / BLOCK;
-  const middle = <i32> word(args, 12);
+  const middle = <i32> args.middle;
   const stride = <usize> n << 1;
   const mostStride = <usize> blocks << 2;
-  const x = <usize> word(args, 3) + <usize> first * stride;
-  let mosts = <usize> word(args, 4) + <usize> first * mostStride;
-  const by = <usize> word(args, 5) + <usize> g * stride;
-  let scales = <usize> word(args, 6) + <usize> g * mostStride;
+  const x = args.units + <usize> first * stride;
+  let mosts = args.mosts + <usize> first * mostStride;
+  const by = args.scaleUnits + <usize> g * stride;
+  let scales = args.scaleMosts + <usize> g * mostStride;
   for (let from: u32 = 0; from < n; from += BLOCK) {
     const count = min(BLOCK, n - from);
     const at = <usize> from << 1;
@@ -315,28 +342,54 @@ function multiply(
 }
 
 /**
- * Job: words are m, n (rows of the weight, a multiple of sixteen), k, units and mosts of the left side, units and mosts of
- * the scales, the part of the biases `[m rounded up to five, groups]`, codes, bytes of a row of codes, bits, group, the
- * middle code, groups of a turn, scratch, its size a thread, c, ldc, add (0: none), ldadd, beta, sums of the left side (0:
- * sums are of 32 bits). Scratch holds a tile, eight ones and eight zeros, a strip, its factors, four rows of codes, then the
- * panels of a turn.
+ * Words of {@linkcode int8Backward}. n: rows of the weight, a multiple of sixteen. `units` and `mosts` of the left side, `scaleUnits` and `scaleMosts` of the
+ * scales; `plain`: the part of the biases, `[m rounded up to five, groups]`; `middle`: the middle code; `turn`: groups of a
+ * turn; `sums` of the left side (0: sums are of 32 bits). Scratch holds a tile, eight ones and eight zeros, a strip, its
+ * factors, four rows of codes, then the panels of a turn.
  */
+// @ts-ignore: decorator
+@unmanaged
+class Int8Backward {
+  m: u32;
+  n: u32;
+  k: u32;
+  units: usize;
+  mosts: usize;
+  scaleUnits: usize;
+  scaleMosts: usize;
+  plain: usize;
+  codes: usize;
+  rowBytes: u32;
+  bits: u32;
+  group: u32;
+  middle: u32;
+  turn: u32;
+  scratch: usize;
+  scratchBytes: u32;
+  c: usize;
+  cStride: usize;
+  add: usize; // 0: none
+  addStride: usize;
+  beta: f32;
+  sums: usize;
+}
+
 export function int8Backward(
-  args: usize,
+  args: Int8Backward,
   part: u32,
   parts: u32,
   thread: u32,
 ): void {
-  const m = word(args, 0);
-  const n = word(args, 1);
-  const k = word(args, 2);
-  const rowBytes = <usize> word(args, 9);
-  const group = word(args, 11);
-  const turn = word(args, 13);
-  const tile = <usize> word(args, 14) + <usize> thread * <usize> word(args, 15);
-  const ldc = <usize> word(args, 17);
-  const ldadd = <usize> word(args, 19);
-  const beta = float(args, 20);
+  const m = args.m;
+  const n = args.n;
+  const k = args.k;
+  const rowBytes = <usize> args.rowBytes;
+  const group = args.group;
+  const turn = args.turn;
+  const tile = args.scratch + <usize> thread * <usize> args.scratchBytes;
+  const ldc = args.cStride;
+  const ldadd = args.addStride;
+  const beta = args.beta;
   const groups = (k + group - 1) / group;
   const steps = n >> 4;
   const ones = tile + TILE_BYTES;
@@ -356,23 +409,23 @@ export function int8Backward(
     for (let g = g0; g < g1; g++) {
       const from = g * group;
       packBackward(
-        <usize> word(args, 8), rowBytes, n, word(args, 10), from,
+        args.codes, rowBytes, n, args.bits, from,
         min(group, k - from), rows,
         panels + <usize> ((g - g0) * (group >> 3)) * panelBytes,
       );
     }
     for (let i: u32 = 0; i < m; i += 5) {
       const height = min(5, m - i);
-      const short = fitStrip(<usize> word(args, 21), i, <i32> word(args, 12));
+      const short = fitStrip(args.sums, i, <i32> args.middle);
       for (let g = g0; g < g1; g++) {
         roundStrip(args, i, g, short, strip, factors);
-        const row = <usize> word(args, 7) + (<usize> (i * groups + g) << 2);
+        const row = args.plain + (<usize> (i * groups + g) << 2);
         let p = panels + <usize> ((g - g0) * (group >> 3)) * panelBytes;
         const stop = min(k, (g + 1) * group);
         for (let j = g * group; j < stop; j += 8, p += panelBytes) {
           const o = <usize> j << 2;
-          const c = <usize> word(args, 16) + <usize> i * ldc + o;
-          let add = <usize> word(args, 18);
+          const c = args.c + <usize> i * ldc + o;
+          let add = args.add;
           if (add) add += <usize> i * ldadd + o;
           if (height == 5) {
             multiply(

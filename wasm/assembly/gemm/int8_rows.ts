@@ -2,7 +2,7 @@
  * Products in 8 bits with few rows on the left: four rows of codes at a time, straight from where they are stored.
  */
 
-import { float, share, word } from "../lib/args";
+import { share } from "../lib/args";
 import { NIBBLE } from "../quant/decode";
 import { dotFour, sumFour } from "./gemv";
 import { addBytes, largest, lowBytes, ROUND, sumInts } from "./int8";
@@ -176,21 +176,21 @@ export function fourBytes(
 }
 
 /** Four columns of the result from `j` on, or one; see {@linkcode int8Gemv}. */
-function columns(args: usize, j: u32, four: bool, scratch: usize): void {
-  const m = word(args, 0);
-  const k = word(args, 2);
-  const rowBytes = <usize> word(args, 6);
-  const bits = word(args, 9);
-  const group = word(args, 10);
+function columns(args: Int8Gemv, j: u32, four: bool, scratch: usize): void {
+  const m = args.m;
+  const k = args.k;
+  const rowBytes = <usize> args.rowBytes;
+  const bits = args.bits;
+  const group = args.group;
   const groups = (k + group - 1) / group;
   const groupBytes = <usize> groups << 2;
   const xBytes = <usize> k + 2 * groupBytes + 15 & ~15;
   const unpacked = scratch + <usize> m * xBytes;
   const nibbles = bits == 4 && ((k | group) & 31) == 0;
-  const codes = <usize> word(args, 5) + <usize> j * rowBytes;
+  const codes = args.codes + <usize> j * rowBytes;
   const first = <usize> j * groupBytes;
-  const scales = <usize> word(args, 7) + first;
-  const biases = <usize> word(args, 8) + first;
+  const scales = args.scales + first;
+  const biases = args.biases + first;
   const at = <usize> j << 2;
   // Where there is one, it is taken four times.
   const step: usize = four ? 1 : 0;
@@ -211,46 +211,68 @@ function columns(args: usize, j: u32, four: bool, scratch: usize): void {
       ? fourNibbles(x, factors, k, group, rows, next, scales, stride)
       : fourBytes(x, factors, k, group, rows, next, scales, stride);
     let y = dotFour(factors + groupBytes, biases, stride, groups);
-    y = f32x4.mul(f32x4.add(sums, y), f32x4.splat(float(args, 17)));
-    const c = <usize> word(args, 13) + <usize> i * <usize> word(args, 14) + at;
-    const add = <usize> word(args, 15);
-    const from = add + <usize> i * <usize> word(args, 16) + at;
+    y = f32x4.mul(f32x4.add(sums, y), f32x4.splat(args.alpha));
+    const c = args.c + <usize> i * args.cStride + at;
+    const add = args.add;
+    const from = add + <usize> i * args.addStride + at;
     if (four) {
       if (add) {
-        const beta = f32x4.splat(float(args, 18));
+        const beta = f32x4.splat(args.beta);
         y = f32x4.relaxed_madd(beta, v128.load(from), y);
       }
       v128.store(c, y);
     } else {
       let one = f32x4.extract_lane(y, 0);
-      if (add) one += float(args, 18) * load<f32>(from);
+      if (add) one += args.beta * load<f32>(from);
       store<f32>(c, one);
     }
   }
 }
 
 /**
- * Job: words are m, n, k, a, lda, codes, bytes of a row of codes, scales, biases, bits, group, scratch, its size a thread,
- * c, ldc, add (0: none), ldadd, alpha, beta. Scratch holds for each row of `a` its bytes, the scales of its groups and
- * their sums, then four rows of codes.
+ * Words of {@linkcode int8Gemv}. Scratch holds for each row of `a` its bytes, the scales of its groups and their sums, then four rows of codes.
  */
+// @ts-ignore: decorator
+@unmanaged
+class Int8Gemv {
+  m: u32;
+  n: u32;
+  k: u32;
+  a: usize;
+  aStride: usize;
+  codes: usize;
+  rowBytes: u32;
+  scales: usize;
+  biases: usize;
+  bits: u32;
+  group: u32;
+  scratch: usize;
+  scratchBytes: u32;
+  c: usize;
+  cStride: usize;
+  add: usize; // 0: none
+  addStride: usize;
+  alpha: f32;
+  beta: f32;
+}
+
 export function int8Gemv(
-  args: usize,
+  args: Int8Gemv,
   part: u32,
   parts: u32,
   thread: u32,
 ): void {
-  const m = word(args, 0);
-  const n = word(args, 1);
-  const k = word(args, 2);
-  const group = word(args, 10);
-  const scratch = <usize> word(args, 11) +
-    <usize> thread * <usize> word(args, 12);
+  const m = args.m;
+  const n = args.n;
+  const k = args.k;
+  const group = args.group;
+  const scratch = args.scratch +
+    <usize> thread * <usize> args.scratchBytes;
   const groupBytes = <usize> ((k + group - 1) / group) << 2;
   const xBytes = <usize> k + 2 * groupBytes + 15 & ~15;
-  const split = word(args, 9) == 4 && ((k | group) & 31) == 0;
+  const split = args.bits == 4 && ((k | group) & 31) == 0;
   for (let i: u32 = 0; i < m; i++) {
-    const x = <usize> word(args, 3) + <usize> i * <usize> word(args, 4);
+    const x = args.a + <usize> i * args.aStride;
     const to = scratch + <usize> i * xBytes;
     let factors = to + <usize> k;
     for (let j: u32 = 0; j < k; j += group, factors += 4) {

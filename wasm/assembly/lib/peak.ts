@@ -37,11 +37,21 @@ export function peak(n: i32, x: f32, y: f32): f32 {
   return f32x4.extract_lane(f32x4.add(c0, f32x4.add(c4, c8)), 0);
 }
 
-/** Job form of {@linkcode peak}, for several threads at once: word 0 is `n`, 1 and 2 the factors, 3 a place for results. */
-export function peakJob(args: usize, part: u32, parts: u32): void {
+/** Words of {@linkcode peakJob}: as {@linkcode peak} has them, and a place for results. */
+// @ts-ignore: decorator
+@unmanaged
+class PeakJob {
+  n: i32;
+  x: f32;
+  y: f32;
+  out: usize;
+}
+
+/** Job form of {@linkcode peak}, for several threads at once. */
+export function peakJob(args: PeakJob, part: u32, parts: u32): void {
   store<f32>(
-    load<u32>(args, 12) + (part << 6),
-    peak(load<i32>(args), load<f32>(args, 4), load<f32>(args, 8)),
+    args.out + (part << 6),
+    peak(args.n, args.x, args.y),
   );
 }
 
@@ -81,10 +91,20 @@ export function peakDots(n: i32, x: i32, y: i32): i32 {
   return i32x4.extract_lane(i32x4.add(c0, i32x4.add(c4, c8)), 0);
 }
 
-/** Job form of {@linkcode peakDots}, with the words of {@linkcode peakJob}. */
-export function peakDotsJob(args: usize, part: u32, parts: u32): void {
+/** Words of {@linkcode peakDotsJob}. */
+// @ts-ignore: decorator
+@unmanaged
+class PeakDotsJob {
+  n: i32;
+  x: i32;
+  y: i32;
+  out: usize;
+}
+
+/** Job form of {@linkcode peakDots}. */
+export function peakDotsJob(args: PeakDotsJob, part: u32, parts: u32): void {
   store<i32>(
-    load<u32>(args, 12) + (part << 6),
-    peakDots(load<i32>(args), load<i32>(args, 4), load<i32>(args, 8)),
+    args.out + (part << 6),
+    peakDots(args.n, args.x, args.y),
   );
 }

@@ -1,13 +1,10 @@
 /** Small things that kernels of whole rows share. */
 
-import { word } from "./args";
-
-/** Address of element (i, j) of the matrix whose origin and stride in bytes are words `w` and `w + 1`. */
+/** Address of element (i, j) of a matrix, its stride in bytes. */
 // @ts-ignore: decorator
 @inline
-export function element(args: usize, w: i32, i: u32, j: u32): usize {
-  return <usize> word(args, w) + <usize> i * word(args, w + 1) +
-    (<usize> j << 2);
+export function valueAt(origin: usize, stride: usize, i: u32, j: u32): usize {
+  return origin + <usize> i * stride + (<usize> j << 2);
 }
 
 /** Stores the first `count` (1 to 3) values of `v`, so that rows end where they end. */

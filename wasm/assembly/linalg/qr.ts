@@ -6,7 +6,7 @@
  * up to four, with zeros), and rows rounded up to four a thread.
  */
 
-import { share, word } from "../lib/args";
+import { share } from "../lib/args";
 import { microF64 } from "./f64_micro";
 
 /**
@@ -33,18 +33,31 @@ function widen(y: usize, cols: u32, out: usize, width: u32): void {
 }
 
 /**
- * Job: words are y, its stride in bytes, rows, cols, workspace, width, Gram matrices, whether to fill the workspace.
- * Each part writes its rows' share of the upper triangle of yᵀy, in tiles, to its own `[width, width]` matrix.
+ * Words of {@linkcode gram}. `fill`: whether to fill the workspace. Each part writes its rows' share of the upper triangle of yᵀy, in tiles, to its own
+ * `[width, width]` matrix.
  */
-export function gram(args: usize, part: u32, parts: u32): void {
-  const stride = <usize> word(args, 1);
-  const rows = word(args, 2);
-  const cols = word(args, 3);
-  const work = <usize> word(args, 4);
-  const width = word(args, 5);
+// @ts-ignore: decorator
+@unmanaged
+class Gram {
+  y: usize;
+  yStride: usize;
+  rows: u32;
+  cols: u32;
+  work: usize;
+  width: u32;
+  grams: usize;
+  fill: u32;
+}
+
+export function gram(args: Gram, part: u32, parts: u32): void {
+  const stride = args.yStride;
+  const rows = args.rows;
+  const cols = args.cols;
+  const work = args.work;
+  const width = args.width;
   const line = <usize> width << 3;
-  const g = <usize> word(args, 6) + <usize> part * width * line;
-  const fill = word(args, 7) != 0;
+  const g = args.grams + <usize> part * width * line;
+  const fill = args.fill != 0;
   memory.fill(g, 0, <usize> width * line);
   // Parts are multiples of four rows, as in applying the factor.
   const quads = (rows + 3) >> 2;
@@ -55,7 +68,7 @@ export function gram(args: usize, part: u32, parts: u32): void {
     if (fill) {
       for (let t: u32 = 0; t < count; t++) {
         widen(
-          <usize> word(args, 0) + <usize> (i + t) * stride,
+          args.y + <usize> (i + t) * stride,
           cols,
           slice + <usize> t * line,
           width,
@@ -202,18 +215,30 @@ export function factor(
 }
 
 /**
- * Job: words are y, its stride in bytes, rows, cols, workspace, width, r⁻¹, whether this is the last pass. The workspace
- * becomes itself times r⁻¹; on the last pass it is rounded into `y` too.
+ * Words of {@linkcode applyInverse}. The workspace becomes itself times `inverse`, r⁻¹; on the last pass it is rounded into `y` too.
  */
-export function applyInverse(args: usize, part: u32, parts: u32): void {
-  const stride = <usize> word(args, 1);
-  const rows = word(args, 2);
-  const cols = word(args, 3);
-  const work = <usize> word(args, 4);
-  const width = word(args, 5);
+// @ts-ignore: decorator
+@unmanaged
+class ApplyInverse {
+  y: usize;
+  yStride: usize;
+  rows: u32;
+  cols: u32;
+  work: usize;
+  width: u32;
+  inverse: usize;
+  last: u32;
+}
+
+export function applyInverse(args: ApplyInverse, part: u32, parts: u32): void {
+  const stride = args.yStride;
+  const rows = args.rows;
+  const cols = args.cols;
+  const work = args.work;
+  const width = args.width;
   const line = <usize> width << 3;
-  const inverse = <usize> word(args, 6);
-  const last = word(args, 7) != 0;
+  const inverse = args.inverse;
+  const last = args.last != 0;
   const quads = (rows + 3) >> 2;
   const end = share(quads, part + 1, parts);
   for (let q = share(quads, part, parts); q < end; q++) {
@@ -226,7 +251,7 @@ export function applyInverse(args: usize, part: u32, parts: u32): void {
     if (!last) continue;
     for (let t: u32 = 0; t < 4 && (q << 2) + t < rows; t++) {
       let x = four + <usize> t * line;
-      let y = <usize> word(args, 0) + <usize> ((q << 2) + t) * stride;
+      let y = args.y + <usize> ((q << 2) + t) * stride;
       for (let j: u32 = 0; j < cols; j++, x += 8, y += 4) {
         store<f32>(y, <f32> load<f64>(x));
       }

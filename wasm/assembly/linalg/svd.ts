@@ -6,7 +6,7 @@
  * singular values, the first parts divided by them one side's vectors, the second parts the other's.
  */
 
-import { share, word } from "../lib/args";
+import { share } from "../lib/args";
 
 /**
  * Cosine of an angle between vectors that counts as zero: well below the rounding of f32. The error of the singular
@@ -138,34 +138,50 @@ export function jacobi(
 }
 
 /**
- * Job: rounds chosen vectors into the results. Words are a list of `k` addresses, the list of their `k` singular
- * values (f64; 0 gives zero vectors), bytes between elements, `len`, `k`, then twice (long part, short part): out,
- * bytes to the next element, bytes to the next vector.
+ * Words of {@linkcode svdStore}. Rounds chosen vectors into the results: a list of `k` addresses, the list of their `k` singular values (f64; 0 gives zero
+ * vectors), bytes between elements, then of the long part and of the short one: where it goes, bytes to the next element,
+ * bytes to the next vector.
  */
-export function svdStore(args: usize, part: u32, parts: u32): void {
-  const list = <usize> word(args, 0);
-  const sigmas = <usize> word(args, 1);
-  const step = <usize> word(args, 2);
-  const len = word(args, 3);
-  const k = word(args, 4);
+// @ts-ignore: decorator
+@unmanaged
+class SvdStore {
+  list: usize;
+  sigmas: usize;
+  step: u32;
+  len: u32;
+  k: u32;
+  long: usize;
+  longRight: u32;
+  longDown: u32;
+  short: usize;
+  shortRight: u32;
+  shortDown: u32;
+}
+
+export function svdStore(args: SvdStore, part: u32, parts: u32): void {
+  const list = args.list;
+  const sigmas = args.sigmas;
+  const step = <usize> args.step;
+  const len = args.len;
+  const k = args.k;
   const skip = <usize> ((len + 1) & ~1) * step;
   const end = share(k, part + 1, parts);
   for (let j = share(k, part, parts); j < end; j++) {
     const x = <usize> load<u32>(list + (<usize> j << 2));
     const sigma = load<f64>(sigmas + (<usize> j << 3));
     const f: f64 = sigma > 0 ? 1 / sigma : 0;
-    const long = <usize> word(args, 5) + <usize> j * word(args, 7);
+    const long = args.long + <usize> j * args.longDown;
     for (let i: u32 = 0; i < len; i++) {
       store<f32>(
-        long + <usize> i * word(args, 6),
+        long + <usize> i * args.longRight,
         <f32> (load<f64>(x + <usize> i * step) * f),
       );
     }
     const one: f64 = sigma > 0 ? 1 : 0;
-    const short = <usize> word(args, 8) + <usize> j * word(args, 10);
+    const short = args.short + <usize> j * args.shortDown;
     for (let i: u32 = 0; i < k; i++) {
       store<f32>(
-        short + <usize> i * word(args, 9),
+        short + <usize> i * args.shortRight,
         <f32> (load<f64>(x + skip + <usize> i * step) * one),
       );
     }

@@ -7,7 +7,7 @@
  * panel are dealt out to threads.
  */
 
-import { share, word } from "../lib/args";
+import { share } from "../lib/args";
 import { microF64 } from "./f64_micro";
 import { isOrthogonal, tangent } from "./svd";
 
@@ -22,23 +22,37 @@ const WIDE: usize = 256;
 const SLICE: u32 = 128;
 
 /**
- * Job: words are a, bytes to the next vector, to the next element, k, len, panels, bytes of a panel, their number.
+ * Words of {@linkcode svdLoad}: `a`, bytes to the next vector and to the next element, `k`, `len`, then `count` panels of
+ * `size` bytes.
  */
-export function svdLoad(args: usize, part: u32, parts: u32): void {
-  const down = <usize> word(args, 1);
-  const right = <usize> word(args, 2);
-  const k = word(args, 3);
-  const len = word(args, 4);
-  const size = <usize> word(args, 6);
+// @ts-ignore: decorator
+@unmanaged
+class SvdLoad {
+  a: usize;
+  down: u32;
+  right: u32;
+  k: u32;
+  len: u32;
+  panels: usize;
+  size: u32;
+  count: u32;
+}
+
+export function svdLoad(args: SvdLoad, part: u32, parts: u32): void {
+  const down = <usize> args.down;
+  const right = <usize> args.right;
+  const k = args.k;
+  const len = args.len;
+  const size = <usize> args.size;
   const skip = <usize> ((len + 1) & ~1) * ROW;
-  const end = share(word(args, 7), part + 1, parts);
-  for (let p = share(word(args, 7), part, parts); p < end; p++) {
-    const panel = <usize> word(args, 5) + <usize> p * size;
+  const end = share(args.count, part + 1, parts);
+  for (let p = share(args.count, part, parts); p < end; p++) {
+    const panel = args.panels + <usize> p * size;
     memory.fill(panel, 0, size);
     const first = p * PANEL;
     const count = min(PANEL, k - first);
     for (let i: u32 = 0; i < len; i++) {
-      const from = <usize> word(args, 0) + <usize> i * right;
+      const from = args.a + <usize> i * right;
       const out = panel + <usize> i * ROW;
       for (let j: u32 = 0; j < count; j++) {
         store<f64>(
@@ -56,14 +70,24 @@ export function svdLoad(args: usize, part: u32, parts: u32): void {
   }
 }
 
-/** Job: squared lengths of all vectors, from the panels. Words are panels, bytes of a panel, number, `len`, out. */
-export function svdNorms(args: usize, part: u32, parts: u32): void {
-  const size = <usize> word(args, 1);
-  const len = word(args, 3);
-  const end = share(word(args, 2), part + 1, parts);
-  for (let p = share(word(args, 2), part, parts); p < end; p++) {
-    const panel = <usize> word(args, 0) + <usize> p * size;
-    const out = <usize> word(args, 4) + <usize> p * ROW;
+/** Words of {@linkcode svdNorms}. Squared lengths of all vectors, from `count` panels of `size` bytes. */
+// @ts-ignore: decorator
+@unmanaged
+class SvdNorms {
+  panels: usize;
+  size: u32;
+  count: u32;
+  len: u32;
+  out: usize;
+}
+
+export function svdNorms(args: SvdNorms, part: u32, parts: u32): void {
+  const size = <usize> args.size;
+  const len = args.len;
+  const end = share(args.count, part + 1, parts);
+  for (let p = share(args.count, part, parts); p < end; p++) {
+    const panel = args.panels + <usize> p * size;
+    const out = args.out + <usize> p * ROW;
     for (let j: usize = 0; j < ROW; j += 16) {
       let s = f64x2.splat(0);
       let x = panel + j;
@@ -164,22 +188,32 @@ function gramTiles(
 }
 
 /**
- * Job: the upper triangle of the vectors' Gram matrix. Words are panels, bytes of a panel, number, `len`, g, bytes of a
- * row of g. A part takes rows of blocks.
+ * Words of {@linkcode svdGram}. The upper triangle of the vectors' Gram matrix, from `count` panels of `size` bytes. A part takes rows of blocks.
  */
-export function svdGram(args: usize, part: u32, parts: u32): void {
-  const panels = <usize> word(args, 0);
-  const size = <usize> word(args, 1);
-  const count = word(args, 2);
-  const len = word(args, 3);
-  const ldg = <usize> word(args, 5);
+// @ts-ignore: decorator
+@unmanaged
+class SvdGram {
+  panels: usize;
+  size: u32;
+  count: u32;
+  len: u32;
+  g: usize;
+  gStride: usize;
+}
+
+export function svdGram(args: SvdGram, part: u32, parts: u32): void {
+  const panels = args.panels;
+  const size = <usize> args.size;
+  const count = args.count;
+  const len = args.len;
+  const ldg = args.gStride;
   const all = count * (count + 1) / 2;
   const end = share(all, part + 1, parts);
   let p: u32 = 0;
   let q: u32 = 0;
   for (let block: u32 = 0; block < end; block++) {
     if (block >= share(all, part, parts)) {
-      const g = <usize> word(args, 4) + <usize> (p * PANEL) * ldg +
+      const g = args.g + <usize> (p * PANEL) * ldg +
         <usize> q * ROW;
       // The last block of a row clears what lies behind it too.
       const clear = q == count - 1 ? ldg - <usize> q * ROW : ROW;
@@ -201,23 +235,36 @@ export function svdGram(args: usize, part: u32, parts: u32): void {
 }
 
 /**
- * Job: turns the vectors by an orthogonal matrix, from one set of panels to another. Words are panels, new panels, bytes
- * of a panel, number, k, `len`, z (row `i` of it is column `i` of the matrix), bytes of its rows, order (u32:
- * which row of z each column takes).
+ * Words of {@linkcode svdTurn}: turns the vectors by an orthogonal matrix, from one set of `count` panels of `size` bytes to
+ * another. Row `i` of z is column `i` of the matrix; `order` (u32): which row of z each column takes.
  */
-export function svdTurn(args: usize, part: u32, parts: u32): void {
-  const from = <usize> word(args, 0);
-  const size = <usize> word(args, 2);
-  const count = word(args, 3);
-  const k = word(args, 4);
-  const len = word(args, 5);
-  const z = <usize> word(args, 6);
-  const ldz = <usize> word(args, 7);
-  const order = <usize> word(args, 8);
+// @ts-ignore: decorator
+@unmanaged
+class SvdTurn {
+  panels: usize;
+  turned: usize;
+  size: u32;
+  count: u32;
+  k: u32;
+  len: u32;
+  z: usize;
+  zStride: usize;
+  order: usize;
+}
+
+export function svdTurn(args: SvdTurn, part: u32, parts: u32): void {
+  const from = args.panels;
+  const size = <usize> args.size;
+  const count = args.count;
+  const k = args.k;
+  const len = args.len;
+  const z = args.z;
+  const ldz = args.zStride;
+  const order = args.order;
   const skip = <usize> ((len + 1) & ~1) * ROW;
   const end = share(count, part + 1, parts);
   for (let q = share(count, part, parts); q < end; q++) {
-    const panel = <usize> word(args, 1) + <usize> q * size;
+    const panel = args.turned + <usize> q * size;
     memory.fill(panel, 0, size);
     const basis = panel + skip;
     for (let j = q * PANEL; j < min(k, (q + 1) * PANEL); j++) {
@@ -363,30 +410,44 @@ function turnPair(
 }
 
 /**
- * Job: one round of a sweep. Words are panels, bytes of a panel, `len`, rows, pairs (a list of panel numbers, two a
- * pair), their number, address of the squared length that counts as nothing (f64), a flag (u32) a thread, set
- * where something was turned, scratch, its size a thread.
+ * Words of {@linkcode svdRound}. One round of a sweep: `count` pairs of panel numbers; `nothing`: address of the squared length that counts as nothing
+ * (f64); `flags`: a word a thread, set where something was turned.
  */
+// @ts-ignore: decorator
+@unmanaged
+class SvdRound {
+  panels: usize;
+  size: u32;
+  len: u32;
+  rows: u32;
+  pairs: usize;
+  count: u32;
+  nothing: usize;
+  flags: usize;
+  scratch: usize;
+  scratchBytes: u32;
+}
+
 export function svdRound(
-  args: usize,
+  args: SvdRound,
   part: u32,
   parts: u32,
   thread: u32,
 ): void {
-  const panels = <usize> word(args, 0);
-  const size = <usize> word(args, 1);
-  const pairs = <usize> word(args, 4);
-  const nothing = load<f64>(word(args, 6));
-  const flag = <usize> word(args, 7) + (<usize> thread << 2);
-  const scratch = <usize> word(args, 8) + <usize> thread * word(args, 9);
-  const end = share(word(args, 5), part + 1, parts);
-  for (let i = share(word(args, 5), part, parts); i < end; i++) {
+  const panels = args.panels;
+  const size = <usize> args.size;
+  const pairs = args.pairs;
+  const nothing = load<f64>(args.nothing);
+  const flag = args.flags + (<usize> thread << 2);
+  const scratch = args.scratch + <usize> thread * args.scratchBytes;
+  const end = share(args.count, part + 1, parts);
+  for (let i = share(args.count, part, parts); i < end; i++) {
     const pair = pairs + (<usize> i << 3);
     const turned = turnPair(
       panels + <usize> load<u32>(pair) * size,
       panels + <usize> load<u32>(pair, 4) * size,
-      word(args, 2),
-      word(args, 3),
+      args.len,
+      args.rows,
       nothing,
       scratch,
     );

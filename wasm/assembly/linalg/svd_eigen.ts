@@ -6,7 +6,7 @@
  * Matrices are `[n, n]` with rows `line` bytes apart, `line` a multiple of 16 and zeros behind the last column.
  */
 
-import { share, word } from "../lib/args";
+import { share } from "../lib/args";
 
 /** `x . y` over bytes `from` to `line`, both rows. */
 // @ts-ignore: decorator
@@ -123,17 +123,25 @@ export function tridiagonalize(
   }
 }
 
-/**
- * Job: the product of the reflections, transposed, row by row. Words are a (with the vectors), n, line, factors, out.
- */
-export function svdBasis(args: usize, part: u32, parts: u32): void {
-  const a = <usize> word(args, 0);
-  const n = word(args, 1);
-  const line = <usize> word(args, 2);
-  const factors = <usize> word(args, 3);
+/** Words of {@linkcode svdBasis}. The product of the reflections, transposed, row by row; `a` has the vectors. */
+// @ts-ignore: decorator
+@unmanaged
+class SvdBasis {
+  a: usize;
+  n: u32;
+  line: u32;
+  factors: usize;
+  out: usize;
+}
+
+export function svdBasis(args: SvdBasis, part: u32, parts: u32): void {
+  const a = args.a;
+  const n = args.n;
+  const line = <usize> args.line;
+  const factors = args.factors;
   const end = share(n, part + 1, parts);
   for (let r = share(n, part, parts); r < end; r++) {
-    const z = <usize> word(args, 4) + <usize> r * line;
+    const z = args.out + <usize> r * line;
     memory.fill(z, 0, line);
     store<f64>(at(z, r), 1);
     // Later reflections do not reach the element that is not zero yet.
@@ -225,16 +233,25 @@ export function tridiagonalQl(
 }
 
 /**
- * Job: applies rotations to pairs of neighbouring rows of `z`. A part takes a slice of columns, which stays in the L2
- * cache. Words are z, line, rotations, their number.
+ * Words of {@linkcode svdRotate}: applies `count` rotations to pairs of neighbouring rows of `z`. A part takes a slice of
+ * columns, which stays in the L2 cache.
  */
-export function svdRotate(args: usize, part: u32, parts: u32): void {
-  const z = <usize> word(args, 0);
-  const line = <usize> word(args, 1);
+// @ts-ignore: decorator
+@unmanaged
+class SvdRotate {
+  z: usize;
+  line: u32;
+  rotations: usize;
+  count: u32;
+}
+
+export function svdRotate(args: SvdRotate, part: u32, parts: u32): void {
+  const z = args.z;
+  const line = <usize> args.line;
   const from = <usize> share(<u32> line >> 4, part, parts) << 4;
   const to = <usize> share(<u32> line >> 4, part + 1, parts) << 4;
-  let r = <usize> word(args, 2);
-  const end = r + <usize> word(args, 3) * ROTATION;
+  let r = args.rotations;
+  const end = r + <usize> args.count * ROTATION;
   for (; r < end; r += ROTATION) {
     const row = z + <usize> load<u32>(r) * line;
     const c = v128.load64_splat(r, 8);

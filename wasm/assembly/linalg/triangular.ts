@@ -5,7 +5,7 @@
  * of four rows with four, and the small triangle that is left is solved plainly.
  */
 
-import { share, word } from "../lib/args";
+import { share } from "../lib/args";
 
 /** Columns of a block. */
 const BLOCK: u32 = 64;
@@ -195,23 +195,34 @@ export function choleskyDiagonal(
   }
 }
 
-/**
- * Job, second step: the rows below the diagonal block. Words are h, its stride in bytes, l, its stride, n, from, triangle,
- * scratch, its size a thread.
- */
+/** Words of {@linkcode choleskyRows}. The second step: the rows below the diagonal block. */
+// @ts-ignore: decorator
+@unmanaged
+class CholeskyRows {
+  h: usize;
+  hStride: usize;
+  l: usize;
+  lStride: usize;
+  n: u32;
+  from: u32;
+  triangle: usize;
+  scratch: usize;
+  scratchBytes: u32;
+}
+
 export function choleskyRows(
-  args: usize,
+  args: CholeskyRows,
   part: u32,
   parts: u32,
   thread: u32,
 ): void {
-  const ldh = <usize> word(args, 1);
-  const l = <usize> word(args, 2);
-  const ldl = <usize> word(args, 3);
-  const n = word(args, 4);
-  const from = word(args, 5);
-  const triangle = <usize> word(args, 6);
-  const scratch = <usize> word(args, 7) + <usize> thread * word(args, 8);
+  const ldh = args.hStride;
+  const l = args.l;
+  const ldl = args.lStride;
+  const n = args.n;
+  const from = args.from;
+  const triangle = args.triangle;
+  const scratch = args.scratch + <usize> thread * args.scratchBytes;
   const width = min(BLOCK, n - from);
   const below = from + width;
   const quads = (n - below + 3) >> 2;
@@ -221,7 +232,7 @@ export function choleskyRows(
     const count = min<u32>(4, n - i);
     for (let t: u32 = 0; t < count; t++) {
       widen(
-        <usize> word(args, 0) + <usize> (i + t) * ldh + (<usize> from << 2),
+        args.h + <usize> (i + t) * ldh + (<usize> from << 2),
         width,
         scratch + <usize> t * LINE,
       );
@@ -239,24 +250,35 @@ export function choleskyRows(
   }
 }
 
-/**
- * Job: `x <- x * l⁻ᵀ` (transpose) or `x * l⁻¹`, rows dealt out. Words are x, its stride in bytes, rows, n, l, its stride,
- * transpose, scratch, its size a thread.
- */
+/** Words of {@linkcode solveRight}. `x <- x * l⁻ᵀ` (transpose) or `x * l⁻¹`, rows dealt out. */
+// @ts-ignore: decorator
+@unmanaged
+class SolveRight {
+  x: usize;
+  xStride: usize;
+  rows: u32;
+  n: u32;
+  l: usize;
+  lStride: usize;
+  transpose: u32;
+  scratch: usize;
+  scratchBytes: u32;
+}
+
 export function solveRight(
-  args: usize,
+  args: SolveRight,
   part: u32,
   parts: u32,
   thread: u32,
 ): void {
-  const x = <usize> word(args, 0);
-  const ldx = <usize> word(args, 1);
-  const rows = word(args, 2);
-  const n = word(args, 3);
-  const l = <usize> word(args, 4);
-  const ldl = <usize> word(args, 5);
-  const transpose = word(args, 6) != 0;
-  const scratch = <usize> word(args, 7) + <usize> thread * word(args, 8);
+  const x = args.x;
+  const ldx = args.xStride;
+  const rows = args.rows;
+  const n = args.n;
+  const l = args.l;
+  const ldl = args.lStride;
+  const transpose = args.transpose != 0;
+  const scratch = args.scratch + <usize> thread * args.scratchBytes;
   const triangle = scratch + 4 * LINE;
   const quads = (rows + 3) >> 2;
   const first = share(quads, part, parts);

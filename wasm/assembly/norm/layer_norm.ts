@@ -1,8 +1,8 @@
 /** Layer norms. */
 
-import { float, share, word } from "../lib/args";
+import { share } from "../lib/args";
 import { addTo } from "../elementwise/rows";
-import { element, storeWithin, sumLanes } from "../lib/vector";
+import { storeWithin, sumLanes, valueAt } from "../lib/vector";
 
 /** Rows whose gradients are summed in f32 before they are added to the total. */
 const BLOCK: u32 = 64;
@@ -55,23 +55,39 @@ export function normRow(
   }
 }
 
-/** Job: words are rows, cols, x, its stride, out, its stride, weight, bias, mean, inverse, epsilon. */
-export function layerNorm(args: usize, part: u32, parts: u32): void {
-  const rows = word(args, 0);
-  const cols = word(args, 1);
+/** Words of {@linkcode layerNorm}. */
+// @ts-ignore: decorator
+@unmanaged
+class LayerNorm {
+  rows: u32;
+  cols: u32;
+  x: usize;
+  xStride: usize;
+  out: usize;
+  outStride: usize;
+  weight: usize;
+  bias: usize;
+  mean: usize;
+  inverse: usize;
+  epsilon: f32;
+}
+
+export function layerNorm(args: LayerNorm, part: u32, parts: u32): void {
+  const rows = args.rows;
+  const cols = args.cols;
   const end = share(rows, part + 1, parts);
   for (let i = share(rows, part, parts); i < end; i++) {
-    const x = element(args, 2, i, 0);
+    const x = valueAt(args.x, args.xStride, i, 0);
     const mean = rowSum(x, cols, 0, false) / <f32> cols;
     const variance = rowSum(x, cols, mean, true) / <f32> cols;
-    const inverse: f32 = 1 / sqrt<f32>(variance + float(args, 10));
-    store<f32>(<usize> word(args, 8) + (<usize> i << 2), mean);
-    store<f32>(<usize> word(args, 9) + (<usize> i << 2), inverse);
+    const inverse: f32 = 1 / sqrt<f32>(variance + args.epsilon);
+    store<f32>(args.mean + (<usize> i << 2), mean);
+    store<f32>(args.inverse + (<usize> i << 2), inverse);
     normRow(
       x,
-      <usize> word(args, 6),
-      <usize> word(args, 7),
-      element(args, 4, i, 0),
+      args.weight,
+      args.bias,
+      valueAt(args.out, args.outStride, i, 0),
       cols,
       mean,
       inverse,
@@ -121,39 +137,71 @@ export function layerNormRow(
   }
 }
 
-/** Job: words are rows, cols, dy, its stride, x, its stride, dx, its stride, add (0: none), its stride, weight, mean, inverse. */
-export function layerNormBackward(args: usize, part: u32, parts: u32): void {
-  const rows = word(args, 0);
-  const cols = word(args, 1);
+/** Words of {@linkcode layerNormBackward}. */
+// @ts-ignore: decorator
+@unmanaged
+class LayerNormBackward {
+  rows: u32;
+  cols: u32;
+  dy: usize;
+  dyStride: usize;
+  x: usize;
+  xStride: usize;
+  dx: usize;
+  dxStride: usize;
+  add: usize; // 0: none
+  addStride: usize;
+  weight: usize;
+  mean: usize;
+  inverse: usize;
+}
+
+export function layerNormBackward(args: LayerNormBackward, part: u32, parts: u32): void {
+  const rows = args.rows;
+  const cols = args.cols;
   const end = share(rows, part + 1, parts);
   for (let i = share(rows, part, parts); i < end; i++) {
     const at = <usize> i << 2;
     layerNormRow(
-      element(args, 2, i, 0),
-      <usize> word(args, 10),
-      element(args, 4, i, 0),
-      element(args, 6, i, 0),
-      word(args, 8) ? element(args, 8, i, 0) : 0,
+      valueAt(args.dy, args.dyStride, i, 0),
+      args.weight,
+      valueAt(args.x, args.xStride, i, 0),
+      valueAt(args.dx, args.dxStride, i, 0),
+      args.add ? valueAt(args.add, args.addStride, i, 0) : 0,
       cols,
-      load<f32>(<usize> word(args, 11) + at),
-      load<f32>(<usize> word(args, 12) + at),
+      load<f32>(args.mean + at),
+      load<f32>(args.inverse + at),
     );
   }
 }
 
-/** Job: words are rows, cols, dy, its stride, x, its stride, mean, inverse, dweight, which grows. Parts own columns. */
-export function layerNormWeight(args: usize, part: u32, parts: u32): void {
-  const rows = word(args, 0);
-  const cols = word(args, 1);
-  const lddy = <usize> word(args, 3);
-  const ldx = <usize> word(args, 5);
+/** Words of {@linkcode layerNormWeight}. `dweight` grows. Parts own columns. */
+// @ts-ignore: decorator
+@unmanaged
+class LayerNormWeight {
+  rows: u32;
+  cols: u32;
+  dy: usize;
+  dyStride: usize;
+  x: usize;
+  xStride: usize;
+  mean: usize;
+  inverse: usize;
+  dweight: usize;
+}
+
+export function layerNormWeight(args: LayerNormWeight, part: u32, parts: u32): void {
+  const rows = args.rows;
+  const cols = args.cols;
+  const lddy = args.dyStride;
+  const ldx = args.xStride;
   const groups = (cols + 7) >> 3;
   const end = min(cols, share(groups, part + 1, parts) << 3);
   for (let j = share(groups, part, parts) << 3; j < end; j += 8) {
-    let dy = element(args, 2, 0, j);
-    let x = element(args, 4, 0, j);
-    let mean = <usize> word(args, 6);
-    let inverse = <usize> word(args, 7);
+    let dy = valueAt(args.dy, args.dyStride, 0, j);
+    let x = valueAt(args.x, args.xStride, 0, j);
+    let mean = args.mean;
+    let inverse = args.inverse;
     let t0 = f32x4.splat(0);
     let t1 = t0;
     for (let i: u32 = 0; i < rows; i += BLOCK) {
@@ -174,6 +222,6 @@ export function layerNormWeight(args: usize, part: u32, parts: u32): void {
       t0 = f32x4.add(t0, s0);
       t1 = f32x4.add(t1, s1);
     }
-    addTo(<usize> word(args, 8), j, cols, t0, t1, true);
+    addTo(args.dweight, j, cols, t0, t1, true);
   }
 }

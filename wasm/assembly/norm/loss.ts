@@ -5,34 +5,46 @@
  * once for the loss and once more to scale the exponentials into the gradient.
  */
 
-import { float, share, word } from "../lib/args";
+import { share } from "../lib/args";
 import { exp1, expSum, logarithm, rowMax } from "../lib/exp";
 import { scaleRow } from "../elementwise/rows";
-import { element } from "../lib/vector";
+import { valueAt } from "../lib/vector";
 
 /** Values of a chunk. */
 const CHUNK: u32 = 2048;
 
-/**
- * Job: words are rows, cols, logits, their stride, labels, losses, whether to write gradients, their factor, scratch,
- * its size a thread: a chunk, then the maximum of every chunk.
- */
+/** Words of {@linkcode crossEntropy}. Scratch of a thread: a chunk, then the maximum of every chunk. `graded`: whether logits become gradients times `factor`. */
+// @ts-ignore: decorator
+@unmanaged
+class CrossEntropy {
+  rows: u32;
+  cols: u32;
+  logits: usize;
+  logitsStride: usize;
+  labels: usize;
+  losses: usize;
+  graded: u32;
+  factor: f32;
+  scratch: usize;
+  scratchBytes: u32;
+}
+
 export function crossEntropy(
-  args: usize,
+  args: CrossEntropy,
   part: u32,
   parts: u32,
   thread: u32,
 ): void {
-  const rows = word(args, 0);
-  const cols = word(args, 1);
-  const labels = <usize> word(args, 4);
-  const losses = <usize> word(args, 5);
-  const gradient = word(args, 6) != 0;
-  const copy = <usize> word(args, 8) + <usize> thread * word(args, 9);
+  const rows = args.rows;
+  const cols = args.cols;
+  const labels = args.labels;
+  const losses = args.losses;
+  const gradient = args.graded != 0;
+  const copy = args.scratch + <usize> thread * args.scratchBytes;
   const maxima = copy + (<usize> CHUNK << 2);
   const end = share(rows, part + 1, parts);
   for (let i = share(rows, part, parts); i < end; i++) {
-    const x = element(args, 2, i, 0);
+    const x = valueAt(args.logits, args.logitsStride, i, 0);
     const label = load<i32>(labels + (<usize> i << 2));
     const loss = losses + (<usize> i << 2);
     if (label < 0) {
@@ -64,7 +76,7 @@ export function crossEntropy(
     }
     store<f32>(loss, <f32> (<f64> most + logarithm(sum) - wanted));
     if (!gradient) continue;
-    const factor = float(args, 7);
+    const factor = args.factor;
     const unit = <f32> (<f64> factor / sum);
     at = maxima;
     for (let j: u32 = 0; j < cols; j += CHUNK, at += 4) {

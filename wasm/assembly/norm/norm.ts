@@ -1,8 +1,8 @@
 /** Root mean square norms. */
 
-import { float, share, word } from "../lib/args";
+import { share } from "../lib/args";
 import { addTo } from "../elementwise/rows";
-import { dotRows, element, storeWithin, sumLanes } from "../lib/vector";
+import { dotRows, storeWithin, sumLanes, valueAt } from "../lib/vector";
 
 /** Rows whose gradients are summed in f32 before they are added to the total. */
 const BLOCK: u32 = 64;
@@ -33,19 +33,33 @@ export function scaleByWeight(
   }
 }
 
-/** Job: words are rows, cols, x, its stride, weight, out, its stride, inverse, epsilon. */
-export function rmsNorm(args: usize, part: u32, parts: u32): void {
-  const rows = word(args, 0);
-  const cols = word(args, 1);
-  const weight = <usize> word(args, 4);
-  const inverse = <usize> word(args, 7);
+/** Words of {@linkcode rmsNorm}. */
+// @ts-ignore: decorator
+@unmanaged
+class RmsNorm {
+  rows: u32;
+  cols: u32;
+  x: usize;
+  xStride: usize;
+  weight: usize;
+  out: usize;
+  outStride: usize;
+  inverse: usize;
+  epsilon: f32;
+}
+
+export function rmsNorm(args: RmsNorm, part: u32, parts: u32): void {
+  const rows = args.rows;
+  const cols = args.cols;
+  const weight = args.weight;
+  const inverse = args.inverse;
   const end = share(rows, part + 1, parts);
   for (let i = share(rows, part, parts); i < end; i++) {
-    const x = element(args, 2, i, 0);
+    const x = valueAt(args.x, args.xStride, i, 0);
     const mean = dotRows(x, x, cols) / <f32> cols;
-    const factor: f32 = 1 / sqrt<f32>(mean + float(args, 8));
+    const factor: f32 = 1 / sqrt<f32>(mean + args.epsilon);
     store<f32>(inverse + (<usize> i << 2), factor);
-    scaleByWeight(x, weight, element(args, 5, i, 0), cols, factor);
+    scaleByWeight(x, weight, valueAt(args.out, args.outStride, i, 0), cols, factor);
   }
 }
 
@@ -91,24 +105,41 @@ export function normGradient(
   }
 }
 
-/** Job: words are rows, cols, dy, its stride, x, its stride, weight, inverse, dx, its stride, add (0: none), its stride. */
-export function rmsNormBackward(args: usize, part: u32, parts: u32): void {
-  const rows = word(args, 0);
-  const cols = word(args, 1);
-  const weight = <usize> word(args, 6);
-  const inverse = <usize> word(args, 7);
+/** Words of {@linkcode rmsNormBackward}. */
+// @ts-ignore: decorator
+@unmanaged
+class RmsNormBackward {
+  rows: u32;
+  cols: u32;
+  dy: usize;
+  dyStride: usize;
+  x: usize;
+  xStride: usize;
+  weight: usize;
+  inverse: usize;
+  dx: usize;
+  dxStride: usize;
+  add: usize; // 0: none
+  addStride: usize;
+}
+
+export function rmsNormBackward(args: RmsNormBackward, part: u32, parts: u32): void {
+  const rows = args.rows;
+  const cols = args.cols;
+  const weight = args.weight;
+  const inverse = args.inverse;
   const end = share(rows, part + 1, parts);
   for (let i = share(rows, part, parts); i < end; i++) {
-    const dy = element(args, 2, i, 0);
-    const x = element(args, 4, i, 0);
+    const dy = valueAt(args.dy, args.dyStride, i, 0);
+    const x = valueAt(args.x, args.xStride, i, 0);
     const f = load<f32>(inverse + (<usize> i << 2));
     const mean = dotWeighted(dy, weight, x, cols) / <f32> cols;
     normGradient(
       dy,
       weight,
       x,
-      element(args, 8, i, 0),
-      word(args, 10) ? element(args, 10, i, 0) : 0,
+      valueAt(args.dx, args.dxStride, i, 0),
+      args.add ? valueAt(args.add, args.addStride, i, 0) : 0,
       cols,
       f,
       f * f * f * mean,
@@ -116,18 +147,31 @@ export function rmsNormBackward(args: usize, part: u32, parts: u32): void {
   }
 }
 
-/** Job: words are rows, cols, dy, its stride, x, its stride, inverse, dweight, which grows. Parts own columns. */
-export function normWeightGradient(args: usize, part: u32, parts: u32): void {
-  const rows = word(args, 0);
-  const cols = word(args, 1);
-  const lddy = <usize> word(args, 3);
-  const ldx = <usize> word(args, 5);
+/** Words of {@linkcode normWeightGradient}. `dweight` grows. Parts own columns. */
+// @ts-ignore: decorator
+@unmanaged
+class NormWeightGradient {
+  rows: u32;
+  cols: u32;
+  dy: usize;
+  dyStride: usize;
+  x: usize;
+  xStride: usize;
+  inverse: usize;
+  dweight: usize;
+}
+
+export function normWeightGradient(args: NormWeightGradient, part: u32, parts: u32): void {
+  const rows = args.rows;
+  const cols = args.cols;
+  const lddy = args.dyStride;
+  const ldx = args.xStride;
   const groups = (cols + 7) >> 3;
   const end = min(cols, share(groups, part + 1, parts) << 3);
   for (let j = share(groups, part, parts) << 3; j < end; j += 8) {
-    let dy = element(args, 2, 0, j);
-    let x = element(args, 4, 0, j);
-    let inverse = <usize> word(args, 6);
+    let dy = valueAt(args.dy, args.dyStride, 0, j);
+    let x = valueAt(args.x, args.xStride, 0, j);
+    let inverse = args.inverse;
     let t0 = f32x4.splat(0);
     let t1 = t0;
     for (let i: u32 = 0; i < rows; i += BLOCK) {
@@ -146,6 +190,6 @@ export function normWeightGradient(args: usize, part: u32, parts: u32): void {
       t0 = f32x4.add(t0, s0);
       t1 = f32x4.add(t1, s1);
     }
-    addTo(<usize> word(args, 7), j, cols, t0, t1, true);
+    addTo(args.dweight, j, cols, t0, t1, true);
   }
 }

@@ -6,7 +6,7 @@
  * there is no such table, are converted.
  */
 
-import { share, word } from "../lib/args";
+import { share } from "../lib/args";
 import {
   high16, high8, low16, low8, NIBBLE, number0, number1, number2, number3,
 } from "./decode";
@@ -178,32 +178,51 @@ function decodeNibbles(
   }
 }
 
-/**
- * Job: words are out, its stride in bytes, rows, cols, block (not 0), bits, planes, affine, high order, codes, scales,
- * biases, from (0: none), its stride, flat grouping, scratch, its size a thread.
- */
+/** Words of {@linkcode dequantize}. `block` is not 0; `from` 0: none. */
+// @ts-ignore: decorator
+@unmanaged
+class Dequantize {
+  out: usize;
+  outStride: usize;
+  rows: u32;
+  cols: u32;
+  block: u32;
+  bits: u32;
+  planes: usize;
+  affine: u32;
+  high: u32;
+  codes: usize;
+  scales: usize;
+  biases: usize;
+  from: usize;
+  fromStride: usize;
+  flat: u32;
+  scratch: usize;
+  scratchBytes: u32;
+}
+
 export function dequantize(
-  args: usize,
+  args: Dequantize,
   part: u32,
   parts: u32,
   thread: u32,
 ): void {
-  const out = <usize> word(args, 0);
-  const outStride = <usize> word(args, 1);
-  const rows = word(args, 2);
-  const cols = word(args, 3);
-  const block = word(args, 4);
-  const bits = word(args, 5);
-  const planes = <usize> word(args, 6);
-  const affine = word(args, 7) != 0;
-  const high = word(args, 8) != 0;
-  const codes = <usize> word(args, 9);
-  const scales = <usize> word(args, 10);
-  const biases = <usize> word(args, 11);
-  const from = <usize> word(args, 12);
-  const fromStride = <usize> word(args, 13);
-  const flat = word(args, 14) != 0;
-  const scratch = <usize> word(args, 15) + <usize> thread * word(args, 16);
+  const out = args.out;
+  const outStride = args.outStride;
+  const rows = args.rows;
+  const cols = args.cols;
+  const block = args.block;
+  const bits = args.bits;
+  const planes = args.planes;
+  const affine = args.affine != 0;
+  const high = args.high != 0;
+  const codes = args.codes;
+  const scales = args.scales;
+  const biases = args.biases;
+  const from = args.from;
+  const fromStride = args.fromStride;
+  const flat = args.flat != 0;
+  const scratch = args.scratch + <usize> thread * args.scratchBytes;
 
   // A line is a stretch over which blocks and bits run on: the whole matrix, or a row.
   const lines: u32 = flat ? 1 : rows;

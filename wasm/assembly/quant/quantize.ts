@@ -6,7 +6,7 @@
  * for `flat`. Parts are whole runs, so no byte has two writers.
  */
 
-import { share, word } from "../lib/args";
+import { share } from "../lib/args";
 import { packCodes } from "./pack";
 import {
   chooseScale,
@@ -68,32 +68,54 @@ function gather(
 }
 
 /**
- * Job: words are w, its stride in bytes, rows, cols, block (not 0), bits, levels (0: affine), thresholds, high order,
- * codes, scales, biases, rule, weight (0: none), scratch, its size a thread, flat grouping, blocks in
- * a unit, units in a run.
+ * Words of {@linkcode quantize}. `block` is not 0; `levels` 0: affine; `weight` 0: none; `unit`: blocks in a unit, `run`: units in a run.
  */
+// @ts-ignore: decorator
+@unmanaged
+class Quantize {
+  w: usize;
+  wStride: usize;
+  rows: u32;
+  cols: u32;
+  block: u32;
+  bits: u32;
+  levels: usize;
+  thresholds: usize;
+  high: u32;
+  codes: usize;
+  scales: usize;
+  biases: usize;
+  rule: u32;
+  weight: usize;
+  scratch: usize;
+  scratchBytes: u32;
+  flat: u32;
+  unit: u32;
+  run: u32;
+}
+
 export function quantize(
-  args: usize,
+  args: Quantize,
   part: u32,
   parts: u32,
   thread: u32,
 ): void {
-  const w = <usize> word(args, 0);
-  const stride = <usize> word(args, 1);
-  const rows = word(args, 2);
-  const cols = word(args, 3);
-  const block = word(args, 4);
-  const bits = word(args, 5);
-  const affine = word(args, 6) == 0;
-  const high = word(args, 8) != 0;
-  const codes = <usize> word(args, 9);
-  const scales = <usize> word(args, 10);
-  const biases = <usize> word(args, 11);
-  const rule = word(args, 12);
-  const weight = <usize> word(args, 13);
-  const scratch = <usize> word(args, 14) + <usize> thread * word(args, 15);
-  const flat = word(args, 16) != 0;
-  setFormat(bits, word(args, 6), word(args, 7));
+  const w = args.w;
+  const stride = args.wStride;
+  const rows = args.rows;
+  const cols = args.cols;
+  const block = args.block;
+  const bits = args.bits;
+  const affine = args.levels == 0;
+  const high = args.high != 0;
+  const codes = args.codes;
+  const scales = args.scales;
+  const biases = args.biases;
+  const rule = args.rule;
+  const weight = args.weight;
+  const scratch = args.scratch + <usize> thread * args.scratchBytes;
+  const flat = args.flat != 0;
+  setFormat(bits, args.levels, args.thresholds);
 
   if (!flat) {
     const perRow = (cols + block - 1) / block;
@@ -119,8 +141,8 @@ export function quantize(
 
   const total = rows * cols;
   const blocks = (total + block - 1) / block;
-  const unit = word(args, 17);
-  const run = word(args, 18);
+  const unit = args.unit;
+  const run = args.run;
   const units = (blocks + unit - 1) / unit;
   const end = share(units, part + 1, parts);
   // Behind the codes: values and weights, where they must be gathered.
