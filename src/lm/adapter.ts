@@ -7,7 +7,6 @@
 import { KindError } from "../errors.ts";
 import type { ParameterSet } from "../autograd/parameter.ts";
 import { readF32 } from "../device/device.ts";
-import type { WantedTensor } from "../families/tensors.ts";
 import { memorySink } from "../io/files/sources.ts";
 import {
   ADAPTER_CONFIG,
@@ -19,7 +18,6 @@ import {
   safetensorsHeader,
   SafetensorsWriter,
 } from "../io/safetensors/write.ts";
-import { loraStart } from "../loftq/start.ts";
 import type { CausalModel } from "../models/model.ts";
 import {
   type AdapterModuleFactors,
@@ -27,9 +25,7 @@ import {
   type AttachedAdapter,
   factorName,
 } from "../nn/adapter.ts";
-import { checkRanks } from "../nn/ranks.ts";
 import { fromF32 } from "../tensor/dtype.ts";
-import { blockLinears, chosenLinears } from "../train/lora_targets.ts";
 
 const NAME = "default";
 
@@ -43,24 +39,6 @@ export interface NewAdapter {
   readonly targets?: readonly string[];
   /** Seed of `lora_A` (0). */
   readonly seed?: number;
-}
-
-/** New factors for the linear layers of a model's blocks: A at random, B zero. @throws {RangeError} If a target matches no layer. */
-export function newAdapter(
-  tensors: readonly WantedTensor[],
-  { rank = 16, alpha = rank, targets, seed = 0 }: NewAdapter,
-): AdapterModuleFactors[] {
-  const chosen = chosenLinears(blockLinears(tensors), {
-    ...{ targets, tensors },
-    name: "the model",
-  });
-  checkRanks(chosen.map(({ module, shape: [rows, cols] }) => ({
-    ...{ module, rows, cols, rank },
-  })));
-  return chosen.map(({ module, shape: [rows, cols] }) => {
-    const { a, b } = loraStart({ rows, cols, rank, seed, name: module });
-    return { module, rank, scaling: alpha / rank, a: a.data, b: b.data };
-  });
 }
 
 /** The adapter of a model: one at most, whose factors are on the device while it counts. */
@@ -83,15 +61,14 @@ export class LmAdapter implements Disposable {
     return this.#factors.length > 0;
   }
 
-  /** Puts new factors on the model. */
-  start(factors: readonly AdapterModuleFactors[]): void {
-    this.#attach(factors, {});
-  }
-
-  /** The factors as parameters to train; those that are trained already keep their values. */
-  trained(dropout: number): ParameterSet {
+  /** The factors as parameters to train, `fresh` ones where there are none; those that are trained already keep their values. */
+  trained(
+    dropout: number,
+    fresh: () => readonly AdapterModuleFactors[],
+  ): ParameterSet {
     if (!this.#attached?.parameters) {
-      this.#attach(this.#factors, { train: true, dropout });
+      const factors = this.exists ? this.#factors : fresh();
+      this.#attach(factors, { train: true, dropout });
     }
     return this.#attached!.parameters!;
   }

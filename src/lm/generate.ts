@@ -4,9 +4,8 @@
  * @module
  */
 
-import { KindError } from "../errors.ts";
 import type { ChatRecord } from "../io/chat/template.ts";
-import { promptTokens } from "../io/tokenizer/prompt.ts";
+import { chatTokens, promptTokens } from "../io/tokenizer/prompt.ts";
 import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import { generate } from "../models/generate/causal.ts";
 import type { SamplingOptions } from "../models/generate/sampling.ts";
@@ -41,19 +40,6 @@ export interface GenerateTextOptions
 /** Milliseconds of work after which timers, events and a page's drawing get their turn. */
 const REST = 15;
 
-/** Token ids of a prompt. @throws {TypeError} If it is a conversation and there is no chat template, or it refuses it. */
-function tokensOf(tokenizer: Tokenizer, prompt: Prompt): Int32Array {
-  if (typeof prompt === "string") return promptTokens(tokenizer, prompt);
-  const { chatTemplate, name } = tokenizer;
-  if (!chatTemplate) {
-    throw new KindError(
-      `Cannot answer a conversation: ${name} has no chat template; wanted a prompt as text`,
-    );
-  }
-  const { text } = chatTemplate.render(prompt, { addGenerationPrompt: true });
-  return tokenizer.encode(text, { addSpecialTokens: false });
-}
-
 /** Pieces of text as they are generated. */
 export async function* generateText(
   { model, tokenizer, stop }: {
@@ -66,7 +52,9 @@ export async function* generateText(
     GenerateTextOptions,
 ): AsyncGenerator<string, void, void> {
   signal?.throwIfAborted();
-  const ids = tokensOf(tokenizer, prompt);
+  const ids = typeof prompt === "string"
+    ? promptTokens(tokenizer, prompt)
+    : chatTokens(tokenizer, prompt);
   const stream = tokenizer.stream({
     skipSpecialTokens: true,
     ...(typeof prompt === "string" && { after: ids }),

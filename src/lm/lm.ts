@@ -24,7 +24,8 @@ import { readAdapterFactors } from "../models/load/factors.ts";
 import { fittedFactors } from "../models/load/with_head.ts";
 import type { CausalModel } from "../models/model.ts";
 import type { AdapterModuleFactors } from "../nn/adapter.ts";
-import { LmAdapter, newAdapter } from "./adapter.ts";
+import { newFactors } from "../train/new_factors.ts";
+import { LmAdapter } from "./adapter.ts";
 import { type ModelFiles, sourcesOf } from "./files.ts";
 import {
   generateText,
@@ -192,10 +193,13 @@ function languageModel(
     train: (records, options) =>
       alone("train", () => {
         const tensors = familyOf(checkpoint).tensors(checkpoint);
-        const start = () => {
-          if (!adapter.exists) adapter.start(newAdapter(tensors, options));
-          return adapter.trained(options.dropout ?? 0);
-        };
+        const { rank = 16, alpha = rank, targets, seed = 0 } = options;
+        const start = () =>
+          adapter.trained(options.dropout ?? 0, () =>
+            newFactors(tensors, {
+              ...{ rank, alpha, targets, seed },
+              name: "the model",
+            }));
         return trainLm({ model: causal, tokenizer, start }, records, options);
       }),
     adapterFiles: () => adapter.files(),

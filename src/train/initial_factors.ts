@@ -8,16 +8,14 @@ import type { WantedTensor } from "../families/tensors.ts";
 import { absolutePath } from "../io/files/deno.ts";
 import { digest } from "../io/files/digest.ts";
 import type { Adapter } from "../io/peft/adapter.ts";
-import { adapterConfig, moduleScaling } from "../io/peft/config.ts";
+import { adapterConfig } from "../io/peft/config.ts";
 import { qaloraFields, type QaloraGroups } from "../io/peft/qalora.ts";
-import { checkPatterns } from "../loftq/plan.ts";
-import { loraStart } from "../loftq/start.ts";
 import { readAdapterFactors } from "../models/load/factors.ts";
 import type { ModelPlace } from "../models/load/locate.ts";
 import type { Model } from "../models/model.ts";
 import type { AdapterModuleFactors } from "../nn/adapter.ts";
-import { checkRanks } from "../nn/ranks.ts";
-import { blockLinears, chosenLinears, peftTargets } from "./lora_targets.ts";
+import { peftTargets } from "./lora_targets.ts";
+import { newFactors } from "./new_factors.ts";
 import type { TrainOptions } from "./options.ts";
 
 /**
@@ -78,7 +76,7 @@ const PEFT_TASKS = {
  *
  * @throws {RangeError} If a name or a pattern asks for none.
  */
-export function newFactors(
+export function newStart(
   place: ModelPlace,
   { options, kind, tensors }: {
     options: TrainOptions;
@@ -89,17 +87,12 @@ export function newFactors(
 ): Start {
   const { targets, seed, rank, alpha, rslora } = options;
   const { rankPattern, alphaPattern } = options;
-  const chosen = chosenLinears(blockLinears(tensors), {
-    ...{ targets, tensors },
+  const settings = { rank, alpha, rslora, rankPattern, alphaPattern };
+  const factors = newFactors(tensors, {
+    ...{ ...settings, targets, seed },
     name: place.model,
   });
-  const modules = chosen.map(({ module }) => module);
-  checkPatterns(modules, { rankPattern, alphaPattern });
-  const settings = { rank, alpha, rslora, rankPattern, alphaPattern };
-  checkRanks(chosen.map(({ module, shape: [rows, cols] }) => ({
-    ...{ module, rows, cols },
-    rank: moduleScaling(settings, module).rank,
-  })));
+  const modules = factors.map(({ module }) => module);
   const config = adapterConfig({
     ...settings,
     baseModel: absolutePath(place.model),
@@ -107,24 +100,5 @@ export function newFactors(
     dropout: options.dropout,
     targetModules: peftTargets(modules, { targets, tensors }),
   });
-  return {
-    factors: chosen.map(({ module, shape: [rows, cols] }) => {
-      const own = moduleScaling(settings, module);
-      const { a, b } = loraStart({
-        rows,
-        cols,
-        rank: own.rank,
-        seed,
-        name: module,
-      });
-      return {
-        module,
-        rank: own.rank,
-        scaling: own.scaling,
-        a: a.data,
-        b: b.data,
-      };
-    }),
-    config: () => config,
-  };
+  return { factors, config: () => config };
 }

@@ -40,7 +40,7 @@ import { release } from "../tensor/release.ts";
 import { type NamedMat, readTensors, writeTensors } from "./checkpoint.ts";
 import {
   digestStart,
-  newFactors,
+  newStart,
   type Start,
   storedFactors,
 } from "./initial_factors.ts";
@@ -236,7 +236,7 @@ async function startOf(
   const { kind } = familyOf(checkpoint);
   const start = adapter
     ? await storedFactors(adapter, options)
-    : newFactors(place, { options, kind, tensors });
+    : newStart(place, { options, kind, tensors });
   return { ...start, factors: fittedFactors(checkpoint, start.factors) };
 }
 

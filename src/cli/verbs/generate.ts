@@ -4,12 +4,11 @@
  * @module
  */
 
-import { promptTokens } from "../../io/tokenizer/prompt.ts";
+import { chatTokens, promptTokens } from "../../io/tokenizer/prompt.ts";
 import type { Device } from "../../device/device.ts";
-import { KindError } from "../../errors.ts";
 import type { ChatRecord } from "../../io/chat/template.ts";
 import { readTextFile } from "../../io/files/deno.ts";
-import { messageOf, quoted } from "../../io/files/errors.ts";
+import { messageOf } from "../../io/files/errors.ts";
 import { isObject } from "../../io/files/json.ts";
 import { parseJsonExact } from "../../io/files/json_exact.ts";
 import { checkpointTokenizer } from "../../io/open_tokenizer.ts";
@@ -304,18 +303,6 @@ function jsonOf(text: string, option: string): unknown {
   } catch (error) {
     throw new UsageError(`${option} is not JSON: ${messageOf(error)}`);
   }
-}
-
-/** A question as the model's chat template puts it. @throws {TypeError} If there is none, or it refuses the question. */
-function chatTokens(tokenizer: Tokenizer, chat: ChatRecord): Int32Array {
-  const { chatTemplate, name } = tokenizer;
-  if (!chatTemplate) {
-    throw new KindError(
-      `Cannot lay out a conversation: ${quoted(name)} has no chat template`,
-    );
-  }
-  const { text } = chatTemplate.render(chat, { addGenerationPrompt: true });
-  return tokenizer.encode(text, { addSpecialTokens: false });
 }
 
 /** A prompt has at least the token that begins a text. */

@@ -1,8 +1,13 @@
 /**
- * Tokens of a text that a model is to go on from.
+ * Token ids of a prompt: a text to continue, or a conversation to answer.
  *
  * @module
  */
+
+import { KindError } from "../../errors.ts";
+import type { ChatRecord } from "../chat/template.ts";
+import { quoted } from "../files/errors.ts";
+import type { Tokenizer } from "./tokenizer.ts";
 
 /** A tokenizer, as far as a prompt needs one. */
 export interface PromptEncoder {
@@ -38,4 +43,23 @@ export function promptTokens(
   // Of an empty text the BOS may be the same token, with which a model begins.
   const own = Math.max(atEnd(plain, eosId!), ids.length === ends ? 1 : 0);
   return ids.slice(0, ids.length - Math.max(0, ends - own));
+}
+
+/**
+ * Token ids of a conversation as the model's chat template lays it out, up to where the answer begins.
+ *
+ * @throws {TypeError} If there is no chat template, or it refuses the conversation.
+ */
+export function chatTokens(
+  tokenizer: Tokenizer,
+  chat: ChatRecord,
+): Int32Array<ArrayBuffer> {
+  const { chatTemplate, name } = tokenizer;
+  if (!chatTemplate) {
+    throw new KindError(
+      `Cannot lay out a conversation: ${quoted(name)} has no chat template`,
+    );
+  }
+  const { text } = chatTemplate.render(chat, { addGenerationPrompt: true });
+  return tokenizer.encode(text, { addSpecialTokens: false });
 }

@@ -79,7 +79,7 @@ Deno.test("generate() ends when nobody listens, by its signal, and is alone on i
     );
     await assert.rejects(
       lm.generate({ messages: [{ role: "user", content: "Hi" }] }).next(),
-      /^TypeError: Cannot answer a conversation: .* has no chat template/,
+      /^TypeError: Cannot lay out a conversation: .* has no chat template/,
     );
   }));
 
