@@ -18,7 +18,7 @@ import type { Dispatch, GpuContext, Kernel, Span, Word } from "./context.ts";
 /** Type of a parameter. Tables stand before single words, for their alignment. */
 export type ParamType = "u32" | "f32" | "array<vec4f, 4>";
 
-/** What each kind of binding adds to the parameters: fields of `p` whose names begin with the binding's. */
+/** Fields that each kind of binding adds to the parameters: those of `p` whose names begin with the binding's. */
 const PLACES = {
   /** Nothing: it is bound from its first element on. */
   buffer: [],
@@ -48,15 +48,15 @@ type Bindings = Readonly<Record<string, BindingType>>;
 
 /** A kernel as it is written. */
 export interface KernelText<P extends Params, R extends Bindings, W> {
-  /** What errors call it; it tells a text from all others. */
+  /** Name in errors; it tells a text from all others. */
   readonly name: string;
   /** Values of `override` constants. */
   readonly constants?: Readonly<Record<string, number>>;
   /** Fields of `p`. */
   readonly params: P;
-  /** What it reads, by name. */
+  /** Bindings that it reads, by name. */
   readonly reads: R;
-  /** What it writes, or reads and writes. */
+  /** Bindings that it writes, or reads and writes. */
   readonly writes: W;
   /** Declarations before the entry point. */
   readonly helpers?: string | (() => string);
@@ -100,7 +100,7 @@ export interface Call<P extends Params, D extends Bindings>
     & { readonly [K in Absent<D>]?: Bound<D[K]> };
 }
 
-/** What a body finds under a name, where it uses it. */
+/** Built-in values by the names that a body knows them by; only those that it uses are declared. */
 const BUILTINS = {
   group: "@builtin(workgroup_id) group: vec3u",
   groups: "@builtin(num_workgroups) groups: vec3u",

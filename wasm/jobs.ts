@@ -100,7 +100,7 @@ export interface Place {
   readonly stride: number;
 }
 
-/** What each job takes. */
+/** Arguments of each job. */
 export interface JobArgs {
 ${
     jobs.map(({ name, fields }) =>

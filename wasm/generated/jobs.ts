@@ -10,7 +10,7 @@ export interface Place {
   readonly stride: number;
 }
 
-/** What each job takes. */
+/** Arguments of each job. */
 export interface JobArgs {
   readonly activate: Readonly<{ units: number; cols: number; span: number; x: Place; out: Place; kind: number }>;
   readonly activateBackward: Readonly<{ units: number; cols: number; span: number; dy: Place; x: Place; dx: Place; kind: number }>;

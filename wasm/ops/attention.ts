@@ -1,7 +1,7 @@
 /**
  * Attention on the WASM device. The kernels: `wasm/assembly/attention/*.ts`.
  *
- * How work and memory are cut up depends on the shape alone, so that results do not depend on the number of threads.
+ * The cut of work and memory depends on the shape alone, so that results do not depend on the number of threads.
  *
  * @module
  */
@@ -32,7 +32,7 @@ const LEAST_UNITS = 16;
 /** Products that one thread manages in about 30 µs. */
 const GRAIN = 1 << 18;
 
-/** How an attention is cut up. */
+/** Cut of an attention. */
 interface Plan {
   /** Queries of a block. */
   readonly block: number;
@@ -64,7 +64,7 @@ function planOf(shape: AttentionShape): Plan {
   };
 }
 
-/** What every job of attention takes. */
+/** Arguments of every job of attention. */
 function shapeOf(
   memory: WasmMemory,
   { shape, q, k, v, out, logSumExp }: {

@@ -95,7 +95,7 @@ export interface DecodeWork extends Pick<QuantMat, "spec" | "rows" | "cols"> {
   readonly out: number;
   /** Elements from the start of a row of the result to that of the next. */
   readonly stride: number;
-  /** What the values are taken from. */
+  /** Minuend of the values. */
   readonly from?: { readonly address: number; readonly stride: number };
 }
 

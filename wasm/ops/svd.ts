@@ -28,7 +28,7 @@ const ROTATIONS = 16384;
 /** Bytes of a row's slice that a part applies rotations to. */
 const SLICE = 512;
 
-/** What the kernels work on: the shorter side's vectors, `k` of `len` elements. */
+/** Vectors that the kernels work on: the shorter side's vectors, `k` of `len` elements. */
 interface Vectors {
   readonly k: number;
   readonly len: number;

@@ -1,5 +1,5 @@
 /**
- * What jobs' arguments share, and the checks of what lies in buffers.
+ * Arguments that jobs share, and the checks of what lies in buffers.
  *
  * Row numbers, positions and labels are data, but here they can be looked at: one that is out of range is an error, not
  * a read of other memory.
@@ -33,7 +33,7 @@ export function isEmpty(x: Mat): boolean {
   return x.rows === 0 || x.cols === 0;
 }
 
-/** How an elementwise job cuts matrices; see `wasm/assembly/elementwise/rows.ts`. */
+/** Cut of matrices for an elementwise job; see `wasm/assembly/elementwise/rows.ts`. */
 export function pieces(
   mats: readonly (Mat | undefined)[],
 ): { units: number; cols: number; span: number } {

@@ -92,7 +92,7 @@ function* sequencesOf(
   }
 }
 
-/** What one run of a kernel takes. */
+/** Part of the work that one run of a kernel takes. */
 interface Piece {
   readonly first: number;
   readonly count: number;

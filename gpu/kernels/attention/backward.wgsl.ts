@@ -62,7 +62,7 @@ export const attentionMeans = (traits: AttentionTraits) =>
   means[place] = vec2f(logSum, sum);`,
   });
 
-/** What both kernels read. */
+/** Bindings that both kernels read. */
 const readsOf = (traits: AttentionTraits) =>
   ({
     dy: operand(traits),
@@ -73,7 +73,7 @@ const readsOf = (traits: AttentionTraits) =>
     bounds: "vector u32",
   }) as const;
 
-/** What both declare, and how results are stored. */
+/** Declarations of both, and of how results are stored. */
 function helpersText(
   traits: AttentionTraits,
   writes: readonly string[],

@@ -26,7 +26,7 @@ import {
   weightsText,
 } from "./text.wgsl.ts";
 
-/** What a kernel's text depends on, for its name. */
+/** Traits that a kernel's text depends on, for its name. */
 export const marksOf = (traits: AttentionTraits) =>
   Object.entries(traits).join(" ");
 

@@ -15,7 +15,7 @@ export const TILE = 32;
 /** Features of a result that a workgroup has at most: registers, 16 a chunk of 32. */
 const MOST_FEATURES = 128;
 
-/** What the text of a kernel depends on. */
+/** Traits that the text of a kernel depends on. */
 export interface AttentionTraits {
   /** Features of a head. */
   readonly headDim: number;

@@ -36,7 +36,7 @@ export const POOL_COLUMNS = kernel({
   y[p.y + i * p.yStride + g] = sum;`,
 });
 
-/** What is added to values that are spread: nothing, a matrix, or what their place holds. */
+/** Addend of values that are spread: nothing, a matrix, or what their place holds. */
 export type SpreadAdd = "none" | "other" | "out";
 
 /**

@@ -80,7 +80,7 @@ export function tiles(memory: WebGpuMemory, mats: readonly Mat[]): Tile[] {
   return out;
 }
 
-/** What a kernel of {@linkcode MapText} is called with. */
+/** Matrices, scalars and parameters of a call of a {@linkcode MapText}. */
 export interface MapCall<R extends string, S extends string, P extends Params> {
   /** The matrices by name, all of one shape. */
   readonly mats: Readonly<Record<R, Mat>>;

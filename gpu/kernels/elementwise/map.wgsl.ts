@@ -12,14 +12,14 @@ const THREADS = 64;
 /** Elements that a workgroup takes, several a thread. */
 export const MAP_SPAN = 256;
 
-/** What is done with each element. `R`, `W`, `S`: names of what is read, of what is written, of scalars. */
+/** Work on each element. `R`, `W`, `S`: names of what is read, of what is written, of scalars. */
 export interface MapText<
   R extends string,
   W extends string,
   S extends string,
   P extends Params,
 > {
-  /** What errors call it. */
+  /** Name in errors. */
   readonly name: string;
   /** Matrices whose element the body finds under the matrix's name. */
   readonly reads: readonly R[];

@@ -137,7 +137,7 @@ export const SCATTER_ROWS = kernel({
 const SUM_THREADS = 256;
 
 /**
- * What is summed: the values, their squares, or the terms of a norm's weight, `dy * x * inverse` with `x` for dy, for a
+ * Terms that are summed: the values, their squares, or the terms of a norm's weight, `dy * x * inverse` with `x` for dy, for a
  * layer norm `dy * (x - mean) * inverse`.
  */
 export type ColumnTerm = "values" | "squares" | "weight" | "centred";

@@ -181,7 +181,7 @@ function bind(
   };
 }
 
-/** What a kernel reads b through, where it is no matrix. */
+/** Bindings and parameters that a kernel reads b through, where it is no matrix. */
 export interface BoundSource {
   readonly source: Source;
   readonly params: Values<Source["params"]>;

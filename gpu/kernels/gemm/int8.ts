@@ -59,7 +59,7 @@ function gemmInt8(memory: WebGpuMemory, args: Args): void {
   }
 }
 
-/** What both products say of the result. */
+/** Parameters and bindings of the result, of both products. */
 function resultOf(
   memory: WebGpuMemory,
   { c, add, alpha = 1, beta = 0 }: QuantPart["product"],

@@ -81,7 +81,7 @@ const PARAMS = {
   ...SIZES,
 } as const;
 
-/** What the text and the constants of {@linkcode int8Kernel} depend on. */
+/** Traits that the text and the constants of {@linkcode int8Kernel} depend on. */
 export interface Int8Variant {
   /** Bits of a code. */
   readonly bits: number;

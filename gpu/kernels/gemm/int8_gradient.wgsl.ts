@@ -26,7 +26,7 @@ import { resultBindings, resultText, SIZES, times } from "./text.wgsl.ts";
 /** Rows and columns of the result that a workgroup of {@linkcode gradientKernel} takes. */
 export const GRADIENT_TILE = { rows: 64, cols: 32 } as const;
 
-/** What `x * factor` is, to the nearest whole number of at most `most`. */
+/** Declares `units(x, factor)`: `x * factor` to the nearest whole number of at most `most`. */
 const UNITS_TEXT = (most: number) => /* wgsl */ `
 fn units(x: f32, factor: f32) -> i32 {
   return i32(clamp(round(x * factor), -${most}.0, ${most}.0));

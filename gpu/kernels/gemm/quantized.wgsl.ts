@@ -50,7 +50,7 @@ export const NARROW_ROWS = 8;
 /** Threads of its workgroups. */
 const THREADS = 64;
 
-/** What the text of a {@linkcode narrowKernel} depends on. */
+/** Traits that the text of a {@linkcode narrowKernel} depends on. */
 export interface NarrowVariant {
   /** Rows that a thread takes, at most {@linkcode NARROW_ROWS}. */
   readonly rows: number;

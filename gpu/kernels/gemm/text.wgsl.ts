@@ -12,7 +12,7 @@ import { READER_PARAMS, type readerBindings } from "../quant/quant.wgsl.ts";
  */
 export type Along = "k" | "outer";
 
-/** What the text of a product's kernel depends on besides its tile. */
+/** Traits that the text of a product's kernel depends on besides its tile. */
 export interface GemmVariant {
   readonly a: Along;
   readonly b: Along;
@@ -20,7 +20,7 @@ export interface GemmVariant {
   readonly vectors: boolean;
   /** Whether an addend is bound; without it `c` is added if beta is not 0. */
   readonly addend: boolean;
-  /** What gives the values of b, if they are not in memory as such. */
+  /** Source of the values of b, if they are not in memory as such. */
   readonly source?: Source;
 }
 

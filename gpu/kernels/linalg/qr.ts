@@ -46,7 +46,7 @@ const MOST_TURNS = 25000;
 /** With more columns one workgroup cannot factorise the Gram matrix in so many turns. */
 const MOST_COLUMNS = 272;
 
-/** What is too wide, or too large for one binding, the CPU does. */
+/** Columns that are too many, or a matrix too large for one binding, go to the CPU. */
 function qr(
   memory: WebGpuMemory,
   args: OperationArgs<"qr">,

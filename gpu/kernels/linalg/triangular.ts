@@ -164,7 +164,7 @@ function copyDamped(
   }
 }
 
-/** What copies the lower triangle of `a` to `l`, with zeros above, when it is called. */
+/** A function that copies the lower triangle of `a` to `l`, with zeros above, when it is called. */
 function copyLower(
   memory: WebGpuMemory,
   { a, l }: { a: Mat; l: Mat },

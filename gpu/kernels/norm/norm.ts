@@ -42,7 +42,7 @@ function rmsNorm(memory: WebGpuMemory, args: OperationArgs<"rmsNorm">): void {
   }
 }
 
-/** What is added to a norm's gradient, and how. */
+/** Addend of a norm's gradient, and its kind. */
 function addOf({ add, dx }: { add?: Mat; dx: Mat }): {
   add?: Mat;
   kind: NormAdd;

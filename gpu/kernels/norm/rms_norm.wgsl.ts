@@ -61,7 +61,7 @@ export const rmsNormKernel = (threads: number) =>
   }`,
   });
 
-/** What is added to the gradient of a norm's input: nothing, a matrix, or what the gradient's place holds. */
+/** Addend of the gradient of a norm's input: nothing, a matrix, or what the gradient's place holds. */
 export type NormAdd = "none" | "other" | "dx";
 
 /** The term that is added to element `j` of a row of `dx` that begins at `out`. */

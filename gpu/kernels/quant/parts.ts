@@ -26,7 +26,7 @@ export function blockSize(q: QuantMat): number {
   return Math.min(q.block || line, line);
 }
 
-/** What a kernel is compiled for. */
+/** Traits that a kernel is compiled for. */
 export function traitsOf(q: QuantMat): QuantTraits {
   return {
     bits: q.spec.bits,

@@ -1,11 +1,11 @@
 /**
- * What the kernels of quantised matrices share: where a code is, which block it belongs to, what it stands for. They
+ * Text that the kernels of quantised matrices share: where a code is, which block it belongs to, what it stands for. They
  * read four neighbours of a row at a time, whatever the format.
  *
  * @module
  */
 
-/** What is fixed when a kernel for a quantised matrix is compiled. */
+/** Traits that are fixed when a kernel for a quantised matrix is compiled. */
 export interface QuantTraits {
   /** Bits of a code. */
   readonly bits: number;

@@ -37,7 +37,7 @@ const ERRORS_BYTES = 4 * CANDIDATES;
 
 type PieceParams = Values<ReturnType<typeof extremesKernel>["params"]>;
 
-/** How a matrix is cut. */
+/** Cut of a matrix. */
 class Pieces {
   readonly block: number;
   readonly piece: number;
@@ -67,7 +67,7 @@ class Pieces {
   }
 }
 
-/** What is to be done. */
+/** Matrices and rule of a choice of scales. */
 export interface RangeWork {
   readonly w: Mat;
   readonly q: QuantMat;

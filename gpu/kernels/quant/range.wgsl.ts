@@ -27,10 +27,10 @@ export const CANDIDATES = 32;
 /** Values that a team of the search takes at once. */
 const RUN = 128;
 
-/** How scales come from extremes. */
+/** Rule by which scales come from extremes. */
 export type RangeRule = "absmax" | "minmax" | "mse";
 
-/** What is fixed when a kernel of this file is compiled. */
+/** Traits that are fixed when a kernel of this file is compiled. */
 export interface RangeTraits {
   readonly affine: boolean;
   /** Whether rows follow each other without a gap. */
