@@ -1,7 +1,7 @@
 /**
  * Second moments of the inputs of a model's linear layers, from text.
  *
- * The moments go into a file, from which `init` reads one layer's at a time.
+ * What is found goes into a file, from which `init` reads one layer's moments at a time.
  *
  * @module
  */
@@ -23,6 +23,7 @@ import { type ModelInputs, modelMoments } from "./model.ts";
 import type { WriteMoments } from "./sums.ts";
 import { ALIASES, momentsName } from "./moments.ts";
 
+export { type CalibrationAmount, calibrationInputs } from "./inputs.ts";
 export { calibrationSequences } from "./text.ts";
 export type { CalibrationPair } from "./model.ts";
 

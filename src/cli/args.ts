@@ -15,7 +15,7 @@ import {
 import { suggestOption } from "./text/suggest.ts";
 import { parseArgs } from "node:util";
 
-/** What a verb takes. */
+/** Arguments that a verb takes. */
 export interface Taken<O extends Options = Options> {
   /** The verb, as errors call it. */
   readonly name: string;
@@ -31,7 +31,7 @@ export interface Args<O extends Options = Options> {
   readonly positionals: readonly string[];
   /** Values of the options, their defaults where they are not given. */
   readonly values: Values<O>;
-  /** Whether the option `name` is given. */
+  /** True if the option `name` is given. */
   given(name: keyof O & string): boolean;
   /**
    * Tells the value that `name` has where it was not given, and the command line did not say; only then can what depends on

@@ -35,7 +35,7 @@ export interface DataReport {
     readonly mean: number;
     readonly longest: number;
   };
-  /** How many examples have so many tokens. */
+  /** Numbers of examples by their tokens. */
   readonly histogram: readonly {
     readonly from: number;
     readonly to: number;

@@ -32,7 +32,7 @@ export type {
 
 /** A row of the table of verbs. */
 export interface VerbEntry {
-  /** What it does, in a line. */
+  /** Summary in a line. */
   readonly summary: string;
   /** Least flags of `deno run` for it. */
   readonly permissions: readonly string[];

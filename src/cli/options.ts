@@ -26,13 +26,13 @@ export interface OptionRow {
   readonly short?: string;
   /** Aliases: other names that it is taken by. */
   readonly also?: readonly string[];
-  /** What holds where it is not given, in words, where that depends on something. */
+  /** Default in words, where that depends on something. */
   readonly otherwise?: string;
-  /** Whether its value is a file of which a shell may make several: bare arguments behind it are more of them. */
+  /** True if its value is a file of which a shell may make several: bare arguments behind it are more of them. */
   readonly files?: boolean;
   /** When it has an effect; given otherwise, it is refused. Always unless told. */
   readonly when?: When;
-  /** What it is for. */
+  /** Purpose, a line for the help. */
   readonly help: string;
 }
 
@@ -57,15 +57,15 @@ export interface Option<T = unknown> extends OptionRow, NumberRange {
     | "choice"
     | "list"
     | "numbers";
-  /** Whether it may be given more than once. */
+  /** True if it may be given more than once. */
   readonly multiple?: boolean;
-  /** Whether it has to be given. */
+  /** True if it has to be given. */
   readonly needed?: boolean;
   /** Its value where it is not given. */
   readonly default?: T;
   /** The values that it takes, of a choice. */
   readonly choices?: readonly string[];
-  /** What some of them mean. */
+  /** Meanings of some of them. */
   readonly notes?: Readonly<Record<string, string | undefined>>;
   /** The value of its words on the command line, of which there is one at least. @throws {UsageError} If they make none. */
   read(words: readonly string[], name: string): T;
@@ -254,7 +254,7 @@ function shown(value: unknown): unknown {
   return small ? value.toExponential() : value;
 }
 
-/** What an option is for: its help and choices, and in brackets `facts` of it. */
+/** Purpose of an option: its help and choices, and in brackets `facts` of it. */
 export function optionText(
   option: Option,
   facts: readonly string[] = optionFacts(option),
@@ -268,7 +268,7 @@ export function optionText(
   }`;
 }
 
-/** What an option is where it is not given; undefined where that is nothing. */
+/** Default of an option for a reader; undefined where there is none. */
 export function optionDefault(option: Option): string | undefined {
   const value = option.otherwise ?? shown(option.default);
   return value === undefined ? undefined : `${value}`;

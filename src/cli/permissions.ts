@@ -36,7 +36,7 @@ export const ALL_PERMISSIONS: readonly string[] = [
   [DRIVERS, ...HUB_VARIABLES].join(","),
 ];
 
-/** Whether `error` or what caused it is a missing permission. */
+/** True if `error` or what caused it is a missing permission. */
 export function lacksPermission(error: unknown): boolean {
   for (let at = error; at instanceof Error; at = at.cause) {
     if (at instanceof Deno.errors.NotCapable) return true;

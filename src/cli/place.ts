@@ -39,7 +39,7 @@ export const PLACE = {
 export interface ChosenPlace extends PlaceOptions {
   /** Folders of adapters by name, in the place of the model's own. */
   readonly adapters?: Readonly<Record<string, string>>;
-  /** Whether the model's own adapter is put on. */
+  /** True if the model's own adapter is put on. */
   readonly own: boolean;
 }
 

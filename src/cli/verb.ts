@@ -35,7 +35,7 @@ export function defineVerb<O extends Options>(
   };
 }
 
-/** How a verb is called: its name, bare argument and the options that it needs. */
+/** Call of a verb: its name, bare argument and the options that it needs. */
 export function usage({ name, takes, options }: Taken): string {
   const needed = Object.entries(options).flatMap(([option, row]) =>
     row.needed ? [askedFor(option, row)] : []

@@ -30,7 +30,7 @@ import { GLUE, GLUE_FILES, type GlueName, glueTask } from "./tasks/glue.ts";
 import { SQUAD_FILES, squadTask } from "./tasks/squad.ts";
 import { g2pTask, summarizeTask } from "./tasks/summarize.ts";
 import type { Task } from "./tasks/task.ts";
-import { readPairs, readParallel, type TextPair } from "../data/tasks/pairs.ts";
+import { pairsIn } from "../data/pair_files.ts";
 
 /** Names of the tasks. */
 export const TASKS = [
@@ -221,20 +221,6 @@ async function firstFile(
     `Cannot find data in ${path}: wanted ${names.join(", ")}`,
     path,
   );
-}
-
-/** Pairs of texts of a file, or of two files beside each other. */
-export async function* pairsIn(path: string): AsyncGenerator<TextPair> {
-  const end = ".source";
-  await using source = await fileSource(path);
-  if (!path.endsWith(end)) {
-    yield* readPairs(source);
-    return;
-  }
-  await using target = await fileSource(
-    `${path.slice(0, -end.length)}.target`,
-  );
-  yield* readParallel(source, target);
 }
 
 async function* recordsOf(

@@ -181,7 +181,7 @@ export async function evaluate(
   };
 }
 
-/** How many examples of each task are run. */
+/** Numbers of examples of each task. */
 function limitsOf(tasks: readonly Task[], limit?: number): number[] {
   const limits = evenLimits(tasks.map(({ count }) => count), limit);
   if (!limits.includes(0)) return limits;

@@ -86,7 +86,7 @@ export function checkTask(
   checkKind(model, TASK_MODELS[kind], `run the task "${name}"`);
 }
 
-/** How a task is run. */
+/** Options of a run of a task. */
 export interface TaskRun {
   /** Requests at the most; the first ones. */
   readonly limit?: number;
@@ -96,7 +96,7 @@ export interface TaskRun {
   readonly decode: (ids: readonly number[]) => string;
   /** Tokens that end a generated answer. */
   readonly stop: readonly number[];
-  /** How texts made of texts are written (greedily). */
+  /** Settings by which texts made of texts are written (greedily). */
   readonly writing?: WriteOptions;
   /** Stops between two batches. */
   readonly signal?: AbortSignal;

@@ -1,13 +1,6 @@
 /**
  * Describing a path, from headers and reports, no weight read: `loqa inspect` for programs.
  *
- * ```ts
- * import { inspect } from "@loqa/loqa/inspect";
- *
- * const { kind, model } = await inspect("model.gguf");
- * console.log(kind, model?.parameters, model?.bitsPerWeight);
- * ```
- *
  * @module
  */
 
@@ -23,7 +16,7 @@ import { type TrainingReport, trainingReports } from "./trainings.ts";
 
 export type { TrainingReport } from "./trainings.ts";
 
-/** What a path holds: the document of `--json`. */
+/** Contents of a path: the document of `--json`. */
 export interface InspectReport {
   /** Always `inspect`. */
   readonly verb: "inspect";
@@ -167,6 +160,16 @@ function adapterReport(
  *
  * @throws {IoError} If there is nothing at the path.
  * @throws {SyntaxError} If a file is malformed.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { inspect } from "@loqa/loqa/inspect";
+ *
+ * const { kind, model } = await inspect("examples/model");
+ * assert.deepEqual([kind, model?.modelType], ["model", "llama"]);
+ * assert.deepEqual([model?.parameters, model?.bitsPerWeight], [787_584, 16]);
+ * ```
  */
 export async function inspect(given: string): Promise<InspectReport> {
   const path = await settledPath(given);

@@ -24,9 +24,9 @@ export interface TrainingReport {
   readonly steps: number;
   /** Steps that it has taken, as far as they are saved. */
   readonly done: number;
-  /** Whether it has come to its end. */
+  /** True if it has come to its end. */
   readonly ended: boolean;
-  /** Whether its result is what the folder shows. */
+  /** True if its result is what the folder shows. */
   readonly shown: boolean;
   /** Starting point: a run, or the initial adapter. */
   readonly from?: string;

@@ -189,7 +189,7 @@ export async function merge(
   };
 }
 
-/** What both ways of merging work with. */
+/** Inputs of both ways of merging. */
 interface Work {
   readonly checkpoint: Checkpoint;
   readonly factors: readonly AdapterModuleFactors[];

@@ -1,13 +1,6 @@
 /**
  * Cost of fine-tuning a model, from its config alone: `loqa plan` for programs. All of it is computed, none measured.
  *
- * ```ts
- * import { plan } from "@loqa/loqa/plan";
- *
- * const { methods } = await plan("llama-7b", { rank: 64, group: 32 });
- * console.log(methods.qalora.trainableParameters, methods.qalora.memoryBytes);
- * ```
- *
  * @module
  */
 
@@ -81,6 +74,17 @@ export interface PlanReport extends Required<CostOptions> {
  *
  * @throws {RangeError} If there is no such model, or the settings make no sense for it.
  * @throws {TypeError} If its architecture is not known.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { plan } from "@loqa/loqa/plan";
+ *
+ * const { methods } = await plan("llama-7b", { rank: 64, group: 32 });
+ * const { lora, qalora } = methods;
+ * assert.equal(Math.round(qalora.trainableParameters / 1e6), 89);
+ * assert.ok(qalora.memoryBytes < lora.memoryBytes);
+ * ```
  */
 export async function plan(
   name: string,
@@ -130,7 +134,7 @@ async function findConfig(
   );
 }
 
-/** Whether there are files of weights in a folder. */
+/** True if there are files of weights in a folder. */
 async function hasWeights(folder: string): Promise<boolean> {
   return (await listFolder(folder)).some(({ name }) =>
     /\.(safetensors|gguf|bin|pt|pth)(\.index\.json)?$/.test(name)

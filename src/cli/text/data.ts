@@ -11,15 +11,15 @@ import { wrapped } from "./wrap.ts";
 /** A part of a text. */
 export interface Run {
   readonly text: string;
-  /** Whether it is learnt. */
+  /** True if it is learnt. */
   readonly learnt: boolean;
 }
 
-/** How texts are shown. */
+/** Looks of texts. */
 export interface Look {
   /** Columns of the terminal; undefined elsewhere. */
   readonly width: number | undefined;
-  /** Whether what is learnt has a colour; brackets otherwise. */
+  /** True if what is learnt has a colour; brackets otherwise. */
   readonly colour: boolean;
 }
 

@@ -10,7 +10,7 @@ import { terminalWidth, wrapped } from "./wrap.ts";
 export interface ProgressOptions {
   /** No output at all. */
   readonly quiet?: boolean;
-  /** Whether stderr is a terminal; asked of it by default. */
+  /** True if stderr is a terminal; asked of it by default. */
   readonly terminal?: boolean;
   /** Columns of the terminal; asked of it by default. */
   readonly columns?: () => number;

@@ -17,7 +17,7 @@ import {
 import { SCALE_RULES } from "../../device/quant_mat.ts";
 import { METRICS } from "../../loftq/metric.ts";
 import { WEIGHT_DTYPES } from "../../tensor/dtype.ts";
-import { calibrate } from "../../calibrate/run.ts";
+import { calibrate, calibrationInputs } from "../../calibrate/run.ts";
 import { openMoments } from "../../calibrate/moments.ts";
 import { openInitOutput } from "../../init/output.ts";
 import { joinPath } from "../../io/files/deno.ts";
@@ -40,7 +40,6 @@ import {
   UsageError,
 } from "../options.ts";
 import { defineVerb, type Verb } from "../verb.ts";
-import { calibrationInputs } from "../calibration.ts";
 import { openChosen, readDeviceOptions } from "../device.ts";
 import { interruptible } from "../interrupt.ts";
 import { tellNotes } from "../place.ts";

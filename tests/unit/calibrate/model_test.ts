@@ -6,6 +6,7 @@ import { readF32 } from "../../../src/device/device.ts";
 import {
   calibrate,
   type CalibrateOptions,
+  calibrationInputs,
   calibrationSequences,
 } from "../../../src/calibrate/run.ts";
 import { findTargets } from "../../../src/init/targets.ts";
@@ -28,6 +29,8 @@ import {
   type SmallTensors,
   writeModel,
 } from "../../helpers/model.ts";
+
+const EXAMPLE = new URL("../../../examples/model", import.meta.url).pathname;
 
 const LETTERS = "____abcdefgh";
 
@@ -215,6 +218,33 @@ Deno.test("calibrate: both sides of an encoder-decoder, pairs of all lengths", a
     );
   });
 });
+
+Deno.test("calibrationInputs(): sequences of one length, and for an encoder-decoder pairs, no more than asked for", () =>
+  inFolder(async (folder) => {
+    await using causal = await openCheckpoint(EXAMPLE);
+    const text = `${EXAMPLE}/heldout.txt`;
+    const { sequences, pairs } = await calibrationInputs(causal, [text], {
+      ...{ tokens: 100, block: 32 },
+    });
+    assert.equal(pairs, undefined);
+    assert.deepEqual(sequences!.map(({ length }) => length), [32, 32, 32]);
+    await writeBart(`${folder}/model`);
+    const words = { abc: "ABC", bad: "BAD", cafe: "CAFE", had: "HAD" };
+    await Deno.writeTextFile(`${folder}/words.json`, JSON.stringify(words));
+    await using bart = await openCheckpoint(`${folder}/model`);
+    const count = async (tokens: number) => {
+      const files = [`${folder}/words.json`];
+      const { pairs = [] } = await calibrationInputs(bart, files, { tokens });
+      const used = pairs.map(({ source, target }) =>
+        source.length + target.length
+      );
+      return [pairs.length, used.reduce((a, b) => a + b, 0)];
+    };
+    const [all, most] = await count(1000);
+    assert.equal(all, 4);
+    const [fewer, used] = await count(most - 1);
+    assert.ok(fewer === 3 && used < most, `${fewer}, ${used}`);
+  }));
 
 Deno.test("loqa init --calib: pairs for BART, and a smaller error of the outputs", async () => {
   await inFolder(async (folder) => {

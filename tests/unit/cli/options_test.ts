@@ -16,7 +16,7 @@ import { VERBS } from "../../../src/cli/main.ts";
 
 const usage = (message: string) => ({ name: "UsageError", message });
 
-/** What the words after `--rank` are read as. */
+/** Value of the words after `--rank`. */
 const read = <T>(option: Option<T>, ...words: string[]): T =>
   option.read(words, "rank");
 

@@ -1,12 +1,12 @@
 /**
- * Calibration inputs of `loqa init --calib`, from the files of the command line.
+ * Calibration inputs of a model from files of texts, conversations or pairs.
  *
  * @module
  */
 
-import { pairsIn } from "../eval/open_task.ts";
-import type { ModelInputs } from "../calibrate/model.ts";
-import { calibrationSequences } from "../calibrate/run.ts";
+import { pairsIn } from "../data/pair_files.ts";
+import type { ModelInputs } from "./model.ts";
+import { calibrationSequences } from "./text.ts";
 import type { Checkpoint } from "../io/checkpoint/checkpoint.ts";
 import type { DataRecord } from "../data/records/record.ts";
 import { checkpointTokenizer } from "../io/open_tokenizer.ts";
@@ -17,8 +17,8 @@ import { RecordReader } from "../data/tasks/sft.ts";
 import { layoutOf } from "../data/tasks/templates.ts";
 import { readPairExamples } from "../data/tasks/seq2seq.ts";
 
-/** How much of the files is taken. */
-interface CalibrationAmount {
+/** Amount that is taken of the files. */
+export interface CalibrationAmount {
   /** Tokens at the most, of both texts of a pair. */
   readonly tokens: number;
   /** Tokens that the model sees together. */
