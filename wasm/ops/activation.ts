@@ -10,7 +10,7 @@ import type {
 } from "../../src/device/operations.ts";
 import { ACTIVATIONS } from "../../src/device/contract/activation.ts";
 import type { WasmMemory } from "../buffers.ts";
-import { isEmpty, pieces, place, SLOW_GRAIN } from "./words.ts";
+import { isEmpty, pieces, place, SLOW_GRAIN } from "../words.ts";
 
 function swiglu(memory: WasmMemory, args: OperationArgs<"swiglu">): void {
   const { gate, up, out } = args;

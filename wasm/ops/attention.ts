@@ -15,7 +15,7 @@ import { MAX_PARTS } from "../runtime/loader.ts";
 import type { DeviceBuffer, Mat } from "../../src/device/buffer.ts";
 import type { AttentionShape } from "../../src/device/contract/attention.ts";
 import type { WasmMemory } from "../buffers.ts";
-import { place } from "./words.ts";
+import { place } from "../words.ts";
 
 /** Rows of a block, all query heads of a key head together: its strips and sums stay in the L2 cache. */
 const BLOCK_ROWS = 160;

@@ -10,7 +10,7 @@ import type {
   OperationArgs,
 } from "../../src/device/operations.ts";
 import type { WasmMemory } from "../buffers.ts";
-import { GRAIN, place } from "./words.ts";
+import { GRAIN, place } from "../words.ts";
 
 function rowSquares(
   memory: WasmMemory,

@@ -10,7 +10,7 @@ import type {
 } from "../../src/device/operations.ts";
 import { gemmProducts, gemmSizes } from "../../src/device/contract/gemm.ts";
 import type { WasmMemory } from "../buffers.ts";
-import { place } from "./words.ts";
+import { place } from "../words.ts";
 
 /** Inner indices of a block: eight columns and five rows of this length fill half of a usual L1 cache. */
 const K_BLOCK = 320;

@@ -14,7 +14,7 @@ import { type Mat, mat } from "../../src/device/buffer.ts";
 import type { QuantMat } from "../../src/device/quant_mat.ts";
 import { quantParts } from "../../src/device/gemm_quant_parts.ts";
 import { FEW_ROWS, gemm } from "./gemm.ts";
-import { place } from "./words.ts";
+import { place } from "../words.ts";
 import { putPlanes, type WasmMemory } from "../buffers.ts";
 import { blockSize, decode, gcd } from "./quant.ts";
 

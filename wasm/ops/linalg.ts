@@ -9,7 +9,7 @@ import type {
   OperationArgs,
 } from "../../src/device/operations.ts";
 import type { WasmMemory } from "../buffers.ts";
-import { place } from "./words.ts";
+import { place } from "../words.ts";
 
 /**
  * Squared condition up to which one pass of the Gram matrix method leaves an error below 1e-7: it is about the f64

@@ -9,7 +9,7 @@ import type {
   OperationArgs,
 } from "../../src/device/operations.ts";
 import type { WasmMemory } from "../buffers.ts";
-import { place, SLOW_GRAIN, wantIds } from "./words.ts";
+import { place, SLOW_GRAIN, wantIds } from "../words.ts";
 
 /** Values of a chunk of logits, as `wasm/assembly/norm/loss.ts` has it. */
 const CHUNK = 2048;

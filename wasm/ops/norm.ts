@@ -9,7 +9,7 @@ import type {
   OperationArgs,
 } from "../../src/device/operations.ts";
 import type { WasmMemory } from "../buffers.ts";
-import { GRAIN, place } from "./words.ts";
+import { GRAIN, place } from "../words.ts";
 
 function rmsNorm(memory: WasmMemory, args: OperationArgs<"rmsNorm">): void {
   const { rows, cols } = args.x;

@@ -9,7 +9,7 @@ import type {
   OperationArgs,
 } from "../../src/device/operations.ts";
 import type { WasmMemory } from "../buffers.ts";
-import { GRAIN, isEmpty, pieces, place } from "./words.ts";
+import { GRAIN, isEmpty, pieces, place } from "../words.ts";
 
 /** So few values that they are summed here. */
 function clipScale(memory: WasmMemory, args: OperationArgs<"clipScale">): void {

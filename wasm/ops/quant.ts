@@ -10,7 +10,7 @@ import type {
 } from "../../src/device/operations.ts";
 import type { QuantMat, ScaleRule } from "../../src/device/quant_mat.ts";
 import { putFormat, putPlanes, type WasmMemory } from "../buffers.ts";
-import { place } from "./words.ts";
+import { place } from "../words.ts";
 
 /** Numbers of the rules in `wasm/assembly/quant/quantize_scale.ts`. */
 const RULES: Readonly<Record<ScaleRule, number>> = {

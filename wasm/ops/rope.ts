@@ -9,7 +9,7 @@ import type {
   OperationArgs,
 } from "../../src/device/operations.ts";
 import type { WasmMemory } from "../buffers.ts";
-import { GRAIN, place, wantIds } from "./words.ts";
+import { GRAIN, place, wantIds } from "../words.ts";
 
 function rope(memory: WasmMemory, args: OperationArgs<"rope">): void {
   const { x, out, positions, cos, sin, headDim, inverse = false } = args;

@@ -10,7 +10,14 @@ import type {
 } from "../../src/device/operations.ts";
 import { dropoutFactor, dropoutThreshold } from "../../src/device/dropout.ts";
 import type { WasmMemory } from "../buffers.ts";
-import { GRAIN, isEmpty, pieces, place, SLOW_GRAIN, wantIds } from "./words.ts";
+import {
+  GRAIN,
+  isEmpty,
+  pieces,
+  place,
+  SLOW_GRAIN,
+  wantIds,
+} from "../words.ts";
 
 function combine(memory: WasmMemory, args: OperationArgs<"combine">): void {
   const { x, y, out, alpha = 1, beta = 1 } = args;

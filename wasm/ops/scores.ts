@@ -9,7 +9,7 @@ import type {
   OperationArgs,
 } from "../../src/device/operations.ts";
 import type { WasmMemory } from "../buffers.ts";
-import { GRAIN, isEmpty, place, SLOW_GRAIN, wantIds } from "./words.ts";
+import { GRAIN, isEmpty, place, SLOW_GRAIN, wantIds } from "../words.ts";
 
 function relativeScores(
   memory: WasmMemory,

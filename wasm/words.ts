@@ -7,10 +7,10 @@
  * @module
  */
 
-import type { DeviceBuffer, Mat } from "../../src/device/buffer.ts";
-import { ValueError } from "../../src/errors.ts";
-import type { WasmMemory } from "../buffers.ts";
-import type { Place } from "../generated/jobs.ts";
+import type { DeviceBuffer, Mat } from "../src/device/buffer.ts";
+import { ValueError } from "../src/errors.ts";
+import type { WasmMemory } from "./buffers.ts";
+import type { Place } from "./generated/jobs.ts";
 
 /** Values that one thread adds, multiplies or copies in about 30 µs. */
 export const GRAIN = 32768;
