@@ -98,7 +98,7 @@ export async function findAdapter(
  * @throws {DeviceAbsentError} If there is no WebGPU or no adapter.
  * @throws {DeviceFaultError} If the adapter gives no device; the message says why.
  */
-export async function openAdapter(
+export async function openGpuAdapter(
   options: AdapterOptions = {},
 ): Promise<OpenedAdapter> {
   const { limits = {} } = options;

@@ -7,7 +7,7 @@
  * @module
  */
 
-import { type AdapterOptions, openAdapter } from "./adapter.ts";
+import { type AdapterOptions, openGpuAdapter } from "./adapter.ts";
 import { GpuContext } from "./context.ts";
 import type { PartialDevice } from "../src/device/device.ts";
 import { gemmOperations } from "./kernels/gemm/gemm.ts";
@@ -45,7 +45,7 @@ export interface WebGpuDevice extends PartialDevice {
 export async function openWebGpuDevice(
   options: AdapterOptions = {},
 ): Promise<WebGpuDevice> {
-  const context = new GpuContext(await openAdapter(options));
+  const context = new GpuContext(await openGpuAdapter(options));
   const memory = new WebGpuMemory(context);
   return {
     name: "webgpu",

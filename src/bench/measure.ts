@@ -1,7 +1,7 @@
 /**
  * Measures operations of a device, for `loqa bench` and the comparison with peers.
  *
- * A {@linkcode Work} is prepared once and run many times, so that the caller can interleave it with other work and
+ * A {@linkcode Workload} is prepared once and run many times, so that the caller can interleave it with other work and
  * take medians. The first runs of each are slower (the engine compiles as it goes): warm up before timing.
  *
  * @module
@@ -16,7 +16,7 @@ import { Random } from "../tensor/random.ts";
 import { openKernels } from "../../wasm/runtime/loader.ts";
 
 /** Something to time, with the memory it works on. */
-export interface Work extends Disposable {
+export interface Workload extends Disposable {
   /** Floating-point operations (a multiply-add is two) of one run; 0 where they are not the point. */
   readonly flops: number;
   /** Bytes that one run must read and write, each once; 0 where they are not the point. */
@@ -76,7 +76,7 @@ function work(
     bytes?: number;
     enqueue: () => void;
   },
-): Work {
+): Workload {
   const owned = memory.move();
   return {
     flops,
@@ -148,7 +148,7 @@ export async function preparePeak(
 export function prepareGemm(
   device: Device,
   { m, n, k }: ProductShape,
-): Work {
+): Workload {
   using memory = new DisposableStack();
   const a = randomMat(device, memory, { rows: m, cols: k });
   const b = randomMat(device, memory, { rows: k, cols: n, seed: 1 });
@@ -165,7 +165,7 @@ export function prepareGemm(
 export function prepareQuantize(
   device: Device,
   { rows, cols, name }: Shape & { readonly name: FormatName },
-): Work {
+): Workload {
   using memory = new DisposableStack();
   const spec = format(name);
   const w = randomMat(device, memory, { rows, cols });
@@ -182,7 +182,7 @@ export function prepareQuantize(
 export function prepareDequantize(
   device: Device,
   { rows, cols, name }: Shape & { readonly name: FormatName },
-): Work {
+): Workload {
   using memory = new DisposableStack();
   const spec = format(name);
   const out = randomMat(device, memory, { rows, cols });
@@ -206,7 +206,7 @@ export function prepareGemmQuantized(
     readonly name: FormatName;
     readonly how: QuantizedProduct;
   },
-): Work {
+): Workload {
   using memory = new DisposableStack();
   const spec = format(name);
   const a = randomMat(device, memory, { rows: m, cols: k });
@@ -239,7 +239,7 @@ export function prepareGemmInt8(
     readonly block: number;
     readonly backward: boolean;
   },
-): Work {
+): Workload {
   using memory = new DisposableStack();
   const shape = { rows: n, cols: k };
   const w = randomMat(device, memory, { ...shape, seed: 1 });
@@ -255,7 +255,7 @@ export function prepareGemmInt8(
 }
 
 /** The exact thin SVD of a random matrix. */
-export function prepareSvd(device: Device, { rows, cols }: Shape): Work {
+export function prepareSvd(device: Device, { rows, cols }: Shape): Workload {
   using memory = new DisposableStack();
   const k = Math.min(rows, cols);
   const a = randomMat(device, memory, { rows, cols });

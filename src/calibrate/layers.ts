@@ -32,7 +32,7 @@ const SAME_INPUT = new Map(
 );
 
 /** Options of a pass. */
-export interface PassOptions {
+export interface LayerPassOptions {
   readonly device: Device;
   /** Sequences of equal length. */
   readonly sequences: readonly Int32Array[];
@@ -75,7 +75,7 @@ export function layerMoments(config: DecoderConfig): {
 export class LayerPass {
   readonly #checkpoint: Checkpoint;
   readonly #config: DecoderConfig;
-  readonly #options: PassOptions;
+  readonly #options: LayerPassOptions;
   readonly #time: number;
   /** Sequences of a batch. */
   readonly #batch: number;
@@ -86,7 +86,7 @@ export class LayerPass {
   constructor(
     checkpoint: Checkpoint,
     config: DecoderConfig,
-    options: PassOptions,
+    options: LayerPassOptions,
   ) {
     this.#checkpoint = checkpoint;
     this.#config = config;

@@ -23,7 +23,7 @@ export const UNIT: number = Math.fround(256 * 32768 / (TOP * SCALE_TOP));
 const STEP = 16;
 
 /** Elements of a group along a row. */
-export function groupSize({ block, cols }: QuantMat): number {
+export function groupWidth({ block, cols }: QuantMat): number {
   return Math.min(block || cols, cols);
 }
 
@@ -36,6 +36,6 @@ export function takenInInt8(
 ): boolean {
   const { spec, rows, cols } = q;
   return hasGroups(spec) && cols > 0 &&
-    (cols | groupSize(q)) % STEP === 0 &&
+    (cols | groupWidth(q)) % STEP === 0 &&
     (transQ === true || rows % STEP === 0);
 }

@@ -64,7 +64,7 @@ import {
   targetModuleNames,
   taskType,
 } from "./targets.ts";
-import { Work } from "./work.ts";
+import { InitPass } from "./work.ts";
 
 export type { BackboneKind, InitOptions, RunOptions } from "./options.ts";
 export type { Output } from "../io/output/output.ts";
@@ -260,7 +260,7 @@ export async function init(
   await using backboneSink = backbone
     ? await fileSink(paths.backbone, { resumeAt: state.backboneBytes })
     : undefined;
-  const work = new Work({
+  const work = new InitPass({
     checkpoint,
     options,
     run,

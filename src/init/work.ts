@@ -63,7 +63,7 @@ export interface WorkParts {
 }
 
 /** A pass, from the first tensor or from where an earlier run was interrupted. */
-export class Work {
+export class InitPass {
   /** The layers finished so far, in file order. */
   readonly layers: JournalLayer[] = [];
   readonly #parts: WorkParts;

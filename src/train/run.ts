@@ -65,7 +65,7 @@ import {
 } from "./record.ts";
 import { findSubject, type FoundSubject, type Subject } from "./trainable.ts";
 import { guessing } from "./warnings.ts";
-import { Work } from "./work.ts";
+import { TrainingLoop } from "./work.ts";
 
 export { TRAIN_DEFAULTS, TRAIN_TASKS } from "./options.ts";
 export { METRICS_FILE } from "./output.ts";
@@ -271,7 +271,7 @@ export async function train(
   await using _lock = lock;
   const opened = { found, data, evaluation, from, chosen, record };
   const { folder, number, entries } = await openRun(opened, run);
-  const work = new Work({
+  const work = new TrainingLoop({
     ...{ folder, subject, options, run, data, evaluation },
     steps: record.steps,
     key: await recordKey(record),
@@ -375,7 +375,7 @@ async function finish(
     subject: Subject;
     options: TrainOptions;
     run: TrainRun;
-    work: Work;
+    work: TrainingLoop;
     /** Folder of the last checkpoint. */
     last: string;
     began: number;

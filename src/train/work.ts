@@ -56,7 +56,7 @@ export interface WorkParts {
 }
 
 /** The loop of a training and its state. */
-export class Work implements Disposable {
+export class TrainingLoop implements Disposable {
   state: TrainState;
   /** The gradients of the steps that were taken here. */
   readonly gradients = new GradientWatch();

@@ -9,7 +9,7 @@ import {
   prepareGemmInt8,
   prepareGemmQuantized,
   preparePeak,
-  type Work,
+  type Workload,
 } from "../../src/bench/measure.ts";
 import type { Device } from "../../src/device/device.ts";
 import { type Row, takeRow } from "./table.ts";
@@ -36,7 +36,7 @@ export async function quantizedProductRows(
       ...shape,
       how: "dequantize, gemm",
     });
-    const rate = async (w: Work) => w.flops / await w.run(FILL) / 1e9;
+    const rate = async (w: Workload) => w.flops / await w.run(FILL) / 1e9;
     onRow(
       await takeRow({
         figure: `nf4 gemmQuantized ${m} x 576 x 1536, ${where}`,
@@ -62,7 +62,7 @@ export async function int8Rows(
   const { threads } = device;
   const where = `${threads} thread${threads === 1 ? "" : "s"}`;
   const rounds = quick ? 3 : 9;
-  const rate = async (w: Work) => w.flops / await w.run(FILL) / 1e9;
+  const rate = async (w: Workload) => w.flops / await w.run(FILL) / 1e9;
   using loop = await preparePeak(threads, "int8");
   const peak = await takeRow({
     figure: `int8 dot peak, 128-bit, ${where}`,

@@ -14,7 +14,7 @@ import {
   prepareSvd,
   type ProductShape,
   type Shape,
-  type Work,
+  type Workload,
 } from "../../src/bench/measure.ts";
 import type { Device } from "../../src/device/device.ts";
 import { mat } from "../../src/device/buffer.ts";
@@ -144,7 +144,7 @@ async function quantRows(
     dequantize: prepareDequantize(device, { ...shape, name: "nf4" }),
   };
   for (const op of ["quantize", "dequantize"] as const) {
-    using work: Work = works[op];
+    using work: Workload = works[op];
     // The rate counts the f32 side; the limit, the copying of all that is read and written.
     const rate = (seconds: number) => values / seconds / 1e9;
     onRow(

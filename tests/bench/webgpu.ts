@@ -7,7 +7,7 @@
 import {
   prepareGemm,
   type ProductShape,
-  type Work,
+  type Workload,
 } from "../../src/bench/measure.ts";
 import { openDevice } from "../../src/backend/open.ts";
 import { Random } from "../../src/tensor/random.ts";
@@ -47,7 +47,7 @@ export async function measureWebGpu(
     const { m, n, k } = shape;
     using work = prepareGemm(open, shape);
     using theirs = jax?.prepareGemm(shape);
-    const rate = async (w: Work) => w.flops / await w.run(FILL) / 1e9;
+    const rate = async (w: Workload) => w.flops / await w.run(FILL) / 1e9;
     onRow(
       await takeRow({
         figure: `gemm ${m} x ${n} x ${k}, webgpu`,
@@ -83,7 +83,7 @@ class JaxJs implements Disposable {
   }
 
   /** As `prepareGemm`, of as many products between two waits. */
-  prepareGemm({ m, n, k }: ProductShape): Work {
+  prepareGemm({ m, n, k }: ProductShape): Workload {
     const { numpy, blockUntilReady } = this.#jax;
     const random = new Random(0);
     const matrix = (rows: number, cols: number) =>

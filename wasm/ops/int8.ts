@@ -119,7 +119,7 @@ function compete(memory: WasmMemory, best: [number, number]): void {
 function gemmInt8(memory: WasmMemory, args: Args): void {
   const { m, n, k } = gemmQuantizedSizes(args);
   if (!takenInInt8(args)) return gemmQuantized(memory, args);
-  const block = groupSize(args.q);
+  const block = groupWidth(args.q);
   if (m === 0 || n === 0) return;
   if (!args.transQ) return backward(memory, args, { m, n: k, k: n, block });
   if (m <= FEW_ROWS) return few(memory, args, { m, n, k, block });

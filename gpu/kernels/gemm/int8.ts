@@ -33,7 +33,11 @@ import {
   type QuantPart,
   quantParts,
 } from "../../../src/device/gemm_quant_parts.ts";
-import { groupSize, ROW_BLOCK, takenInInt8 } from "../../../src/device/int8.ts";
+import {
+  groupWidth,
+  ROW_BLOCK,
+  takenInInt8,
+} from "../../../src/device/int8.ts";
 import { gemm } from "./gemm.ts";
 import { gemmQuantized, leftParts, rowsReached } from "./quantized.ts";
 import { same } from "../elementwise/map.ts";
@@ -51,7 +55,7 @@ function gemmInt8(memory: WebGpuMemory, args: Args): void {
   const part = transQ ? whole : whole - whole % ROW_BLOCK;
   const taken = context.packedDots && !context.software && m > NARROW_ROWS &&
     takenInInt8(args) && part > 0 &&
-    (transQ || groupSize(q) % GRADIENT_TILE.cols === 0);
+    (transQ || groupWidth(q) % GRADIENT_TILE.cols === 0);
   if (!taken) return gemmQuantized(memory, args);
   for (const some of leftParts(memory, args)) {
     if (transQ) forward(memory, some, part);
@@ -72,7 +76,7 @@ function resultOf(
 /** `c = a * qᵀ` for rows that one dispatch reaches, `part` rows of `q` at a time. */
 function forward(memory: WebGpuMemory, args: Args, part: number): void {
   const { q, a: { rows: m, cols: k } } = args;
-  const group = groupSize(q);
+  const group = groupWidth(q);
   const groups = Math.ceil(k / group);
   using bytes = memory.alloc(m * k);
   using factors = memory.alloc(m * groups * 8);
@@ -114,7 +118,7 @@ function gradient(memory: WebGpuMemory, args: Args, part: number): void {
   const { q } = args;
   const { bits } = q.spec;
   const { cols: n } = q;
-  const group = groupSize(q);
+  const group = groupWidth(q);
   const groups = Math.ceil(n / group);
   for (const { row, rows: k, product } of quantParts(args, part)) {
     const m = product.a.rows;

@@ -10,7 +10,7 @@ import {
   prepareGemm,
   preparePeak,
   prepareQuantize,
-  type Work,
+  type Workload,
 } from "../../bench/measure.ts";
 import { COMMON } from "../common.ts";
 import type { Values } from "../options.ts";
@@ -24,7 +24,7 @@ const ROUNDS = 5;
 /** Seconds of one round, long enough for the engine's compiler to have settled after the first. */
 const FILL = 0.15;
 
-async function median(work: Work): Promise<number> {
+async function median(work: Workload): Promise<number> {
   await work.run(FILL);
   const runs: number[] = [];
   for (let i = 0; i < ROUNDS; i++) runs.push(await work.run(FILL));
@@ -60,7 +60,7 @@ async function bench(
   const figures: Figure[] = [];
   const take = async (
     figure: string,
-    prepared: Work,
+    prepared: Workload,
     limit?: number,
   ): Promise<number> => {
     using work = prepared;

@@ -25,7 +25,7 @@ export interface TokenizeOptions {
 }
 
 /** Texts as tokens. */
-export interface TokenStream {
+export interface TokenizedTexts {
   /** The tokens of all texts, the end-of-text token between them where the tokenizer has one. */
   readonly tokens: Int32Array<ArrayBuffer>;
   /** Texts that gave tokens. */
@@ -42,7 +42,7 @@ export interface TokenStream {
 export async function tokenizeTexts(
   records: AsyncIterable<DataRecord> | Iterable<DataRecord>,
   { codec, field = "text", addSpecialTokens = true }: TokenizeOptions,
-): Promise<TokenStream> {
+): Promise<TokenizedTexts> {
   const buffer = new TokenBuffer();
   const { eosId } = codec;
   const reader = new RecordReader({ codec });

@@ -5,7 +5,7 @@
  */
 
 import type { OperationArgs } from "../operations.ts";
-import { groupSize, ROW_BLOCK, SCALE_TOP, TOP, UNIT } from "../int8.ts";
+import { groupWidth, ROW_BLOCK, SCALE_TOP, TOP, UNIT } from "../int8.ts";
 import { f32, load } from "./memory.ts";
 
 type Args = OperationArgs<"gemmInt8">;
@@ -28,7 +28,7 @@ function largest(values: Float64Array, from: number, to: number): number {
 /** `a` with each row rounded by groups of the columns of `q`. */
 export function roundedRows({ a, q }: Args): Float64Array {
   const values = load(a);
-  const group = groupSize(q);
+  const group = groupWidth(q);
   for (let i = 0; i < a.rows; i++) {
     for (let from = 0; from < a.cols; from += group) {
       const [first, last] = [from, Math.min(from + group, a.cols)]
@@ -54,7 +54,7 @@ export function roundedGradient(
 ): Float64Array {
   const { rows: m, cols: n } = a;
   const { cols: k } = q;
-  const group = groupSize(q);
+  const group = groupWidth(q);
   const groups = Math.ceil(k / group);
   const [x, s, b] = [load(a), f32(q.scales), f32(q.biases!)];
   const middle = 2 ** (q.spec.bits - 1);

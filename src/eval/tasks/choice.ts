@@ -35,7 +35,7 @@ export interface Question {
 }
 
 /** Options of encoding. */
-export interface EncodeOptions {
+export interface EncoderOptions {
   /** The tokenizer. */
   readonly encoder: TokenEncoder;
   /** Context length of the model; longer contexts lose their beginning. No limit by default. */
@@ -53,7 +53,7 @@ export interface EncodeOptions {
  */
 export function encodePair(
   { context, continuation }: Pick<Choice, "context" | "continuation">,
-  { encoder, contextLength = Infinity }: EncodeOptions,
+  { encoder, contextLength = Infinity }: EncoderOptions,
 ): ScoreRow {
   const trimmed = context.trimEnd();
   const whole = encodeText(encoder, context + continuation);
@@ -101,7 +101,7 @@ function fitRow(row: ScoreRow, length: number): ScoreRow {
 /** The request of a question; choices whose contexts are the same share one. */
 export function choiceRequest(
   { choices }: Question,
-  { encoder, contextLength }: EncodeOptions,
+  { encoder, contextLength }: EncoderOptions,
 ): ScoreRequest {
   const options = { encoder: remembering(encoder), contextLength };
   const rows: ScoreRow[] = [];
@@ -117,7 +117,7 @@ export function choiceRequest(
 }
 
 /** Number of the largest value, the first of equals. @throws {RangeError} If one is no number. */
-export function argmax(values: ArrayLike<number>): number {
+export function bestChoice(values: ArrayLike<number>): number {
   let best = 0;
   for (let i = 0; i < values.length; i++) {
     if (Number.isNaN(values[i])) {
@@ -157,16 +157,16 @@ export function judge(
     );
   }
   const by = (length: (text: string) => number) =>
-    argmax(choices.map(({ text }, i) => answer[i] / length(text))) === gold;
+    bestChoice(choices.map(({ text }, i) => answer[i] / length(text))) === gold;
   return {
-    plain: argmax(answer) === gold,
+    plain: bestChoice(answer) === gold,
     byCharacter: by((text) => [...text].length),
     byByte: by((text) => new TextEncoder().encode(text).length),
   };
 }
 
 /** Options of a task of multiple choice. */
-export interface ChoiceTaskOptions extends EncodeOptions {
+export interface ChoiceTaskOptions extends EncoderOptions {
   /** Name of the task. */
   readonly name: string;
   /** Gives length-normalised accuracies too; pointless where the choices share one continuation. */

@@ -11,7 +11,7 @@
 
 import { ValueError } from "../../errors.ts";
 import { choiceTask } from "./choice.ts";
-import type { Choice, EncodeOptions, Question } from "./choice.ts";
+import type { Choice, EncoderOptions, Question } from "./choice.ts";
 import { badRecord, textOf } from "./task.ts";
 import type { EvalRecord, ScoreTask } from "./task.ts";
 
@@ -211,7 +211,7 @@ export function commonsenseQuestion(
  */
 export async function commonsenseTask(
   name: CommonsenseName,
-  { records, ...options }: EncodeOptions & {
+  { records, ...options }: EncoderOptions & {
     records: AsyncIterable<EvalRecord> | Iterable<EvalRecord>;
   },
 ): Promise<ScoreTask> {

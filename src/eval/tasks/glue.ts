@@ -25,7 +25,7 @@ import {
   matthewsOf,
 } from "../metrics/classes.ts";
 import { openCorrelations } from "../metrics/correlation.ts";
-import { argmax } from "./choice.ts";
+import { bestChoice } from "./choice.ts";
 import { metric } from "./statistics.ts";
 import { checkAnswers, requestAt } from "./task.ts";
 import type { ClassifyTask, Metrics } from "./task.ts";
@@ -187,7 +187,7 @@ export async function labelledTask(
       return {
         metrics: labels.regression
           ? figures(wanted, answers.map((answer) => answer[0]))
-          : figures(wanted.map(own), answers.map((a) => own(argmax(a)))),
+          : figures(wanted.map(own), answers.map((a) => own(bestChoice(a)))),
         count: answers.length,
       };
     },

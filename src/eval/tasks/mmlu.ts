@@ -5,7 +5,7 @@
  */
 
 import { ValueError } from "../../errors.ts";
-import { argmax, choiceRequest } from "./choice.ts";
+import { bestChoice, choiceRequest } from "./choice.ts";
 import { MMLU_SUBJECTS } from "./mmlu_subjects.ts";
 import { macroMean, metric, proportionOf } from "./statistics.ts";
 import type { Estimate } from "./statistics.ts";
@@ -208,7 +208,7 @@ export function mmluTask(
           );
         }
         const hits = bySubject.get(subject.name) ?? [];
-        hits.push(argmax(answer) === question.answer);
+        hits.push(bestChoice(answer) === question.answer);
         bySubject.set(subject.name, hits);
       }
       return resultOf(bySubject, bySubject.size === named);

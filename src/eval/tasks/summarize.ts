@@ -17,7 +17,7 @@ import { checkAnswers, requestAt } from "./task.ts";
 import type { Metrics, WriteTask } from "./task.ts";
 
 /** Options of sequence-to-sequence tasks. */
-export interface WriteOptions {
+export interface PairTaskOptions {
   /** The pairs: `readPairs` or `readParallel`. */
   readonly pairs: AsyncIterable<TextPair> | Iterable<TextPair>;
   /** The sources' tokenizer. */
@@ -41,7 +41,7 @@ type Figures = (found: readonly string[], wanted: readonly string[]) => Metrics;
 async function writeTask(
   name: string,
   { pairs, encoder, contextLength, overflow = "truncate", vocabSize }:
-    WriteOptions,
+    PairTaskOptions,
   figures: Figures,
 ): Promise<PairTask> {
   const all: TextPair[] = [];
@@ -89,7 +89,7 @@ async function writeTask(
  * @throws {RangeError} If there is none.
  */
 export async function summarizeTask(
-  { stemmer = true, name = "summarize", ...options }: WriteOptions & {
+  { stemmer = true, name = "summarize", ...options }: PairTaskOptions & {
     readonly stemmer?: boolean;
     readonly name?: string;
   },
@@ -114,7 +114,7 @@ export async function summarizeTask(
  * @throws {SyntaxError} At the first entry that cannot be used; it names file and entry.
  * @throws {RangeError} If there is none.
  */
-export async function g2pTask(options: WriteOptions): Promise<PairTask> {
+export async function g2pTask(options: PairTaskOptions): Promise<PairTask> {
   return await writeTask("g2p", options, (found, wanted) => {
     const { exactMatch, errorRate } = scoreSymbols(
       found.map((text) => text.trim()),

@@ -8,7 +8,7 @@ import { fileSink, fileSize, partPath, remove } from "../files/deno.ts";
 import { IoError, messageOf, quoted } from "../files/errors.ts";
 import { patiently, piecesOf, SILENCE } from "./http.ts";
 
-/** Options of {@linkcode download}. */
+/** Options of {@linkcode downloadFile}. */
 export interface DownloadOptions {
   /** Bytes that the file must have. */
   readonly size: number;
@@ -35,7 +35,7 @@ class Broken extends Error {}
  * @throws {IoError} If the server cannot be reached or refuses, or the contents are not what `check` wants; a wrong
  *   part file is removed.
  */
-export async function download(
+export async function downloadFile(
   url: string,
   path: string,
   options: DownloadOptions,

@@ -23,7 +23,7 @@ import {
   readTextFile,
   writeFileAtomic,
 } from "../files/deno.ts";
-import { download } from "./download.ts";
+import { downloadFile } from "./download.ts";
 import { IoError, messageOf, quoted } from "../files/errors.ts";
 import { isSideFile } from "../files/files.ts";
 import { TEMPLATE_FOLDER, templateOfFile } from "../files/named_templates.ts";
@@ -143,7 +143,7 @@ export async function fetchModel(
     if (entry.path.includes("/")) {
       await makeFolder(joinPath(folder, TEMPLATE_FOLDER));
     }
-    await download(url, path, {
+    await downloadFile(url, path, {
       size: entry.size,
       // Without a hash of its contents a part of an older version could not be recognised.
       resume: entry.hash !== undefined,

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import {
-  argmax,
+  bestChoice,
   type Choice,
   choiceRequest,
   choiceTask,
@@ -77,10 +77,10 @@ Deno.test("choices with the same context share it", () => {
   assert.notEqual(rows[0].context, rows[2].context);
 });
 
-Deno.test("argmax() takes the first of equals and no NaN", () => {
-  assert.equal(argmax([-3, -1, -1]), 1);
-  assert.equal(argmax([-Infinity, -Infinity]), 0);
-  assert.throws(() => argmax([-1, NaN]), {
+Deno.test("bestChoice() takes the first of equals and no NaN", () => {
+  assert.equal(bestChoice([-3, -1, -1]), 1);
+  assert.equal(bestChoice([-Infinity, -Infinity]), 0);
+  assert.throws(() => bestChoice([-1, NaN]), {
     name: "RangeError",
     message: /choice 2 has no likelihood \(NaN\)/,
   });

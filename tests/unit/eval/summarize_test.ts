@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import {
   g2pTask,
+  type PairTaskOptions,
   summarizeTask,
-  type WriteOptions,
 } from "../../../src/eval/tasks/summarize.ts";
 import { readPairs } from "../../../src/data/tasks/pairs.ts";
 import { assertAllClose } from "../../helpers/assert.ts";
@@ -10,7 +10,7 @@ import { BOS, EOS, file, idOf, pairCodec } from "../data/codec.ts";
 
 const encoder = pairCodec();
 
-function options(overrides: Partial<WriteOptions> = {}): WriteOptions {
+function options(overrides: Partial<PairTaskOptions> = {}): PairTaskOptions {
   const text = [
     { document: "one two three", summary: "The cats ran.\nThey hid." },
     { document: "four", summary: "A dog" },

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { openAdapter } from "../../../gpu/adapter.ts";
+import { openGpuAdapter } from "../../../gpu/adapter.ts";
 import { GpuContext, grid, type Kernel } from "../../../gpu/context.ts";
 import { openWebGpuDevice } from "../../../gpu/device.ts";
 import { mat } from "../../../src/device/buffer.ts";
@@ -34,7 +34,7 @@ const FILL: Kernel = {
 };
 
 async function open(): Promise<GpuContext> {
-  return new GpuContext(await openAdapter());
+  return new GpuContext(await openGpuAdapter());
 }
 
 function whole(buffer: GPUBuffer, at = 0, bytes = 256) {
