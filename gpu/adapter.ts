@@ -1,5 +1,5 @@
 /**
- * The adapter: whether there is a GPU, what it is, and a device with the limits that it has.
+ * The adapter: facts of the GPU, if there is one, and a device with its limits.
  *
  * @module
  */
@@ -17,30 +17,30 @@ const LIMITS = [
   "maxStorageBuffersPerShaderStage",
 ] as const;
 
-/** Name of a limit that is asked for. */
+/** Name of a requested limit. */
 export type LimitName = typeof LIMITS[number];
 
-/** What a device can do at most. */
+/** Limits of a device. */
 export type Limits = Readonly<Record<LimitName, number>>;
 
 /** WGSL's name of dot products of four bytes in a word. */
 const PACKED_DOTS = "packed_4x8_integer_dot_product";
 
-/** What is asked of an adapter. */
+/** Options of opening an adapter. */
 export interface AdapterOptions {
   /** Lower limits than the adapter's, for tests. WebGPU grants its defaults at least; kernels keep to these. */
   readonly limits?: Partial<Limits>;
-  /** Where to ask; `navigator.gpu` without it. */
+  /** Entry to WebGPU; `navigator.gpu` without it. */
   readonly gpu?: GPU | null;
 }
 
-/** What is known of an adapter. */
+/** Facts of an adapter. */
 export interface AdapterFacts {
   /** A name for a person: "llvmpipe (LLVM 15.0.6, 256 bits)". */
   readonly description: string;
-  /** Whether a CPU does the work. */
+  /** True for a software adapter: a CPU does the work. */
   readonly software: boolean;
-  /** Whether shaders have dot products of four bytes in a word. */
+  /** True if shaders have dot products of four bytes in a word. */
   readonly packedDots: boolean;
 }
 
@@ -49,13 +49,13 @@ export interface FoundAdapter extends AdapterFacts {
   readonly adapter: GPUAdapter;
 }
 
-/** An open device and what is known of the adapter behind it. */
+/** An open device and the facts of its adapter. */
 export interface OpenedAdapter extends AdapterFacts {
   readonly device: GPUDevice;
   readonly limits: Limits;
 }
 
-/** What the platform's WGSL knows; types of other versions of the library do not have it. */
+/** WGSL language features of the platform; types of other versions of the library do not have them. */
 function languageFeatures(gpu: GPU): ReadonlySet<string> | undefined {
   return (gpu as { wgslLanguageFeatures?: ReadonlySet<string> })
     .wgslLanguageFeatures;

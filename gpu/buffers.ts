@@ -2,7 +2,7 @@
  * Buffers of the WebGPU device, and the order of its work.
  *
  * Nearly all work is recorded at once. An operation that the CPU does (a small SVD) has to wait for its input, though;
- * what is asked for after it waits in line behind it, so that everything happens in the order of the calls and no
+ * later calls wait in line behind it, so that everything happens in the order of the calls and no
  * operation but `read` is a promise.
  *
  * @module
@@ -75,7 +75,7 @@ export class WebGpuMemory {
     return this.#peakBytes;
   }
 
-  /** Does `work` after all that was asked for before it: at once, unless something waits. */
+  /** Does `work` in the order of the calls: at once, unless something waits. */
   enqueue(work: () => void | Promise<void>): void {
     if (this.#line) {
       this.#append(this.#line.then(work));

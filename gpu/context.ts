@@ -2,7 +2,7 @@
  * Runs kernels on a GPU: pipelines, parameters, batches of dispatches, errors, loss.
  *
  * A dispatch is recorded; what is recorded goes to the GPU when someone reads, writes, or when there is enough of it.
- * WebGPU tells errors later and on the side: each batch and each buffer is made inside error scopes, and the first
+ * WebGPU reports errors later and on the side: each batch and each buffer is made inside error scopes, and the first
  * error is thrown by the next {@linkcode GpuContext.read} or {@linkcode GpuContext.settle}, with the kernel's name.
  *
  * Conventions of a kernel: entry point `main`, group 0; binding 0 is its parameters (a uniform struct of 32-bit
@@ -22,7 +22,7 @@ import { BufferPool } from "./pool.ts";
 
 /** A compute shader and the values of its `override` constants. */
 export interface Kernel {
-  /** What errors call it. */
+  /** Its name in errors. */
   readonly name: string;
   /** WGSL. */
   readonly code: string;
@@ -44,9 +44,9 @@ export interface Span {
 export interface Dispatch {
   /** Words of the parameters, at most 64. */
   readonly params: readonly Word[];
-  /** What the kernel reads; bound first. A span in a buffer that is written too is copied before. */
+  /** Inputs of the kernel; bound first. A span in a buffer that is written too is copied before. */
   readonly reads: readonly Span[];
-  /** What it writes, or reads and writes. */
+  /** Outputs, and buffers that it reads and writes. */
   readonly writes: readonly Span[];
   /** Workgroups; see {@linkcode grid} for long lines of them. */
   readonly groups: readonly [number, number?, number?];
@@ -81,13 +81,13 @@ export function grid(count: number): [number, number] {
 export class GpuContext implements Disposable {
   /** The device itself. */
   readonly device: GPUDevice;
-  /** What it can do at most. */
+  /** Limits of the device. */
   readonly limits: Limits;
   /** A name for a person. */
   readonly description: string;
-  /** Whether a CPU does the work. */
+  /** True for a software adapter: a CPU does the work. */
   readonly software: boolean;
-  /** Whether shaders have dot products of four bytes in a word. */
+  /** True if shaders have dot products of four bytes in a word. */
   readonly packedDots: boolean;
   /** Free and used buffers. */
   readonly pool: BufferPool;
@@ -105,7 +105,7 @@ export class GpuContext implements Disposable {
   #scopes: Promise<void>[] = [];
   #fault: DeviceFaultError | undefined;
   #lost: DeviceLostError | undefined;
-  /** What waits for the GPU at this moment, to be told when it is lost. */
+  /** Rejections of the present waits for the GPU, called when it is lost. */
   readonly #waiting = new Set<(lost: DeviceLostError) => void>();
   #closed = false;
 
@@ -270,7 +270,7 @@ export class GpuContext implements Disposable {
       return out;
     } catch (error) {
       if (isDeviceFailure(error)) throw error;
-      // What went wrong before explains more, and a loss may be told a little later than what it breaks.
+      // An earlier error explains more, and a loss may be reported a little later than the failures by it.
       await new Promise((resolve) => setTimeout(resolve, 0));
       await this.settle();
       throw new DeviceFaultError(
@@ -337,7 +337,7 @@ export class GpuContext implements Disposable {
   /** Destroys the device and all buffers. */
   [Symbol.dispose](): void {
     if (this.#closed) return;
-    // What is finished must be submitted (denoland/deno#29140), whatever comes of it.
+    // A finished encoder must be submitted (denoland/deno#29140), whatever comes of it.
     if (!this.#lost) this.submit();
     this.#closed = true;
     this.#pipelines.clear();
@@ -399,7 +399,7 @@ export class GpuContext implements Disposable {
     return pipeline;
   }
 
-  /** Does `make` inside error scopes of its own; `spoiled` gets what it made, should they tell of an error. */
+  /** Does `make` inside error scopes of its own; on an error `spoiled` gets its result. */
   #guard<T>(make: () => T, what: string, spoiled?: (made: T) => void): T {
     this.#pushScopes();
     let made: T;
@@ -443,7 +443,7 @@ export class GpuContext implements Disposable {
             );
             spoiled?.();
           }, () => {
-            // The device was lost; `lost` tells.
+            // The device was lost; `lost` reports it.
           }),
         );
       }

@@ -1,6 +1,6 @@
 /**
- * The WebGPU device. Products, quantisation and factorisations run on the GPU; what it does badly (small exact SVDs)
- * runs on the CPU, in its place in the order of the work.
+ * The WebGPU device. Products, quantisation and factorisations run on the GPU; small exact SVDs, which it does badly, run
+ * on the CPU, in their place in the order of the work.
  *
  * Reached only by a dynamic import, and touches no GPU before it is opened.
  *
@@ -31,9 +31,9 @@ import { bind, checked } from "../src/device/operations.ts";
 
 /** A device on WebGPU. */
 export interface WebGpuDevice extends PartialDevice {
-  /** What runs its kernels. */
+  /** Context that runs its kernels. */
   readonly context: GpuContext;
-  /** Whether a CPU does the GPU's work. */
+  /** True for a software adapter: a CPU does the work. */
   readonly software: boolean;
 }
 

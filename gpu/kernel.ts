@@ -209,7 +209,7 @@ function dispatchOf<P extends Params, D extends Bindings>(
   return { params: words, reads, writes, groups, shape };
 }
 
-/** Records a run of `kernel` now: from inside what {@linkcode WebGpuMemory.enqueue} does. */
+/** Records a run of `kernel` now: from inside work of {@linkcode WebGpuMemory.enqueue}. */
 export function record<P extends Params, D extends Bindings>(
   context: GpuContext,
   kernel: Described<P, D>,
@@ -218,7 +218,7 @@ export function record<P extends Params, D extends Bindings>(
   context.run(kernel, dispatchOf(kernel, call));
 }
 
-/** Runs `kernel` after all that was asked for before. */
+/** Enqueues a run of `kernel`. */
 export function run<P extends Params, D extends Bindings>(
   memory: WebGpuMemory,
   kernel: Described<P, D>,

@@ -1,5 +1,5 @@
 /**
- * What the CPU does for the WebGPU device, in its place in the order of the work.
+ * Operations of the WebGPU device that the CPU does, in their place in the order of the work.
  *
  * @module
  */
@@ -46,7 +46,7 @@ export function onCpu<Args extends Readonly<Record<string, Mat>>>(
   memory.enqueue(cpuWork(memory, work));
 }
 
-/** What does `work` on the CPU when its turn comes, for {@linkcode WebGpuMemory.enqueue}. */
+/** A function that does `work` on the CPU when its turn comes, for {@linkcode WebGpuMemory.enqueue}. */
 export function cpuWork<Args extends Readonly<Record<string, Mat>>>(
   memory: WebGpuMemory,
   { args, reads, writes, run }: CpuWork<Args>,

@@ -69,7 +69,7 @@ export class BufferPool {
     this.trim(0);
   }
 
-  /** Whether more is free than is worth keeping. */
+  /** True if more is free than is worth keeping. */
   get full(): boolean {
     return this.#freeBytes > KEPT_BYTES;
   }

@@ -1,5 +1,5 @@
 /**
- * What a function of the library is called with, looked at before any work: programs without types pass anything.
+ * Arguments of the library's functions, checked before any work: programs without types pass anything.
  *
  * @module
  */
@@ -12,7 +12,7 @@ export type OptionTable<T> = Readonly<Record<keyof Required<T>, boolean>>;
 /**
  * Checks that `given` has the options that `table` says are needed, and none that it does not know.
  *
- * @param what What cannot be done: `train`.
+ * @param what The action, for errors: `train`.
  * @throws {TypeError} That names the options that lack and those that are not known.
  */
 export function checkOptions<T>(
@@ -83,7 +83,7 @@ export function checkName(
   );
 }
 
-/** What a value is, in a word or two. */
+/** Kind of a value, in a word or two. */
 export function describe(value: unknown): string {
   if (value === undefined) return "nothing";
   if (value === null) return "null";

@@ -51,7 +51,7 @@ class Parser {
     return this.#at === this.#text.length;
   }
 
-  /** What `expression` (sticky) matches here, stepped over. */
+  /** The match of `expression` (sticky) here, stepped over. */
   #take(expression: RegExp): RegExpExecArray | null {
     expression.lastIndex = this.#at;
     const found = expression.exec(this.#text);
@@ -129,7 +129,7 @@ class Parser {
   }
 }
 
-/** What a backtracking matcher may take for an expression, at a place of a text of length n: `ways · n ** degree`. */
+/** Cost bound of a backtracking matcher for an expression, at a place of a text of length n: `ways · n ** degree`. */
 export interface PatternCost {
   /** Ways to match that do not grow with the text. */
   readonly ways: number;

@@ -43,13 +43,13 @@ class WasmBuffer implements DeviceBuffer {
 
 /** The memory of one device. */
 export class WasmMemory {
-  /** What works on the memory. */
+  /** Kernels over the memory. */
   readonly kernels: Kernels;
   /** Bytes now in buffers. */
   bytes = 0;
   /** The most there were. */
   peakBytes = 0;
-  /** Whether the device is gone, and with it what its buffers held. */
+  /** True after the device and its buffers were disposed of. */
   disposed = false;
 
   /** Buffers in the memory of `kernels`. */

@@ -34,7 +34,7 @@ async function read(
   return texts;
 }
 
-/** What the sources declare as jobs. */
+/** Jobs that the sources declare. */
 const JOBS = jobsOf(await read(new URL("assembly/", HERE)));
 
 /**
@@ -61,7 +61,7 @@ const FLAGS = [
   "--disableWarning=201",
 ];
 
-/** What stands for each relaxed instruction in the plain build; names without a dot are of `assembly/lib/plain.ts`. */
+/** Replacement of each relaxed instruction in the plain build; names without a dot are of `assembly/lib/plain.ts`. */
 const PLAIN: Readonly<Record<string, string>> = {
   "f32x4.relaxed_madd": "madd32",
   "f32x4.relaxed_nmadd": "nmadd32",
@@ -164,7 +164,7 @@ export const WORKER_SOURCE: string =
 `;
 }
 
-/** What the generated files must hold. */
+/** Contents of the generated files. */
 async function generate(): Promise<[name: string, text: string][]> {
   return [
     ["generated/jobs.ts", jobsModule(JOBS)],

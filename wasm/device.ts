@@ -34,7 +34,7 @@ import { bind, checked } from "../src/device/operations.ts";
 export interface WasmDeviceOptions {
   /** Threads, the calling one included; as many as the machine has cores without it. */
   readonly threads?: number;
-  /** Whether to use relaxed SIMD where the platform has it and rounds as it should (default); false is for tests. */
+  /** Uses relaxed SIMD where the platform has it and rounds as it should (default); false is for tests. */
   readonly relaxed?: boolean;
 }
 

@@ -28,7 +28,7 @@ export function place(memory: WasmMemory, x: Mat | undefined): Place {
     : { origin: 0, stride: 0 };
 }
 
-/** Whether a matrix has no values. */
+/** True if a matrix has no values. */
 export function isEmpty(x: Mat): boolean {
   return x.rows === 0 || x.cols === 0;
 }

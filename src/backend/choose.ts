@@ -1,5 +1,5 @@
 /**
- * Whether `auto` takes the GPU: it must be a real one, compute correctly, and win.
+ * Choice of `auto` between GPU and CPU: the GPU must be a real one, compute correctly, and win.
  *
  * Loaded only where there is WebGPU; the device itself only where there is an adapter in hardware.
  *
@@ -11,12 +11,12 @@ import type { Device } from "../device/device.ts";
 import { DeviceAbsentError, DeviceLacksError } from "../device/errors.ts";
 import { compareDevices } from "./contest.ts";
 
-/** A device, and what a person may want to know about how it was chosen. */
+/** A device, and notes on its choice. */
 export interface Choice {
   readonly device: Device;
   /** One line about the GPU. */
   readonly why: string;
-  /** Whether the GPU is there and does not work. */
+  /** True if the GPU is there and does not work. */
   readonly broken: boolean;
 }
 
@@ -31,7 +31,7 @@ const VERDICTS = new WeakMap<GPU, Verdict>();
 
 /** The two devices between which to choose. */
 export interface Candidates {
-  /** Where the GPU is. */
+  /** Entry to WebGPU. */
   readonly gpu: GPU;
   openGpu(): Promise<Device>;
   openCpu(): Promise<Device>;

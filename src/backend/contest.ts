@@ -9,9 +9,9 @@ import type { Mat } from "../device/buffer.ts";
 import { mat } from "../device/buffer.ts";
 import { readF32 } from "../device/device.ts";
 
-/** What a contest showed. */
+/** Result of a contest. */
 export interface Trial {
-  /** What the GPU computed wrongly; undefined if nothing. */
+  /** Operation that the GPU computed wrongly; undefined if none. */
   readonly wrong: string | undefined;
   /** Products of the GPU, waiting for them included, in floating-point operations a second. */
   readonly gpuFlops: number;

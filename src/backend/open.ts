@@ -17,13 +17,13 @@ import { DeviceLacksError } from "../device/errors.ts";
 export interface OpenOptions {
   /** Threads to work with, the calling one included (1). Devices without threads ignore it. */
   readonly threads?: number;
-  /** Whether the work needs the operations of a transformer too; not every device has them. */
+  /** True if the work needs the operations of a transformer too; not every device has them. */
   readonly network?: boolean;
-  /** Where to look for a GPU: `navigator.gpu` without it, nowhere if null. */
+  /** Entry to WebGPU: `navigator.gpu` without it, none if null. */
   readonly gpu?: GPU | null;
-  /** Takes a line for those who want to know: which GPU there is, and why `auto` takes it or not. */
+  /** Called with details, a line each: the GPU, and the reason for which `auto` takes it or not. */
   readonly onNote?: (line: string) => void;
-  /** Takes a line for everyone: something here does not work, and what is used instead. */
+  /** Called with warnings, a line each: a device that does not work, and its replacement. */
   readonly onWarning?: (line: string) => void;
 }
 
@@ -39,7 +39,7 @@ const DEVICES: Partial<Record<DeviceName, Opener>> = {
     (await import("../device/reference/device.ts")).openReferenceDevice(),
 };
 
-/** What `auto` tries besides the GPU, best first. */
+/** Devices that `auto` tries besides the GPU, best first. */
 const CPU: readonly DeviceName[] = ["wasm", "reference"];
 
 /** Names of the devices that this build has. */

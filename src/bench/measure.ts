@@ -123,7 +123,7 @@ const PEAKS = {
 export async function preparePeak(
   threads: number,
   kind: keyof typeof PEAKS = "fma",
-): Promise<Work> {
+): Promise<Workload> {
   const { job, operations, x, y } = PEAKS[kind];
   const kernels = await openKernels({ threads });
   const parts = kernels.threads;

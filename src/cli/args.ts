@@ -141,7 +141,7 @@ function unknownOption(
   );
 }
 
-/** Refuses options that are given and have no effect; what `known` does not tell of another option is left open. */
+/** Refuses options that are given and have no effect; conditions on options that `known` lacks are left open. */
 function checkEffects(
   options: Options,
   given: ReadonlyMap<string, readonly string[]>,
@@ -224,7 +224,7 @@ export function parse<O extends Options>(
   const { options } = taken;
   const { positionals, words } = sort(args, options);
   checkPositionals(taken, positionals);
-  // What a default that depends on something will be is not known yet.
+  // A default that depends on something is not known yet.
   checkEffects(options, words, (name) => {
     const { default: fallback } = options[name];
     return words.get(name)?.[0] ??

@@ -9,7 +9,7 @@ import { IGNORED, lossCount } from "../data/example.ts";
 import type { Overflow } from "../data/list.ts";
 import type { LabelledExample } from "../data/tasks/sft.ts";
 
-/** Reasons that are told apart at the most. */
+/** Limit of different reasons. */
 const MOST_REASONS = 50;
 
 /** Counts: the document of `--json`. */
@@ -56,7 +56,7 @@ export interface DataReport {
     /** File and line of the first. */
     readonly first: string;
   }[];
-  /** Refused for reasons beyond those, of which there are too many to tell apart. */
+  /** Refused for reasons beyond that limit. */
   readonly otherReasons?: { readonly count: number; readonly first: string };
   /** Further notes. */
   readonly notes: readonly string[];
@@ -83,7 +83,7 @@ export class DataTally {
   #lost = 0;
   #firstLonger?: string;
 
-  /** Begins with what a training does with long examples. */
+  /** Begins with a training's treatment of long examples. */
   constructor({ block, overflow }: { block: number; overflow: Overflow }) {
     this.#block = block;
     this.#overflow = overflow;
@@ -121,7 +121,7 @@ export class DataTally {
     const [, first = "", reason = message] =
       /^Cannot (?:use|read) (".*?", (?:line|row) \d+): (.*)$/s.exec(message) ??
         [];
-    // What the parser says of each line is another thing each time.
+    // The parser's message differs for each line.
     const key = /^it is not JSON/.exec(reason)?.[0] ??
       reason.replace(/\d+/g, "N").slice(0, 200);
     const known = this.#reasons.get(key);

@@ -1,5 +1,5 @@
 /**
- * The device of a verb: `--device`, `--threads`, `--verbose`, and what is said about them.
+ * The device of a verb: `--device`, `--threads`, `--verbose`, and notes about them.
  *
  * @module
  */

@@ -8,7 +8,7 @@ import { bnbHolds } from "../io/bnb/write.ts";
 import type { InitReport } from "../init/report.ts";
 import { TORCH_DTYPES } from "../tensor/dtype.ts";
 
-/** One line for the end of `init`; none where the report does not tell. */
+/** One line for the end of `init`; none where the report has no class. */
 export function loadingLine(report: InitReport): string | undefined {
   const { options, autoClass: auto, model, layers, merged, group } = report;
   const { backbone, dtype } = options;

@@ -30,7 +30,7 @@ export interface OptionRow {
   readonly otherwise?: string;
   /** True if its value is a file of which a shell may make several: bare arguments behind it are more of them. */
   readonly files?: boolean;
-  /** When it has an effect; given otherwise, it is refused. Always unless told. */
+  /** Condition of its effect; given otherwise, it is refused. Always by default. */
   readonly when?: When;
   /** Purpose, a line for the help. */
   readonly help: string;
@@ -158,7 +158,7 @@ export const numbers: Maker<
     ),
 });
 
-/** A row of a choice: `notes` say what a value means. */
+/** A row of a choice: `notes` explain its values. */
 type ChoiceRow<T extends string> = OptionRow & {
   readonly notes?: Readonly<Partial<Record<T, string>>>;
 };

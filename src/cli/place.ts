@@ -79,7 +79,7 @@ export async function readPlace(
   };
 }
 
-/** Where lines about the model that is taken go: choices that were not made by name, and what is to be known of it. */
+/** Outputs of notes about the model: choices that were not made by name, and warnings. */
 export function notesTo(progress: Progress): {
   onNote: (line: string) => void;
   onWarning: (line: string) => void;
@@ -91,8 +91,8 @@ export function notesTo(progress: Progress): {
 }
 
 /**
- * Tells what a person should know of the model that is taken: a training that has not ended, weights that changed; and,
- * unless that is not wanted, which checkpoint it is, and which weights outside of the folder.
+ * Prints warnings about the model: a training that has not ended, weights that changed; and, unless that is not wanted,
+ * its checkpoint, and its weights outside of the folder.
  */
 export function tellNotes(
   { notes = [], taken = [] }: ModelPlace,

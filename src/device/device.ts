@@ -2,10 +2,10 @@
  * The device contract: buffers in, buffers out.
  *
  * A device is a place where matrices live and a table of operations on them. `reference` is plain
- * TypeScript that accumulates in f64 and is the oracle; `wasm` and (later) `webgpu` pass the same
+ * TypeScript that accumulates in f64 and is the oracle; `wasm` and `webgpu` pass the same
  * conformance table, `tests/conformance`.
  *
- * What this layer does *not* do: it knows no number format by name, no LoftQ and no model; it does
+ * Not in this layer: it knows no number format by name, no LoftQ and no model; it does
  * not broadcast, promote or allocate results. Work is enqueued in the order of the calls, and only
  * {@linkcode Device.read} waits for it: on a GPU one wait costs about 11 ms whatever its size, so
  * no algorithm may read inside a loop that it can do without.
@@ -19,15 +19,15 @@ import type { Operations } from "./operations.ts";
 /** Name of a device. */
 export type DeviceName = "reference" | "wasm" | "webgpu";
 
-/** What a device's own file exports: the operations it has, the others simply missing. */
+/** A device as its own folder exports it: with the operations that it has, the others missing. */
 export interface PartialDevice extends Disposable {
-  /** Which device it is. */
+  /** Name of the device. */
   readonly name: DeviceName;
   /** One line for a person: threads, SIMD, adapter. */
   readonly description: string;
   /** Threads that work on one operation. */
   readonly threads: number;
-  /** What it can do. */
+  /** Operations that it has. */
   readonly ops: Partial<Operations>;
 
   /** Bytes now allocated in buffers, and the most there were since the device opened. */
@@ -49,7 +49,7 @@ export interface PartialDevice extends Disposable {
 
 /** A device with every operation of the contract; see `openDevice`. */
 export interface Device extends PartialDevice {
-  /** What it can do: everything. */
+  /** All operations. */
   readonly ops: Operations;
 }
 

@@ -1,5 +1,5 @@
 /**
- * Which elements a dropout drops: a hash of a seed and an element's number, the same on every device.
+ * Elements that a dropout drops: by a hash of a seed and an element's number, the same on every device.
  *
  * @module
  */
@@ -17,7 +17,7 @@ export function dropoutThreshold(rate: number): number {
   return Math.min(Math.ceil(rate * 2 ** 32), 2 ** 32 - 1);
 }
 
-/** What a kept element is multiplied by: `1 / (1 - rate)`, as an f32. */
+/** Factor of a kept element: `1 / (1 - rate)`, as an f32. */
 export function dropoutFactor(rate: number): number {
   return Math.fround(1 / (1 - rate));
 }

@@ -1,5 +1,5 @@
 /**
- * What a device can fail with besides bad arguments.
+ * Failures of a device besides bad arguments.
  *
  * @module
  */
@@ -48,7 +48,7 @@ export type DeviceFailure =
   | DeviceFaultError
   | DeviceMemoryError;
 
-/** Whether `error` is a failure of the device, so that the same work may succeed on another. */
+/** True if `error` is a failure of the device, so that the same work may succeed on another. */
 export function isDeviceFailure(error: unknown): error is DeviceFailure {
   return error instanceof DeviceLostError ||
     error instanceof DeviceFaultError || error instanceof DeviceMemoryError;

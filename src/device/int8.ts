@@ -1,5 +1,5 @@
 /**
- * Which products {@linkcode Operations.gemmInt8} takes in 8 bits, the same on every device that has integers for it.
+ * Products that {@linkcode Operations.gemmInt8} takes in 8 bits, the same on every device that has integers for it.
  *
  * @module
  */
@@ -16,7 +16,7 @@ export const TOP = 32767;
 /** Units of the largest scale of a block. */
 export const SCALE_TOP = 32512;
 
-/** What a byte of their product is worth, for a largest gradient and a largest scale of 1. */
+/** Value of a byte of their product, for a largest gradient and a largest scale of 1. */
 export const UNIT: number = Math.fround(256 * 32768 / (TOP * SCALE_TOP));
 
 /** Inner indices that kernels take at once. */
@@ -27,7 +27,7 @@ export function groupWidth({ block, cols }: QuantMat): number {
   return Math.min(block || cols, cols);
 }
 
-/** Whether a product is taken in 8 bits: affine groups along rows, all in whole sixteens. */
+/** True if a product is taken in 8 bits: affine groups along rows, all in whole sixteens. */
 export function takenInInt8(
   { q, transQ }: Pick<
     Parameters<Operations["gemmInt8"]>[0],

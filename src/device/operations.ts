@@ -53,7 +53,7 @@ export interface Operations
 /** Name of an operation. */
 export type OperationName = keyof Operations;
 
-/** What an operation takes. */
+/** Arguments of an operation. */
 export type OperationArgs<K extends OperationName> = Parameters<
   Operations[K]
 >[0];

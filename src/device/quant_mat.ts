@@ -1,12 +1,12 @@
 /**
- * Quantised matrices in a device's memory: formats as the device sees them, and how much room they take.
+ * Quantised matrices in a device's memory: formats as the device sees them, and their sizes.
  *
  * @module
  */
 
 import type { DeviceBuffer } from "./buffer.ts";
 
-/** How a number format turns weights into codes; the rows of `src/quant/formats.ts` have this shape. */
+/** Rule of a number format from weights to codes; the rows of `src/quant/formats.ts` have this shape. */
 export interface QuantSpec {
   /** Bits of one code; 5 in an affine format only. */
   readonly bits: 2 | 3 | 4 | 5;
@@ -34,7 +34,7 @@ export interface QuantSpec {
 }
 
 /**
- * How the scale of a block is chosen.
+ * Rule of a block's scale.
  *
  * - `absmax`: the largest magnitude; for an affine format the range is `[-absmax, absmax]`.
  * - `minmax`: the range `[min, max]` (affine only).
@@ -72,7 +72,7 @@ export interface QuantMat {
   readonly biases: DeviceBuffer | null;
 }
 
-/** Whether a format has a scale and a bias for each group along a row. */
+/** True if a format has a scale and a bias for each group along a row. */
 export function hasGroups(
   { levels, grouping }: Pick<QuantSpec, "levels" | "grouping">,
 ): boolean {

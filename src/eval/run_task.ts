@@ -100,7 +100,7 @@ export interface TaskRun {
   readonly writing?: WriteOptions;
   /** Stops between two batches. */
   readonly signal?: AbortSignal;
-  /** Told the share that is done, from 0 to 1. */
+  /** Called with the share that is done, from 0 to 1. */
   readonly onProgress?: (done: number, text: string) => void;
 }
 

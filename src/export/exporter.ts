@@ -12,9 +12,9 @@ import type { RoundingLoss } from "./rounding.ts";
 /** Element types that scales, biases and plain tensors can be written in, where a target leaves the choice. */
 export type ExportDType = "f16" | "bf16" | "f32";
 
-/** How an exporter is called. */
+/** Options of an exporter. */
 export interface ExporterOptions {
-  /** File or folder to write, which is not there yet; the caller puts it in its place when the exporter is done. */
+  /** File or folder to write, a new one; the caller puts it in its place when the exporter is done. */
   readonly out: string;
   /** Element type asked for; the exporter's own choice without it. */
   readonly dtype?: ExportDType;
@@ -24,7 +24,7 @@ export interface ExporterOptions {
   readonly original?: string;
   /** Stops the export; nothing is left of it. */
   readonly signal?: AbortSignal;
-  /** Told the share done, from 0 to 1, and at what it is. */
+  /** Called with the share done, from 0 to 1, and the current step. */
   readonly onProgress?: (done: number, text: string) => void;
 }
 

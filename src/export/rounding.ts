@@ -1,5 +1,5 @@
 /**
- * What an export loses where its format has fewer digits for scales and biases.
+ * Rounding loss of an export whose format has fewer digits for scales and biases.
  *
  * @module
  */
@@ -7,9 +7,9 @@
 import { codesOf } from "../quant/pack.ts";
 import type { QuantizedMatrix } from "../quant/quantized.ts";
 
-/** What rounding scales and biases to another type did to the values of a matrix. */
+/** Error of a matrix's values by rounding its scales and biases to another type. */
 export interface RoundingLoss {
-  /** Whether every scale and bias is the same to the bit. */
+  /** True if every scale and bias is the same to the bit. */
   readonly exact: boolean;
   /**
    * Largest `|w' - w|` of a value `w = s q + b`, in steps `s` of its own group; in a group without a step, relative to
@@ -20,7 +20,7 @@ export interface RoundingLoss {
   readonly meanError: number;
 }
 
-/** What it does to the values of `q` to have other scales and biases, one each a group. */
+/** Error of `q`'s values with other scales and biases, one each a group. */
 export function roundingLoss(
   q: QuantizedMatrix,
   { scales, biases }: {

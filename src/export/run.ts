@@ -32,7 +32,7 @@ export type { FormatName } from "../quant/formats.ts";
 
 /** A row of the table of targets. */
 export interface ExportTarget {
-  /** Whether it is written as one file or as a folder. */
+  /** Kind of the output: one file or a folder. */
   readonly kind: "file" | "folder";
   /** One line for a person. */
   readonly summary: string;
@@ -73,9 +73,9 @@ export const TARGETS: Readonly<Record<string, ExportTarget>> = {
 export interface ExportOptions extends ExporterOptions, PlaceOptions {
   /** Key of {@linkcode TARGETS}. */
   readonly to: string;
-  /** Folder of an adapter in the place of the model's own; what is not merged is refused. */
+  /** Folder of an adapter in the place of the model's own; one that is not merged is refused. */
   readonly adapter?: string;
-  /** Whether the model's own adapter counts (true); without it, its weights alone are written. */
+  /** True if the model's own adapter counts (true); without it, its weights alone are written. */
   readonly own?: boolean;
   /** Takes a line that a person should see. */
   readonly onNote?: (line: string) => void;
@@ -83,7 +83,7 @@ export interface ExportOptions extends ExporterOptions, PlaceOptions {
 
 /** Result of an export. */
 export interface ExportResult extends ExportReport {
-  /** Whether every quantised value is the same to the bit; false where nothing is quantised. */
+  /** True if every quantised value is the same to the bit; false where nothing is quantised. */
   readonly exact: boolean;
   /** Over all quantised weights, in steps of their groups. */
   readonly rounding: {
@@ -99,8 +99,8 @@ export interface ExportResult extends ExportReport {
 }
 
 /**
- * Writes the model at `path`, a folder that loqa wrote or a checkpoint, in the format of another runtime. What is
- * written appears whole at `out` or not at all.
+ * Writes the model at `path`, a folder that loqa wrote or a checkpoint, in the format of another runtime. The output
+ * appears whole at `out` or not at all.
  *
  * @throws {RangeError} If the target is unknown, `out` is there already, or the model's adapter is not merged.
  * @throws {TypeError} If the target cannot hold the model.
@@ -162,8 +162,8 @@ export async function exportModel(
 }
 
 /**
- * The model that one goes back to: what loqa made of another is followed to that. Where a GGUF file is wanted and the one
- * that it came from is gone, that is told.
+ * The original of a model, through loqa's own outputs. Where a GGUF file is wanted and the original is gone, a note says
+ * so.
  */
 async function originOf(
   path: string,

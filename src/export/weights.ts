@@ -17,7 +17,7 @@ export function losslessDType({ encoding, dtype }: TensorInfo): ExportDType {
     : "f32";
 }
 
-/** The first of a list, and how many more there are. */
+/** The first of a list, and the number of the others. */
 export function few(list: readonly string[]): string {
   const more = list.length - 3;
   return `${list.slice(0, 3).join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
@@ -28,17 +28,17 @@ export class RefusedFormats {
   readonly #target: string;
   readonly #list: string[] = [];
 
-  /** @param target What errors call the target: `GGUF`. */
+  /** @param target Name of the target in errors: `GGUF`. */
   constructor(target: string) {
     this.#target = target;
   }
 
-  /** Notes a weight. @param reason What is wrong with it, its name included. */
+  /** Notes a weight. @param reason Its fault, with its name. */
   add(reason: string): void {
     this.#list.push(reason);
   }
 
-  /** Whether format `key` has affine groups along the row; notes the weight if not. */
+  /** True if format `key` has affine groups along the row; notes the weight if not. */
   accepts(name: string, key: FormatName): boolean {
     const { levels, grouping } = format(key);
     const fine = levels === null && grouping === "row";
@@ -46,7 +46,7 @@ export class RefusedFormats {
     return fine;
   }
 
-  /** @throws {TypeError} That names the weights and says what to do, if any was noted. */
+  /** @throws {TypeError} That names the weights and the way out, if any was noted. */
   throwIfAny(model: string): void {
     const list = this.#list;
     if (list.length === 0) return;

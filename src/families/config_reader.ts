@@ -1,5 +1,5 @@
 /**
- * Reads the values of a `config.json` with errors that name the model, the key and what was found.
+ * Reads the values of a `config.json` with errors that name the model, the key and the value found.
  *
  * @module
  */
@@ -26,7 +26,7 @@ export class ConfigReader {
   readonly #file: string;
   readonly #purpose: string;
 
-  /** @param where What errors call the model; `file` what they call the config; `purpose` what it is read for. */
+  /** @param where Name of the model in errors; `file`: name of the config in them; `purpose`: the action in them. */
   constructor(
     config: ConfigJson,
     where: string,
@@ -58,7 +58,7 @@ export class ConfigReader {
     return this.#config[key] ?? undefined;
   }
 
-  /** Refuses what the model asks for. @throws {TypeError} Always. */
+  /** Refuses a setting of the model. @throws {TypeError} Always. */
   refuse(what: string): never {
     throw new KindError(`Cannot ${this.#purpose} ${this.#where}: ${what}`);
   }
@@ -88,7 +88,7 @@ export class ConfigReader {
     return this.#wrong(key, `a whole number >= ${least}`, value);
   }
 
-  /** Whether something is switched on. @throws {SyntaxError} If it is neither true nor false. */
+  /** A boolean. @throws {SyntaxError} If it is neither true nor false. */
   flag(key: string, fallback: boolean): boolean {
     const value = this.get(key) ?? fallback;
     return typeof value === "boolean"
@@ -96,7 +96,7 @@ export class ConfigReader {
       : this.#wrong(key, "true or false", value);
   }
 
-  /** Token ids: one, some, or none. @throws {SyntaxError} If they are something else. */
+  /** Token ids: one, some, or none. @throws {SyntaxError} If they are no token ids. */
   tokens(key: string): number[] {
     const value = this.get(key) ?? [];
     const ids = Array.isArray(value) ? value : [value];

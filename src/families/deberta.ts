@@ -25,7 +25,7 @@ import {
 /** Model types that this architecture serves. */
 export const DEBERTA_TYPES = ["deberta-v2"] as const;
 
-/** How relative positions enter the attention. */
+/** Relative positions in the attention. */
 export interface RelativePositions {
   /** Attention span: relative positions to each side; the embedding has twice as many rows. */
   readonly span: number;
@@ -65,10 +65,10 @@ export interface DebertaSizes {
   readonly typeVocabSize: number;
   /** Maximum sequence length (context length). */
   readonly maxLength: number;
-  /** Whether absolute position embeddings are added to the token embeddings. */
+  /** True if absolute position embeddings are added to the token embeddings. */
   readonly absolute: boolean;
   readonly relative?: RelativePositions;
-  /** Whether there is a layer norm for the relative position embedding, be there such an embedding or not. */
+  /** True if there is a layer norm for the relative position embedding, be there such an embedding or not. */
   readonly relativeNorm: boolean;
   /** Terms of the attention scores besides content-to-content, for their scaling. */
   readonly terms: number;

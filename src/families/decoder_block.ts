@@ -18,7 +18,7 @@ import {
   type WantedTensor,
 } from "./tensors.ts";
 
-/** Sizes that shapes are made of, by name. */
+/** Sizes of the shapes' dimensions, by name. */
 function namedSizes(config: DecoderSizes): Readonly<Record<SizeName, number>> {
   const { heads, kvHeads, headDim } = config;
   return {

@@ -23,7 +23,7 @@ export interface DecoderModule {
   readonly bias?: DecoderBias;
   /** The layer before it that sees the same input. */
   readonly inputOf?: string;
-  /** Whether its rows are those of heads that the rotary embedding turns. */
+  /** True if its rows are those of heads that the rotary embedding turns. */
   readonly rotary?: true;
 }
 

@@ -1,5 +1,5 @@
 /**
- * The architectures that can be run, by the model types of their configs: what a config alone says of each.
+ * The architectures that can be run, by the model types of their configs: facts of each from its config alone.
  *
  * @module
  */

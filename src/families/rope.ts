@@ -6,12 +6,12 @@
 
 import type { ConfigJson, ConfigReader } from "./config_reader.ts";
 
-/** RoPE scaling: how positions turn into angles. */
+/** RoPE scaling: from positions to angles. */
 export type RopeScaling =
   | { readonly type: "default" }
   /** Positions divided by `factor` (position interpolation, 2306.15595). */
   | { readonly type: "linear"; readonly factor: number }
-  /** Long wavelengths divided by `factor`, short ones kept, a ramp between (Llama 3.1). */
+  /** Long wavelengths divided by `factor`, short ones unchanged, a ramp between (Llama 3.1). */
   | {
     readonly type: "llama3";
     readonly factor: number;
@@ -83,7 +83,7 @@ function readScaling(read: ConfigReader, given: ConfigJson): RopeScaling {
 
 /**
  * Rotary position settings of a config: newer files have all in rope_parameters, older ones the scaling alone, in
- * rope_scaling. Where both are there, transformers takes rope_scaling; that they mean different things is an error.
+ * rope_scaling. Where both are there, transformers takes rope_scaling; if they differ it is an error.
  */
 function ropeEntry(read: ConfigReader): ConfigJson {
   const [old, now] = ["rope_scaling", "rope_parameters"].map((key) => {

@@ -23,7 +23,7 @@ export type EncoderHead =
   /** No head: hidden states only. */
   | { readonly kind: "none" };
 
-/** Shapes of a checkpoint's tensors, all that is asked of it here. */
+/** Shapes of a checkpoint's tensors. */
 export interface TensorShapes {
   readonly tensors: ReadonlyMap<string, { readonly shape: readonly number[] }>;
 }
@@ -40,7 +40,7 @@ export interface ModuleShape {
   readonly name: string;
   /** Shape of its weight: `[out, in]` of a linear layer, `[features]` of a norm, `[rows, features]` of an embedding. */
   readonly shape: readonly number[];
-  /** Whether it has a bias, `[shape[0]]`; not without it. */
+  /** True if it has a bias, `[shape[0]]`; not without it. */
   readonly bias?: boolean;
 }
 
@@ -60,7 +60,7 @@ export interface LayersShape {
   readonly attentions: { readonly count: number; readonly width: number };
 }
 
-/** Whether a part of a model is its layers of one kind, not a module beside them. */
+/** True if a part of a model is its layers of one kind, not a module beside them. */
 export function isLayers(
   part: ModuleShape | LayersShape,
 ): part is LayersShape {

@@ -1,6 +1,6 @@
 /**
- * What of a model's linear layers can be targets, and what the others mean for who loads the result: routers, experts, towers,
- * heads that are in no file.
+ * Targets among a model's linear layers, and the others' effect on loading the result: routers, experts, towers, heads
+ * that are in no file.
  *
  * @module
  */
@@ -15,18 +15,18 @@ import type { BackboneKind } from "./options.ts";
 /** Single experts, by the list that they are in. */
 const EXPERTS = /(?:^|\.)experts?\./;
 
-/** What experts are called inside, and with them the dense layers and shared experts that PEFT takes for such. */
+/** Names of experts' layers, and with them the dense layers and shared experts that PEFT takes for such. */
 const EXPERT_LEAF =
   /\.(?:gate_proj|up_proj|down_proj|gate_up_proj|w[123]|wi(?:_\d)?|wo|fc[12]|input_linear|output_linear)$/;
 
-/** What gives a token to experts. */
+/** Routers of tokens to experts. */
 const ROUTER = /(?:^|\.)(?:router(?:\.\w+)?|gate|gating|shared_expert_gate)$/;
 
-/** What looks at pictures and listens to sounds. */
+/** Towers for pictures and sounds. */
 const TOWER =
   /(?:^|\.)(?:visual|vision\w*|image\w*|video\w*|audio\w*|speech\w*|vit|vit_\w+)\./;
 
-/** Layers of heads that transformers makes where a checkpoint has none, called as layers inside are. */
+/** Layers of heads that transformers makes where a checkpoint has none, named as layers inside are. */
 export const HEAD_LAYERS: readonly string[] = [
   "pooler.dense",
   "classifier.dense",
@@ -51,7 +51,7 @@ const HEADS = [
   ...HEAD_LAYERS,
 ];
 
-/** Which of a checkpoint's modules are of a mixture of experts. */
+/** Modules of a checkpoint that are of a mixture of experts. */
 export class Experts {
   readonly #here: boolean;
 
@@ -61,7 +61,7 @@ export class Experts {
     );
   }
 
-  /** What a module is there, or undefined for one that has nothing to do with experts. */
+  /** Role of a module there; undefined for one that has nothing to do with experts. */
   what(module: string): "expert" | "router" | undefined {
     if (!this.#here) return undefined;
     if (ROUTER.test(module)) return "router";
@@ -103,7 +103,7 @@ export function checkAdaptable(
   }
 }
 
-/** Why a module cannot stand quantised in a bitsandbytes backbone, or undefined where it can. */
+/** Reason for which a module cannot be quantised in a bitsandbytes backbone; undefined where it can. */
 export function bnbProblem(
   checkpoint: Checkpoint,
   modules: readonly string[],
@@ -148,10 +148,10 @@ export function checkExperts(
   }
 }
 
-/** Whether transformers leaves `module` plain for `key` in `llm_int8_skip_modules`. */
+/** True if transformers leaves `module` plain for `key` in `llm_int8_skip_modules`. */
 function skips(key: string, module: string): boolean {
   if (module.endsWith(key)) return true;
-  // Names come from files of strangers, who may call a tensor what is no expression, or one that never ends.
+  // Names come from files of strangers: one may be no expression, or one that never ends.
   return /^\^?[\w.-]+\$?$/.test(key) &&
     new RegExp(`^(?:${key})(?:(?<=\\.)|(?=\\.|$))`).test(module);
 }
@@ -175,7 +175,7 @@ export function skipModules(
 /** A checkpoint under the names of the class that its config names, and the way back to its own. */
 export interface BuiltCheckpoint {
   readonly checkpoint: Checkpoint;
-  /** What a module of it is called in the checkpoint that it was made from. */
+  /** Name of a module in the checkpoint that it was made from. */
   own(module: string): string;
 }
 

@@ -1,5 +1,5 @@
 /**
- * The backbone of an initialised model: which tensors its file holds, and the bytes of each.
+ * The backbone of an initialised model: the tensors of its file, and the bytes of each.
  *
  * @module
  */
@@ -43,7 +43,7 @@ export interface BackboneOptions {
   readonly doubleQuant?: boolean;
 }
 
-/** A backbone file that is laid out but not written. */
+/** Layout of a backbone file. */
 export interface BackbonePlan {
   readonly layout: SafetensorsLayout;
   /** config.json of the backbone. */
@@ -52,7 +52,7 @@ export interface BackbonePlan {
   readonly dtype?: PlainDType;
   /** Element type that a tensor which is not quantised is written in. */
   plainDType(tensor: TensorInfo): DType;
-  /** What a reader gets of a quantised weight that is rounded once more when it is written. */
+  /** Form as read of a quantised weight that is rounded once more when it is written. */
   stored(name: string): StoredForm | undefined;
   /** The bytes of a quantised weight. */
   tensors(

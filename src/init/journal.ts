@@ -1,6 +1,6 @@
 /**
- * The journal of an unfinished run: what was asked for and which layers are safely on the disk, so that a later run
- * goes on from there and ends with the same bytes.
+ * The journal of an unfinished run: its options and the layers that are safely on the disk, so that a later run continues
+ * from there and ends with the same bytes.
  *
  * @module
  */
@@ -31,7 +31,7 @@ export interface JournalLayer {
   readonly late: Readonly<Record<string, string>>;
 }
 
-/** Bytes of a file that were there at a safe point, and what they were. */
+/** Bytes of a file at a safe point, and their hash. */
 export interface JournalPart {
   readonly file: "backbone" | "adapter";
   readonly from: number;
@@ -47,7 +47,7 @@ export interface JournalState {
   /** Bytes of the backbone and adapter files that are whole. */
   readonly backboneBytes: number;
   readonly adapterBytes: number;
-  /** What those bytes are, in order. */
+  /** The parts of those bytes, in order. */
   readonly parts: readonly JournalPart[];
   readonly layers: readonly JournalLayer[];
 }
@@ -124,7 +124,7 @@ export async function partsOf(
   return parts;
 }
 
-/** Whether the files at these paths are still what the journal says. */
+/** True if the files at these paths are still those of the journal. */
 export async function areSame(
   parts: readonly JournalPart[],
   paths: Readonly<Record<JournalPart["file"], string>>,

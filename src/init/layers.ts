@@ -26,12 +26,12 @@ export interface Layer extends Target {
 /** The layers of a run. */
 export interface Targets {
   readonly layers: readonly Layer[];
-  /** The model whose quantised layers are kept; without one they are quantised. */
+  /** Pre-quantised base, whose layers are taken; without one they are quantised. */
   readonly base?: Checkpoint;
 }
 
 /**
- * Finds and plans the layers of `checkpoint`. Those of `base`, a model quantised elsewhere, keep its formats; so do those of
+ * Finds and plans the layers of `checkpoint`. Those of `base`, a pre-quantised model, stay in its formats; so do those of
  * the checkpoint itself, if QA-LoRA is asked for without a format and all of them are affine groups.
  *
  * @throws {RangeError} If an option does not fit, or `base` lacks a layer or holds it in another form.
@@ -92,7 +92,7 @@ export async function planTargets(
   return { layers };
 }
 
-/** The layers as `base` has them, and what is wrong with those that it has not. */
+/** The layers as `base` has them, and the faults of those that it lacks. */
 async function keep(
   base: Checkpoint,
   targets: readonly Target[],
@@ -113,7 +113,7 @@ async function keep(
   return { layers, wrong };
 }
 
-/** The shape of `target` in `base`, or what is wrong with it. */
+/** The shape of `target` in `base`, or its fault. */
 async function outside(
   base: Checkpoint,
   { tensor }: Target,
@@ -197,14 +197,14 @@ export function chooseScaleDType(
   return wanted ?? (backbone === "packed" ? "f16" : "f32");
 }
 
-/** `layers` with the types that their scales and biases are stored in; those of a base that is kept have theirs. */
+/** `layers` with the types that their scales and biases are stored in; those of a base have its own. */
 export function withScaleTypes(
   layers: readonly Layer[],
   { scaleDType, kept, biases }: {
     scaleDType: "f16" | "f32";
-    /** Whether codes and scales are those of a base. */
+    /** True if codes and scales are those of a base. */
     kept: boolean;
-    /** Whether its biases are calibrated. */
+    /** True if its biases are calibrated. */
     biases: boolean;
   },
 ): Layer[] {

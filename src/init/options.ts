@@ -22,7 +22,7 @@ export const INIT_METHODS: readonly InitOptions["method"][] = [
   "qalora",
 ];
 
-/** How a truncated SVD is computed. */
+/** Algorithms of truncated SVDs. */
 export const SVDS: readonly NonNullable<InitOptions["svd"]>[] = [
   "randomized",
   "exact",
@@ -35,7 +35,7 @@ export const SCALE_DTYPES: readonly NonNullable<InitOptions["scaleDType"]>[] = [
 ];
 
 /**
- * How the backbone is written: `bnb` as bitsandbytes has it (nf4, and nf2 in nf4's codes), `dense` as plain weights,
+ * Layout of the backbone: `bnb` as bitsandbytes has it (nf4, and nf2 in nf4's codes), `dense` as plain weights,
  * `packed` in loqa's own layout at their real width, `none` not at all.
  */
 export type BackboneKind = "packed" | "bnb" | "dense" | "none";
@@ -67,7 +67,7 @@ export interface InitOptions {
   readonly block?: number;
   /** Scale rule, for `qalora` the quantizer of codes and scales; the format's default without it. */
   readonly scale?: ScaleRule | BaseQuantizer;
-  /** Whether biases of groups are calibrated by the metric, for `qalora`. */
+  /** True if biases of groups are calibrated by the metric, for `qalora`. */
   readonly biases?: boolean;
   /** LoRA rank of the adapter. */
   readonly rank: number;
@@ -79,7 +79,7 @@ export interface InitOptions {
   readonly iterations: number;
   /** `randomized` by default. */
   readonly svd?: "randomized" | "exact";
-  /** Whether to stop after an iteration that made the error larger (true). */
+  /** Stops after an iteration that made the error larger (true). */
   readonly earlyStop?: boolean;
   /** Mixed precision by layer, see `planLayers`. */
   readonly mixed?: string;
@@ -89,7 +89,7 @@ export interface InitOptions {
   readonly alphaPattern?: Readonly<Record<string, number>>;
   /** Target modules to quantise; all linear layers but the head without it. */
   readonly targets?: readonly string[];
-  /** Whether an encoder's token embedding is quantised too, with LoRA factors of its own; not for `qalora`. */
+  /** True if an encoder's token embedding is quantised too, with LoRA factors of its own; not for `qalora`. */
   readonly quantEmbedding?: boolean;
   /** Storage of the quantised model; by default `bnb` where every layer fits it and is nf4, else `packed`. */
   readonly backbone?: BackboneKind;
@@ -105,7 +105,7 @@ export interface InitOptions {
   readonly seed: number;
 }
 
-/** All of these; true for what has no default. */
+/** All of these; true for those without a default. */
 export const INIT_OPTIONS: OptionTable<InitOptions> = {
   method: true,
   format: false,
@@ -147,25 +147,25 @@ export interface RunOptions {
   /** Resumes an interrupted run; of one that is finished only the report is returned again. */
   readonly resume?: boolean;
   /**
-   * Replaces what loqa wrote at `out` before, whatever it is, and what an interrupted run left beside it; without it both
-   * are refused, the latter unless `resume` continues it.
+   * Replaces any earlier output of loqa at `out`, and an interrupted run beside it; without it both are refused, the
+   * latter unless `resume` continues it.
    */
   readonly force?: boolean;
-  /** Pre-quantised base: its layers are kept as they are, only the adapter is fitted. */
+  /** Pre-quantised base: its layers stay as they are, only the adapter is fitted. */
   readonly base?: Checkpoint;
-  /** Stops between two layers, leaving what `resume` needs. */
+  /** Stops between two layers, so that `resume` can continue. */
   readonly signal?: AbortSignal;
   /** The metric of a layer, where `options.metric` asks for one. */
   readonly metricOf?: (module: string) => Promise<Metric>;
   /** Milliseconds between two points that `resume` can go on from (5000). */
   readonly safeInterval?: number;
-  /** Told what the result lacks, what it replaces, and that an interrupted run is of no use. */
+  /** Called with warnings: parts that the result lacks, files that it replaces, an interrupted run of no use. */
   readonly onWarning?: (line: string) => void;
-  /** Told the share done, from 0 to 1, and what is next. */
+  /** Called with the share done, from 0 to 1, and the next step. */
   readonly onProgress?: (done: number, text: string) => void;
 }
 
-/** All of these; true for what has no default. */
+/** All of these; true for those without a default. */
 export const RUN_OPTIONS: OptionTable<RunOptions> = {
   device: true,
   fallback: false,

@@ -29,21 +29,21 @@ import type { InitReport } from "./report.ts";
 /** The file that marks a folder as loqa's own. */
 export const REPORT_FILE = "loqa.json";
 
-/** What `init` itself writes into a folder. */
+/** Files that `init` itself writes into a folder. */
 const OWN = ["adapter", "backbone", REPORT_FILE];
 
 /** Names that an error lists at the most. */
 const SHOWN = 8;
 
-/** How {@linkcode openInitOutput} treats what is there. */
+/** Options of {@linkcode openInitOutput}. */
 export interface InitOutputOptions {
   /** Goes on with an interrupted run. */
   readonly resume?: boolean;
   /** Replaces a folder that loqa wrote. */
   readonly force?: boolean;
-  /** What the run reads. */
+  /** Paths that the run reads. */
   readonly reads?: readonly string[];
-  /** Told what a person should know, a sentence each: what goes. */
+  /** Called with warnings, a sentence each: files that will be replaced. */
   readonly onWarning?: (text: string) => void;
 }
 
@@ -96,7 +96,7 @@ function occupied(out: string, text: string): RangeError {
 /**
  * The report of a run whose result is whole at its place: of the same hash as this one's, and later than all its files.
  *
- * @throws {RangeError} If what is there is another one's.
+ * @throws {RangeError} If it is another run's.
  */
 export async function wholeResult(
   { place }: Output,
@@ -125,7 +125,7 @@ async function readReport(folder: string): Promise<unknown> {
   }
 }
 
-/** What is at `path`, in words, and whether loqa wrote it; undefined where there is nothing, or an empty folder. */
+/** Description of the folder at `path`, and true if loqa wrote it; undefined where there is nothing, or an empty folder. */
 async function describe(
   path: string,
 ): Promise<{ text: string; ours: boolean } | undefined> {
@@ -156,7 +156,7 @@ async function describe(
   };
 }
 
-/** What {@linkcode finish} writes beside the tensors. */
+/** Inputs of {@linkcode finish}, which writes the files beside the tensors. */
 export interface Finish {
   readonly report: InitReport;
   /** The files beside the model's weights. */

@@ -1,5 +1,5 @@
 /**
- * The element type of what a backbone does not quantise.
+ * The element type of a backbone's plain tensors.
  *
  * Python's layers have no conversions between them: a norm in f32 before a table in f16 ends the first forward pass. So a
  * backbone that other tools load has one floating-point type.
@@ -53,7 +53,7 @@ export async function oneDType(
   return "bf16";
 }
 
-/** Whether bf16, the upper half of an f32, holds every value of a tensor. */
+/** True if bf16, the upper half of an f32, holds every value of a tensor. */
 async function fitsBf16(
   checkpoint: Checkpoint,
   { name, shape }: TensorInfo,

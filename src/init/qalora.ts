@@ -1,5 +1,5 @@
 /**
- * What QA-LoRA asks of the layers of a run: affine groups of one size, whose biases take the adapter up exactly.
+ * QA-LoRA's conditions on the layers of a run: affine groups of one size, whose biases take the adapter up exactly.
  *
  * @module
  */
@@ -13,9 +13,9 @@ import type { Layer } from "./layers.ts";
 import type { InitOptions } from "./options.ts";
 
 /**
- * Checks that what is asked for goes together.
+ * Checks that the options go together.
  *
- * @throws {RangeError} If it does not.
+ * @throws {RangeError} If they do not.
  */
 export function checkQaloraOptions(
   options: InitOptions,

@@ -26,7 +26,7 @@ export interface LayerReport {
   readonly error: number;
   /** Error after each iteration, in the metric. */
   readonly history: readonly number[];
-  /** Iteration that was kept, from 1; 0 if there was none. */
+  /** The best iteration, from 1; 0 if there was none. */
   readonly iteration: number;
   /** {@linkcode plainError} in the metric, where one was given. */
   readonly plainOutputError?: number;
@@ -50,7 +50,7 @@ export interface InitReport {
   readonly key?: string;
   /** SHA-256 over the quantised weights: an adapter fits the backbone with the same one. */
   readonly base: string;
-  /** Where the codes and scales are from, if they were kept as they are and nothing was quantised. */
+  /** Source of the codes and scales, if they are a pre-quantised base's. */
   readonly kept?: string;
   /** PEFT's task type of the adapter, null where it has none. */
   readonly taskType?: string | null;
@@ -58,7 +58,7 @@ export interface InitReport {
   readonly autoClass?: string;
   /** Inputs that QA-LoRA's adapter sums. */
   readonly group?: number;
-  /** What `loqa merge` took the adapter from, where the biases hold it. */
+  /** Source of the adapter that `loqa merge` put into the biases. */
   readonly merged?: { readonly version: string; readonly of: string };
   /** Everything that decides the bytes of the result. */
   readonly options: Readonly<Record<string, unknown>>;

@@ -1,8 +1,8 @@
 /**
  * `loqa init`: streams a checkpoint through LoftQ or QA-LoRA into a backbone and a PEFT adapter.
  *
- * Tensors go one by one from the source to the files; what is held at any time is one weight and its workspace. All
- * is written into `OUT.partial`, from where it takes its place at `OUT` when it is whole.
+ * Tensors go one by one from the source to the files; one weight and its workspace are in memory at any time. All is
+ * written into `OUT.partial`, from where it takes its place at `OUT` when it is whole.
  *
  * @module
  */
@@ -231,7 +231,7 @@ export async function init(
     const files = models.flatMap(({ files = [] }) => files);
     return await wholeResult(output, { key: same, out, files });
   }
-  // Before the work: what the end needs is read, or known not to be there.
+  // Before the work: files for the end are read, or known not to be there.
   const side = await checkpoint.sideFiles({
     onLeftOut: ({ message }) =>
       run.onWarning?.(`the tokenizer is left out: ${message}`),
@@ -249,7 +249,7 @@ export async function init(
     : undefined;
   const state = found ??
     { key, backboneBytes: 0, adapterBytes: 0, parts: [], layers: [] };
-  // What another run left there must not get into this one's result.
+  // Files of another run must not get into this one's result.
   await output.begin(found !== undefined);
   await makeFolder(joinPath(result, "adapter"));
   if (backbone) await makeFolder(joinPath(result, "backbone"));
@@ -338,7 +338,7 @@ export async function init(
   return report;
 }
 
-/** The journal of an interrupted run with the same options, if the files hold what it says. */
+/** The journal of an interrupted run with the same options, if it fits the files. */
 async function usableJournal(
   paths: { journal: string; backbone: string; adapter: string },
   { key, hasBackbone, run }: {

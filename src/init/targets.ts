@@ -1,5 +1,5 @@
 /**
- * Which tensors of a checkpoint are the linear layers that LoftQ quantises.
+ * Tensors of a checkpoint that are the linear layers to quantise.
  *
  * @module
  */
@@ -17,7 +17,7 @@ export interface Target {
   /** Path of the module, the tensor's name without `.weight`. */
   readonly module: string;
   readonly tensor: TensorInfo;
-  /** Whether it is an encoder's token embedding. */
+  /** True if it is an encoder's token embedding. */
   readonly embedding?: boolean;
 }
 
@@ -55,10 +55,10 @@ export function modulePaths(
  * The linear layers to quantise, in file order: those that a name or pattern of `wanted` matches as PEFT matches
  * `target_modules` (whole path, its end after a dot, or a regular expression of it), or without `wanted` every
  * linear layer of the transformer's numbered layers: not the head, the pooler or the embeddings, as LoftQ does it, nor
- * routers, experts, towers beside a language model, and what transformers keeps in f32.
+ * routers, experts, towers beside a language model, and layers that transformers has in f32.
  *
- * @throws {RangeError} If there is none, a name matches nothing, an embedding or what PEFT refuses, or the model stores
- * weights transposed.
+ * @throws {RangeError} If there is none, a name matches nothing, an embedding or a layer that PEFT refuses, or the model
+ * stores weights transposed.
  */
 export function findTargets(
   checkpoint: Checkpoint,
@@ -239,8 +239,8 @@ const TASKS: readonly (readonly [RegExp, string])[] = [
 ];
 
 /**
- * The Auto class of transformers that builds what a config's `architectures` names, whose modules have the names that a
- * backbone and an adapter of it are written with.
+ * The Auto class of transformers for a config's `architectures`, whose modules have the names of a backbone and an
+ * adapter of it.
  */
 export function autoClass(config: Readonly<Record<string, unknown>>): string {
   const [name = ""] = Array.isArray(config.architectures)

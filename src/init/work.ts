@@ -38,14 +38,14 @@ import type { Layer } from "./layers.ts";
 import { type InitOptions, type RunOptions, SAFE_INTERVAL } from "./options.ts";
 import type { LayerReport } from "./report.ts";
 
-/** What a pass works with. */
+/** Inputs of a pass. */
 export interface WorkParts {
   readonly checkpoint: Checkpoint;
   readonly options: InitOptions;
   readonly run: RunOptions;
-  /** The model whose quantised layers are kept. */
+  /** Pre-quantised base, whose layers are taken. */
   readonly base: Checkpoint | undefined;
-  /** How the file of a QA-LoRA adapter has its inputs pooled. */
+  /** Pooling of the inputs in a QA-LoRA adapter's file. */
   readonly groups: QaloraGroups | undefined;
   /** Tensors of a head that the adapter holds in full. */
   readonly heads: readonly TensorInfo[];
@@ -54,7 +54,7 @@ export interface WorkParts {
   readonly backbone: BackbonePlan | undefined;
   readonly paths: Readonly<Record<"journal" | JournalPart["file"], string>>;
   readonly key: string;
-  /** What an earlier run wrote, by its journal. */
+  /** Parts that an earlier run wrote, by its journal. */
   readonly parts: readonly JournalPart[];
   readonly adapterSink: ByteSink;
   readonly backboneSink: ByteSink | undefined;
@@ -212,7 +212,7 @@ export class InitPass {
     return q;
   }
 
-  /** What initialises a layer, on the quantised weight that is kept if there is one. */
+  /** Initialisation method of a layer, on its pre-quantised weight if there is one. */
   async #method(
     { module, tensor, plan, shape, embedding }: Layer,
     base: QuantizedMatrix | undefined,
@@ -225,7 +225,7 @@ export class InitPass {
       rank: plan.rank,
       alpha: plan.alpha,
       rslora: options.rslora,
-      // Moments are of what a layer sees; a table is looked up.
+      // Moments are of a layer's inputs; an embedding has none.
       metric: embedding ? undefined : await run.metricOf?.(module),
       scaleDType: this.#parts.scaleDType,
       base,
@@ -272,7 +272,7 @@ export class InitPass {
     await copyTensor(checkpoint, writer!, { ...tensor, as });
   }
 
-  /** Makes what is written so far survive a crash. */
+  /** Safe point: flushes the files, so that they survive a crash. */
   async #safePoint(): Promise<void> {
     const { adapterSink, backboneSink, key, paths } = this.#parts;
     await backboneSink?.sync();
@@ -289,7 +289,7 @@ export class InitPass {
     this.#safeAt = performance.now();
   }
 
-  /** Notes what a file holds up to byte `to`, as far as it was not noted before. */
+  /** Notes a file's bytes up to `to`, as far as they were not noted before. */
   async #note(file: JournalPart["file"], to: number): Promise<void> {
     const last = this.#written.findLast((part) => part.file === file);
     const path = partPath(this.#parts.paths[file]);

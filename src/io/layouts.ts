@@ -18,11 +18,11 @@ import type { TensorStore } from "./checkpoint/store.ts";
 export interface Layout {
   /** The checkpoint's `format`. */
   readonly name: string;
-  /** What of it is decoded, for errors. */
+  /** Kinds of it that are decoded, for errors. */
   readonly decoded: string;
-  /** Whether a store is in it, by the names of its tensors. */
+  /** True if a store is in it, by the names of its tensors. */
   recognises(store: TensorStore): boolean;
-  /** Whether it is what the `quant_method` of a config says; always, where its reader judges that itself. */
+  /** True if it is the `quant_method` of a config; always, where its reader judges that itself. */
   isMethod(method: string): boolean;
   /**
    * Readers of the logical tensors; plain tensors pass through.
@@ -42,7 +42,7 @@ export const LAYOUTS: readonly Layout[] = [
     name: "packed",
     decoded: "loqa's own",
     recognises: hasPacked,
-    // Its metadata say how it is decoded.
+    // Its metadata describe the decoding.
     isMethod: () => true,
     readers: packedReaders,
   },

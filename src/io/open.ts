@@ -1,5 +1,5 @@
 /**
- * Opens a checkpoint by what a person writes: a folder, a file, or a hub id.
+ * Opens a checkpoint by a user's path: a folder, a file, or a hub id.
  *
  * @module
  */
@@ -78,8 +78,8 @@ export async function openCheckpoint(
 }
 
 /**
- * The files of the model at a path: of a folder all, of a file itself, its other parts where it is one of several, and what is
- * no weights.
+ * The files of the model at a path: of a folder all, of a file itself, its other parts where it is one of several, and
+ * files without weights.
  *
  * @throws {IoError} If there is nothing there.
  * @throws {TypeError} If it is a file of another kind.
@@ -119,7 +119,7 @@ export async function modelFiles(given: string): Promise<FileSet> {
       }: wanted a folder or a .safetensors, .gguf, .bin, .pt or .pth file`,
     );
   }
-  // Other weights beside the file are not what was asked for.
+  // Other weights beside the file are not wanted.
   const parts = new Set(partNames(name));
   const names = files.names.filter((other) =>
     parts.has(other) ||

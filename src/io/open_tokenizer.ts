@@ -59,7 +59,7 @@ import { byteLevelTokenizer, wordPieceTokenizer } from "./tokenizer/vocab.ts";
  * `config.json`. `tokenizer_config.json` and `special_tokens_map.json` say the rest; beside a `tokenizer.json` their
  * `add_bos_token` and `add_eos_token` say nothing.
  *
- * @param side Which text, of a model with a vocabulary for each.
+ * @param side Source or target, of a model with a vocabulary for each.
  *
  * @throws {IoError} If there is none.
  * @throws {SyntaxError} If a file is malformed.
@@ -76,7 +76,7 @@ export async function readTokenizerFiles(
     ...await optional("special_tokens_map.json"),
     ...await optional("tokenizer_config.json"),
   } as JsonObject;
-  // As transformers 5 has it: what stands around a text is tokenizer.json's alone to say where there is one.
+  // As transformers 5 has it: a tokenizer.json alone decides on the special tokens around a text.
   const given: JsonObject = has("tokenizer.json") ? said : {
     ...said,
     ...(add_bos_token !== undefined && { add_bos_token }),
@@ -152,7 +152,7 @@ export async function readTokenizerFiles(
   };
 }
 
-/** The templates among `files`; where there are none, those of the configuration, which errors call `name`. */
+/** The templates among `files`; where there are none, those of the configuration, named `name` in errors. */
 async function chatTemplates(
   files: FileSet,
   config: JsonObject,
@@ -211,7 +211,7 @@ export async function openTokenizer(
   let library: LibraryTokenizer;
   try {
     library = await buildTokenizer(tokenizer, name);
-    // What is put around texts is looked at only when there is a text.
+    // The tokens around texts are read only when there is a text.
     idsOf(library.encode("a", { text_pair: "a" }).ids);
   } catch (cause) {
     if (cause instanceof IoError || cause instanceof KindError) throw cause;

@@ -1,5 +1,5 @@
 /**
- * A set of files as a checkpoint: finds out what it holds and opens that. Needs no file system.
+ * A set of files as a checkpoint: recognises the layout and opens it. Needs no file system.
  *
  * @module
  */
@@ -34,7 +34,7 @@ import { openTorchFiles } from "./torch/store.ts";
 /**
  * Opens the checkpoint among `files`, by name; the sources stay the caller's to dispose of.
  *
- * @param name What errors call it.
+ * @param name Its name in errors.
  * @throws {TypeError} If no model is among them, or it is of a kind that loqa does not read.
  * @throws {SyntaxError} If a file is malformed.
  *
@@ -58,7 +58,7 @@ export async function openCheckpointFrom(
   return await openFileSet(sourceFiles(files, name));
 }
 
-/** Names of weights, the first of which that is there is read, in the order of transformers: a whole file before an index. */
+/** Names of weights, in the order of transformers (a whole file before an index); the first that exists is read. */
 const WEIGHTS = [
   "model.safetensors",
   "model.safetensors.index.json",
@@ -213,7 +213,7 @@ async function openWeights(
   });
   await using opened = new AsyncDisposableStack();
   opened.use(checkpoint);
-  // What is only described cannot be compared.
+  // A model that is only described cannot be compared.
   const settled = notes.length > 0 ? checkpoint : await settledTies(checkpoint);
   opened.move();
   return settled;

@@ -35,7 +35,7 @@ export function eigh(a: Float64Array, n: number): Eigen {
   const d = new Float64Array(n);
   const e = new Float64Array(n);
   tridiagonalize(v, d, e, n);
-  // Rows of the transpose are contiguous, which is what the rotations below walk along.
+  // Rows of the transpose are contiguous; the rotations below walk along them.
   const vt = new Float64Array(n * n);
   for (let i = 0; i < n; i++) {
     for (let j = 0; j < n; j++) vt[j * n + i] = v[i * n + j];
@@ -61,7 +61,7 @@ function tridiagonalize(
 ): void {
   const tau = new Float64Array(n);
   const p = new Float64Array(n);
-  // Column k is reduced by a reflector over rows k + 1 .. n; its vector is kept below the diagonal.
+  // Column k is reduced by a reflector over rows k + 1 .. n; its vector is stored below the diagonal.
   for (let k = 0; k < n - 2; k++) {
     let norm = 0;
     for (let i = k + 1; i < n; i++) norm += v[i * n + k] * v[i * n + k];

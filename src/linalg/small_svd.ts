@@ -48,7 +48,7 @@ export function balance(
 ): { toB: Float32Array; toA: Float32Array } {
   const toB = new Float32Array(l * rank);
   const toA = new Float32Array(l * rank);
-  // A direction this far below the largest is rounding noise of f32; its left vector cannot be told.
+  // A direction this far below the largest is rounding noise of f32; its left vector is unknown.
   const least = values[0] * 1e-7;
   for (let j = 0; j < rank; j++) {
     const root = Math.sqrt(values[j]);

@@ -12,7 +12,7 @@ import { readF32 } from "../device/device.ts";
 import { Random } from "../tensor/random.ts";
 import { balance, type SmallSvd, smallSvd } from "./small_svd.ts";
 
-/** Where the factors go: `b * a` approximates the matrix. */
+/** Outputs: `b * a` approximates the matrix. */
 export interface FactorTarget {
   /** `[m, rank]`, becomes `gain * U * sqrt(S)`. */
   readonly b: Mat;
@@ -196,7 +196,7 @@ export function randomizedTruncator(
     },
   ): void {
     if (whole || !(b > SHORT ** 2 * top)) {
-      // What is below b is wanted.
+      // Values below b are wanted.
       power(e, r);
       return;
     }
@@ -279,10 +279,10 @@ export function randomizedTruncator(
   };
 }
 
-/** Of the largest singular value: what f32 cannot tell from zero. */
+/** Relative to the largest singular value: zero in f32. */
 const SHORT = 1e-6;
 
-/** What a random subspace shows of a flat spectrum lies well below its top, so the bound lies above the least of it. */
+/** A random subspace's values of a flat spectrum lie well below its top, so the bound lies above the least of them. */
 const COLD_SLACK = 2;
 
 /**
@@ -292,7 +292,7 @@ const COLD_SLACK = 2;
  */
 const UNSEEN_SLACK = 1.5;
 
-/** How far such a filter goes before its vectors are orthonormalised: it may set apart what differs by a factor of 100. */
+/** Degree of such a filter before its vectors are orthonormalised: it may set apart values that differ by a factor of 100. */
 const UNSEEN_DEGREE = 2;
 
 /**
@@ -302,7 +302,7 @@ const UNSEEN_DEGREE = 2;
  */
 const WARM_SLACK = 2;
 
-/** How far a filter may set directions apart before they are orthonormalised: f32 keeps the smallest to 1e-2 then. */
+/** Limit of a filter's growth before directions are orthonormalised: f32 has the smallest to 1e-2 then. */
 const LARGEST_GROWTH = 1e5;
 
 /** The degree at which a filter for the bound `b` sets directions that far apart. */
@@ -311,7 +311,7 @@ function mostDegree(top: number, b: number): number {
     Math.acosh(Math.max((2 * top) / b - 1, 1 + 1e-6));
 }
 
-/** The small SVD of what the filter for an unseen bound ended in, if that stayed in the range of f32. */
+/** The small SVD at the end of the filter for an unseen bound, if that stayed in the range of f32. */
 function unlessSteep(
   { first, last }: { first: Float32Array; last: Float32Array },
   l: number,

@@ -28,7 +28,7 @@ export interface Alternation {
   readonly adapter: AdapterShape;
   /** Number of iterations T; with 0 the weight is quantised and measured once, and the factors start plainly. */
   readonly iterations: number;
-  /** Whether to stop after an iteration that did not make the error less (true): the alternation is not monotone. */
+  /** Stops after an iteration that did not make the error less (true): the alternation is not monotone. */
   readonly earlyStop?: boolean;
   /** Quantises the weight, less the correction of `last`, into `next`; without a promise if nothing is waited for. */
   quantise(next: Iterate, last: Iterate | undefined): void | Promise<void>;

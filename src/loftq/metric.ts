@@ -1,5 +1,5 @@
 /**
- * In which norm LoftQ measures the residual `E = W - Q - BA`.
+ * Norm in which LoftQ measures the residual `E = W - Q - BA`.
  *
  * With `H = E[x xᵀ]`, the second moments of a layer's input, the error of its output is `tr(E H Eᵀ)`, which is
  * `‖E C‖²` for any `C Cᵀ = H`. Its best rank-r correction is `BA = SVD_r((W - Q) C) C⁻¹`: with the identity this is
@@ -40,7 +40,7 @@ const DAMPING = 0.01;
 
 /** A metric on a device: the two products that LoftQ needs of its `C`. */
 export interface DeviceMetric extends Disposable {
-  /** Whether `C` is the identity and the products need not be taken. */
+  /** True if `C` is the identity and the products need not be taken. */
   readonly identity: boolean;
   /** `out[m, in] = e[m, in] * C`. */
   apply(e: Mat, out: Mat): void;
@@ -65,11 +65,11 @@ export function channelWeights(
 export interface MetricOptions {
   /** `in` features. */
   readonly cols: number;
-  /** What errors call the weight. */
+  /** Name of the weight in errors. */
   readonly name: string;
 }
 
-/** What {@linkcode checkMetric} found. */
+/** Result of {@linkcode checkMetric}. */
 export interface CheckedMetric {
   /** `diag(H)`, `[in]`. */
   readonly weights: Float32Array;
@@ -80,7 +80,7 @@ export interface CheckedMetric {
 }
 
 /**
- * Checks moments for a layer of `cols` inputs; whether full ones are positive definite, only a factorisation tells.
+ * Checks moments for a layer of `cols` inputs; that full ones are positive definite only a factorisation shows.
  *
  * @throws {TypeError} If the moments have not the size of the layer's input.
  * @throws {RangeError} If they are not finite, negative on the diagonal or all zero, or the damping is negative.

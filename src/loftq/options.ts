@@ -25,7 +25,7 @@ export interface LoftqSettings {
   readonly format?: FormatName;
   /** Elements of a block; the format's default without it. */
   readonly block?: number;
-  /** How scales are chosen; the format's default without it. With `mse` the metric's moments weigh the error. */
+  /** Rule of the scales; the format's default without it. With `mse` the metric's moments weight the error. */
   readonly scale?: ScaleRule;
   /** Rank of the adapter, 16 by default. It may exceed the matrix's: the surplus rows of A start at random, those columns of B at zero. */
   readonly rank?: number;
@@ -35,7 +35,7 @@ export interface LoftqSettings {
   readonly rslora?: boolean;
   /** Number of iterations T, 5 by default; 0 gives the default LoRA initialisation (QLoRA's): A Kaiming-uniform, B zero. */
   readonly iterations?: number;
-  /** Whether to stop after an iteration that made the error larger (true): the alternation is not monotone. */
+  /** Stops after an iteration that made the error larger (true): the alternation is not monotone. */
   readonly earlyStop?: boolean;
   /** `randomized` (default) or `exact`. */
   readonly svd?: "randomized" | "exact";
@@ -43,13 +43,13 @@ export interface LoftqSettings {
   readonly metric?: Metric;
   /** Type that scales and biases will be stored in: with `f16` all is computed with the rounded ones. `f32` by default. */
   readonly scaleDType?: "f16" | "f32";
-  /** A backbone quantised elsewhere: it is kept, and only the factors are found, by one SVD. */
+  /** A pre-quantised backbone: its weights stay, and only the factors are computed, by one SVD. */
   readonly base?: QuantizedMatrix;
-  /** How the backbone is rounded once more when it is written: factors make up for that too, and errors count it. */
+  /** Second rounding of the backbone when it is written: factors make up for that too, and errors count it. */
   readonly stored?: StoredForm;
   /** Seeds the random parts, together with `name`. */
   readonly seed?: number;
-  /** What errors call the weight, and the label of its random numbers. */
+  /** Name of the weight in errors, and the label of its random numbers. */
   readonly name?: string;
 }
 

@@ -1,5 +1,5 @@
 /**
- * Which format, rank and alpha each layer gets.
+ * Format, rank and alpha of each layer.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import {
   FORMATS,
 } from "../quant/formats.ts";
 
-/** What a layer is given. */
+/** Format, rank and alpha of a layer. */
 export interface LayerPlan {
   /** Number format of the backbone. */
   readonly format: FormatName;
@@ -43,7 +43,7 @@ export interface PlanOptions {
   readonly alphaPattern?: Readonly<Record<string, number>>;
 }
 
-/** Where a module stands: its stack of transformer layers (`model.encoder.layers`) and its number in it. */
+/** Position of a module: its stack of transformer layers (`model.encoder.layers`) and its number in it. */
 export interface LayerPosition {
   /** Path up to the number. */
   readonly stack: string;
@@ -90,7 +90,7 @@ export function leafNames(modules: readonly string[]): string {
 }
 
 /**
- * Checks that every rank and alpha that is told for some modules has one to go to.
+ * Checks that every pattern of ranks and alphas matches a module.
  *
  * @throws {RangeError} That names the patterns that match none, and the modules.
  */
@@ -224,7 +224,7 @@ function stackRules(
 
 /**
  * Plans every module. Layers are counted in each stack of its own, so that both sides of an encoder-decoder have
- * their first layers kept finer.
+ * finer first layers.
  *
  * @throws {RangeError} If the plan cannot be read, a pattern matches no module, or a rank or alpha is out of range.
  *

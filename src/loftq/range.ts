@@ -10,7 +10,7 @@ import type { QuantizedMatrix } from "../quant/quantized.ts";
 /** Exponent below which the largest value is no more let through as it is: its square still has all its digits. */
 const LEAST = -40;
 
-/** What came of a weight. */
+/** Result for a weight. */
 interface Found {
   readonly backbone: QuantizedMatrix;
   readonly a: Matrix;
@@ -45,7 +45,7 @@ export async function inRange<T extends Found>(
     up,
   );
   const half = 1 / Math.sqrt(up);
-  // Without a correction B is zero, and A what random numbers made it.
+  // Without a correction B is zero, and A random.
   const share = found.b.data.some((x) => x !== 0) ? half : 1;
   return {
     ...found,

@@ -53,7 +53,7 @@ export interface Residual extends Disposable {
 export interface ResidualOptions {
   /** Stays open. */
   readonly metric: DeviceMetric;
-  /** How the file rounds decoded weights. */
+  /** Rounding of decoded weights in the file. */
   readonly values?: StoredForm["values"];
 }
 

@@ -18,17 +18,17 @@ import {
 } from "../models/load/load.ts";
 import { Random } from "../tensor/random.ts";
 
-/** Differences of what two models say of the same tokens. */
+/** Differences of two models' logits for the same tokens. */
 export interface ForwardDifference {
   /** Largest difference of a score. */
   readonly maxDifference: number;
   /** It as a share of the standard deviation of the scores. */
   readonly relative: number;
-  /** Share of the answers (the next token, the class, the span's ends) which both find likeliest. */
+  /** Share of the positions at which both have the same most probable answer (next token, class, ends of the span). */
   readonly agreement: number;
   /** Tokens compared. */
   readonly tokens: number;
-  /** Those of a text that was given, what a model that writes wrote from a random token on, or random ones. */
+  /** Source of the tokens: a given text, a text generated from a random token on, or random ones. */
   readonly of: "text" | "generated" | "random";
 }
 
@@ -48,8 +48,8 @@ interface Scores {
 }
 
 /**
- * Scores of the next token after each of `ids`; of an encoder-decoder, which reads them, of each of them again; of an
- * encoder what its head says of sequences of them, or without a head their features.
+ * Logits of the next token after each of `ids`; of an encoder-decoder, which reads them, of each of them again; of an
+ * encoder its head's for sequences of them, or without a head the hidden states.
  */
 async function scoresOf(model: Model, ids: Int32Array): Promise<Scores> {
   const { device } = model;
@@ -94,7 +94,7 @@ async function scoresOf(model: Model, ids: Int32Array): Promise<Scores> {
 
 /**
  * Runs the model at `before`, with its adapter or the one in the folder `adapter`, and the one at `after` over the same
- * tokens: the first of `text`, or what the former writes. One model is loaded at a time.
+ * tokens: the first of `text`, or generated ones of the former. One model is loaded at a time.
  *
  * @throws {RangeError} If the text has no tokens.
  */

@@ -1,9 +1,8 @@
 /**
  * Merging a LoRA or QA-LoRA adapter into a dense model.
  *
- * The factors are added to what the backbone *is*, its decoded values, not to the weights it was quantised from: the
- * adapter was trained on those. The result is rounded to 16 bits (or not, with f32), which costs something; how much
- * is told.
+ * The factors are added to the backbone's decoded values, on which the adapter was trained, not to the weights it was
+ * quantised from. The result is rounded to 16 bits (or not, with f32); the cost of that is reported.
  *
  * @module
  */
@@ -52,7 +51,7 @@ export interface MergedLayer {
  * Writes `checkpoint` with the factors added, `W + scaling * B * A`, into the folder `out`; an A of groups counts for every
  * input of a group.
  *
- * @throws {TypeError} That lists every module which the model has not or that has another shape.
+ * @throws {TypeError} That lists every module which the model lacks or that has another shape.
  */
 export async function mergeDense(
   checkpoint: Checkpoint,
@@ -66,7 +65,7 @@ export async function mergeDense(
     shape: tensor.shape,
     dtype: isFloat(tensor.dtype) ? dtype : tensor.dtype,
   })));
-  // A tokenizer that cannot be made is told before the work, not behind it.
+  // A tokenizer that cannot be made is reported before the work, not behind it.
   await checkpoint.sideFiles();
   await makeFolder(out);
   await using sink = await fileSink(joinPath(out, "model.safetensors"));

@@ -2,7 +2,7 @@
  * Merging a QA-LoRA adapter into the biases of a base that is quantised in affine groups.
  *
  * The adapter adds one number to all weights of a group, `scaling * (B A)[o, g]`, which the group's bias takes up; codes and
- * scales stay as they are (Xu et al., 2309.14717, section 3.3). The biases of what was merged are stored in f32, so that
+ * scales stay as they are (Xu et al., 2309.14717, section 3.3). The biases of merged layers are stored in f32, so that
  * nothing is lost but the rounding of that one sum; all else in the type that it had.
  *
  * @module
@@ -83,7 +83,7 @@ export function mergesExactly(
 /**
  * Writes `checkpoint` with the factors added to the biases of its groups into the folder `out`, in the packed layout.
  *
- * @throws {TypeError} That lists every module which the model has not, that has another shape, is not in affine groups or in
+ * @throws {TypeError} That lists every module which the model lacks, that has another shape, is not in affine groups or in
  * groups that the adapter's are no multiple of.
  * @throws {RangeError} If a factor is not finite; the error lists the modules. If a scale or a bias is not, which is found out
  * where the weight is merged.
@@ -102,7 +102,7 @@ export async function mergeExact(
     }),
     packedMetadata(weights, tensors),
   );
-  // A tokenizer that cannot be made is told before the work, not behind it.
+  // A tokenizer that cannot be made is reported before the work, not behind it.
   await checkpoint.sideFiles();
   await makeFolder(out);
   await using sink = await fileSink(joinPath(out, "model.safetensors"));
@@ -152,7 +152,7 @@ function checkFinite(
   }
 }
 
-/** The factors with a column of A for each group of `q`, of which one of the adapter's may hold several. */
+/** The factors with a column of A for each group of `q`; one group of the adapter's may hold several. */
 function factorsOn(
   { cols, block }: QuantizedMatrix,
   { rank, a, b, scaling, group }: AdapterModuleFactors,

@@ -44,9 +44,9 @@ export interface MergeOptions extends PlaceOptions {
   readonly signal?: AbortSignal;
   /** Called with the share done, from 0 to 1, and the present stage. */
   readonly onProgress?: (done: number, text: string) => void;
-  /** Called with a choice that was not made by name: which checkpoint, which weights outside of the folder. */
+  /** Called with a choice that was not made by name: the checkpoint, the weights outside of the folder. */
   readonly onNote?: (line: string) => void;
-  /** Called with something to know of the model: a training that has not ended, weights that changed. */
+  /** Called with warnings about the model: a training that has not ended, weights that changed. */
   readonly onWarning?: (line: string) => void;
 }
 
@@ -170,7 +170,7 @@ export async function merge(
   const merged = exact
     ? await mergeGroups(work, { place, partial, out })
     : await mergeWeights(work, { device, partial, dtype: dtype ?? "bf16" });
-  // What cannot be run again is no result, and leaves none.
+  // A model that cannot be run again is no result, and leaves none.
   const forward = whyNot ? undefined : await compareModels(device, {
     ...{ before: path, after: partial, adapter, text },
     ...{ model: options.model, checkpoint: options.checkpoint },

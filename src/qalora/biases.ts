@@ -21,7 +21,7 @@ import { type CheckedStart, prepare, type Prepared } from "./prepare.ts";
 export interface BiasesSettings {
   /** Moments of the layer's inputs; none by default. */
   readonly metric?: Metric;
-  /** What errors call the weight. */
+  /** Name of the weight in errors. */
   readonly name?: string;
 }
 

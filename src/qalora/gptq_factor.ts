@@ -1,5 +1,5 @@
 /**
- * What GPTQ needs of the moments of a layer's inputs: the order of its columns and a factor of the inverse.
+ * GPTQ's preparation of the moments of a layer's inputs: the order of its columns and a factor of the inverse.
  *
  * @module
  */
@@ -40,7 +40,7 @@ export interface GptqGroup {
   readonly columns: readonly number[];
 }
 
-/** What GPTQ needs of the moments of a layer's inputs, the same for all that it quantises there. */
+/** GPTQ's preparation of the moments of a layer's inputs, the same for all weights that it quantises there. */
 export interface GptqFactor extends Disposable {
   /** In the order of rounding. */
   readonly groups: readonly GptqGroup[];
@@ -55,7 +55,7 @@ export interface GptqFactorOptions {
   /** Inputs of a group; 0 means all. */
   readonly block: number;
   readonly order: GptqOrder;
-  /** What errors call the weight. */
+  /** Name of the weight in errors. */
   readonly name: string;
 }
 

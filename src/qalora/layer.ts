@@ -15,7 +15,7 @@ import { checkStart, prepare, type StartSettings } from "./prepare.ts";
 /** Settings of {@linkcode qaloraLayer}. */
 export interface LayerSettings extends StartSettings {
   /**
-   * Whether the correction goes into the biases of the base, at full rank, and not into the adapter (false). The adapter
+   * True if the correction goes into the biases of the base, at full rank, and not into the adapter (false). The adapter
    * then has nothing left to make up for and starts plainly, whatever `iterations` says.
    */
   readonly biases?: boolean;

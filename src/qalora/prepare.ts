@@ -27,7 +27,7 @@ export interface StartSettings extends Partial<QuantizerOptions> {
   /** Scaling `alpha / sqrt(rank)` instead of `alpha / rank` (Kalajdzievski, 2312.03732). */
   readonly rslora?: boolean;
   /**
-   * How often to quantise and correct, 1 by default; 0 gives the default LoRA initialisation: A Kaiming-uniform over the
+   * Rounds of quantising and correcting, 1 by default; 0 gives the default LoRA initialisation: A Kaiming-uniform over the
    * groups, B zero. It ends once the error does not fall. More than one can help `gptq` only: the other quantisers follow a
    * shift of a group exactly.
    */

@@ -29,7 +29,7 @@ import { type GroupCodes, groupFormat, type GroupShape } from "./groups.ts";
 import { hqq } from "./hqq.ts";
 
 /**
- * How a base is quantised.
+ * Quantiser of a base.
  *
  * - `minmax`: groups over their range.
  * - `mse`: groups over the best of 25 shrunk ranges by squared error, weighted by the inputs' moments where there are any.
@@ -46,7 +46,7 @@ export const BASE_QUANTIZERS: readonly BaseQuantizer[] = [
   "gptq",
 ];
 
-/** What a base is quantised with. */
+/** Options of quantising a base. */
 export interface QuantizerOptions {
   /** `int5`, `int4`, `int3` or `int2`. */
   readonly format: FormatName;
@@ -60,7 +60,7 @@ export interface QuantizerOptions {
   readonly metric?: Metric;
   /** Type that scales and biases will be stored in: with `f16` they are rounded to it. `f32` by default. */
   readonly scaleDType?: "f16" | "f32";
-  /** What errors call the weight. */
+  /** Name of the weight in errors. */
   readonly name?: string;
 }
 

@@ -32,7 +32,7 @@ export interface GroupResidual extends Disposable {
   readonly w: Mat;
   /** `E: [out, in]`; free to be overwritten. */
   readonly e: Mat;
-  /** Whether the metric is the identity. */
+  /** True if the metric is the identity. */
   readonly identity: boolean;
   /** Numbers of a row that can be added. */
   readonly groups: number;

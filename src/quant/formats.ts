@@ -38,9 +38,9 @@ export interface Format extends QuantSpec {
   readonly name: FormatName;
   /** Elements of a block where nobody says otherwise; 0 means the whole matrix (flat) or the whole row (row). */
   readonly defaultBlock: number;
-  /** How scales are chosen where nobody says otherwise. */
+  /** Default rule of the scales. */
   readonly defaultScale: ScaleRule;
-  /** Whether the row exists only to reproduce a published quantiser, not to be recommended. */
+  /** True if the row exists only to reproduce a published quantiser, not to be recommended. */
   readonly compatibility: boolean;
   /** One line for a person. */
   readonly description: string;
@@ -214,7 +214,7 @@ export function scaleRules(spec: QuantSpec): ScaleRule[] {
 /** Element types that scales and biases are stored in. */
 export type ScaleDType = "f16" | "bf16" | "f32";
 
-/** What {@linkcode bitsPerWeight} needs to know of a quantised matrix. */
+/** Shape of a quantised matrix for {@linkcode bitsPerWeight}. */
 export interface StorageOptions {
   /** `out` features. */
   readonly rows: number;

@@ -21,11 +21,11 @@ export interface QuantizeSettings {
   readonly format: FormatName;
   /** Elements of a block, 0 for the whole matrix or row; the format's default without it. */
   readonly block?: number;
-  /** How scales are chosen; the format's default without it. */
+  /** Rule of the scales; the format's default without it. */
   readonly scale?: ScaleRule;
   /** Weight of each column's squared error, `[cols]`, finite and not negative; with scale `mse` only. */
   readonly weights?: Float32Array;
-  /** What errors call the matrix. */
+  /** Name of the matrix in errors. */
   readonly name?: string;
 }
 

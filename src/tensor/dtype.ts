@@ -41,7 +41,7 @@ export type FloatDType = "f64" | "f32" | "f16" | "bf16";
 /** The element types that a model's weights are written in. */
 export const WEIGHT_DTYPES = ["f32", "f16", "bf16"] as const;
 
-/** What transformers calls the types that a model's weights are written in. */
+/** Names in transformers of the types of a model's weights. */
 export const TORCH_DTYPES: Readonly<
   Record<typeof WEIGHT_DTYPES[number], string>
 > = {
@@ -50,7 +50,7 @@ export const TORCH_DTYPES: Readonly<
   f32: "float32",
 };
 
-/** Whether a type holds floating-point numbers. */
+/** True if a type holds floating-point numbers. */
 export function isFloat(dtype: DType): dtype is FloatDType {
   return dtype === "f64" || dtype === "f32" || dtype === "f16" ||
     dtype === "bf16";

@@ -1,5 +1,5 @@
 /**
- * Whether values are numbers at all: NaN and infinity spread, and some operations hide them.
+ * Checks for NaN and infinity: they spread, and some operations hide them.
  *
  * @module
  */

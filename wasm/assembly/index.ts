@@ -1,4 +1,4 @@
-/** What the loader sees besides jobs, which the build adds: single-thread steps, and loops of tests and the benchmark. */
+/** Exports besides jobs, which the build adds: single-thread steps, and loops of tests and the benchmark. */
 
 export { adamwRow } from "./elementwise/optimizer";
 export { combineRow, scaleRow } from "./elementwise/rows";

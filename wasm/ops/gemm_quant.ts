@@ -46,7 +46,7 @@ export function gemmQuantized(
   }
 }
 
-/** Whether rows begin with a block and blocks are whole sixteens of codes. */
+/** True if rows begin with a block and blocks are whole sixteens of codes. */
 function inSixteens(q: QuantMat): boolean {
   const block = blockSize(q);
   return q.cols > 0 && (q.cols | block) % 16 === 0 &&

@@ -10,7 +10,7 @@ import type {
 } from "../../src/device/operations.ts";
 import { gemmQuantizedSizes } from "../../src/device/contract/gemm.ts";
 import { mat } from "../../src/device/buffer.ts";
-import { groupSize, ROW_BLOCK, takenInInt8 } from "../../src/device/int8.ts";
+import { groupWidth, ROW_BLOCK, takenInInt8 } from "../../src/device/int8.ts";
 import { FEW_ROWS, gemm } from "./gemm.ts";
 import { place } from "../words.ts";
 import { gemmQuantized } from "./gemm_quant.ts";

@@ -24,7 +24,7 @@ const RULES: Readonly<Record<ScaleRule, number>> = {
 /** Values that a thread takes at once, with its codes about half of a usual L1 cache. */
 const RUN = 4096;
 
-/** Elements of a block, with 0 and what is longer than a row or the matrix replaced by that. */
+/** Elements of a block; 0, and sizes beyond the row or the matrix, replaced by that. */
 export function blockSize(q: QuantMat): number {
   const line = q.spec.grouping === "flat" ? q.rows * q.cols : q.cols;
   return Math.min(q.block || line, line);

@@ -53,7 +53,7 @@ export class Arena {
     this.#end = Math.max(this.#end, end);
   }
 
-  /** How far the range must reach for `bytes` more to fit at its end. */
+  /** End of the range at which `bytes` more fit. */
   wanted(bytes: number): number {
     const last = this.#free.at(-1);
     return (last?.end === this.#end ? last.start : this.#end) + round(bytes);
@@ -73,7 +73,7 @@ export class Arena {
   }
 
   /**
-   * Gives back what `alloc` returned.
+   * Frees an address of `alloc`.
    *
    * @throws {RangeError} If `address` is not in use: freed twice, or never handed out.
    */

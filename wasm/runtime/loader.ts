@@ -50,10 +50,10 @@ const SLACK = 256;
  */
 const SPINS = 60000;
 
-/** The most parts of a job: what the claim word can hold. */
+/** The most parts of a job, by the claim word's bits. */
 export const MAX_PARTS = 0xfff;
 
-/** How long workers may take to start before the work is done without them, in milliseconds. */
+/** Timeout for the start of workers in milliseconds, after which the work is done without them. */
 const START_TIMEOUT = 5000;
 
 /** Exports with the signature `(args, part, parts, thread)`, which threads can share. */
@@ -128,9 +128,9 @@ export interface Steps {
 export interface KernelOptions {
   /** Threads, the calling one included; those that the machine has without it. */
   readonly threads?: number;
-  /** Whether to try for shared memory (default); false is for tests. */
+  /** Tries for shared memory (default); false is for tests. */
   readonly shared?: boolean;
-  /** Whether to try for relaxed SIMD (default); false is for tests. */
+  /** Tries for relaxed SIMD (default); false is for tests. */
   readonly relaxed?: boolean;
 }
 
@@ -138,7 +138,7 @@ export interface KernelOptions {
 export class Kernels implements Disposable {
   /** Exports that run on the calling thread only. */
   readonly steps: Steps;
-  /** Whether they use relaxed SIMD: fused multiply-adds and dot products of bytes. */
+  /** True if they use relaxed SIMD: fused multiply-adds and dot products of bytes. */
   readonly relaxed: boolean;
   readonly #memory: WebAssembly.Memory;
   readonly #arena: Arena;

@@ -1,6 +1,6 @@
 /**
- * Which build of the kernels a platform can be trusted with: the one with relaxed SIMD, whose instructions may give one of
- * several results, or the plain one.
+ * Choice between the builds of the kernels: the one with relaxed SIMD, whose instructions may give one of several
+ * results, or the plain one.
  *
  * The kernels use only operands for which all allowed results are equal (codes of up to 7 bits, no fraction of -1
  * twice, places below 16, numbers that fit). A platform that has another result there is wrong, and gets the plain build.
@@ -20,7 +20,7 @@ const NUMBERS = [-1.75, 1.75, 65535, -65536];
 /** Bytes that {@linkcode relaxedIsExact} works on. */
 export const TRIAL_BYTES = 192;
 
-/** Whether `relaxed` of a build, run on {@linkcode TRIAL_BYTES} at `at` of `memory`, gives what the kernels count on. */
+/** True if `relaxed` of a build, run on {@linkcode TRIAL_BYTES} at `at` of `memory`, has the results that kernels need. */
 export function relaxedIsExact(
   relaxed: (at: number) => void,
   memory: ArrayBufferLike,

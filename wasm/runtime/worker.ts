@@ -15,13 +15,13 @@ interface Start {
   readonly memory: WebAssembly.Memory;
   /** Names of the jobs by number. */
   readonly jobs: readonly string[];
-  /** Which thread this is, from 1 on; 0 is the caller. */
+  /** Number of this thread, from 1 on; 0 is the caller. */
   readonly thread: number;
   /** Address of the control words. */
   readonly control: number;
   /** Address of a job's arguments. */
   readonly args: number;
-  /** How often to look for a job before going to sleep. */
+  /** Polls for a job before sleeping. */
   readonly spins: number;
 }
 

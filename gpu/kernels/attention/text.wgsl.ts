@@ -1,5 +1,5 @@
 /**
- * Pieces of text that the kernels of attention are made of.
+ * Pieces of text of the kernels of attention.
  *
  * A workgroup of 64 threads, 8 x 8, works on tiles of 32 rows (queries, or keys) and 32 columns (the other). Thread
  * (tx, ty) has rows 4 ty to 4 ty + 3 and columns 4 tx to 4 tx + 3 of a tile of scores, and of the result the same rows
@@ -19,7 +19,7 @@ const MOST_FEATURES = 128;
 export interface AttentionTraits {
   /** Features of a head. */
   readonly headDim: number;
-  /** Whether the operands begin at, and have rows and heads of, a multiple of four values. */
+  /** True if the operands begin at, and have rows and heads of, a multiple of four values. */
   readonly vectors: boolean;
 }
 

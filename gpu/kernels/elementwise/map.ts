@@ -41,7 +41,7 @@ export function bindMat(memory: WebGpuMemory, x: Mat): BoundMat {
   return { span, first: 0, stride: x.stride };
 }
 
-/** Rows of `x` that one binding reaches, at least one: if that is too wide, binding it tells. */
+/** Rows of `x` that one binding reaches, at least one: one that is too wide fails at binding. */
 export function rowsBound(memory: WebGpuMemory, x: Mat): number {
   const most = memory.context.mostBound / 4 - LOST - x.cols;
   return Math.max(
@@ -93,7 +93,7 @@ export interface MapCall<R extends string, S extends string, P extends Params> {
 /** No further parameters. */
 export const NONE = () => ({});
 
-/** Runs a kernel on each element of matrices; what is read may be what is written. */
+/** Runs a kernel on each element of matrices; an output may be an input. */
 export function runMap<
   R extends string,
   W extends string,
@@ -158,7 +158,7 @@ export function writeApart(
   });
 }
 
-/** Whether two matrices of the same shape are one and the same. */
+/** True if two matrices of the same shape are one and the same. */
 export function same(x: Mat, y: Mat): boolean {
   return x.buffer === y.buffer && x.offset === y.offset &&
     x.stride === y.stride;

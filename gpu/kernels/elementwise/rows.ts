@@ -1,7 +1,7 @@
 /**
  * Sums, gathers and other work on rows and columns on the WebGPU device.
  *
- * Row numbers, positions and labels are in buffers that nobody here reads: one out of range is not told, and WebGPU
+ * Row numbers, positions and labels are in buffers that nobody here reads: one out of range is no error, and WebGPU
  * itself sees to it that it reaches nothing outside the buffer.
  *
  * @module

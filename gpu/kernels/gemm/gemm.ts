@@ -38,7 +38,7 @@ const MOST_GROUPS = 65535;
 /** The most inner indices of a dispatch: Mesa's software adapter leaves a kernel after 65536 turns of its loops. */
 const MOST_INNER = 2 ** 17;
 
-/** Where a split falls: a multiple of this, if there is one. */
+/** Splits are at multiples of this, if there is one. */
 const SPLIT = 64;
 
 /** A product with nothing left open, and a batch even for one. */
@@ -151,7 +151,7 @@ function* fitting(memory: WebGpuMemory, p: Product): Generator<Product> {
 
 /** Matrices of a batch as a kernel takes them. */
 interface Bound extends BoundBatch {
-  /** Whether a kernel may take them as vectors of four. */
+  /** True if a kernel may take them as vectors of four. */
   readonly vectors: boolean;
 }
 
@@ -195,7 +195,7 @@ export interface BoundSource {
   };
 }
 
-/** Binds what a product needs now; gives what records it. */
+/** Binds a product's operands now; returns a function that records it. */
 export function prepare(
   memory: WebGpuMemory,
   p: Omit<Product, "b"> & { readonly b: Mat | BoundSource },

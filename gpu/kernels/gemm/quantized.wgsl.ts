@@ -1,5 +1,5 @@
 /**
- * Products with a quantised matrix: what lets the kernels of `gemm.ts` read one, and a kernel of its own for few rows,
+ * Products with a quantised matrix: a source of values for the kernels of `gemm.ts`, and a kernel of its own for few rows,
  * where a tile of the result would be mostly empty.
  *
  * @module
@@ -54,9 +54,9 @@ const THREADS = 64;
 export interface NarrowVariant {
   /** Rows that a thread takes, at most {@linkcode NARROW_ROWS}. */
   readonly rows: number;
-  /** Whether the quantised matrix is transposed: its rows are then columns of the result. */
+  /** True if the quantised matrix is transposed: its rows are then columns of the result. */
   readonly transposed: boolean;
-  /** Whether `a` begins at, and has rows of, a multiple of four values. */
+  /** True if `a` begins at, and has rows of, a multiple of four values. */
   readonly vectors: boolean;
   readonly addend: boolean;
   /** Threads that share the inner indices of a value: a power of two. */

@@ -1,5 +1,5 @@
 /**
- * Pieces of text that the kernels of products are made of.
+ * Pieces of text of the kernels of products.
  *
  * @module
  */
@@ -16,9 +16,9 @@ export type Along = "k" | "outer";
 export interface GemmVariant {
   readonly a: Along;
   readonly b: Along;
-  /** Whether all matrices begin at, and have rows of, a multiple of four values. */
+  /** True if all matrices begin at, and have rows of, a multiple of four values. */
   readonly vectors: boolean;
-  /** Whether an addend is bound; without it `c` is added if beta is not 0. */
+  /** True if an addend is bound; without it `c` is added if beta is not 0. */
   readonly addend: boolean;
   /** Source of the values of b, if they are not in memory as such. */
   readonly source?: Source;
@@ -164,7 +164,7 @@ fn put(z: u32, row: u32, col: u32, value: ${type}) {
 }`;
 }
 
-/** Where the four values begin that an operand has at inner index `k` and row (or column) `outer`. */
+/** Begin of an operand's four values at inner index `k` and row (or column) `outer`. */
 export function placeText(
   name: "a" | "b",
   { along, outer, k }: { along: Along; outer: string; k: string },

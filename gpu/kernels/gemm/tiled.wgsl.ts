@@ -89,7 +89,7 @@ export function tiledBody(
   ${storeText(tile, variant, storedAs(variant))}`;
 }
 
-/** Whether a thread stores vectors, and takes an addend: one that takes b along k has columns that are no neighbours. */
+/** Vectors and addend of a thread's stores: one that takes b along k has columns that are no neighbours. */
 export function storedAs(
   { vectors, b, addend }: GemmVariant,
 ): { vectors: boolean; addend: boolean } {

@@ -1,12 +1,12 @@
 /**
- * With what tiles a GPU takes a product.
+ * Tiles of a product on a GPU.
  *
  * @module
  */
 
 import type { GemmTile } from "./gemm.wgsl.ts";
 
-/** Sizes of a product, and how many there are. */
+/** Sizes of a product, and the number of products. */
 export interface GemmSizes {
   readonly m: number;
   readonly n: number;
@@ -52,7 +52,7 @@ export function chooseTile({ m, n, count }: GemmSizes): GemmTile {
 }
 
 /**
- * How the inner indices are shared out among workgroups: `parts` of `part` each, the last one what is left; as many as
+ * Shares of the inner indices among workgroups: `parts` of `part` each, the last one the rest; as many as
  * keep a GPU busy, as far as the shares' results fit into `most` bytes.
  */
 export function shareOut(

@@ -16,7 +16,7 @@ import {
 /** Elements of a row that a workgroup takes. */
 export const DECODE_SPAN = 256;
 
-/** Where the values come from that the dequantised ones are taken from: nowhere, a matrix, or the result itself. */
+/** Minuend of the dequantised values: none, a matrix, or the result itself. */
 export type DecodeFrom = "none" | "other" | "out";
 
 /**

@@ -62,7 +62,7 @@ fn reciprocal(bits: u32, by: i32) -> f32 {
   return bitcast<f32>(sign | (u32(exponent) << 23u) | (quotient & 0x007fffffu));
 }
 
-/** How a block is moved so that its numbers, and their reciprocals, are normal. */
+/** Power of two by which a block is moved, so that its numbers and their reciprocals are normal. */
 fn way_of(largest: u32) -> i32 {
   let field = (largest & MAGNITUDE) >> 23u;
   return select(select(0, -4, field >= 250u), 100, field < 64u);

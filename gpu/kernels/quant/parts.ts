@@ -11,7 +11,7 @@ import type { Mat } from "../../../src/device/buffer.ts";
 import type { QuantMat, QuantSpec } from "../../../src/device/quant_mat.ts";
 import type { WebGpuMemory } from "../../buffers.ts";
 
-/** Elements between the start of a binding and what is wanted of it, at most. */
+/** Elements between the start of a binding and its first used one, at most. */
 const SLACK = 64;
 
 /** The most elements of one dispatch, so that bits of codes are counted in 32 bits. */
@@ -20,7 +20,7 @@ export const MOST_ELEMENTS = 2 ** 28;
 /** The largest f32 number. */
 const LARGEST = 3.4028234663852886e38;
 
-/** Elements of a block, with 0 and what is longer than a row or the matrix replaced by that. */
+/** Elements of a block; 0, and sizes beyond the row or the matrix, replaced by that. */
 export function blockSize(q: QuantMat): number {
   const line = q.spec.grouping === "flat" ? q.rows * q.cols : q.cols;
   return Math.min(q.block || line, line);

@@ -9,11 +9,11 @@
 export interface QuantTraits {
   /** Bits of a code. */
   readonly bits: number;
-  /** Whether the values are `scale * code + bias`, not levels of a codebook. */
+  /** True if the values are `scale * code + bias`, not levels of a codebook. */
   readonly affine: boolean;
-  /** Whether the first code of a byte sits in its high bits. */
+  /** True if the first code of a byte sits in its high bits. */
   readonly high: boolean;
-  /** Whether blocks run on over the ends of rows. */
+  /** True if blocks run on over the ends of rows. */
   readonly flat: boolean;
   /** Elements of a block, at least 1. */
   readonly block: number;
@@ -37,7 +37,7 @@ export function blockConstants(
 /** Declares what {@linkcode blockConstants} sets. */
 export const BLOCK_CONSTANTS = /* wgsl */ `
 override BITS: u32;
-/** Whether the first code of a byte sits in its high bits. */
+/** True if the first code of a byte sits in its high bits. */
 override HIGH: bool;
 override FLAT: bool;
 /** Binary logarithm of the block size, or 32. */
@@ -99,9 +99,9 @@ export function quantReader(
   const perBlock = affine ? ["scales", "biases"] : ["scales"];
   return /* wgsl */ `
 ${BLOCK_CONSTANTS}
-/** Whether four codes never go beyond a word. */
+/** True if four codes never go beyond a word. */
 override ALIGNED: bool;
-/** Whether they never go beyond a block. */
+/** True if they never go beyond a block. */
 override WHOLE: bool;
 
 /** A word of the codes, the first in the lowest bits. */

@@ -33,7 +33,7 @@ export type RangeRule = "absmax" | "minmax" | "mse";
 /** Traits that are fixed when a kernel of this file is compiled. */
 export interface RangeTraits {
   readonly affine: boolean;
-  /** Whether rows follow each other without a gap. */
+  /** True if rows follow each other without a gap. */
   readonly dense: boolean;
   /** The most elements of a piece. */
   readonly piece: number;

@@ -47,7 +47,7 @@ function columnsOf(char: string): number {
     : 1;
 }
 
-/** A text in lines of the width, what is learnt in colour or between brackets. */
+/** A text in lines of the width, learnt parts in colour or between brackets. */
 export function shown(parts: readonly Run[], { width, colour }: Look): string {
   const [on, off] = colour ? [GREEN, PLAIN] : ["⟦", "⟧"];
   const room = width === undefined ? Infinity : Math.max(20, width);
@@ -91,7 +91,7 @@ export function shown(parts: readonly Run[], { width, colour }: Look): string {
   return out.replace(/[^\S\n]+$/gm, "");
 }
 
-/** Parts of at most `most` characters together: of longer ones the middle is left out, which is told. */
+/** Parts of at most `most` characters together: of longer ones the middle is left out, with a note. */
 export function shortened(parts: readonly Run[], most: number): Run[] {
   const whole = parts.reduce((sum, { text }) => sum + text.length, 0);
   if (whole <= most) return [...parts];

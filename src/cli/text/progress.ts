@@ -21,7 +21,7 @@ export interface ProgressOptions {
 }
 
 const BAR = 24;
-/** Columns below which a bar tells nothing. */
+/** Columns below which a bar is useless. */
 const LEAST_BAR = 6;
 /** Milliseconds between two drawings. */
 const TERMINAL_INTERVAL = 80;
@@ -68,7 +68,7 @@ export class Progress implements Disposable {
   }
 
   /**
-   * `done` is the share finished, from 0 to 1; `text` says at what it is. Time left is told once a fiftieth is done.
+   * `done` is the share finished, from 0 to 1; `text` names the current step. Time left is shown once a fiftieth is done.
    */
   update(done: number, text: string): void {
     if (this.#quiet) return;

@@ -303,7 +303,7 @@ Dropout is LoRA dropout alone: dropout that a model's config asks for is not app
   run,
 });
 
-/** The options that the command line tells; what it leaves to the model or to others has no entry. */
+/** The options on the command line; those left to the model or to others have no entry. */
 function readOptions(
   values: Values<typeof OPTIONS>,
 ): Partial<TrainRequest> {

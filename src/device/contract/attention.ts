@@ -33,7 +33,7 @@ export interface AttentionShape {
   readonly headDim: number;
   /** Factor of the scores, usually `1 / sqrt(headDim)`. */
   readonly scale: number;
-  /** Whether query `i` sees keys `j <= past + i` only. */
+  /** True if query `i` sees keys `j <= past + i` only. */
   readonly causal: boolean;
   /** Keys before the first query (a cache); 0 without. */
   readonly past: number;
@@ -41,8 +41,8 @@ export interface AttentionShape {
   readonly window: number;
   /**
    * Where given: `u32 [batch, 2]`, the keys `[from, to)` of each sequence that are no padding, `to` at most `capacity`.
-   * Keys outside are not seen; a query that sees none has an output of zeros. What `k` and `v` hold in rows outside
-   * the bounds or from `keys` on enters nothing, not even a NaN.
+   * Keys outside are masked; a query that sees none has an output of zeros. Rows of `k` and `v` outside the bounds or from
+   * `keys` on enter nothing, not even a NaN.
    */
   readonly bounds?: DeviceBuffer;
 }
@@ -51,7 +51,7 @@ export interface AttentionShape {
 export interface RelativeShape {
   /** Tokens of a sequence. */
   readonly time: number;
-  /** `u32 [2 time - 1]`: which relative position `i - j` is, at `i - j + time - 1`. It never falls. */
+  /** `u32 [2 time - 1]`: the relative position of `i - j`, at `i - j + time - 1`. It never falls. */
   readonly index: DeviceBuffer;
   /** Factor of both terms. */
   readonly alpha: number;
@@ -80,7 +80,7 @@ export interface AttentionOperations {
   /**
    * Softmax attention of each sequence and head: `q[B * time, heads * headDim]`, `k, v[B * capacity, kvHeads * headDim]`,
    * `out` as `q`. `logSumExp: f32 [B, heads, time]`, where given, is an output for the backward (-infinity where a query
-   * sees no key). No matrix of scores is kept (Dao et al., 2205.14135).
+   * sees no key). No matrix of scores is stored (Dao et al., 2205.14135).
    */
   attention(
     args: {
@@ -127,7 +127,7 @@ export interface AttentionOperations {
   /**
    * `out[i, :] = softmax(x[i, :])` over the columns `[from, to)` of the row's sequence, 0 elsewhere; each sequence has
    * `rows` rows. `bounds: u32 [x.rows / rows, 2]`, `to` at most `n`; all columns without it. Where `from = to`, the row
-   * is zeros. What `x` holds outside the bounds enters nothing. `out` may be `x`.
+   * is zeros. Values of `x` outside the bounds enter nothing. `out` may be `x`.
    */
   maskedSoftmax(
     args: { x: Mat; out: Mat; rows: number; bounds?: DeviceBuffer },

@@ -1,5 +1,5 @@
 /**
- * Quantising, decoding, and what scales are made with: the operations of the contract, and the checks of their sizes.
+ * Quantising, decoding, and the rounding of scales: the operations of the contract, and the checks of their sizes.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import {
   wantQuant,
 } from "./want.ts";
 
-/** Quantising, decoding, and what scales are made with. */
+/** Quantising, decoding, and the rounding of scales. */
 export interface QuantOperations {
   /**
    * `q = quantise(w[m, n])`, codes packed. `weight`: `[n]` f32, for `mse` only.
@@ -42,7 +42,7 @@ export interface QuantOperations {
 
   /**
    * `out[m, n] = x[m, n]` rounded to the nearest value that f16 has, ties to even; beyond its range infinity. `out` may
-   * be `x`. For scales and biases that are stored in 16 bits: what is computed with them is then what is stored.
+   * be `x`. For scales and biases that are stored in 16 bits, so that computations use the stored values.
    */
   roundHalf(args: { x: Mat; out: Mat }): void;
 }

@@ -1,5 +1,5 @@
 /**
- * What the checks of operations share.
+ * Common parts of the operations' checks.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { KindError, ValueError } from "../../errors.ts";
 import type { DeviceBuffer, Mat } from "../buffer.ts";
 import { type QuantMat, quantSizes } from "../quant_mat.ts";
 
-/** What an operation of `O` takes. */
+/** Arguments of an operation of `O`. */
 export type CallArgs<O, K extends keyof O> = O[K] extends
   (args: infer A) => void ? A
   : never;
@@ -18,7 +18,7 @@ export type Checks<O> = {
   readonly [K in keyof O]: (args: CallArgs<O, K>) => void;
 };
 
-/** Sizes of a matrix, as errors tell them. */
+/** Sizes of a matrix, for errors. */
 export const shape = (x: Mat) => `${x.rows} x ${x.cols}`;
 
 /** Checks that a matrix is `rows` x `cols`; `what` is "operation: argument". */

@@ -7,7 +7,7 @@
 import { KindError } from "../../errors.ts";
 import type { DeviceBuffer, Mat } from "../buffer.ts";
 
-/** Counts what is allocated. */
+/** Counts allocated bytes. */
 export class Memory {
   /** Bytes now allocated. */
   bytes = 0;
@@ -15,7 +15,7 @@ export class Memory {
   peakBytes = 0;
   #gone = false;
 
-  /** Whether the device was disposed of. */
+  /** True if the device was disposed of. */
   get gone(): boolean {
     return this.#gone;
   }
@@ -42,7 +42,7 @@ export class Buffer implements DeviceBuffer {
   constructor(bytes: number, memory: Memory) {
     this.bytes = bytes;
     this.#data = new ArrayBuffer(Math.ceil(bytes / 4) * 4);
-    // What is not written yet reads as NaN, so that nobody comes to rely on zeros.
+    // Values not written yet read as NaN, so that nobody comes to rely on zeros.
     new Uint8Array(this.#data).fill(0xff);
     this.#memory = memory;
     memory.add(bytes);

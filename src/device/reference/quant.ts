@@ -146,7 +146,7 @@ function chooseRange(
   }
 }
 
-/** What a quantised matrix is apart from its buffers. */
+/** A quantised matrix without its buffers. */
 export type QuantShape = Pick<QuantMat, "spec" | "rows" | "cols" | "block">;
 
 /** A quantised matrix in ordinary memory. */
@@ -223,7 +223,7 @@ export function dequantizeValues(
   return values;
 }
 
-/** A dense f64 copy of what `q` stands for, row-major. */
+/** The dequantised values of `q` in f64, row-major. */
 export function loadQuantized(q: QuantMat): Float64Array {
   const { codeBytes } = quantSizes(q.spec, q.rows, q.cols, q.block);
   return dequantizeValues(q, {

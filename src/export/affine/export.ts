@@ -31,15 +31,15 @@ import { few, RefusedFormats } from "../weights.ts";
 
 /** A program's format. */
 export interface AffineTarget {
-  /** What errors call it. */
+  /** Its name in errors. */
   readonly name: string;
   /** `__metadata__` of the file. */
   readonly metadata: Readonly<Record<string, string>>;
-  /** Whether one width and group hold for all layers. */
+  /** True if all layers have one width and group size. */
   readonly uniform: boolean;
   /** Why it cannot hold a weight; undefined if it can. */
   refuses(shape: QuantizedShape): string | undefined;
-  /** The tensors that a layer becomes. */
+  /** Tensors of a layer. */
   entries(
     module: string,
     shape: QuantizedShape,
@@ -47,11 +47,11 @@ export interface AffineTarget {
   ): SafetensorsEntry[];
   /** Their bytes, in the same order. */
   encode(module: string, q: QuantizedMatrix, dtype: ScaleDType): EncodedAffine;
-  /** What config.json says of the quantisation. */
+  /** The quantisation's entries of config.json. */
   config(plan: AffinePlan): JsonObject;
 }
 
-/** Which layers are quantised. */
+/** Layers that are quantised. */
 export interface AffinePlan {
   /** By module path, in file order; at least one. */
   readonly layers: ReadonlyMap<string, QuantizedShape>;
@@ -60,7 +60,7 @@ export interface AffinePlan {
 }
 
 /**
- * Writes a checkpoint in a program's format; plain tensors and scales in f16 unless told.
+ * Writes a checkpoint in a program's format; plain tensors and scales in f16 by default.
  *
  * @throws {TypeError} That lists the weights which the format cannot hold, or if none is quantised.
  * @throws {RangeError} If a scale, bias or zero is beyond the element type.
@@ -82,7 +82,7 @@ export async function exportAffine(
     }),
     target.metadata,
   );
-  // A tokenizer that cannot be made is told before the work, not behind it.
+  // A tokenizer that cannot be made is reported before the work, not behind it.
   await checkpoint.sideFiles();
   await makeFolder(out);
   await using sink = await fileSink(joinPath(out, "model.safetensors"));

@@ -28,8 +28,8 @@ const GPTQ: AffineTarget = {
 };
 
 /**
- * Writes a checkpoint as GPTQ, version 2: the same codes, biases moved to whole multiples of their scales. What that
- * costs is in the report.
+ * Writes a checkpoint as GPTQ, version 2: the same codes, biases moved to whole multiples of their scales. The loss by
+ * that is in the report.
  *
  * @throws {TypeError} That lists the weights which do not fill words, or if none is quantised or they differ in format.
  * @throws {RangeError} If a scale is beyond the element type.

@@ -51,7 +51,7 @@ const CHUNK = 2 ** 21;
 
 const ROPE_FACTORS = "rope_freqs.weight";
 
-/** A tensor of the file: where it comes from and what it becomes. */
+/** A tensor of the file: its source and type. */
 interface Plan extends GgufEntry {
   /** The checkpoint's tensor. */
   readonly tensor: TensorInfo;

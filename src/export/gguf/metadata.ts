@@ -62,8 +62,8 @@ export function ggufModelPairs(
 }
 
 /**
- * Contents of `rope_freqs.weight`, `[headDim / 2]`: what each frequency of the rotary positions is divided by;
- * undefined unless the model has the scaling of Llama 3, which is kept as this tensor.
+ * Contents of `rope_freqs.weight`, `[headDim / 2]`: divisors of the rotary positions' frequencies; undefined unless the
+ * model has the scaling of Llama 3, which is stored as this tensor.
  */
 export function ropeFactors(
   { headDim, ropeTheta: theta, ropeScaling: scaling }: DecoderConfig,

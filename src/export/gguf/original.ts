@@ -1,5 +1,5 @@
 /**
- * The GGUF file that a model came from: what of it can be copied into the file that is written.
+ * The GGUF file that a model came from: its parts that can be copied into the file that is written.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { ggufOf } from "../../io/gguf/checkpoint.ts";
 import { decodeBlocks } from "../../io/ggml/types.ts";
 import { openCheckpoint } from "../../io/open.ts";
 
-/** Keys of a config that say nothing of what the model computes. */
+/** Keys of a config without effect on the model's computation. */
 const FREE = new Set([
   ...["dtype", "torch_dtype", "quantization_config", "tie_word_embeddings"],
 ]);
@@ -78,7 +78,7 @@ async function fits(one: Checkpoint, other: Checkpoint): Promise<boolean> {
 export class GgufOriginal implements AsyncDisposable {
   /** Its path. */
   readonly name: string;
-  /** What offsets in it are multiples of. */
+  /** Alignment of its offsets. */
   readonly alignment: number;
   /** Contents of its `rope_freqs.weight`, if it has that tensor. */
   readonly ropeFactors: Float32Array<ArrayBuffer> | undefined;
@@ -139,7 +139,7 @@ export class GgufOriginal implements AsyncDisposable {
   }
 
   /**
-   * Whether its tensor `name`, in the element type that a checkpoint has it in, is the checkpoint's to the bit. A plain tensor
+   * True if its tensor `name`, in the element type that a checkpoint has it in, is the checkpoint's to the bit. A plain tensor
    * is read for that, and once more when it is written: its type stands in the header, before all values.
    */
   async holds(checkpoint: Checkpoint, name: string): Promise<boolean> {

@@ -15,7 +15,7 @@ import { TOP_MODULES } from "../../families/decoders.ts";
 import { ropeFrequencies } from "../../nn/rope.ts";
 import type { OnnxWeights } from "./linear.ts";
 
-/** What a masked score gets: finite, so that a row in which all are masked has a softmax. */
+/** Value of a masked score: finite, so that a row in which all are masked has a softmax. */
 const MASKED = -3.4028234663852886e38;
 
 /** Values that all layers share. */
@@ -106,7 +106,7 @@ export class OnnxLlama {
     return ["batch_size", kvHeads, length, headDim];
   }
 
-  /** What is computed once, from the inputs beside the tokens. */
+  /** Values that are computed once, from the inputs beside the tokens. */
   #shared(ids: string): Shared {
     const graph = this.#graph;
     const { headDim, ropeTheta: theta, ropeScaling: scaling } = this.#config;

@@ -55,7 +55,7 @@ export async function exportOnnx(
     decoderTensors(config).map(({ name }) => name),
   );
   const folder = joinPath(out, "onnx");
-  // A tokenizer that cannot be made is told before the work, not behind it.
+  // A tokenizer that cannot be made is reported before the work, not behind it.
   await checkpoint.sideFiles();
   await makeFolder(folder);
   const file = formats.size > 0 ? "model_q4.onnx" : "model.onnx";

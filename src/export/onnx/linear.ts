@@ -3,7 +3,7 @@
  *
  * A layer of affine groups `w = s q + b` becomes ONNX Runtime's `MatMulNBits` without zero points, which is
  * `s (q - 2^(bits-1))`, and a product of the sums of the inputs over each group with `b + s 2^(bits-1)`. Zero points in
- * floating point would say the same, but only the CPU takes them, and slowly.
+ * floating point would do the same, but only the CPU takes them, and slowly.
  *
  * @module
  */
@@ -185,15 +185,15 @@ interface NBits {
   readonly count: number;
   /** Codes, the first in the lowest bits, rows filled up to whole groups. */
   readonly blob: Uint8Array<ArrayBuffer>;
-  /** The code that stands for 0 in them. */
+  /** The code of 0 in them. */
   readonly half: number;
   /** `b + s half` of each group. */
   readonly middle: Float32Array<ArrayBuffer>;
 }
 
 /**
- * Codes of 3 bits ride in 4, of 5 in 8, as `MatMulNBits` has no such widths; the latter around 128, not 16, so that what
- * the groups' sums are multiplied by does not grow beyond the weights.
+ * Codes of 3 bits are stored in 4, of 5 in 8, as `MatMulNBits` has no such widths; the latter around 128, not 16, so that
+ * the factors of the groups' sums do not grow beyond the weights.
  *
  * @throws {TypeError} If a group is no power of two from 16 on.
  */

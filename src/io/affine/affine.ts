@@ -26,21 +26,21 @@ export interface AffineParts {
   }>;
 }
 
-/** What {@linkcode affineReader} has to know of a matrix. */
+/** A matrix for {@linkcode affineReader}. */
 export interface AffineMatrix extends StoredShape {
   /** Its name here. */
   readonly name: string;
   /** Bits of a code, 2 to 8. */
   readonly bits: number;
-  /** Type of scales, which the values are best kept in. */
+  /** Type of scales, the best one for the values. */
   readonly scaleDType: ScaleDType;
   /** Type of biases; f32 where they are computed. */
   readonly biasDType: ScaleDType;
-  /** What it is stored in. */
+  /** The tensors that it is stored in. */
   readonly parts: readonly TensorReader[];
 }
 
-/** A reader of a matrix of which `read` reads rows. It is a quantised matrix where loqa has a format of the width. */
+/** A reader of a matrix whose rows `read` reads. It is a quantised matrix where loqa has a format of the width. */
 export function affineReader(
   { name, bits, rows, cols, block, scaleDType, biasDType, parts }: AffineMatrix,
   read: AffineParts,
@@ -77,12 +77,12 @@ export function affineReader(
   );
 }
 
-/** Finds the parts of one quantised weight in a store and notes what is wrong with them. */
+/** Finds the parts of one quantised weight in a store and notes their faults. */
 export class PartFinder {
   readonly #store: TensorStore;
   readonly #module: string;
   readonly #problems: Problems;
-  /** Whether nothing was wrong. */
+  /** True if nothing was wrong. */
   fine = true;
 
   /** @param module Path of the module that the parts belong to. */
@@ -147,7 +147,7 @@ export function scaleTypeOf({ info }: TensorReader): ScaleDType {
  * The tensors of a store with the parts of quantised weights replaced by readers of the weights.
  *
  * @param weights Readers by the name of the part that they stand in the place of.
- * @param isPart Whether a tensor is another part of a weight.
+ * @param isPart True if a tensor is another part of a weight.
  */
 export function replaceParts(
   store: TensorStore,

@@ -1,5 +1,5 @@
 /**
- * What writers of affine groups in other programs' formats share.
+ * Common parts of the writers of affine groups in other programs' formats.
  *
  * @module
  */
@@ -16,9 +16,9 @@ import { quoted } from "../files/errors.ts";
 export interface EncodedAffine {
   /** The tensors of the file. */
   readonly tensors: readonly NamedBytes[];
-  /** Scales that the file stands for, `[rows, groups]`. */
+  /** Scales as a reader of the file gets them, `[rows, groups]`. */
   readonly scales: Float32Array;
-  /** Biases that the file stands for, in f32. */
+  /** Biases as a reader of the file gets them, in f32. */
   readonly biases: Float32Array;
 }
 
@@ -32,7 +32,7 @@ export interface Rounded {
 /**
  * Rounds `values` to `dtype`.
  *
- * @param what What errors call them.
+ * @param what Their name in errors.
  * @throws {RangeError} If one is beyond the type, or NaN.
  */
 export function roundTo(

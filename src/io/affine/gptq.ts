@@ -27,7 +27,7 @@ import { readByteRange } from "../checkpoint/tensor_reader.ts";
 import type { TensorReader } from "../checkpoint/tensor_reader.ts";
 import type { TensorStore } from "../checkpoint/store.ts";
 
-/** Whether a store holds weights in a layout of `qweight` and `qzeros`. */
+/** True if a store holds weights in a layout of `qweight` and `qzeros`. */
 export function hasGptq(store: TensorStore): boolean {
   return modulesOf(store).next().done === false;
 }
@@ -50,7 +50,7 @@ interface Settings {
 /**
  * Readers of the logical tensors of a GPTQ store; plain tensors pass through.
  *
- * @param where What errors call the checkpoint.
+ * @param where Name of the checkpoint in errors.
  * @param config Contents of its config.json.
  * @throws {TypeError} If it is of another method (AWQ has the same names), width, layout or order of columns.
  * @throws {SyntaxError} That lists every layer whose parts do not fit each other or the config.
@@ -126,7 +126,7 @@ function readSettings(config: JsonObject, where: string): Settings {
     throw wrong('checkpoint_format "gptq" or "gptq_v2"', version);
   }
   for (const [key, own] of Object.entries(block.dynamic ?? {})) {
-    // "-:" leaves layers plain, which their tensors tell.
+    // "-:" leaves layers plain, as their tensors show.
     if (key.startsWith("-:") || !isObject(own)) continue;
     if ((own.bits ?? bits) !== bits || (own.group_size ?? group) !== group) {
       throw wrong(
@@ -263,7 +263,7 @@ function transposeWords(
 
 /**
  * Zero points `[groups, rows]`. Version 1's are raised as GPTQModel does it: whole words where no code straddles two of
- * them, so that what its own writer borrowed from a neighbour is given back, else each by itself.
+ * them, so that its own writer's borrow from a neighbour is returned, else each by itself.
  */
 function zeroPoints(
   bytes: Uint8Array<ArrayBuffer>,
@@ -287,12 +287,12 @@ function zeroPoints(
 /** Layers whose zeros are looked at for the version. */
 const LOOKED_AT = 8;
 
-/** Zeros of which all must be one number before it says something, where the config does not call them symmetric. */
+/** Zeros that must all be one number before it means something, where the config does not call them symmetric. */
 const TELLING = 64;
 
 /**
- * Holds the version that the config tells against the zeros: those of symmetric codes are all in the middle, and one beside
- * it if they were read as the other version's.
+ * Checks the config's version against the zeros: those of symmetric codes are all in the middle, and one beside it if
+ * they were read as the other version's.
  *
  * @throws {TypeError} If they were.
  */
@@ -320,7 +320,7 @@ function checkVersion(
   );
 }
 
-/** Whether column `k` is in group `floor(k / block)` throughout. */
+/** True if column `k` is in group `floor(k / block)` throughout. */
 async function inOrder(
   order: TensorReader | undefined,
   block: number,

@@ -31,7 +31,7 @@ export function gptqRefuses(
   }
 }
 
-/** The tensors that layer `module` becomes, in the order of {@linkcode gptqTensors}. */
+/** Tensors of layer `module`, in the order of {@linkcode gptqTensors}. */
 export function gptqEntries(
   module: string,
   shape: QuantizedShape,

@@ -2,7 +2,7 @@
  * Reading checkpoints that HQQ quantised, with groups along the input (`axis=1`).
  *
  * A quantised layer `P` is `P.W_q` (packed codes, `hqq_pack.ts`), `P.scale` and `P.zero` (`[groups, 1]`, groups row by row),
- * and small tensors that say how: `nbits`, `group_size`, `axis` (i32), `shape` (i64), `packing` (character codes, u8), as
+ * and small tensors with the layout: `nbits`, `group_size`, `axis` (i32), `shape` (i64), `packing` (character codes, u8), as
  * HQQ's `state_dict` encodes them for safetensors. `w = (code - zero) * scale`; here `bias = -zero * scale`, rounded to
  * f32. Writing: `hqq_write.ts`.
  *
@@ -33,7 +33,7 @@ const MAX_TEXT = 64;
 const PARTS =
   /^(.+)\.(scale|zero|nbits|group_size|shape|axis|packing|unpack_view_dtype|view_as_float|quant_scale|quant_zero|compute_dtype|offload_meta|encoded_state_dict|stores_quant_config|channel_wise|optimize|round_zero)$/;
 
-/** Whether a store holds weights that HQQ quantised. */
+/** True if a store holds weights that HQQ quantised. */
 export function hasHqq(store: TensorStore): boolean {
   return modulesOf(store).next().done === false;
 }
@@ -49,7 +49,7 @@ function* modulesOf({ tensors }: TensorStore): Generator<string> {
 /**
  * Readers of the logical tensors of a store with weights that HQQ quantised; plain tensors pass through.
  *
- * @param where What errors call the checkpoint.
+ * @param where Name of the checkpoint in errors.
  * @throws {TypeError} That lists every layer with groups along the output, of another width, or with quantised scales.
  * @throws {SyntaxError} That lists every layer whose parts do not fit.
  */
@@ -87,7 +87,7 @@ export async function hqqReaders(
   });
 }
 
-/** What the small tensors of a layer say. */
+/** Values of a layer's small tensors. */
 interface Meta {
   readonly bits: number;
   readonly group: number;
@@ -95,7 +95,7 @@ interface Meta {
   readonly rows: number;
   readonly cols: number;
   readonly packing: string;
-  /** Whether scales or zeros are quantised themselves. */
+  /** True if scales or zeros are quantised themselves. */
   readonly nested: boolean;
 }
 

@@ -1,5 +1,5 @@
 /**
- * How HQQ packs codes: a matrix `[groups, group]` is cut into as many parts as codes fit into a word, one below the
+ * HQQ's packing of codes: a matrix `[groups, group]` is cut into as many parts as codes fit into a word, one below the
  * other, and word `[i, j]` holds the codes `[i, j]` of all parts, the first part's highest.
  *
  * @module
@@ -41,7 +41,7 @@ export function hqqWordRows(
   return Math.ceil(groups / parts);
 }
 
-/** Packs codes `[groups, group]`, one a byte; what 3-bit words are filled up with is 0. */
+/** Packs codes `[groups, group]`, one a byte; 3-bit words are filled up with 0. */
 export function packHqq(
   packing: HqqPacking,
   { codes, groups, group }: {

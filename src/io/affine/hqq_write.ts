@@ -32,7 +32,7 @@ export function hqqRefuses(shape: QuantizedShape): string | undefined {
   }
 }
 
-/** A small tensor that says how a layer is stored. */
+/** A small tensor of a layer's layout. */
 interface Small extends SafetensorsEntry, NamedBytes {}
 
 /** The layer's description, as HQQ's `encode_safetensor_type` makes tensors of it. */
@@ -79,7 +79,7 @@ function description(
   ];
 }
 
-/** The tensors that layer `module` becomes, in the order of {@linkcode hqqTensors}. */
+/** Tensors of layer `module`, in the order of {@linkcode hqqTensors}. */
 export function hqqEntries(
   module: string,
   shape: QuantizedShape,

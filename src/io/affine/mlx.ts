@@ -27,7 +27,7 @@ import type { TensorStore } from "../checkpoint/store.ts";
 const BITS: readonly unknown[] = [2, 3, 4, 5, 6, 8];
 const GROUPS: readonly unknown[] = [32, 64, 128];
 
-/** Whether a store holds weights that MLX quantised. */
+/** True if a store holds weights that MLX quantised. */
 export function hasMlx(store: TensorStore): boolean {
   return modulesOf(store).next().done === false;
 }
@@ -45,7 +45,7 @@ function* modulesOf({ tensors }: TensorStore): Generator<string> {
  * Readers of the logical tensors of a store with weights that MLX quantised; plain tensors pass through. Widths of 5, 6
  * and 8 bits are decoded, but are no quantised matrices to loqa.
  *
- * @param where What errors call the checkpoint.
+ * @param where Name of the checkpoint in errors.
  * @param config Contents of its config.json.
  * @throws {SyntaxError} That lists every layer whose parts do not fit each other or the config.
  * @throws {TypeError} If the mode is not `affine`.
@@ -63,7 +63,7 @@ export function mlxReaders(
   const weights = new Map<string, TensorReader>();
   const parts = new Set<string>();
   for (const module of modulesOf(store)) {
-    // MLX's defaults hold for what a module's own entry leaves out, not the model's values.
+    // MLX's defaults, not the model's values, hold for fields that a module's own entry leaves out.
     const own = settings[module];
     const { group_size, bits, mode = "affine" } = isObject(own)
       ? { group_size: 64, bits: 4, ...own }

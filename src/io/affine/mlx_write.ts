@@ -23,7 +23,7 @@ export function mlxRefuses(
   if (cols % block !== 0) return `groups of ${block} do not divide ${cols}`;
 }
 
-/** The tensors that layer `module` becomes, in the order of {@linkcode mlxTensors}. */
+/** Tensors of layer `module`, in the order of {@linkcode mlxTensors}. */
 export function mlxEntries(
   module: string,
   shape: QuantizedShape,

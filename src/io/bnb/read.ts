@@ -39,7 +39,7 @@ const DTYPES: Readonly<Record<string, DType>> = {
 /** Codes are pairs of nibbles, the first in the high half, over the flattened matrix. */
 const SPEC = { bits: 4, grouping: "flat", order: "high" } as const;
 
-/** Whether a store holds weights of bitsandbytes. */
+/** True if a store holds weights of bitsandbytes. */
 export function hasBnb(store: TensorStore): boolean {
   for (const name of store.tensors.keys()) if (STATE.test(name)) return true;
   return false;
@@ -48,7 +48,7 @@ export function hasBnb(store: TensorStore): boolean {
 /**
  * Readers of the logical tensors of a store with weights of bitsandbytes; plain tensors pass through.
  *
- * @param where What errors call the checkpoint.
+ * @param where Name of the checkpoint in errors.
  * @throws {SyntaxError} That lists every quantised weight whose parts are missing or do not fit.
  */
 export async function bnbReaders(
@@ -201,7 +201,7 @@ type ScaleReader = (
   to: number,
 ) => Promise<Float32Array<ArrayBuffer>>;
 
-/** Scales kept in 8 bits: `map[code] * outer + offset`, each step in f32. */
+/** Scales stored in 8 bits: `map[code] * outer + offset`, each step in f32. */
 async function unnested(
   { absmax, outer, table, size, offset }: {
     absmax: TensorReader;

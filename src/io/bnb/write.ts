@@ -19,7 +19,7 @@ import { floatJson } from "../files/json.ts";
 import type { JsonObject } from "../files/json.ts";
 import type { SafetensorsEntry } from "../safetensors/write.ts";
 
-/** Element types that bitsandbytes can be told to decode to. */
+/** Element types that bitsandbytes can decode to. */
 export type BnbDType = "f16" | "bf16" | "f32";
 
 const DTYPES: Readonly<Record<BnbDType, string>> = {
@@ -31,15 +31,15 @@ const DTYPES: Readonly<Record<BnbDType, string>> = {
 /** Block sizes that bitsandbytes has kernels for. */
 const BLOCKS: readonly number[] = [32, 64, 128, 256, 512, 1024, 2048, 4096];
 
-/** How weights are written. */
+/** Options of writing weights. */
 export interface BnbOptions {
   /** Scales in 8 bits. */
   readonly doubleQuant?: boolean;
-  /** What bitsandbytes decodes to; `bf16` unless told. */
+  /** Type that bitsandbytes decodes to (`bf16`). */
   readonly dtype?: BnbDType;
 }
 
-/** What {@linkcode bnbEntries} has to know of a weight. */
+/** Shape of a weight for {@linkcode bnbEntries}. */
 export interface BnbShape {
   /** `out` features. */
   readonly rows: number;
@@ -52,7 +52,7 @@ export interface BnbShape {
 /** A double takes at most this many characters in JSON. */
 const LONGEST_NUMBER = 24;
 
-/** Whether bitsandbytes can hold weights of this format in blocks of this size: nf4, or nf2 in nf4's codes. */
+/** True if bitsandbytes can hold weights of this format in blocks of this size: nf4, or nf2 in nf4's codes. */
 export function bnbHolds(format: FormatName, block: number): boolean {
   return (format === "nf4" || format === "nf2") && BLOCKS.includes(block);
 }
@@ -93,7 +93,7 @@ function stateBytes(
 }
 
 /**
- * The tensors that weight `name` becomes, in the order of {@linkcode bnbTensors}.
+ * Tensors of weight `name`, in the order of {@linkcode bnbTensors}.
  *
  * @throws {RangeError} If bitsandbytes has no such block size.
  *
@@ -183,13 +183,13 @@ export function bnbTensors(
   ];
 }
 
-/** What {@linkcode bnbConfigBlock} records. */
+/** Options of {@linkcode bnbConfigBlock}. */
 export interface BnbConfigOptions {
   /** Modules that were left unquantised beside the output head; null for transformers' default. */
   readonly skipModules?: readonly string[] | null;
-  /** Type that products are taken in; `bf16` unless told. */
+  /** Type that products are taken in (`bf16`). */
   readonly computeDtype?: BnbDType;
-  /** Whether scales are in 8 bits. */
+  /** True if scales are in 8 bits. */
   readonly doubleQuant?: boolean;
 }
 

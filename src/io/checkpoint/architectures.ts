@@ -1,16 +1,16 @@
 /**
- * What transformers 5 builds from a config where it is not what the file's names and shapes say: one row a kind of model.
+ * Models that transformers 5 builds otherwise than a file's names and shapes say: one row a kind of model.
  *
- * A model type without a row is built as its file is named; what holds for every type (experts, routers, towers,
- * heads that are in no file) is told by names and stands in `names.ts` and `src/init/architecture.ts`.
+ * A model type without a row is built as its file is named; rules for every type (experts, routers, towers, heads that
+ * are in no file) go by names and stand in `names.ts` and `src/init/architecture.ts`.
  *
  * @module
  */
 
-/** A pattern in a tensor's name, and what stands for it in the module's. */
+/** A pattern in a tensor's name, and its replacement in the module's. */
 export type Rename = readonly [pattern: RegExp, by: string];
 
-/** What is known of some model types. */
+/** Facts of some model types. */
 export interface ArchitectureRow {
   /** Values of `model_type` in config.json. */
   readonly types: readonly string[];
@@ -18,19 +18,19 @@ export interface ArchitectureRow {
   readonly renames?: readonly Rename[];
   /** Modules that a file holds as one, by the end of their name: equal numbers of rows for each of the names. */
   readonly splits?: Readonly<Record<string, readonly string[]>>;
-  /** What a class with a head calls the model without it. */
+  /** Prefix of the model's tensors in a class with a head. */
   readonly prefix?: string;
   /** Linear layers that are no targets unless they are asked for by name. */
   readonly leftOut?: RegExp;
-  /** Of them, those that cannot be asked for with a bitsandbytes backbone, and why. */
+  /** Of them, those that a bitsandbytes backbone cannot have, and the reason. */
   readonly noBnb?: { readonly modules: RegExp; readonly why: string };
   /** Modules that PEFT refuses factors for. */
   readonly noAdapter?: RegExp;
-  /** Whether PEFT makes factors of single experts those of transformers' fused ones. */
+  /** True if PEFT makes factors of single experts those of transformers' fused ones. */
   readonly expertsInPeft?: boolean;
-  /** Whether weights are stored transposed, and why that is. */
+  /** True if weights are stored transposed. */
   readonly transposed?: boolean;
-  /** Whether PEFT has no type of task for it: it sees or hears, and takes no tokens first. */
+  /** True if PEFT has no type of task for it: it sees or hears, and takes no tokens first. */
   readonly noTask?: boolean;
 }
 

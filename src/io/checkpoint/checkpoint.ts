@@ -1,5 +1,5 @@
 /**
- * What a model file or folder looks like to the rest of loqa, whatever its format.
+ * A model file or folder as the rest of loqa sees it, whatever its format.
  *
  * @module
  */
@@ -10,8 +10,8 @@ import type { DType } from "../../tensor/dtype.ts";
 import type { SideFile } from "../files/files.ts";
 
 /**
- * A quantised matrix as the headers of its file describe it. They bound what only its values tell: scales may fit a narrower
- * type (`packedShape`), and the codes of Q5_1 blocks into int4 (`narrowestShape`).
+ * A quantised matrix as the headers of its file describe it. Its values may be narrower: scales may fit another type
+ * (`packedShape`), and the codes of Q5_1 blocks into int4 (`narrowestShape`).
  */
 export interface QuantizedInfo extends QuantizedShape {
   /** Type that holds its scales. */
@@ -27,26 +27,25 @@ export interface TensorInfo {
   /** Sizes, outermost first; a linear layer's weight is `[out, in]`. */
   readonly shape: readonly number[];
   /**
-   * How it is stored: a plain element type, or the name of a quantised encoding (`Q4_1`, `nf4`, `int3`), for people
-   * and reports.
+   * Encoding: a plain element type, or the name of a quantised one (`Q4_1`, `nf4`, `int3`), for people and reports.
    */
   readonly encoding: string;
-  /** Element type its values are best kept in when copied: the stored one, or what a quantised encoding decodes to. */
+  /** Best element type of its values in a copy: the stored one, or that which a quantised encoding decodes to. */
   readonly dtype: DType;
   /** Bytes it takes in its file, scales included. */
   readonly bytes: number;
   /** Type of ggml whose whole blocks its rows are stored in; {@linkcode Checkpoint.readBlocks} gives them as they are. */
   readonly blocks?: string;
-  /** Where it is stored in one of loqa's formats, which; {@linkcode Checkpoint.readQuantized} gives the matrix. */
+  /** Its shape in one of loqa's formats, where it has one; {@linkcode Checkpoint.readQuantized} reads the matrix. */
   readonly quantized?: QuantizedInfo;
 }
 
 /** Scales and biases of a quantised matrix. */
 export type Scales = Pick<QuantizedMatrix, "scales" | "biases">;
 
-/** How {@linkcode Checkpoint.sideFiles} are read. */
+/** Options of reading {@linkcode Checkpoint.sideFiles}. */
 export interface SideFileOptions {
-  /** Told why a tokenizer cannot be made from the model's metadata; its files are left out then. Without it, that is thrown. */
+  /** Called if no tokenizer can be made from the model's metadata; its files are left out then. Thrown without it. */
   readonly onLeftOut?: (reason: Error) => void;
 }
 
@@ -62,13 +61,13 @@ export interface CheckpointFile {
 
 /** A readable checkpoint: tensors by name, streamed, and the small files beside them. */
 export interface Checkpoint extends AsyncDisposable {
-  /** What errors call it: the path or id it was opened by. */
+  /** Its name in errors: the path or id it was opened by. */
   readonly name: string;
   /** Layout it was found in: a row of `src/io/layouts.ts`, or plain tensors in `safetensors` or `torch`, or `gguf`. */
   readonly format: string;
   /**
-   * Why it cannot be used as a model: it is a part of one, or quantised by a method that is not decoded. Only where it was
-   * opened to be described, and then not empty.
+   * Reasons for which it cannot be used as a model: it is a part of one, or quantised by a method that is not decoded.
+   * Only where it was opened to be described, and then not empty.
    */
   readonly notes?: readonly string[];
   /** Tensors in file order. */
@@ -77,7 +76,7 @@ export interface Checkpoint extends AsyncDisposable {
   readonly config: Readonly<Record<string, unknown>>;
   /** The files that its tensors are in, as they were when opened; none where they are no files. */
   readonly files?: readonly CheckpointFile[];
-  /** Where those side files are that are links out of the model's folder, by name: they are read, not copied. */
+  /** Targets of side files that are links out of the model's folder, by name: they are read, not copied. */
   readonly outside?: ReadonlyMap<string, string>;
   /** config.json, tokenizer files and the like, to be copied along. */
   sideFiles(options?: SideFileOptions): Promise<SideFile[]>;

@@ -10,11 +10,11 @@
 import { format } from "../../quant/formats.ts";
 import type { QuantizedMatrix } from "../../quant/quantized.ts";
 
-/** How codes lie in a file; other widths than the formats have occur there. */
+/** Layout of codes in a file; other widths than the formats' occur there. */
 export interface StoredSpec {
   /** Bits of a code, 2 to 8. */
   readonly bits: number;
-  /** Whether blocks run along rows or over the flattened matrix. */
+  /** Direction of blocks: along rows or over the flattened matrix. */
   readonly grouping: "flat" | "row";
   /** Order of the codes in the bit stream, as the device contract has it. */
   readonly order: "high" | "low";
@@ -63,7 +63,7 @@ export interface StoredRange {
   readonly blocks: readonly [number, number];
 }
 
-/** Which bytes of codes and which blocks rows `from` up to `to` need. */
+/** Ranges of the codes' bytes and of the blocks for rows `from` up to `to`. */
 export function storedRange(
   spec: Pick<StoredSpec, "bits" | "grouping">,
   shape: StoredShape,

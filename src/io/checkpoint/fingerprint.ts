@@ -1,5 +1,5 @@
 /**
- * Hashes that tell files and checkpoints apart.
+ * Hashes that identify files and checkpoints.
  *
  * @module
  */
@@ -7,7 +7,7 @@
 import { digest } from "../files/digest.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 
-/** Two hashes that tell a checkpoint from others of its architecture. */
+/** Two hashes that identify a checkpoint among those of its architecture. */
 export interface Fingerprints {
   /** Of config, names, shapes and the first row of every tensor. */
   readonly content: string;
@@ -20,7 +20,7 @@ export async function fingerprints(
   checkpoint: Checkpoint,
 ): Promise<Fingerprints> {
   const { config, tensors, files } = checkpoint;
-  // What is quantised follows from the encoding; hashes of before it was told apart are to stay.
+  // The quantised form follows from the encoding; hashes from before it had a field are to stay.
   const infos = [...tensors.values()].map(({ quantized: _, ...info }) => info);
   const rows: Uint8Array[] = [];
   for (const { name, shape } of infos) {

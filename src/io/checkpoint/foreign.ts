@@ -1,6 +1,6 @@
 /**
- * Quantised checkpoints of methods that are not decoded here: told by config.json or by the names of their tensors, so that
- * what is packed is never taken for plain weights.
+ * Quantised checkpoints of methods that are not decoded here, recognised by config.json or by the names of their tensors,
+ * so that packed weights are never taken for plain ones.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import type { TensorReader } from "./tensor_reader.ts";
 /** The method of weights that bitsandbytes has in 8 bits. */
 export const LLM_INT8 = "bitsandbytes in 8 bits (LLM.int8)";
 
-/** How a config says that its weights are quantised; undefined if it does not. */
+/** Quantisation method of a config; undefined if it has none. */
 function methodOf(config: JsonObject): string | undefined {
   const nested = [config, config.text_config, config.llm_config].filter(
     isObject,
@@ -33,7 +33,7 @@ function methodOf(config: JsonObject): string | undefined {
   return undefined;
 }
 
-/** Names of tensors that stand beside packed weights, and whose they are. */
+/** Names of tensors beside packed weights, and their methods. */
 const BESIDE: readonly (readonly [RegExp, string, string])[] = [
   [/^(.+)\.SCB$/, ".weight", LLM_INT8],
   [/^(.+)\.weight_packed$/, ".weight_scale", "compressed-tensors"],
@@ -43,10 +43,10 @@ const BESIDE: readonly (readonly [RegExp, string, string])[] = [
 ];
 
 /**
- * Why the tensors of a checkpoint cannot be taken as they are; undefined if they can.
+ * Reason for which the tensors of a checkpoint cannot be used as they are; undefined if they can.
  *
- * @param readers What is left of the store after its quantised weights were recognised.
- * @param isMethod Whether a method is that of the layout which was recognised.
+ * @param readers The rest of the store after its quantised weights were recognised.
+ * @param isMethod True if a method is that of the recognised layout.
  * @param decoded The layouts that are decoded, for errors.
  */
 export function foreignReason(

@@ -1,6 +1,6 @@
 /**
- * Numbered layers of a checkpoint, held against what its config says: a part of a model, or tensors of another one, are
- * found out before any work, and sizes that no file could have before names are made of them.
+ * Numbered layers of a checkpoint, checked against its config: a part of a model, or tensors of another one, are found
+ * before any work, and sizes that no file could have before names are made of them.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { quoted } from "../files/errors.ts";
 import { isObject } from "../files/json.ts";
 import type { JsonObject } from "../files/json.ts";
 
-/** What configs call the number of layers of their main stack, the first that is there. */
+/** Keys of configs for the number of layers of their main stack; the first that exists counts. */
 const COUNTS = ["num_hidden_layers", "n_layer", "n_layers", "num_layers"];
 
 /** A layer's number, as names have it. */
@@ -19,7 +19,7 @@ const NUMBER = /^\d{1,6}$/;
 /** Parts of a name that are looked at. */
 const LONGEST = 32;
 
-/** The layers that a config tells of, under their key; undefined where it tells none, or shares one among many (ALBERT). */
+/** The number of layers in a config, under its key; undefined where it has none, or shares one among many (ALBERT). */
 function toldLayers(
   config: JsonObject,
 ): { key: string; count: number; extra: number } | undefined {
@@ -41,7 +41,7 @@ function toldLayers(
   return undefined;
 }
 
-/** The numbers of each stack, by what stands before them in tensors' names. */
+/** The numbers of each stack, by its prefix in tensors' names. */
 function stacksOf(names: Iterable<string>): Map<string, Set<number>> {
   const stacks = new Map<string, Set<number>>();
   for (const name of names) {
@@ -56,7 +56,7 @@ function stacksOf(names: Iterable<string>): Map<string, Set<number>> {
   return stacks;
 }
 
-/** Whether a stack has layers 0 to `count` - 1 and no others but up to `extra` behind them. */
+/** True if a stack has layers 0 to `count` - 1 and no others but up to `extra` behind them. */
 function isStackOf(
   numbers: ReadonlySet<number>,
   count: number,

@@ -1,6 +1,6 @@
 /**
- * What the tensors of a file are called, as transformers 5 names the modules that they belong to: whatever wrapped the model
- * when it was saved, and whatever its modules were called then.
+ * Names of a file's tensors, as transformers 5 names the modules that they belong to: without wrappers of the model when
+ * it was saved, and with today's names of its modules.
  *
  * @module
  */
@@ -11,27 +11,27 @@ import { quoted } from "../files/errors.ts";
 import { isObject, type JsonObject } from "../files/json.ts";
 import { rowSize, type TensorReader } from "./tensor_reader.ts";
 
-/** What compilers and trainers put around any module. */
+/** Prefixes that compilers and trainers put around any module. */
 const WRAPPERS =
   /(^|\.)(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\./g;
 
-/** What they put around the whole model. */
+/** Prefixes that they put around the whole model. */
 const AROUND = ["module.", "base_model.model."];
 
 /** Modules that stand beside the model in a class with a head. */
 const HEADS =
   /^(?:lm_head|score|classifier|pre_classifier|qa_outputs|cls|classification_head)\./;
 
-/** What stands at the root of a model that was saved without what is around it. */
+/** Root names of a model that was saved without its class with a head. */
 const ROOT = /^(?:embeddings|embed_tokens|language_model|encoder|decoder)\./;
 
-/** Whether a config is of a language model beside towers for pictures or sounds. */
+/** True if a config is of a language model beside towers for pictures or sounds. */
 export function isComposite(config: JsonObject): boolean {
   return ["text_config", "vision_config", "audio_config", "thinker_config"]
     .some((key) => isObject(config[key]));
 }
 
-/** Whether the class that a config names is the model without a head: `LlamaModel`. */
+/** True if the class that a config names is the model without a head: `LlamaModel`. */
 export function isHeadless({ architectures }: JsonObject): boolean {
   const [name] = Array.isArray(architectures) ? architectures : [];
   return typeof name === "string" && /(?<!MT|LMHead)Model$/.test(name);
@@ -68,7 +68,7 @@ function textModel(names: readonly string[]): Renaming {
   };
 }
 
-/** What the tensors of a file with these names and this config are called here. */
+/** Names here of the tensors of a file with these names and this config. */
 export function presentNames(
   found: Iterable<string>,
   config: JsonObject,
@@ -152,9 +152,8 @@ function rowsOf(
 }
 
 /**
- * What a tensor that has its name from {@linkcode presentNames} is called in the class that the config's `architectures`
- * names, which is what `AutoModel…` builds and what names in an adapter are looked up in: without the prefix in a class
- * without a head, with it in one that has one.
+ * Name of a tensor of {@linkcode presentNames} in the class of the config's `architectures`, which `AutoModel…` builds and
+ * in which names of an adapter are looked up: without the prefix in a class without a head, with it in one that has one.
  */
 export function builtName(
   config: JsonObject,

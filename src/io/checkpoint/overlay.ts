@@ -1,5 +1,5 @@
 /**
- * A checkpoint with something laid over it: other names, other values, more tensors.
+ * A checkpoint with an overlay: other names, other values, more tensors.
  *
  * A fine-tuned model whose head or biases are in an adapter file is read, run and merged as one checkpoint that has them.
  *
@@ -19,15 +19,15 @@ export interface HeldTensor {
   readonly values: Float32Array<ArrayBuffer>;
 }
 
-/** What is laid over a checkpoint. */
+/** Overlay of a checkpoint. */
 export interface Overlay {
-  /** What its tensors are called, by what the file calls them. */
+  /** Names of its tensors, by those of the file. */
   readonly rename?: (name: string) => string;
   /** Tensors that take the place of those of their names, the others after them; names are the new ones. */
   readonly tensors?: ReadonlyMap<string, HeldTensor>;
   /** Tensors that are left out, by the names of the file. */
   readonly without?: ReadonlySet<string>;
-  /** Tensors with the values of others: whose, by what they are called; names are the new ones. */
+  /** Tensors with the values of others: sources by name; names are the new ones. */
   readonly copies?: ReadonlyMap<string, string>;
   /** Entries of the config that take the place of its own. */
   readonly config?: JsonObject;

@@ -1,8 +1,8 @@
 /**
  * Readers of single tensors, and a checkpoint made of them.
  *
- * Every format boils down to a list of readers; what they share (row ranges, conversions, errors for names that are
- * not there) is here.
+ * Every format boils down to a list of readers; their common parts (row ranges, conversions, errors for missing names)
+ * are here.
  *
  * @module
  */
@@ -23,7 +23,7 @@ import type { JsonObject } from "../files/json.ts";
 
 /** One tensor that can be read. */
 export interface TensorReader {
-  /** What it is. */
+  /** Its name, shape and type. */
   readonly info: TensorInfo;
   /** Decoded rows; the range was checked. */
   readF32(from: number, to: number): Promise<Float32Array<ArrayBuffer>>;
@@ -130,13 +130,13 @@ export function decodedReader(
   };
 }
 
-/** What {@linkcode makeCheckpoint} puts together. */
+/** Parts for {@linkcode makeCheckpoint}. */
 export interface CheckpointParts {
-  /** What errors call the checkpoint. */
+  /** Name of the checkpoint in errors. */
   readonly name: string;
   /** Layout it was found in. */
   readonly format: Checkpoint["format"];
-  /** Why it cannot be used as a model, where that is so. */
+  /** Reasons for which it cannot be used as a model, if any. */
   readonly notes?: readonly string[];
   /** In file order. */
   readonly readers: Iterable<TensorReader>;
@@ -144,7 +144,7 @@ export interface CheckpointParts {
   readonly config: JsonObject;
   /** Reads the files that travel along. */
   readonly sideFiles: Checkpoint["sideFiles"];
-  /** Releases what the readers read from. */
+  /** Releases the readers' sources. */
   readonly dispose: () => PromiseLike<void>;
 }
 

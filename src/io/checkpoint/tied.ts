@@ -1,9 +1,9 @@
 /**
- * Tied embeddings: tables of tokens' features that a model has once and uses in several places.
+ * Tied embeddings: token embeddings that a model has once and uses in several places.
  *
- * `tie_word_embeddings` of a config says what a model was made as, not what training made of it: where a file holds a head
- * beside the table and their values differ, transformers ties nothing, and neither does anybody here. Checkpoints are
- * settled when they are opened, so that their config says what holds: tied means one table and no copies.
+ * `tie_word_embeddings` of a config is of the model before training: where a file holds a head beside the embedding and
+ * their values differ, transformers ties nothing, and neither does anybody here. Checkpoints are settled when they are
+ * opened, so that their config is true: tied means one embedding and no copies.
  *
  * @module
  */
@@ -18,7 +18,7 @@ import { rowSize } from "./tensor_reader.ts";
 export interface SharedTables {
   /** The table itself: `model.embed_tokens.weight`, `model.shared.weight`. */
   readonly table: string;
-  /** Where else it is used, the head last: tensors that a tied checkpoint has not. */
+  /** Its other uses, the head last: tensors that a tied checkpoint lacks. */
   readonly copies: readonly string[];
 }
 
@@ -33,7 +33,7 @@ const TABLE = /^(?!.*\.\d+\.)(?:.*\.)?(?:embed_tokens|wte)\.weight$/;
 /** Values that are compared at a time. */
 const CHUNK = 2 ** 20;
 
-/** Whether a config says that a model's head is its table; of an encoder-decoder that is the default. */
+/** True if a config says that a model's head is its embedding; of an encoder-decoder that is the default. */
 export function saysTied(config: JsonObject): boolean {
   const { [TIED]: tied, model_type: type } = config;
   const both = config["is_encoder_decoder"];
@@ -59,8 +59,8 @@ export function sharedTables(
 }
 
 /**
- * The checkpoint with a config that says what its tensors are: tied, without the copies that older files carry along, or
- * not tied, with all tables that it then needs. It takes the checkpoint over.
+ * The checkpoint with a config that fits its tensors: tied, without the copies that older files carry along, or not tied,
+ * with all embeddings that it then needs. It takes the checkpoint over.
  */
 export async function settledTies(checkpoint: Checkpoint): Promise<Checkpoint> {
   const { tensors, config } = checkpoint;
@@ -78,7 +78,7 @@ export async function settledTies(checkpoint: Checkpoint): Promise<Checkpoint> {
     : overlaid(checkpoint, { without: new Set(same) });
 }
 
-/** A checkpoint that has kept the head of a tied pair and not the table, which then is the same. */
+/** A checkpoint with the head of a tied pair and not the embedding, which then is the same. */
 function withTable(checkpoint: Checkpoint): Checkpoint {
   const { tensors } = checkpoint;
   if (!tensors.has(HEAD) || !tensors.has("model.norm.weight")) {
@@ -101,7 +101,7 @@ export function untied(checkpoint: Checkpoint): Checkpoint {
   });
 }
 
-/** Whether two tensors have the same values. */
+/** True if two tensors have the same values. */
 async function holdSame(
   checkpoint: Checkpoint,
   ...names: readonly [string, string]

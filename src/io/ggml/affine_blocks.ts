@@ -53,7 +53,7 @@ export interface EncodedBlocks {
   readonly biases: Float16Array<ArrayBuffer>;
 }
 
-/** Whether blocks of a type hold codes of a format. */
+/** True if blocks of a type hold codes of a format. */
 export function blocksHold(type: AffineBlockType, name: FormatName): boolean {
   return format(name).bits <= layout(type).bits;
 }
@@ -64,7 +64,7 @@ export function blockTypeOf(name: FormatName): AffineBlockType {
     AFFINE_BLOCKS.at(-1)!;
 }
 
-/** How a group's codes are spread over its 32-blocks. */
+/** Layout of a group's codes in its 32-blocks. */
 interface Groups {
   readonly spec: Format;
   /** Values of a group. */
@@ -111,7 +111,7 @@ function groupsOf(
 }
 
 /**
- * The matrix as blocks. Codes of fewer bits than a block's stay what they are; a longer group repeats its scale and bias
+ * The matrix as blocks. Codes of fewer bits than a block's stay unchanged; a longer group repeats its scale and bias
  * in each of its blocks; both are rounded to f16.
  *
  * @param name What errors call it.
@@ -168,7 +168,7 @@ export function encodeQ41(
   return { bytes: out, scales, biases };
 }
 
-/** A matrix in blocks, as its type tells: of the widest codes that they hold. */
+/** A matrix in blocks, by their type: of the widest codes that they hold. */
 export function affineBlocksInfo(
   type: AffineBlockType,
   { rows, cols }: { rows: number; cols: number },
@@ -184,8 +184,9 @@ export function affineBlocksInfo(
 /**
  * A quantised weight with the format of its codes, as {@linkcode decodeQ41Matrix} finds it; undefined for a plain one.
  *
- * Q5_1 blocks alone do not tell it, and those that a quantiser filled do so by their first row: that is read here and once
- * more with the weight. Only blocks around narrower codes (`export --blocks q5_1`) are read to their end.
+ * The width of codes in Q5_1 blocks is in their values; those that a quantiser filled show it by their first row: that is
+ * read here and once more with the weight. Only blocks around narrower codes (`export --blocks q5_1`) are read to their
+ * end.
  */
 export async function narrowestShape(
   checkpoint: Checkpoint,

@@ -29,7 +29,7 @@ export function blocksReader(
   const affine = affineBlockType(type.name);
   const reader = decodedReader(
     {
-      // Scales are f16 in the file, so f16 is what the values are worth; readF32 gives them exactly.
+      // Scales are f16 in the file, so f16 has the values' precision; readF32 gives them exactly.
       ...{ name, shape, encoding: type.name, dtype: "f16", bytes },
       blocks: type.name,
     },

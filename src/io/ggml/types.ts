@@ -11,7 +11,7 @@ import { KindError } from "../../errors.ts";
 import { toF32 } from "../../tensor/dtype.ts";
 import type { DType } from "../../tensor/dtype.ts";
 
-/** A GGUF element type: all that is to be known of it. */
+/** A GGUF element type, with all its facts. */
 export interface GgufType {
   /** ggml's number of it, as files have it. */
   readonly id: number;
@@ -207,7 +207,7 @@ export function ggufTypes(): readonly GgufType[] {
   return TYPES;
 }
 
-/** Whether values of `type` can be had as f32. */
+/** True if values of `type` can be had as f32. */
 export function isDecodable(type: GgufType): boolean {
   return type.decode !== undefined || type.dtype === "f32" ||
     type.dtype === "f16" || type.dtype === "bf16" || type.dtype === "f64";

@@ -42,7 +42,7 @@ export interface GgufCheckpoint extends Checkpoint {
   readonly gguf: GgufFile;
 }
 
-/** The GGUF file that a checkpoint is of; undefined for one of another format, or with something laid over it. */
+/** The GGUF file that a checkpoint is of; undefined for one of another format, or with an overlay. */
 export function ggufOf(checkpoint: Checkpoint): GgufFile | undefined {
   return (checkpoint as Partial<GgufCheckpoint>).gguf;
 }
@@ -117,14 +117,14 @@ export async function openGgufCheckpoint(
     name: file.name,
     format: "gguf",
     ...parts,
-    // deno-lint-ignore require-await -- what goes wrong is to be a rejection
+    // deno-lint-ignore require-await -- errors are to be rejections
     sideFiles: async (options) => sideFiles(file, parts.config, options),
     dispose: () => owned.disposeAsync(),
   });
   return { ...checkpoint, gguf: file };
 }
 
-/** What is said of a file that cannot be used: its tensors under the names that they would have, and why. */
+/** Description of a file that cannot be used: its tensors under the names that they would have, and the reasons. */
 function describedGguf(
   file: GgufFile,
   notes: readonly string[],
@@ -246,7 +246,7 @@ function tensorReader(
 
 /**
  * Rows `from` up to `to` in Hugging Face's order: whole heads are read where rows are reordered, whole blocks where
- * a vector is quantised, and what was not asked for is cut off.
+ * a vector is quantised, and the rows beyond the range are cut off.
  */
 async function rowsOf<
   T extends Uint8Array<ArrayBuffer> | Float32Array<ArrayBuffer>,

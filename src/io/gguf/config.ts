@@ -109,7 +109,7 @@ export class Metadata {
   }
 }
 
-/** What the config and the order of rows need to know of a model. */
+/** Facts of a model for its config and the order of rows. */
 export interface GgufModel {
   /** The config of Hugging Face transformers. */
   readonly config: JsonObject;
@@ -123,7 +123,7 @@ export interface GgufModel {
  * Describes the model in `file`.
  *
  * @param ropeFactors Contents of the tensor `rope_freqs.weight`, where there is one.
- * @throws {TypeError} If its architecture is none of a decoder that is run, or it uses what their configs cannot say.
+ * @throws {TypeError} If its architecture is none of a decoder that is run, or it has features that their configs lack.
  * @throws {SyntaxError} If metadata is missing or has the wrong type.
  */
 export function ggufModel(
@@ -256,7 +256,7 @@ function ropeParameters(
     unsupported: (what: string) => TypeError;
   },
 ): JsonObject {
-  // As llama.cpp reads it: files of 2023 have the factor under an older key, and where no type is told it is linear.
+  // As llama.cpp reads it: files of 2023 have the factor under an older key, and without a type it is linear.
   const type = meta.text(`${arch}.rope.scaling.type`) ?? "linear";
   const told = meta.number(`${arch}.rope.scaling.factor`) ??
     meta.number(`${arch}.rope.scale_linear`) ?? 0;
@@ -305,7 +305,7 @@ function ropeParameters(
   };
 }
 
-/** Whether `factors` are those which the converter computes for the Llama 3 scaling `rope`. */
+/** True if `factors` are those which the converter computes for the Llama 3 scaling `rope`. */
 function isLlama3(
   factors: ArrayLike<number>,
   rope: {

@@ -25,7 +25,7 @@ export type GgufArray =
 /** A metadata value; 64-bit whole numbers are numbers where those are exact. */
 export type GgufValue = number | bigint | boolean | string | GgufArray;
 
-/** Thrown when the bytes in memory end; the message is what was being read. */
+/** Thrown when the bytes in memory end; the message names the part being read. */
 export class EndOfBytes extends Error {}
 
 /** Value types of the format, by number. */

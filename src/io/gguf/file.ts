@@ -30,7 +30,7 @@ export interface GgufTensor {
 
 /** An open GGUF file. */
 export interface GgufFile {
-  /** What errors call it. */
+  /** Its name in errors. */
   readonly name: string;
   /** Version of the format, 2 or 3. */
   readonly version: number;
@@ -52,7 +52,7 @@ export interface GgufFile {
   readPair(key: string): Promise<Uint8Array<ArrayBuffer>>;
 }
 
-/** How much of a file is read first; doubled until the tables fit. */
+/** Bytes of a file that are read first; doubled until the tables fit. */
 const FIRST_READ = 4 << 20;
 
 /** Dimensions of a tensor at most, as ggml has it. */
@@ -114,7 +114,7 @@ interface Tables {
   version: number;
   metadata: Map<string, GgufValue>;
   tensors: Map<string, GgufTensor>;
-  /** Where each metadata pair lies. */
+  /** Byte range of each metadata pair. */
   pairs: Map<string, { from: number; to: number }>;
 }
 
@@ -193,7 +193,7 @@ function readTensor(
   const where = `tensor ${quoted(name)}`;
   const dims = cursor.u32(`${where}`);
   if (dims > MAX_DIMS) {
-    // What follows has no known length, so nothing after it can be listed.
+    // Its contents have no known length, so nothing after it can be listed.
     problems.add(`${where} has ${dims} dimensions, at most ${MAX_DIMS}`);
     throw problems.error();
   }
@@ -250,7 +250,7 @@ function checkPlaces(
 }
 
 /**
- * Where rows `from` up to `to` of a tensor lie in its bytes.
+ * Byte range of rows `from` up to `to` of a tensor.
  *
  * @throws {RangeError} If the rows are not in it or, for a vector, cut a block.
  */

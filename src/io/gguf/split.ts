@@ -10,7 +10,7 @@ import { Problems, quoted } from "../files/errors.ts";
 import { type GgufFile, type GgufTensor, openGguf } from "./file.ts";
 import { type Part, partOf } from "../files/split.ts";
 
-/** Which part of a split model a file is, by its metadata or its name; undefined for a whole one. */
+/** Part of a split model that a file is, by its metadata or its name; undefined for a whole one. */
 export function ggufPart(
   { name, metadata }: Pick<GgufFile, "name" | "metadata">,
 ): Pick<Part, "number" | "of"> | undefined {

@@ -27,7 +27,7 @@ const QWEN2 =
 const TEKKEN =
   "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 
-/** How text is cut before the merges apply. */
+/** Pre-tokenisation: the rule by which text is cut before the merges apply. */
 export interface WordRule {
   /** Regular expression of a word; GPT-2's own without it. */
   readonly split?: string;
@@ -37,7 +37,7 @@ export interface WordRule {
   readonly nfc?: boolean;
   /** A word that is a token stays whole, whatever the merges say. */
   readonly ignoreMerges?: boolean;
-  /** Whether text begins with the BOS token where the file does not say. */
+  /** True if text begins with the BOS token where the file does not say. */
   readonly addBos?: boolean;
 }
 
@@ -94,7 +94,7 @@ export function ggufTokenizer(file: GgufFile): Record<string, JsonObject> {
     const id = meta.token(key);
     if (id === undefined) return undefined;
     if (id >= tokens.length) {
-      // What fills short rows is looked at by nobody; llama.cpp takes such an id for none, too.
+      // Padding is masked everywhere; llama.cpp takes such an id for none, too.
       if (key === "padding") return undefined;
       throw bad(`${key}_token_id ${id} is not among ${tokens.length} tokens`);
     }

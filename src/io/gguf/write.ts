@@ -147,7 +147,7 @@ export interface GgufLayout {
  * Lays out a file with the tensors `entries`, in the order given.
  *
  * @param pairs Metadata pairs as {@linkcode ggufPair} makes them.
- * @param alignment What every offset is a multiple of; a pair `general.alignment` has to say so unless it is 32.
+ * @param alignment Alignment of every offset; a pair `general.alignment` has to say so unless it is 32.
  * @throws {TypeError} If a name occurs twice or a shape is none of its type.
  */
 export function ggufHeader(

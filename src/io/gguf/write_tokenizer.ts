@@ -127,7 +127,7 @@ interface Vocabulary {
   readonly types: readonly number[];
 }
 
-/** What llama.cpp's converter calls an id without a token. */
+/** Name of an id without a token in llama.cpp's converter. */
 function unused(id: number): string {
   return `[PAD${id}]`;
 }
@@ -229,7 +229,7 @@ function wordRule(tokenizer: JsonObject, name: string): string {
   return rule;
 }
 
-/** Whether a space is put before a text. */
+/** True if a space is put before a text. */
 function addsSpace(tokenizer: JsonObject): boolean {
   return partsOf(tokenizer.normalizer, "normalizers").some((part) =>
     part.type === "Prepend"
@@ -238,7 +238,7 @@ function addsSpace(tokenizer: JsonObject): boolean {
   );
 }
 
-/** Whether a token is put before a text, and behind it. */
+/** True if a token is put before a text, and behind it. */
 function addedAround(post: unknown): { before: boolean; after: boolean } {
   const template = partsOf(post, "processors").find((part) =>
     part.type === "TemplateProcessing"

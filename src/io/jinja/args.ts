@@ -70,7 +70,7 @@ export function intArg(value: Value | undefined, or?: number): number {
   return Number(value);
 }
 
-/** Whether an argument is there and not None. */
+/** True if an argument is there and not None. */
 export function isGiven(value: Value | undefined): value is Value {
   return value !== undefined && value !== null;
 }

@@ -22,7 +22,7 @@
 import { isObject, stringifyLike } from "../files/json.ts";
 import type { JsonObject } from "../files/json.ts";
 
-/** What other tools say when they are given a packed model. */
+/** Words in other tools' errors for a packed model. */
 export const PACKED_WORDS =
   "loqa-packed (read by loqa alone; for other tools: loqa init --backbone dense, or loqa merge and loqa export)";
 

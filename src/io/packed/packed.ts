@@ -58,7 +58,7 @@ const VERSION = 1;
 /** Types of scales and biases. */
 const SCALE_TYPES: readonly ScaleDType[] = ["f16", "bf16", "f32"];
 
-/** What has to be known of a weight before it is quantised. */
+/** Shape and types of a weight before it is quantised. */
 export interface PackedShape extends QuantizedShape {
   /** Type of the scales, which must hold them exactly; f32 without it. */
   readonly scaleDType?: ScaleDType;
@@ -202,7 +202,7 @@ function exactType(values: Float32Array): ScaleDType {
   return "f32";
 }
 
-/** The tensor that one which is not quantised becomes: itself, or its blocks. */
+/** Entry of a tensor that is not quantised: itself, or its blocks. */
 export function keptEntry(tensor: TensorInfo): SafetensorsEntry {
   const { name, shape, blocks, bytes } = tensor;
   return blocks === undefined ? tensor : {
@@ -264,7 +264,7 @@ export function packedMetadata(
   };
 }
 
-/** Whether a store is in this layout. */
+/** True if a store is in this layout. */
 export function hasPacked(store: TensorStore): boolean {
   return store.metadata.has(METADATA);
 }
@@ -272,7 +272,7 @@ export function hasPacked(store: TensorStore): boolean {
 /**
  * Readers of the logical tensors of a packed store; plain tensors pass through.
  *
- * @param where What errors call the checkpoint.
+ * @param where Name of the checkpoint in errors.
  * @throws {SyntaxError} That lists every weight whose description or parts do not fit.
  * @throws {RangeError} If the layout's version is newer than this.
  */
@@ -388,7 +388,7 @@ function readWeight(
   return weightReader(name, { spec, stored, parts });
 }
 
-/** A tensor that is kept in blocks of a GGUF file. */
+/** A tensor that is stored in blocks of a GGUF file. */
 function readKept(
   store: TensorStore,
   name: string,

@@ -86,7 +86,7 @@ export function softmaxRow(
   store<f32>(state, sum + expSum(at, c1 - c0, most), 12);
 }
 
-/** Whether one of `n` values, a multiple of four, is no number. */
+/** True if one of `n` values, a multiple of four, is no number. */
 function holdsNaN(x: usize, n: i32): bool {
   for (const end = x + (<usize> n << 2); x < end; x += 16) {
     const v = v128.load(x);

@@ -1,5 +1,5 @@
 /**
- * What the kernels of attention share: the words of a shape, which keys a query sees, rows of a tile.
+ * Common parts of the kernels of attention: the words of a shape, the keys that a query sees, rows of a tile.
  *
  * Work is dealt out by sequence, key and value head and block of queries. The query heads that share a key head are
  * worked together: row `r` of a block is query `r / group` of head `r % group`.

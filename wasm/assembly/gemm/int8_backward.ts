@@ -20,7 +20,7 @@ const BLOCK: u32 = 128;
 const TOP: f32 = 32767;
 const SCALE_TOP: f32 = 32512;
 
-/** What a byte of such a product is worth. */
+/** Value of a byte of such a product. */
 const UNIT: f32 = <f32> (256.0 * 32768.0 / (32767.0 * 32512.0));
 
 /**
@@ -191,7 +191,7 @@ function addPairs(bytes: v128, sums: v128): v128 {
   return i16x8.add(sums, i16x8.extadd_pairwise_i8x16_s(bytes));
 }
 
-/** What the sums of a row begin with: in both lanes of 16 bits, or in 32. */
+/** Initial values of a row's sums: in both lanes of 16 bits, or in 32. */
 // @ts-ignore: decorator
 @inline
 function begin(sums: v128, middle: i32, short: bool): i32 {
@@ -299,7 +299,7 @@ function roundStrip(
   }
 }
 
-/** Whether the sums of five rows, the first of which is `first`, fit into 16 bits. */
+/** True if the sums of five rows, the first of which is `first`, fit into 16 bits. */
 // @ts-ignore: decorator
 @inline
 function fitStrip(sums: usize, first: u32, middle: i32): bool {

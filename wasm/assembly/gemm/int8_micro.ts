@@ -14,7 +14,7 @@
 export const FACTOR_BYTES: usize = 64;
 
 /**
- * How products are added up. `LONG`: four to a sum of 32 bits. `SHORT` and `SIGNED`: two to a sum of 16 bits, see
+ * Modes of adding up products. `LONG`: four to a sum of 32 bits. `SHORT` and `SIGNED`: two to a sum of 16 bits, see
  * `int8_short.ts`; codes are signed, with `SHORT` what sums begin with is taken off again.
  */
 // @ts-ignore: decorator
@@ -76,7 +76,7 @@ function grow(t: v128, d: v128, s: v128, b: v128, sa: v128, ss: v128): v128 {
   );
 }
 
-/** What a row of the tile begins with: the value at `at` where there is a column of them, at `row`. */
+/** Initial value of a row of the tile: at `at` where there is a column of them, at `row`. */
 // @ts-ignore: decorator
 @inline
 function first(sums: i32, row: usize, at: usize): v128 {

@@ -8,14 +8,14 @@
  * does is found when they are rounded. Results are the same to the bit.
  */
 
-/** Whether sums that begin at {@linkcode startOf} end within 16 bits, where magnitudes of the bytes of a lane sum up to `most`. */
+/** True if sums that begin at {@linkcode startOf} end within 16 bits, where magnitudes of the bytes of a lane sum up to `most`. */
 // @ts-ignore: decorator
 @inline
 export function fitsShort(most: i32, middle: i32): bool {
   return most * middle <= 0x7fff;
 }
 
-/** What the sums of a row begin with, of both lanes of a column, from the sums of its bytes in the lanes of four columns. */
+/** Initial values of a row's sums, of both lanes of a column, from the sums of its bytes in the lanes of four columns. */
 // @ts-ignore: decorator
 @inline
 export function startOf(sums: v128, middle: i32): i32 {

@@ -1,5 +1,5 @@
 /**
- * What stands for relaxed SIMD in the plain build, see `../../build.ts`: the same numbers but for multiply-adds, which round
+ * Replacements of relaxed SIMD in the plain build, see `../../build.ts`: the same numbers but for multiply-adds, which round
  * twice.
  */
 

@@ -14,7 +14,7 @@ import { share } from "../lib/args";
  */
 const ORTHOGONAL: f64 = 1e-9;
 
-/** Whether vectors of squared lengths `p` and `q` with the product `h` need no turn. */
+/** True if vectors of squared lengths `p` and `q` with the product `h` need no turn. */
 // @ts-ignore: decorator
 @inline
 export function isOrthogonal(h: f64, p: f64, q: f64): bool {

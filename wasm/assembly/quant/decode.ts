@@ -1,4 +1,4 @@
-/** What turns bytes of codes into values: halves of bytes, the shuffles that put four planes of bytes together, numbers. */
+/** Decoding of bytes of codes: halves of bytes, the shuffles that put four planes of bytes together, numbers. */
 
 /** The low half of a byte, loaded before a loop; why, `codebook.ts` says. */
 export const NIBBLE: usize = memory.data<i32>([0x0f0f0f0f]);

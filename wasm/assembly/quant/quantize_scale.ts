@@ -24,7 +24,7 @@ export const CLIP: u32 = 4;
 /** Smallest magnitude that a scale is inverted at, as in bitsandbytes: 1 / less is not finite. */
 const TINY: f32 = 1e-38;
 
-/** What stays the same for all blocks of a job. */
+/** Constants of all blocks of a job. */
 let bits: u32 = 0;
 let top: f32 = 0;
 let affine: bool = false;

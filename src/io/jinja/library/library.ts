@@ -30,7 +30,7 @@ const LACKING = new Set([
   "xmlattr",
 ]);
 
-/** What Jinja2 has, as far as loqa has it. */
+/** Jinja2's filters and tests, as far as loqa has them. */
 export const LIBRARY: Library = {
   isFilter: (name) => Object.hasOwn(FILTERS, name) || LACKING.has(name),
   isTest: (name) => Object.hasOwn(TESTS, name),

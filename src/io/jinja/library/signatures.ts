@@ -1,5 +1,5 @@
 /**
- * What a filter and a test of Jinja2 are called with.
+ * Arguments of Jinja2's filters and tests.
  *
  * @module
  */

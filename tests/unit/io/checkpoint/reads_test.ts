@@ -76,7 +76,7 @@ async function counted(path: string): Promise<Counted> {
   };
 }
 
-/** What the key of a run reads of each tensor: a row. */
+/** Rows that the key of a run reads, by tensor. */
 async function sampled(path: string): Promise<Map<string, number>> {
   await using model = await counted(path);
   await fingerprint(model.checkpoint);
