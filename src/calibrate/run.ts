@@ -1,7 +1,7 @@
 /**
  * Second moments of the inputs of a model's linear layers, from text.
  *
- * What is found goes into a file, from which `init` reads one layer's moments at a time.
+ * The moments go into a file, from which `init` reads one layer's at a time.
  *
  * @module
  */
