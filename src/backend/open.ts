@@ -7,9 +7,9 @@
 import { ValueError } from "../errors.ts";
 import type { Device, DeviceName, PartialDevice } from "../device/device.ts";
 import {
+  CORE_OPERATIONS,
   NETWORK_OPERATIONS,
   type OperationName,
-  OPERATIONS,
 } from "../device/operations.ts";
 import { DeviceLacksError } from "../device/errors.ts";
 
@@ -52,7 +52,9 @@ export function missingOperations(
   device: PartialDevice,
   { network = false }: { network?: boolean } = {},
 ): OperationName[] {
-  const wanted = network ? [...OPERATIONS, ...NETWORK_OPERATIONS] : OPERATIONS;
+  const wanted = network
+    ? [...CORE_OPERATIONS, ...NETWORK_OPERATIONS]
+    : CORE_OPERATIONS;
   return wanted.filter((name) => device.ops[name] === undefined);
 }
 

@@ -26,8 +26,8 @@ const BATCH_TOKENS = 2048;
 
 /** Layers that see the same input as another one, by name. */
 const SAME_INPUT = new Map(
-  BLOCK_MODULES.flatMap(({ name, inputOf }) =>
-    inputOf ? [[name, inputOf]] : []
+  BLOCK_MODULES.flatMap(({ name, sameInputAs }) =>
+    sameInputAs ? [[name, sameInputAs]] : []
   ),
 );
 

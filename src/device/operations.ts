@@ -70,7 +70,7 @@ const NETWORK_CHECKS: Checks<NetworkOperations> = {
 const CHECKS: Checks<Operations> = { ...CORE_CHECKS, ...NETWORK_CHECKS };
 
 /** The operations that every device has. */
-export const OPERATIONS: readonly OperationName[] = Object.keys(
+export const CORE_OPERATIONS: readonly OperationName[] = Object.keys(
   CORE_CHECKS,
 ) as OperationName[];
 

@@ -11,7 +11,7 @@ export interface QuantSpec {
   /** Bits of one code; 5 in an affine format only. */
   readonly bits: 2 | 3 | 4 | 5;
   /**
-   * Codebook of at most `2^bits` values in ascending order (`w = scale * levels[code]`), or null for an affine
+   * Codebook of `2^bits` values in ascending order (`w = scale * levels[code]`), or null for an affine
    * format (`w = scale * code + bias`).
    */
   readonly levels: Float32Array | null;

@@ -22,7 +22,7 @@ export interface DecoderModule {
   /** Switch of its bias; none without it. */
   readonly bias?: DecoderBias;
   /** The layer before it that sees the same input. */
-  readonly inputOf?: string;
+  readonly sameInputAs?: string;
   /** True if its rows are those of heads that the rotary embedding turns. */
   readonly rotary?: true;
 }
@@ -64,12 +64,12 @@ const LLAMA_BLOCK: readonly DecoderModule[] = [
   {
     ...{ name: "self_attn.k_proj", gguf: "attn_k", rotary: true },
     ...{ shape: ["kv", "hidden"], bias: "qkvBias" },
-    inputOf: "self_attn.q_proj",
+    sameInputAs: "self_attn.q_proj",
   },
   {
     ...{ name: "self_attn.v_proj", gguf: "attn_v" },
     ...{ shape: ["kv", "hidden"], bias: "qkvBias" },
-    inputOf: "self_attn.q_proj",
+    sameInputAs: "self_attn.q_proj",
   },
   {
     ...{ name: "self_attn.o_proj", gguf: "attn_output" },
@@ -82,7 +82,7 @@ const LLAMA_BLOCK: readonly DecoderModule[] = [
   {
     ...{ name: "mlp.up_proj", gguf: "ffn_up" },
     ...{ shape: ["inner", "hidden"], bias: "mlpBias" },
-    inputOf: "mlp.gate_proj",
+    sameInputAs: "mlp.gate_proj",
   },
   {
     ...{ name: "mlp.down_proj", gguf: "ffn_down" },

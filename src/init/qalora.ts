@@ -56,7 +56,9 @@ export function adapterGroups(layers: readonly Layer[]): QaloraGroups {
     const [{ module, shape }] = others;
     throw new ValueError(
       `Cannot initialise QA-LoRA: wanted affine groups (${GROUP_FORMATS}), ${module} is ${shape.format}${
-        others.length > 1 ? `, as ${others.length - 1} more are not` : ""
+        others.length > 1
+          ? `, and ${others.length - 1} more have none either`
+          : ""
       }`,
     );
   }

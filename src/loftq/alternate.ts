@@ -1,6 +1,6 @@
 /**
- * The alternation of quantising a weight and correcting in low-rank factors what that lost, whatever the factors are of
- * (Li et al., LoftQ, 2310.08659, algorithm 1).
+ * The alternation of quantising a weight and correcting in low-rank factors what that lost; the factors are LoRA's, or of
+ * QA-LoRA's pooled inputs (Li et al., LoftQ, 2310.08659, algorithm 1).
  *
  * @module
  */
@@ -23,10 +23,10 @@ export interface Iterate {
   readonly a: Mat;
 }
 
-/** The halves of an iteration, and its measure. */
+/** The steps of an iteration as the caller supplies them, and its measure. */
 export interface Alternation {
   readonly adapter: AdapterShape;
-  /** Number of iterations T; with 0 the weight is quantised and measured once, and the factors start plainly. */
+  /** Number of iterations T; with 0 the weight is quantised and measured once, and the factors have the default LoRA initialisation. */
   readonly iterations: number;
   /** Stops after an iteration that did not make the error less (true): the alternation is not monotone. */
   readonly earlyStop?: boolean;
@@ -42,7 +42,7 @@ export interface Alternation {
 export interface Kept extends Pick<LoftqResult, "backbone" | "a" | "b"> {
   /** Its number, from 1; 0 if there was no iteration. */
   readonly iteration: number;
-  /** Error after each iteration, as it was told. */
+  /** Error after each iteration, as `correct` resolved to. */
   readonly history: number[];
   readonly errors: readonly [Errors, Errors];
 }

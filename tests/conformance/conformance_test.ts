@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { assertConforms, RUNS } from "../helpers/conformance.ts";
-import { OPERATIONS } from "../../src/device/operations.ts";
+import { CORE_OPERATIONS } from "../../src/device/operations.ts";
 import { gpuTest } from "../helpers/gpu.ts";
 import { TABLE } from "./table.ts";
 import { Workspace } from "./workspace.ts";
@@ -10,7 +10,7 @@ for (const { name, title, threads, open } of RUNS) {
   test(`conformance: ${title}`, async (t) => {
     using device = await open();
     assert.equal(device.threads, threads);
-    for (const op of OPERATIONS) {
+    for (const op of CORE_OPERATIONS) {
       const cases = TABLE.filter((row) => row.op === op);
       assert.ok(cases.length > 0, `no case for ${op}`);
       await t.step(

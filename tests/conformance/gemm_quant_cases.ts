@@ -4,13 +4,19 @@
  * @module
  */
 
+import { hasGroups } from "../../src/device/quant_mat.ts";
 import { format, type FormatName } from "../../src/quant/formats.ts";
 import { ROW_BLOCK } from "../../src/device/int8.ts";
 import { matrix } from "../../src/tensor/matrix.ts";
 import { Random } from "../../src/tensor/random.ts";
 import { assertAllClose } from "../helpers/assert.ts";
 import { normalMatrix } from "../helpers/inputs.ts";
-import { quantise, type Quantised, values } from "./quant_cases.ts";
+import {
+  quantise,
+  type Quantised,
+  USED_FORMATS,
+  values,
+} from "./quant_cases.ts";
 import type { Case } from "./table.ts";
 import { INNER, type View } from "./workspace.ts";
 
@@ -167,8 +173,6 @@ function productCase(p: Product): Case {
   };
 }
 
-const FORMATS = ["nf4", "nf3", "nf2", "int5", "int4", "int3", "int2"] as const;
-
 const SHAPES: readonly (readonly [number, number, number])[] = [
   [1, 1, 1],
   [1, 70, 131],
@@ -182,7 +186,7 @@ const SHAPES: readonly (readonly [number, number, number])[] = [
 /** Products with a quantised matrix. */
 export function gemmQuantizedTable(): Case[] {
   const table: Case[] = [];
-  for (const name of FORMATS) {
+  for (const name of USED_FORMATS) {
     for (const transQ of [false, true]) {
       const base = { format: name, transQ };
       for (const [m, n, k] of SHAPES) {
@@ -222,7 +226,7 @@ export function gemmQuantizedTable(): Case[] {
 /** Products that may be taken in 8 bits, and others that may not. */
 export function gemmInt8Table(): Case[] {
   const table: Case[] = [];
-  for (const name of ["int5", "int4", "int3", "int2"] as const) {
+  for (const name of USED_FORMATS.filter((name) => hasGroups(format(name)))) {
     for (const transQ of [true, false]) {
       const base = { format: name, transQ, int8: true };
       // Few rows, whole and partial tiles, a short last group, several turns.

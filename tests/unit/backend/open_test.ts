@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { OPERATIONS } from "../../../src/device/operations.ts";
+import { CORE_OPERATIONS } from "../../../src/device/operations.ts";
 import { DeviceFaultError } from "../../../src/device/errors.ts";
 import {
   DEVICE_NAMES,
@@ -183,7 +183,7 @@ Deno.test("missingOperations() lists what a device lacks", async () => {
   using device = await openDevice("reference");
   const { svd: _, ...ops } = device.ops;
   assert.deepEqual(missingOperations({ ...device, ops }), ["svd"]);
-  assert.deepEqual(missingOperations({ ...device, ops: {} }), OPERATIONS);
+  assert.deepEqual(missingOperations({ ...device, ops: {} }), CORE_OPERATIONS);
   const { rope: _rope, ...without } = device.ops;
   const lacking = { ...device, ops: without };
   assert.deepEqual(missingOperations(lacking), []);

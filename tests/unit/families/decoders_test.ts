@@ -60,8 +60,8 @@ Deno.test("rows differ in type and GGUF architecture, and read their inputs from
   );
   for (const { block } of DECODERS) {
     const seen = new Set<string>();
-    for (const { name, inputOf } of block) {
-      assert.ok(inputOf === undefined || seen.has(inputOf), name);
+    for (const { name, sameInputAs } of block) {
+      assert.ok(sameInputAs === undefined || seen.has(sameInputAs), name);
       seen.add(name);
     }
   }

@@ -275,10 +275,10 @@ Deno.test("init, QA-LoRA: what does not go together is refused, and nothing writ
     const refused: [Partial<InitOptions>, RegExp][] = [
       [
         { format: "nf4" },
-        /wanted affine groups \(int5, int4, int3, int2\), .* is nf4, as 13 more are not$/,
+        /wanted affine groups \(int5, int4, int3, int2\), .* is nf4, and 13 more have none either$/,
       ],
       [{ format: "clip4" }, /wanted affine groups/],
-      [{ mixed: "first=1:int4,rest=nf4" }, /layers\.1\..* is nf4, as 6 more/],
+      [{ mixed: "first=1:int4,rest=nf4" }, /layers\.1\..* is nf4, and 6 more/],
       [
         { scale: "absmax" },
         /wanted the scale minmax, mse, hqq, gptq, got absmax$/,
