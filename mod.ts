@@ -35,7 +35,7 @@ export type {
   OperationName,
   Operations,
 } from "./src/device/operations.ts";
-export { OPERATIONS } from "./src/device/operations.ts";
+export { CORE_OPERATIONS } from "./src/device/operations.ts";
 export type { QuantMat, QuantSpec, ScaleRule } from "./src/device/quant_mat.ts";
 export { quantSizes } from "./src/device/quant_mat.ts";
 export { mat } from "./src/device/buffer.ts";
