@@ -15,7 +15,10 @@ export interface NormWeight {
   readonly parameter?: Parameter;
 }
 
-/** `out[m, n] = x / rms(x) * weight`. Backward: see `rmsNormBackward` of the device contract. */
+/**
+ * `out[m, n] = x / rms(x) * weight`: of whole rows, or head by head where the weight is as wide as a head. Backward: see
+ * `rmsNormBackward` of the device contract.
+ */
 export function rmsNorm(
   tape: Tape,
   x: Tensor,
@@ -25,32 +28,33 @@ export function rmsNorm(
   const { ops } = device;
   const { rows, cols } = x.value;
   const { parameter } = weight;
+  const width = weight.value.bytes / 4;
+  const count = rows * cols / width;
+  const parts = (m: Mat): Mat =>
+    width === cols ? m : mat(m.buffer, count, width, m.offset);
   const out = tape.output(rows, cols, [x], parameter !== undefined);
-  const inverse = tape.alloc(rows * 4);
+  const inverse = tape.alloc(count * 4);
   ops.rmsNorm({
-    x: x.value,
+    x: parts(x.value),
     weight: weight.value,
     epsilon,
-    out: out.value,
+    out: parts(out.value),
     inverse,
   });
   tape.record(out, (dy) => {
-    using dweight = parameter && device.alloc(cols * 4);
-    const zero = dweight && mat(dweight, 1, cols);
+    using dweight = parameter && device.alloc(width * 4);
+    const zero = dweight && mat(dweight, 1, width);
     if (zero) {
-      ops.combine({ x: mat(weight.value, 1, cols), out: zero, alpha: 0 });
+      ops.combine({ x: mat(weight.value, 1, width), out: zero, alpha: 0 });
     }
-    const run = (
-      dx: Parameters<typeof ops.rmsNormBackward>[0]["dx"],
-      add?: typeof dx,
-    ) =>
+    const run = (dx: Mat, add?: Mat) =>
       ops.rmsNormBackward({
-        dy,
-        x: x.value,
+        dy: parts(dy),
+        x: parts(x.value),
         weight: weight.value,
         inverse,
-        dx,
-        add,
+        dx: parts(dx),
+        add: add && parts(add),
         dweight,
       });
     if (x.needsGradient) tape.accumulate(x, run);

@@ -1,5 +1,5 @@
 /**
- * `config.json` of decoders: LLaMA 1 to 3, Mistral, Qwen2, SmolLM, TinyLlama.
+ * `config.json` of decoders: LLaMA 1 to 3, Mistral, Qwen2, Qwen3, SmolLM, TinyLlama.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import { readRope, type RopeConfig } from "./rope.ts";
 
 /** Sizes of a model, and the switches that its tensors depend on. */
 export interface DecoderSizes extends Readonly<Record<DecoderBias, boolean>> {
-  /** `llama`, `mistral`, `qwen2`. */
+  /** `llama`, `mistral`, `qwen2`, `qwen3`. */
   readonly modelType: string;
   /** Vocabulary size. */
   readonly vocabSize: number;

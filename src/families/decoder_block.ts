@@ -39,7 +39,7 @@ export function layerPrefix(index: number): string {
 }
 
 function moduleShape(
-  { name, shape, bias }: DecoderModule,
+  { name, shape, bias, outputs }: DecoderModule,
   config: DecoderSizes,
 ): ModuleShape {
   const sizes = namedSizes(config);
@@ -47,6 +47,7 @@ function moduleShape(
     name,
     shape: shape.map((size) => sizes[size]),
     bias: bias !== undefined && config[bias],
+    outputs: outputs && sizes[outputs],
   };
 }
 

@@ -25,6 +25,8 @@ export interface DecoderModule {
   readonly sameInputAs?: string;
   /** True if its rows are those of heads that the rotary embedding turns. */
   readonly rotary?: true;
+  /** Features of its output, where they are not the first size of its shape: a norm of each head has all heads'. */
+  readonly outputs?: SizeName;
 }
 
 /** A family of decoders. */
@@ -92,6 +94,18 @@ const LLAMA_BLOCK: readonly DecoderModule[] = [
   { name: "post_attention_layernorm", gguf: "ffn_norm", shape: ["hidden"] },
 ];
 
+/** Norms of each head of q and k, before the rotary embedding. */
+const HEAD_NORMS: readonly DecoderModule[] = [
+  {
+    ...{ name: "self_attn.q_norm", gguf: "attn_q_norm" },
+    ...{ shape: ["head"], outputs: "q" },
+  },
+  {
+    ...{ name: "self_attn.k_norm", gguf: "attn_k_norm" },
+    ...{ shape: ["head"], outputs: "kv" },
+  },
+];
+
 /** The modules outside the blocks. */
 export const TOP_MODULES = {
   embedding: {
@@ -131,6 +145,15 @@ export const DECODERS: readonly DecoderFamily[] = [
     biases: { qkvBias: true },
     window: "use_sliding_window",
     gguf: { arch: "qwen2", rows: "as stored" },
+  },
+  {
+    type: "qwen3",
+    model: "Qwen3ForCausalLM",
+    defaults: { "head_dim": 128, "max_window_layers": 28 },
+    block: [...LLAMA_BLOCK, ...HEAD_NORMS],
+    biases: { qkvBias: "attention_bias", outputBias: "attention_bias" },
+    window: "use_sliding_window",
+    gguf: { arch: "qwen3", rows: "as stored" },
   },
 ];
 

@@ -42,6 +42,8 @@ export interface ModuleShape {
   readonly shape: readonly number[];
   /** True if it has a bias, `[shape[0]]`; not without it. */
   readonly bias?: boolean;
+  /** Features of its output (`shape[0]`). */
+  readonly outputs?: number;
 }
 
 /** Layers of one kind. */

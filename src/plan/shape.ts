@@ -92,7 +92,8 @@ export function modelShape(config: ConfigJson, where: string): ModelShape {
       width,
       attentions: attentions.count,
       attentionWidth: attentions.width,
-      kept: sum(layer.modules.map(({ shape }) => shape[0])) +
+      kept:
+        sum(layer.modules.map(({ shape, outputs }) => outputs ?? shape[0])) +
         attentions.count * attentions.width + layer.intermediateSize,
     })),
     vocabSize,

@@ -58,7 +58,7 @@ wrong = []
 for module, weight in weights.items():
     _, _, layer, _, part = module.split(".")
     tensor = tensors[f"blk.{layer}.{names[part]}.weight"]
-    wanted = interleaved(weight, heads[part]) if part in heads and config.model_type != "qwen2" else weight
+    wanted = interleaved(weight, heads[part]) if part in heads and config.model_type not in ("qwen2", "qwen3") else weight
     if tensor.tensor_type.name != blocks or not np.array_equal(gguf.dequantize(tensor.data, tensor.tensor_type), wanted):
         wrong.append(module)
 check("the gguf package decodes every layer to the same bits", not wrong and len(weights) > 0, f"{wrong}")

@@ -32,6 +32,17 @@ export const PACKED: readonly PackedSubject[] = [
     changes: { model_type: "qwen2", architectures: ["Qwen2ForCausalLM"] },
   },
   {
+    label: "Qwen3 with heads of 32",
+    format: "int4",
+    block: 32,
+    changes: {
+      model_type: "qwen3",
+      architectures: ["Qwen3ForCausalLM"],
+      head_dim: 32,
+      rope_theta: 1000000,
+    },
+  },
+  {
     label: "LLaMA 3 positions, wide heads, biases",
     format: "int4",
     block: 128,

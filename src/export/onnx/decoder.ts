@@ -8,6 +8,7 @@
  * @module
  */
 
+import { KindError } from "../../errors.ts";
 import type { OnnxGraph } from "../../io/onnx/graph.ts";
 import type { DecoderConfig } from "../../families/decoder.ts";
 import { blockModules, layerPrefix } from "../../families/decoder_block.ts";
@@ -36,23 +37,27 @@ export class OnnxLlama {
   readonly #graph: OnnxGraph;
   readonly #weights: OnnxWeights;
   readonly #config: DecoderConfig;
-  /** Names of the linear layers of a block that have a bias. */
-  readonly #biased: ReadonlySet<string>;
+  /** True for the modules of a block that have a bias, by name. */
+  readonly #modules: ReadonlyMap<string, boolean>;
+  /** Those of {@linkcode #modules} that no layer so far has. */
+  readonly #unplaced: Set<string>;
 
   /** Over a graph that is empty. */
   constructor(graph: OnnxGraph, weights: OnnxWeights, config: DecoderConfig) {
     this.#graph = graph;
     this.#weights = weights;
     this.#config = config;
-    this.#biased = new Set(
-      blockModules(config).flatMap(({ name, bias }) => bias ? [name] : []),
+    this.#modules = new Map(
+      blockModules(config).map(({ name, bias = false }) => [name, bias]),
     );
+    this.#unplaced = new Set(this.#modules.keys());
   }
 
   /**
    * Adds the whole model, with its weights.
    *
    * @param onLayer Called before each layer.
+   * @throws {TypeError} If the family's block has a module that this graph has no place for.
    */
   async build(onLayer: (index: number) => void): Promise<void> {
     const graph = this.#graph;
@@ -72,6 +77,13 @@ export class OnnxLlama {
     for (let i = 0; i < layers; i++) {
       onLayer(i);
       x = await this.#layer(x, i, shared);
+      if (this.#unplaced.size > 0) {
+        throw new KindError(
+          `Cannot export a ${this.#config.modelType} to ONNX: its graph has no place for ${
+            [...this.#unplaced].join(", ")
+          }; export it to another format`,
+        );
+      }
     }
     const h = await this.#norm(x, TOP_MODULES.norm.name);
     const { name: head } = tied ? TOP_MODULES.embedding : TOP_MODULES.head;
@@ -198,17 +210,23 @@ export class OnnxLlama {
     ]);
   }
 
+  /** A norm of block `index`; `x` as it is where the family has none of the name. */
+  async #blockNorm(x: string, index: number, name: string): Promise<string> {
+    if (!this.#modules.has(name)) return x;
+    this.#unplaced.delete(name);
+    return await this.#norm(x, `${layerPrefix(index)}.${name}`);
+  }
+
   async #layer(x: string, index: number, shared: Shared): Promise<string> {
     const graph = this.#graph;
-    const prefix = layerPrefix(index);
     const part = (x: string, name: string) =>
       this.#linear(x, index, `mlp.${name}`);
-    const h = await this.#norm(x, `${prefix}.input_layernorm`);
+    const h = await this.#blockNorm(x, index, "input_layernorm");
     const middle = graph.node("Add", [
       x,
       await this.#attention(h, index, shared),
     ]);
-    const g = await this.#norm(middle, `${prefix}.post_attention_layernorm`);
+    const g = await this.#blockNorm(middle, index, "post_attention_layernorm");
     const gate = await part(g, "gate_proj");
     const inner = graph.node("Mul", [
       graph.node("Mul", [gate, graph.node("Sigmoid", [gate])]),
@@ -221,15 +239,18 @@ export class OnnxLlama {
     const graph = this.#graph;
     const { heads, kvHeads, headDim, windows } = this.#config;
     const part = async (name: string, count: number) => {
-      const y = await this.#linear(h, index, `self_attn.${name}`);
+      const y = await this.#linear(h, index, `self_attn.${name}_proj`);
       const shape = graph.node("Concat", [
         shared.shape,
         this.#sizes([count, headDim]),
       ], { attributes: { axis: 0 } });
-      return this.#swapped(graph.node("Reshape", [y, shape]));
+      const split = graph.node("Reshape", [y, shape]);
+      return this.#swapped(
+        await this.#blockNorm(split, index, `self_attn.${name}_norm`),
+      );
     };
     const scaled = graph.node("Mul", [
-      this.#rotated(await part("q_proj", heads), shared),
+      this.#rotated(await part("q", heads), shared),
       graph.constant("f32", 1 / Math.sqrt(headDim)),
     ]);
     const extended = (kind: string, now: string) =>
@@ -243,9 +264,9 @@ export class OnnxLlama {
       ], { attributes: { axis: 2 }, outputs: [`present.${index}.${kind}`] });
     const k = extended(
       "key",
-      this.#rotated(await part("k_proj", kvHeads), shared),
+      this.#rotated(await part("k", kvHeads), shared),
     );
-    const v = extended("value", await part("v_proj", kvHeads));
+    const v = extended("value", await part("v", kvHeads));
     // The queries of the heads that share a key head are rows of one product.
     const grouped = [0, kvHeads, -1];
     const q = graph.node("Reshape", [
@@ -284,8 +305,9 @@ export class OnnxLlama {
 
   /** A linear layer of block `index`, with its bias. */
   #linear(x: string, index: number, name: string): Promise<string> {
+    this.#unplaced.delete(name);
     return this.#weights.linear(x, `${layerPrefix(index)}.${name}`, {
-      bias: this.#biased.has(name),
+      bias: this.#modules.get(name),
     });
   }
 

@@ -94,9 +94,11 @@ export class LlamaBlock extends Block {
     });
   }
 
+  /** `x` through a norm, or as it is where the block has none of the name. */
   #norm(tape: Tape, x: Tensor, name: string): Tensor {
     const { normEpsilon: epsilon } = this.#config;
-    return rmsNorm(tape, x, { weight: this.#norms.get(name)!, epsilon });
+    const weight = this.#norms.get(name);
+    return weight ? rmsNorm(tape, x, { weight, epsilon }) : x;
   }
 
   #attention(
@@ -109,8 +111,12 @@ export class LlamaBlock extends Block {
     const turn = { positions, tables, headDim };
     const part = (name: string) =>
       this.apply(tape, h, { name: `self_attn.${name}`, context });
-    const q = rope(tape, part("q_proj"), turn);
-    let k = rope(tape, part("k_proj"), turn);
+    const turned = (name: "q" | "k") => {
+      const x = part(`${name}_proj`);
+      return rope(tape, this.#norm(tape, x, `self_attn.${name}_norm`), turn);
+    };
+    const q = turned("q");
+    let k = turned("k");
     let v = part("v_proj");
     if (cache) {
       const { capacity } = cache;

@@ -28,7 +28,7 @@ import transformers
 from peft import LoraConfig, get_peft_model
 from torch.utils.data import SequentialSampler
 from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
-from transformers import LlamaConfig, MistralConfig, Qwen2Config
+from transformers import LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
 
 from common import b64, factor_start, fill, plain_name, saved_config, seeded, write
 
@@ -88,6 +88,19 @@ MODELS = {
         sliding_window=2,
         max_window_layers=1,
     ),
+    "qwen3: wide heads, biases, tied": Qwen3Config(
+        **SIZES, num_key_value_heads=2, head_dim=8, attention_bias=True, tie_word_embeddings=True, rms_norm_eps=1e-2,
+    ),
+    "qwen3: window of 3 from the second layer on, untied": Qwen3Config(
+        **SIZES,
+        num_key_value_heads=4,
+        head_dim=6,
+        tie_word_embeddings=False,
+        use_sliding_window=True,
+        sliding_window=3,
+        max_window_layers=1,
+        rope_parameters={"rope_type": "linear", "factor": 2.0, "rope_theta": 1000000.0},
+    ),
 }
 
 # Rank, alpha and the like of each model's adapter, in the order of MODELS.
@@ -98,6 +111,8 @@ ADAPTERS = [
     {"r": 2, "lora_alpha": 3, "rank_pattern": {"down_proj": 1}, "alpha_pattern": {"k_proj": 8}},
     {"r": 2, "lora_alpha": 4},
     {"r": 1, "lora_alpha": 2, "target_modules": ["o_proj", "gate_proj", "up_proj", "down_proj"]},
+    {"r": 2, "lora_alpha": 4},
+    {"r": 2, "lora_alpha": 3, "target_modules": ["q_proj", "k_proj"]},
 ]
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
