@@ -54,6 +54,8 @@ export interface DecoderFamily {
      * rotary embedding of the architecture pairs neighbours.
      */
     readonly rows: "as stored" | "interleaved";
+    /** Biases that llama.cpp's architecture has no place for, though a config may ask for them. */
+    readonly without?: DecoderBias;
   };
 }
 
@@ -149,11 +151,14 @@ export const DECODERS: readonly DecoderFamily[] = [
   {
     type: "qwen3",
     model: "Qwen3ForCausalLM",
-    defaults: { "head_dim": 128, "max_window_layers": 28 },
+    defaults: {
+      ...{ "head_dim": 128, "sliding_window": 4096 },
+      "max_window_layers": 28,
+    },
     block: [...LLAMA_BLOCK, ...HEAD_NORMS],
     biases: { qkvBias: "attention_bias", outputBias: "attention_bias" },
     window: "use_sliding_window",
-    gguf: { arch: "qwen3", rows: "as stored" },
+    gguf: { arch: "qwen3", rows: "as stored", without: "outputBias" },
   },
 ];
 

@@ -32,13 +32,14 @@ export const PACKED: readonly PackedSubject[] = [
     changes: { model_type: "qwen2", architectures: ["Qwen2ForCausalLM"] },
   },
   {
-    label: "Qwen3 with heads of 32",
+    // transformers takes every GGUF file of Qwen3 for one with heads of 128.
+    label: "Qwen3 with heads of 128",
     format: "int4",
     block: 32,
     changes: {
       model_type: "qwen3",
       architectures: ["Qwen3ForCausalLM"],
-      head_dim: 32,
+      head_dim: 128,
       rope_theta: 1000000,
     },
   },

@@ -1,7 +1,8 @@
 import { openDevice } from "../../src/backend/open.ts";
 import { loadCausal } from "../../src/models/load/load.ts";
 import { logitsOf } from "../helpers/llama.ts";
-import { own, stories } from "./models.ts";
+import { writeSmall } from "../unit/export/helpers.ts";
+import { type Model, own, stories } from "./models.ts";
 import { loqaJson, peerTests, scratch } from "./run.ts";
 
 const folder = scratch();
@@ -15,7 +16,20 @@ const SETTINGS = [
 
 let made = 0;
 
-for (const model of [own, stories]) {
+/** A Qwen3 of random weights, its rows whole blocks of nf4. */
+const qwen3: Model = {
+  label: "Qwen3",
+  path: `${folder}/qwen3`,
+  kind: "causal",
+};
+await writeSmall(qwen3.path, {
+  model_type: "qwen3",
+  architectures: ["Qwen3ForCausalLM"],
+  intermediate_size: 128,
+  head_dim: 32,
+});
+
+for (const model of [own, stories, qwen3]) {
   for (const [form, backbone] of [["LoRA", "none"], ["QLoRA", "bnb"]]) {
     const subject = { ...model, label: `${model.label}, ${form} training` };
     await peerTests(subject, "train.py", async () => {

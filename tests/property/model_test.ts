@@ -37,6 +37,7 @@ const FAMILIES = [
     sliding_window: 2,
     max_window_layers: 1,
   },
+  { model_type: "qwen3", head_dim: 6, attention_bias: true },
 ];
 
 /** Sequences of different lengths, the first of them the longest. */

@@ -8,8 +8,10 @@
  * @module
  */
 
+import { KindError } from "../../errors.ts";
 import type { Checkpoint, TensorInfo } from "../../io/checkpoint/checkpoint.ts";
 import { fileSink } from "../../io/files/deno.ts";
+import { decoderFamily } from "../../families/decoders.ts";
 import { fileRow, ggufName, headRows } from "../../families/gguf_names.ts";
 import {
   blocksHold,
@@ -76,6 +78,7 @@ export async function exportGguf(
 ): Promise<ExportReport> {
   const config = readDecoderConfig(checkpoint.config, checkpoint.name);
   checkDecoderTensors(checkpoint, config);
+  checkPlaces(checkpoint.name, config);
   await using original = await openOriginal(checkpoint, options.original);
   const plans = await planTensors(checkpoint, { config, original, options });
   const blocks = plans.find(({ kind }) => kind === "blocks")?.type;
@@ -116,6 +119,18 @@ export async function exportGguf(
   await writer.close();
   options.onProgress?.(1, `${plans.length} tensors`);
   return { layers, notes: notesOf(config, original) };
+}
+
+/** Refuses a model that has a bias where llama.cpp's architecture has none: it would not load the file. */
+function checkPlaces(name: string, config: DecoderConfig): void {
+  const { block, gguf: { arch, without } } = decoderFamily(config.modelType);
+  if (without === undefined || !config[without]) return;
+  const layers = block.filter(({ bias }) => bias === without);
+  throw new KindError(
+    `Cannot export ${name} to GGUF: llama.cpp's architecture ${arch} has no bias of ${
+      layers.map((layer) => layer.name).join(", ")
+    }; export it to another format`,
+  );
 }
 
 async function planTensors(

@@ -77,7 +77,7 @@ def permute(w, heads):
     return w.reshape(heads, 2, w.shape[0] // heads // 2, *w.shape[1:]).swapaxes(1, 2).reshape(w.shape)
 
 
-def gguf_model(name, arch, permuted, biased, tied):
+def gguf_model(name, arch, permuted, biased, tied, head=HIDDEN // HEADS, head_norms=False):
     rng = np.random.default_rng(7)
     w = gguf.GGUFWriter(path(name), arch)
     w.add_name(name)
@@ -89,7 +89,10 @@ def gguf_model(name, arch, permuted, biased, tied):
     w.add_head_count_kv(KV)
     w.add_layer_norm_rms_eps(1e-5)
     w.add_rope_freq_base(50000.0)
-    w.add_rope_dimension_count(HIDDEN // HEADS)
+    w.add_rope_dimension_count(head)
+    if head != HIDDEN // HEADS:
+        w.add_key_length(head)
+        w.add_value_length(head)
     w.add_vocab_size(VOCAB)
     w.add_tokenizer_model("gpt2")
     w.add_tokenizer_pre("smollm" if arch == "llama" else "qwen2")
@@ -127,14 +130,17 @@ def gguf_model(name, arch, permuted, biased, tied):
     for i in range(LAYERS):
         p = f"blk.{i}."
         add(p + "attn_norm.weight", (HIDDEN,), T.F32)
-        add(p + "attn_q.weight", (HIDDEN, HIDDEN))
-        add(p + "attn_k.weight", (HIDDEN // HEADS * KV, HIDDEN))
-        add(p + "attn_v.weight", (HIDDEN // HEADS * KV, HIDDEN))
+        add(p + "attn_q.weight", (head * HEADS, HIDDEN))
+        add(p + "attn_k.weight", (head * KV, HIDDEN))
+        add(p + "attn_v.weight", (head * KV, HIDDEN))
         if biased:
-            add(p + "attn_q.bias", (HIDDEN,), T.F32)
-            add(p + "attn_k.bias", (HIDDEN // HEADS * KV,), T.F32)
-            add(p + "attn_v.bias", (HIDDEN // HEADS * KV,), T.F32)
-        add(p + "attn_output.weight", (HIDDEN, HIDDEN))
+            add(p + "attn_q.bias", (head * HEADS,), T.F32)
+            add(p + "attn_k.bias", (head * KV,), T.F32)
+            add(p + "attn_v.bias", (head * KV,), T.F32)
+        if head_norms:
+            add(p + "attn_q_norm.weight", (head,), T.F32)
+            add(p + "attn_k_norm.weight", (head,), T.F32)
+        add(p + "attn_output.weight", (HIDDEN, head * HEADS))
         add(p + "ffn_norm.weight", (HIDDEN,), T.F32)
         add(p + "ffn_gate.weight", (FFN, HIDDEN))
         add(p + "ffn_up.weight", (FFN, HIDDEN))
@@ -146,9 +152,14 @@ def gguf_model(name, arch, permuted, biased, tied):
 
 
 def ggufs():
-    for arch, permuted, biased, tied in (("llama", True, False, True), ("qwen2", False, True, False)):
+    # transformers takes every file of Qwen3 for one with heads of 128.
+    for arch, tied, shape in (
+        ("llama", True, dict(permuted=True, biased=False)),
+        ("qwen2", False, dict(permuted=False, biased=True)),
+        ("qwen3", True, dict(permuted=False, biased=False, head=128, head_norms=True)),
+    ):
         name = f"{arch}.gguf"
-        gguf_model(name, arch, permuted, biased, tied)
+        gguf_model(name, arch, tied=tied, **shape)
         model = AutoModelForCausalLM.from_pretrained(HERE, gguf_file=name, dtype=torch.float32)
         write_json(f"{arch}-gguf.json", {
             "tensors": {k: {"shape": list(v.shape), "f32": sha(v)} for k, v in model.state_dict().items()

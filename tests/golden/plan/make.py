@@ -1,7 +1,7 @@
 """Makes plan.json beside it: sizes of models as transformers and PEFT count them, without weights (meta device).
 
 Run from this folder: python make.py
-Versions used: transformers 5.24.0, peft 0.21.2, torch 2.13.0.
+Versions used: transformers 5.24.0 (5.23.0 gives the same), peft 0.21.2, torch 2.13.0.
 """
 
 import json
@@ -25,6 +25,7 @@ CONFIGS = {
     },
     "mistral": LLAMA | {"model_type": "mistral"},
     "qwen2": LLAMA | {"model_type": "qwen2", "tie_word_embeddings": True},
+    "qwen3, its own head_dim": LLAMA | {"model_type": "qwen3", "attention_bias": True},
     "bert": BERT | {"model_type": "bert", "max_position_embeddings": 40, "type_vocab_size": 2},
     "roberta": BERT | {"model_type": "roberta", "max_position_embeddings": 42, "type_vocab_size": 1},
     "deberta v3": DEBERTA | {
@@ -49,7 +50,7 @@ rows = {}
 for name, config in CONFIGS.items():
     options = dict(config)
     full = AutoConfig.for_model(options.pop("model_type"), **options)
-    kind = AutoModelForCausalLM if full.model_type in ("llama", "mistral", "qwen2") else AutoModel
+    kind = AutoModelForCausalLM if full.model_type in ("llama", "mistral", "qwen2", "qwen3") else AutoModel
     with torch.device("meta"):
         model = kind.from_config(full)
         linears = {

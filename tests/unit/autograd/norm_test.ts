@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { layerNorm } from "../../../src/autograd/norm.ts";
+import { layerNorm, rmsNorm } from "../../../src/autograd/norm.ts";
 import { ParameterSet } from "../../../src/autograd/parameter.ts";
 import { Tape } from "../../../src/autograd/tape.ts";
 import { mat } from "../../../src/device/buffer.ts";
@@ -109,3 +109,43 @@ for (
     },
   );
 }
+
+networkTest(
+  (device) =>
+    `rmsNorm() with a weight as wide as a head: that of each head by itself, on ${device}`,
+  async (device) => {
+    const [rows, heads, width] = [3, 2, 5];
+    const random = new Random(7);
+    const values = random.normals(rows * heads * width);
+    const dy = random.normals(rows * heads * width);
+    const weights = random.normals(width);
+    const run = async (rows: number, cols: number) => {
+      const shape = { name: "weight", rows: 1, cols: width, decay: false };
+      using set = new ParameterSet(device, [shape]);
+      set.set("weight", weights);
+      set.refresh();
+      const weight = {
+        value: set.vector("weight"),
+        parameter: set.get("weight"),
+      };
+      using tape = new Tape(device, { recording: true });
+      const x = tape.input(mat(tape.upload(values), rows, cols), true);
+      // Twice, so that gradients have to be added up.
+      const results: Float32Array[] = [];
+      for (let pass = 0; pass < 2; pass++) {
+        const out = rmsNorm(tape, x, { weight, epsilon: EPSILON });
+        assert.deepEqual([out.value.rows, out.value.cols], [rows, cols]);
+        results.push(await readF32(device, out.value.buffer));
+        tape.backward(out, mat(tape.upload(dy), rows, cols));
+      }
+      results.push(await readF32(device, tape.gradient(x)!.buffer));
+      return [...results, await set.readGradient("weight")];
+    };
+    const { bytes } = device.memory;
+    assert.deepEqual(
+      await run(rows, heads * width),
+      await run(rows * heads, width),
+    );
+    assert.equal(device.memory.bytes, bytes);
+  },
+);

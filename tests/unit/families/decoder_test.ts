@@ -126,7 +126,7 @@ Deno.test("ropeFrequencies(): linear divides all, llama3 only the slow ones", ()
   assert.equal(llama3[3], plain[3] / 8);
 });
 
-Deno.test("windows: Mistral's in all layers, Qwen2's where it says so, LLaMA's in none", () => {
+Deno.test("windows: Mistral's in all layers, Qwen's where it says so, LLaMA's in none", () => {
   const windows = (changes: Record<string, unknown>) =>
     read({ num_hidden_layers: 3, sliding_window: 5, ...changes }).windows;
   assert.deepEqual(windows({}), [0, 0, 0]);
@@ -150,6 +150,16 @@ Deno.test("windows: Mistral's in all layers, Qwen2's where it says so, LLaMA's i
     [5, 0, 5],
   );
   assert.deepEqual(windows(slidingQwen({ layer_types: kinds })), [0, 0, 0]);
+  const qwen3 = slidingQwen({ model_type: "qwen3" });
+  assert.deepEqual(windows(qwen3), [0, 0, 0]);
+  const on = { ...qwen3, use_sliding_window: true };
+  assert.deepEqual(windows(on), [0, 5, 5]);
+  assert.deepEqual(windows({ ...on, layer_types: kinds }), [5, 0, 5]);
+  assert.deepEqual(
+    windows({ ...on, sliding_window: undefined }),
+    [0, 4096, 4096],
+  );
+  assert.deepEqual(windows({ ...on, sliding_window: null }), [0, 0, 0]);
 });
 
 Deno.test("biases by family, heads and head sizes by default", () => {
@@ -170,6 +180,17 @@ Deno.test("biases by family, heads and head sizes by default", () => {
     [[false, false, false], [true, false, false]],
     "transformers reads no such keys of these",
   );
+  assert.deepEqual(biases({ model_type: "qwen3" }), [false, false, false]);
+  assert.deepEqual(biases({ model_type: "qwen3", ...asked }), [
+    true,
+    true,
+    false,
+  ]);
+  assert.equal(
+    read({ model_type: "qwen3", head_dim: undefined }).headDim,
+    128,
+    "whatever hidden_size / num_attention_heads is",
+  );
   const { kvHeads, headDim, maxLength, normEpsilon } = read({
     num_key_value_heads: undefined,
     head_dim: undefined,
@@ -189,7 +210,7 @@ Deno.test("what cannot be run is named with the model", () => {
     const [changes, error] of [
       [
         { model_type: "gpt2" },
-        /^TypeError: Cannot run the model m: wanted a model_type of llama, mistral, qwen2, got "gpt2"$/,
+        /^TypeError: Cannot run the model m: wanted a model_type of llama, mistral, qwen2, qwen3, got "gpt2"$/,
       ],
       [{ model_type: undefined }, /^TypeError: .*, got none$/],
       [

@@ -62,6 +62,14 @@ Deno.test("a model that is not known is refused by its type, a size that is miss
   );
 });
 
+Deno.test("a norm of each head keeps the values of all heads for the backward pass", () => {
+  const { config } = GOLDEN["qwen3, its own head_dim"];
+  const kept = (model_type: string) =>
+    modelShape({ ...config, model_type, "head_dim": 128 }, "here")
+      .layers[0].kept;
+  assert.equal(kept("qwen3") - kept("llama"), (4 + 2) * 128);
+});
+
 Deno.test("each model of the papers by name", () => {
   for (const [name, config] of Object.entries(KNOWN_MODELS)) {
     assert.ok(modelShape(config, name).linearParameters > 0, name);

@@ -8,7 +8,7 @@ import { writePacked } from "../../../helpers/packed.ts";
 import { GOLDEN, rejects } from "../../io/helpers.ts";
 import { inHalves, writeSmallPacked } from "../helpers.ts";
 
-for (const arch of ["llama", "qwen2"]) {
+for (const arch of ["llama", "qwen2", "qwen3"]) {
   const original = `${GOLDEN}/${arch}.gguf`;
 
   Deno.test(`a GGUF file of ${arch} comes out as it went in`, () =>
@@ -100,6 +100,11 @@ for (
     ["int4", 32, {}],
     ["int3", 64, { tie_word_embeddings: true, head_dim: 32 }],
     ["int2", 32, { model_type: "qwen2", architectures: ["Qwen2ForCausalLM"] }],
+    ["int3", 32, {
+      model_type: "qwen3",
+      architectures: ["Qwen3ForCausalLM"],
+      head_dim: 32,
+    }],
     ["int4", 0, {
       model_type: "llama",
       attention_bias: true,
@@ -185,6 +190,16 @@ Deno.test("what GGUF cannot hold is refused and nothing is written", () =>
       change: (q) => ({ ...q, biases: q.biases!.map(() => 1e6) }),
     });
     await rejects(run(`${folder}/far`), RangeError, "1000000", "f16");
+    await writeSmallPacked(`${folder}/biased`, {
+      format: "int4",
+      block: 32,
+      changes: { model_type: "qwen3", attention_bias: true },
+    });
+    await rejects(
+      run(`${folder}/biased`),
+      TypeError,
+      "architecture qwen3 has no bias of self_attn.o_proj",
+    );
     for await (const { name } of Deno.readDir(folder)) {
       assert.ok(!name.startsWith("out"), name);
     }

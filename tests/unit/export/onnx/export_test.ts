@@ -1,11 +1,16 @@
 import assert from "node:assert/strict";
+import {
+  type DecoderFamily,
+  type DecoderModule,
+  DECODERS,
+} from "../../../../src/families/decoders.ts";
 import { exportModel } from "../../../../src/export/run.ts";
 import { ProtoReader } from "../../../../src/io/tokenizer/sentencepiece/protobuf.ts";
 import { codesOf, unpackCodes } from "../../../../src/quant/pack.ts";
 import { FORMATS } from "../../../../src/quant/formats.ts";
 import { inFolder } from "../../../helpers/model.ts";
 import { rejects } from "../../io/helpers.ts";
-import { OWN, writeSmallPacked } from "../helpers.ts";
+import { OWN, writeSmall, writeSmallPacked } from "../helpers.ts";
 
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 
@@ -144,6 +149,26 @@ Deno.test("what ONNX cannot hold is refused and nothing is written", () =>
     await rejects(run(`${folder}/nf4`), TypeError, "ONNX", "is nf4");
     await writeSmallPacked(`${folder}/48`, { format: "int4", block: 48 });
     await rejects(run(`${folder}/48`), TypeError, "power of two", "48");
+    // A family whose block has a module that nobody told the graph of.
+    const families = DECODERS as DecoderFamily[];
+    const llama = families.find(({ type }) => type === "llama")!;
+    const extra = { name: "mlp.extra", gguf: "extra", shape: ["hidden"] };
+    const at = families.indexOf(llama);
+    families[at] = {
+      ...llama,
+      block: [...llama.block, extra as DecoderModule],
+    };
+    try {
+      await writeSmall(`${folder}/extra`);
+      await rejects(
+        run(`${folder}/extra`),
+        TypeError,
+        "Cannot export a llama to ONNX",
+        "no place for mlp.extra;",
+      );
+    } finally {
+      families[at] = llama;
+    }
     for await (const { name } of Deno.readDir(folder)) {
       assert.ok(!name.startsWith("out"), name);
     }

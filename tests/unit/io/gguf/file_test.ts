@@ -15,7 +15,7 @@ interface Tensor {
   f32: string;
 }
 
-for (const arch of ["llama", "qwen2"]) {
+for (const arch of ["llama", "qwen2", "qwen3"]) {
   Deno.test(`a GGUF checkpoint of ${arch} has the tensors and config of transformers`, async () => {
     const golden = await goldenJson<Record<string, unknown>>(
       `${arch}-gguf.json`,
