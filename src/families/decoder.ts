@@ -1,5 +1,5 @@
 /**
- * `config.json` of decoders: LLaMA 1 to 3, Mistral, Qwen2, Qwen3, SmolLM, TinyLlama.
+ * `config.json` of decoders: LLaMA 1 to 3, Mistral, Qwen2, Qwen3, SmolLM (3 too), TinyLlama.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import { readRope, type RopeConfig } from "./rope.ts";
 
 /** Sizes of a model, and the switches that its tensors depend on. */
 export interface DecoderSizes extends Readonly<Record<DecoderBias, boolean>> {
-  /** `llama`, `mistral`, `qwen2`, `qwen3`. */
+  /** `llama`, `mistral`, `qwen2`, … */
   readonly modelType: string;
   /** Vocabulary size. */
   readonly vocabSize: number;
@@ -49,6 +49,8 @@ export interface DecoderConfig extends DecoderSizes, RopeConfig {
   readonly maxLength: number;
   /** Sliding window of each layer's attention; 0 for none. */
   readonly windows: readonly number[];
+  /** True for each layer with rotary positions. */
+  readonly rotary: readonly boolean[];
 }
 
 /**
@@ -97,8 +99,8 @@ export function readDecoderConfig(
   const given = new ConfigReader(config, where);
   const sizes = readDecoderSizes(given);
   const { modelType, layers, heads, kvHeads, headDim } = sizes;
-  const { window, defaults } = decoderFamily(modelType);
-  const read = given.with(defaults);
+  const family = decoderFamily(modelType);
+  const read = given.with(family.defaults);
   const activation = read.get("hidden_act") ?? "silu";
   if (activation !== "silu" && activation !== "swish") {
     read.refuse(`activation ${JSON.stringify(activation)} is not silu`);
@@ -107,22 +109,54 @@ export function readDecoderConfig(
     read.refuse(`${heads} heads are no multiple of ${kvHeads} key heads`);
   }
   if (headDim % 2 !== 0) read.refuse(`head_dim ${headDim} is odd`);
+  const rotary = readRotary(read, family, layers);
   return {
     ...sizes,
     ...readRope(read),
     normEpsilon: read.number("rms_norm_eps", 1e-6),
     maxLength: read.whole("max_position_embeddings", 2048),
-    windows: readWindows(read, window, layers),
+    windows: readWindows(read, family, rotary),
+    rotary,
   };
 }
 
-/** Windows of the layers: of all, or of those that `layer_types` names, or of those from `max_window_layers` on. */
+/** Layers with rotary positions where every `noRope`-th has none; all without it. */
+export function rotaryLayers(
+  noRope: DecoderFamily["noRope"],
+  layers: number,
+): boolean[] {
+  return Array.from(
+    { length: layers },
+    (_, i) => noRope === undefined || (i + 1) % noRope !== 0,
+  );
+}
+
+function readRotary(
+  read: ConfigReader,
+  { noRope }: DecoderFamily,
+  layers: number,
+): boolean[] {
+  if (noRope === undefined) return rotaryLayers(noRope, layers);
+  const told = read.get("no_rope_layers");
+  if (!Array.isArray(told)) {
+    return rotaryLayers(read.whole("no_rope_layer_interval", noRope), layers);
+  }
+  if (told.length < layers) {
+    read.refuse(`no_rope_layers is of ${told.length} layers of ${layers}`);
+  }
+  return told.slice(0, layers).map(Boolean);
+}
+
+/**
+ * Windows of the layers: of all, or of those that `layer_types` names, or of those without rotary positions, or of those
+ * from `max_window_layers` on.
+ */
 function readWindows(
   read: ConfigReader,
-  window: DecoderFamily["window"],
-  layers: number,
+  { window, noRope }: DecoderFamily,
+  rotary: readonly boolean[],
 ): number[] {
-  const none = new Array<number>(layers).fill(0);
+  const none = rotary.map(() => 0);
   const size = read.get("sliding_window");
   const on = window === true ||
     (window !== undefined && read.flag(window, false));
@@ -132,6 +166,7 @@ function readWindows(
   if (Array.isArray(kinds)) {
     return none.map((_, i) => kinds[i] === "sliding_attention" ? size : 0);
   }
+  if (noRope !== undefined) return rotary.map((on) => on ? 0 : size);
   const first = read.whole("max_window_layers", undefined, 0);
   return none.map((_, i) => i >= first ? size : 0);
 }

@@ -36,13 +36,18 @@ export interface DecoderFamily {
   /** Class of transformers. */
   readonly model: string;
   /** Values of keys that a config has not, where transformers has others than for LLaMA. */
-  readonly defaults?: Readonly<Record<string, number>>;
+  readonly defaults?: Readonly<Record<string, number | boolean>>;
   /** The modules of a block, in the order of a checkpoint's tensors. */
   readonly block: readonly DecoderModule[];
   /** True for biases that there are, or the key of the config that says so; none without it. */
   readonly biases?: Readonly<Partial<Record<DecoderBias, true | string>>>;
   /** The window `sliding_window`: of all layers (true), or of some where this key of the config is on; none without it. */
   readonly window?: true | string;
+  /**
+   * Layers without rotary positions (NoPE): those that the config's `no_rope_layers` has 0 for, else every so many-th of
+   * `no_rope_layer_interval`, which is this where the config has none. All layers have them without it.
+   */
+  readonly noRope?: number;
   /** In GGUF files. */
   readonly gguf: {
     /** llama.cpp's architecture. */
@@ -55,7 +60,7 @@ export interface DecoderFamily {
      */
     readonly rows: "as stored" | "interleaved";
     /** Biases that llama.cpp's architecture has no place for, though a config may ask for them. */
-    readonly without?: DecoderBias;
+    readonly without?: readonly DecoderBias[];
   };
 }
 
@@ -96,6 +101,13 @@ const LLAMA_BLOCK: readonly DecoderModule[] = [
   { name: "post_attention_layernorm", gguf: "ffn_norm", shape: ["hidden"] },
 ];
 
+/** Switches of the biases of LLaMA's block. */
+const LLAMA_BIASES = {
+  qkvBias: "attention_bias",
+  outputBias: "attention_bias",
+  mlpBias: "mlp_bias",
+} as const;
+
 /** Norms of each head of q and k, before the rotary embedding. */
 const HEAD_NORMS: readonly DecoderModule[] = [
   {
@@ -124,11 +136,7 @@ export const DECODERS: readonly DecoderFamily[] = [
     type: "llama",
     model: "LlamaForCausalLM",
     block: LLAMA_BLOCK,
-    biases: {
-      qkvBias: "attention_bias",
-      outputBias: "attention_bias",
-      mlpBias: "mlp_bias",
-    },
+    biases: LLAMA_BIASES,
     gguf: { arch: "llama", rows: "interleaved" },
   },
   {
@@ -158,7 +166,20 @@ export const DECODERS: readonly DecoderFamily[] = [
     block: [...LLAMA_BLOCK, ...HEAD_NORMS],
     biases: { qkvBias: "attention_bias", outputBias: "attention_bias" },
     window: "use_sliding_window",
-    gguf: { arch: "qwen3", rows: "as stored", without: "outputBias" },
+    gguf: { arch: "qwen3", rows: "as stored", without: ["outputBias"] },
+  },
+  {
+    type: "smollm3",
+    model: "SmolLM3ForCausalLM",
+    defaults: { "tie_word_embeddings": true, "rope_theta": 2000000 },
+    block: LLAMA_BLOCK,
+    biases: LLAMA_BIASES,
+    window: "use_sliding_window",
+    noRope: 4,
+    gguf: {
+      ...{ arch: "smollm3", rows: "interleaved" },
+      without: ["outputBias", "mlpBias"],
+    },
   },
 ];
 

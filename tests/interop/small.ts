@@ -44,6 +44,17 @@ export const PACKED: readonly PackedSubject[] = [
     },
   },
   {
+    label: "SmolLM3 with a layer without positions",
+    format: "int4",
+    block: 32,
+    changes: {
+      model_type: "smollm3",
+      architectures: ["SmolLM3ForCausalLM"],
+      num_hidden_layers: 4,
+      pad_token_id: 0,
+    },
+  },
+  {
     label: "LLaMA 3 positions, wide heads, biases",
     format: "int4",
     block: 128,

@@ -38,6 +38,7 @@ const FAMILIES = [
     max_window_layers: 1,
   },
   { model_type: "qwen3", head_dim: 6, attention_bias: true },
+  { model_type: "smollm3", no_rope_layer_interval: 2 },
 ];
 
 /** Sequences of different lengths, the first of them the longest. */

@@ -33,6 +33,7 @@ import { readTokenizerFiles } from "../../io/open_tokenizer.ts";
 import {
   type DecoderConfig,
   readDecoderConfig,
+  rotaryLayers,
 } from "../../families/decoder.ts";
 import { checkDecoderTensors } from "../../models/decoder/check.ts";
 import { decoderTensors } from "../../families/decoder_block.ts";
@@ -121,15 +122,21 @@ export async function exportGguf(
   return { layers, notes: notesOf(config, original) };
 }
 
-/** Refuses a model that has a bias where llama.cpp's architecture has none: it would not load the file. */
+/** Refuses a model with what llama.cpp's architecture has not: it would not load the file, or compute something else. */
 function checkPlaces(name: string, config: DecoderConfig): void {
-  const { block, gguf: { arch, without } } = decoderFamily(config.modelType);
-  if (without === undefined || !config[without]) return;
-  const layers = block.filter(({ bias }) => bias === without);
+  const { block, noRope, gguf } = decoderFamily(config.modelType);
+  const biased = block.filter(({ bias }) =>
+    bias && config[bias] && gguf.without?.includes(bias)
+  );
+  const usual = rotaryLayers(noRope, config.layers);
+  const missing = biased.length > 0
+    ? `no bias of ${biased.map((layer) => layer.name).join(", ")}`
+    : config.rotary.some((on, i) => on !== usual[i])
+    ? `no rotary positions in every ${noRope}th layer, and has them in all others`
+    : undefined;
+  if (missing === undefined) return;
   throw new KindError(
-    `Cannot export ${name} to GGUF: llama.cpp's architecture ${arch} has no bias of ${
-      layers.map((layer) => layer.name).join(", ")
-    }; export it to another format`,
+    `Cannot export ${name} to GGUF: llama.cpp's architecture ${gguf.arch} has ${missing}; export it to another format`,
   );
 }
 

@@ -237,7 +237,8 @@ export class OnnxLlama {
 
   async #attention(h: string, index: number, shared: Shared): Promise<string> {
     const graph = this.#graph;
-    const { heads, kvHeads, headDim, windows } = this.#config;
+    const { heads, kvHeads, headDim, windows, rotary } = this.#config;
+    const turned = (x: string) => rotary[index] ? this.#rotated(x, shared) : x;
     const part = async (name: string, count: number) => {
       const y = await this.#linear(h, index, `self_attn.${name}_proj`);
       const shape = graph.node("Concat", [
@@ -250,7 +251,7 @@ export class OnnxLlama {
       );
     };
     const scaled = graph.node("Mul", [
-      this.#rotated(await part("q", heads), shared),
+      turned(await part("q", heads)),
       graph.constant("f32", 1 / Math.sqrt(headDim)),
     ]);
     const extended = (kind: string, now: string) =>
@@ -262,10 +263,7 @@ export class OnnxLlama {
         ),
         now,
       ], { attributes: { axis: 2 }, outputs: [`present.${index}.${kind}`] });
-    const k = extended(
-      "key",
-      this.#rotated(await part("k", kvHeads), shared),
-    );
+    const k = extended("key", turned(await part("k", kvHeads)));
     const v = extended("value", await part("v", kvHeads));
     // The queries of the heads that share a key head are rows of one product.
     const grouped = [0, kvHeads, -1];

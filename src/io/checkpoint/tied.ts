@@ -8,6 +8,7 @@
  * @module
  */
 
+import { DECODERS } from "../../families/decoders.ts";
 import { release } from "../../tensor/release.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import type { JsonObject } from "../files/json.ts";
@@ -33,11 +34,14 @@ const TABLE = /^(?!.*\.\d+\.)(?:.*\.)?(?:embed_tokens|wte)\.weight$/;
 /** Values that are compared at a time. */
 const CHUNK = 2 ** 20;
 
-/** True if a config says that a model's head is its embedding; of an encoder-decoder that is the default. */
+/** True if a config says that a model's head is its embedding; of an encoder-decoder and some decoders that is the default. */
 export function saysTied(config: JsonObject): boolean {
   const { [TIED]: tied, model_type: type } = config;
   const both = config["is_encoder_decoder"];
-  return typeof tied === "boolean" ? tied : both === true || type === "bart";
+  const family = DECODERS.find((decoder) => decoder.type === type);
+  return typeof tied === "boolean"
+    ? tied
+    : both === true || type === "bart" || family?.defaults?.[TIED] === true;
 }
 
 /** The tables that a checkpoint shares or could share; undefined where it has none of a model that writes. */

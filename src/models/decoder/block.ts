@@ -106,14 +106,15 @@ export class LlamaBlock extends Block {
     h: Tensor,
     { context, cache }: { context: BlockContext; cache?: LayerCache },
   ): Tensor {
-    const { heads, kvHeads, headDim, windows } = this.#config;
+    const { heads, kvHeads, headDim, windows, rotary } = this.#config;
     const { batch, time, past, positions, tables, bounds } = context;
     const turn = { positions, tables, headDim };
     const part = (name: string) =>
       this.apply(tape, h, { name: `self_attn.${name}`, context });
     const turned = (name: "q" | "k") => {
       const x = part(`${name}_proj`);
-      return rope(tape, this.#norm(tape, x, `self_attn.${name}_norm`), turn);
+      const y = this.#norm(tape, x, `self_attn.${name}_norm`);
+      return rotary[this.index] ? rope(tape, y, turn) : y;
     };
     const q = turned("q");
     let k = turned("k");

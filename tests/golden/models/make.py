@@ -28,7 +28,7 @@ import transformers
 from peft import LoraConfig, get_peft_model
 from torch.utils.data import SequentialSampler
 from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
-from transformers import LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
+from transformers import LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config, SmolLM3Config
 
 from common import b64, factor_start, fill, plain_name, saved_config, seeded, write
 
@@ -101,6 +101,23 @@ MODELS = {
         max_window_layers=1,
         rope_parameters={"rope_type": "linear", "factor": 2.0, "rope_theta": 1000000.0},
     ),
+    "smollm3: every second layer without positions, a window there": SmolLM3Config(
+        **SIZES,
+        num_key_value_heads=2,
+        pad_token_id=0,
+        no_rope_layer_interval=2,
+        use_sliding_window=True,
+        sliding_window=3,
+    ),
+    "smollm3: the first layer without positions, biases, untied": SmolLM3Config(
+        **SIZES,
+        num_key_value_heads=4,
+        pad_token_id=0,
+        # Without positions the gradient of a bias of k is 0: softmax does not see it.
+        mlp_bias=True,
+        tie_word_embeddings=False,
+        no_rope_layers=[0, 1],
+    ),
 }
 
 # Rank, alpha and the like of each model's adapter, in the order of MODELS.
@@ -111,6 +128,8 @@ ADAPTERS = [
     {"r": 2, "lora_alpha": 3, "rank_pattern": {"down_proj": 1}, "alpha_pattern": {"k_proj": 8}},
     {"r": 2, "lora_alpha": 4},
     {"r": 1, "lora_alpha": 2, "target_modules": ["o_proj", "gate_proj", "up_proj", "down_proj"]},
+    {"r": 2, "lora_alpha": 4},
+    {"r": 2, "lora_alpha": 3, "target_modules": ["q_proj", "k_proj"]},
     {"r": 2, "lora_alpha": 4},
     {"r": 2, "lora_alpha": 3, "target_modules": ["q_proj", "k_proj"]},
 ]

@@ -26,6 +26,7 @@ CONFIGS = {
     "mistral": LLAMA | {"model_type": "mistral"},
     "qwen2": LLAMA | {"model_type": "qwen2", "tie_word_embeddings": True},
     "qwen3, its own head_dim": LLAMA | {"model_type": "qwen3", "attention_bias": True},
+    "smollm3": LLAMA | {"model_type": "smollm3", "pad_token_id": 0},
     "bert": BERT | {"model_type": "bert", "max_position_embeddings": 40, "type_vocab_size": 2},
     "roberta": BERT | {"model_type": "roberta", "max_position_embeddings": 42, "type_vocab_size": 1},
     "deberta v3": DEBERTA | {
@@ -50,7 +51,7 @@ rows = {}
 for name, config in CONFIGS.items():
     options = dict(config)
     full = AutoConfig.for_model(options.pop("model_type"), **options)
-    kind = AutoModelForCausalLM if full.model_type in ("llama", "mistral", "qwen2", "qwen3") else AutoModel
+    kind = AutoModelForCausalLM if full.model_type in ("llama", "mistral", "qwen2", "qwen3", "smollm3") else AutoModel
     with torch.device("meta"):
         model = kind.from_config(full)
         linears = {

@@ -46,7 +46,7 @@ Deno.test("exportModel() refuses other architectures", () =>
       await rejects(
         () => exportModel(`${folder}/m`, { to, out: `${folder}/out` }),
         TypeError,
-        "llama, mistral, qwen2, qwen3",
+        "llama, mistral, qwen2, qwen3, smollm3",
         "bert",
       );
     }

@@ -162,6 +162,36 @@ Deno.test("windows: Mistral's in all layers, Qwen's where it says so, LLaMA's in
   assert.deepEqual(windows({ ...on, sliding_window: null }), [0, 0, 0]);
 });
 
+Deno.test("SmolLM3: every fourth layer without positions, or those that are named; windows in them alone", () => {
+  const small = (changes: Record<string, unknown> = {}) =>
+    read({ model_type: "smollm3", num_hidden_layers: 5, ...changes });
+  const bits = (changes: Record<string, unknown>) =>
+    small(changes).rotary.map(Number);
+  assert.deepEqual(bits({}), [1, 1, 1, 0, 1]);
+  assert.deepEqual(bits({ no_rope_layer_interval: 2 }), [1, 0, 1, 0, 1]);
+  const named = { no_rope_layers: [0, 1, 1, 1, 0] };
+  assert.deepEqual(bits(named), [0, 1, 1, 1, 0]);
+  assert.deepEqual(bits({ no_rope_layers: null }), [1, 1, 1, 0, 1]);
+  assert.deepEqual(
+    read({ num_hidden_layers: 5, ...named }).rotary,
+    new Array(5).fill(true),
+    "LLaMA has no such key",
+  );
+  assert.throws(
+    () => small({ no_rope_layers: [1, 0] }),
+    /no_rope_layers is of 2 layers of 5$/,
+  );
+  const on = { ...named, use_sliding_window: true, sliding_window: 3 };
+  assert.deepEqual(small(on).windows, [3, 0, 0, 0, 3]);
+  assert.deepEqual(
+    small({ ...on, use_sliding_window: false }).windows,
+    [0, 0, 0, 0, 0],
+  );
+  assert.equal(small({ tie_word_embeddings: undefined }).tied, true);
+  assert.equal(small().ropeTheta, 2000000);
+  assert.equal(small({ rope_theta: 5000000 }).ropeTheta, 5000000);
+});
+
 Deno.test("biases by family, heads and head sizes by default", () => {
   const biases = (changes: Record<string, unknown>) => {
     const { qkvBias, outputBias, mlpBias } = read(changes);
@@ -210,7 +240,7 @@ Deno.test("what cannot be run is named with the model", () => {
     const [changes, error] of [
       [
         { model_type: "gpt2" },
-        /^TypeError: Cannot run the model m: wanted a model_type of llama, mistral, qwen2, qwen3, got "gpt2"$/,
+        /^TypeError: Cannot run the model m: wanted a model_type of llama, mistral, qwen2, qwen3, smollm3, got "gpt2"$/,
       ],
       [{ model_type: undefined }, /^TypeError: .*, got none$/],
       [

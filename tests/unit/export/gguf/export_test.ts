@@ -100,6 +100,11 @@ for (
     ["int4", 32, {}],
     ["int3", 64, { tie_word_embeddings: true, head_dim: 32 }],
     ["int2", 32, { model_type: "qwen2", architectures: ["Qwen2ForCausalLM"] }],
+    ["int4", 32, {
+      model_type: "smollm3",
+      architectures: ["SmolLM3ForCausalLM"],
+      num_hidden_layers: 4,
+    }],
     ["int3", 32, {
       model_type: "qwen3",
       architectures: ["Qwen3ForCausalLM"],
@@ -199,6 +204,16 @@ Deno.test("what GGUF cannot hold is refused and nothing is written", () =>
       run(`${folder}/biased`),
       TypeError,
       "architecture qwen3 has no bias of self_attn.o_proj",
+    );
+    await writeSmallPacked(`${folder}/named`, {
+      format: "int4",
+      block: 32,
+      changes: { model_type: "smollm3", no_rope_layers: [0, 1] },
+    });
+    await rejects(
+      run(`${folder}/named`),
+      TypeError,
+      "architecture smollm3 has no rotary positions in every 4th layer",
     );
     for await (const { name } of Deno.readDir(folder)) {
       assert.ok(!name.startsWith("out"), name);

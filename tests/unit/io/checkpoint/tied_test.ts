@@ -88,6 +88,18 @@ Deno.test("an encoder-decoder is tied unless it says otherwise; untied it has al
   );
 });
 
+Deno.test("a decoder whose family ties by default is tied unless it says otherwise", async () => {
+  const config = { "model_type": "smollm3" };
+  assert.deepEqual(await opened({ [TABLE]: of(1), [HEAD]: of(1) }, config), [
+    { [TABLE]: 1 },
+    undefined,
+  ]);
+  assert.deepEqual(await opened({ [TABLE]: of(1), [HEAD]: of(7) }, config), [
+    { [TABLE]: 1, [HEAD]: 7 },
+    false,
+  ]);
+});
+
 Deno.test("untied(): a head with the table's values, once; overlaid() puts another in its place", async () => {
   await using checkpoint = await openModel({
     config: { tie_word_embeddings: true },
