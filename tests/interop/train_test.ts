@@ -16,20 +16,29 @@ const SETTINGS = [
 
 let made = 0;
 
-/** A Qwen3 of random weights, its rows whole blocks of nf4. */
-const qwen3: Model = {
-  label: "Qwen3",
-  path: `${folder}/qwen3`,
-  kind: "causal",
-};
-await writeSmall(qwen3.path, {
+/** A model of random weights, its rows whole blocks of nf4. */
+async function small(
+  label: string,
+  changes: Readonly<Record<string, unknown>>,
+): Promise<Model> {
+  const path = `${folder}/${label}`;
+  await writeSmall(path, { intermediate_size: 128, ...changes });
+  return { label, path, kind: "causal" };
+}
+
+const qwen3 = await small("Qwen3", {
   model_type: "qwen3",
   architectures: ["Qwen3ForCausalLM"],
-  intermediate_size: 128,
   head_dim: 32,
 });
+const smollm3 = await small("SmolLM3", {
+  model_type: "smollm3",
+  architectures: ["SmolLM3ForCausalLM"],
+  no_rope_layer_interval: 2,
+  pad_token_id: 0,
+});
 
-for (const model of [own, stories, qwen3]) {
+for (const model of [own, stories, qwen3, smollm3]) {
   for (const [form, backbone] of [["LoRA", "none"], ["QLoRA", "bnb"]]) {
     const subject = { ...model, label: `${model.label}, ${form} training` };
     await peerTests(subject, "train.py", async () => {

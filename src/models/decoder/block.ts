@@ -1,6 +1,7 @@
 /**
  * One layer of a LLaMA: attention and a gated feed-forward part (MLP), each behind a norm (pre-norm) and inside a residual
- * connection.
+ * connection. What not all families have, norms of the heads of q and k and rotary positions in each layer, is asked of the
+ * config.
  *
  * @module
  */
