@@ -62,7 +62,7 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
   "io/jinja": ["io/files"],
   "io/chat": ["io/files", "io/jinja"],
   "io/tokenizer": ["io/files", "io/chat"],
-  "io/checkpoint": ["tensor", "quant", "io/files"],
+  "io/checkpoint": ["tensor", "quant", "families", "io/files"],
   "io/safetensors": ["tensor", "io/files", "io/checkpoint"],
   "io/torch": ["tensor", "io/files", "io/checkpoint"],
   "io/bnb": WEIGHTS,
