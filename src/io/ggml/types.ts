@@ -19,7 +19,7 @@ export interface GgufType {
   readonly name: string;
   /** Values of a block. */
   readonly block: number;
-  /** Bytes of a block. */
+  /** Bytes of a block; 0 of a type that is not in the table. */
   readonly bytes: number;
   /** The plain element type it is; undefined for block formats. */
   readonly dtype?: DType;
@@ -175,6 +175,8 @@ const TYPES = [
   { id: 34, name: "TQ1_0", block: 256, bytes: 54 },
   { id: 35, name: "TQ2_0", block: 256, bytes: 66 },
   { id: 39, name: "MXFP4", block: 32, bytes: 17 },
+  { id: 40, name: "NVFP4", block: 64, bytes: 36 },
+  { id: 41, name: "Q1_0", block: 128, bytes: 18 },
 ] as const satisfies readonly GgufType[];
 
 /** Types whose blocks have a scale, a minimum and codes. */

@@ -62,12 +62,24 @@ const MAX_DIMS = 4;
 const MAX_PAIRS = 1 << 16;
 const MAX_TENSORS = 1 << 20;
 
+/** Options of {@linkcode openGguf}. */
+export interface GgufFileOptions {
+  /**
+   * Lists also tensors whose type has a number that ggml had not yet given when the table of types was written, with
+   * the bytes up to the next tensor; their rows cannot be read (default: false, they are refused).
+   */
+  readonly unread?: boolean;
+}
+
 /**
  * Reads and checks the tables of a GGUF file. `source` stays the caller's to dispose of.
  *
  * @throws {SyntaxError} If the file is no GGUF file or its tables lie; all mismatches of tensors in one error.
  */
-export async function openGguf(source: ByteSource): Promise<GgufFile> {
+export async function openGguf(
+  source: ByteSource,
+  { unread = false }: GgufFileOptions = {},
+): Promise<GgufFile> {
   const { name, size } = source;
   for (
     let want = Math.min(size, FIRST_READ);;
@@ -77,8 +89,7 @@ export async function openGguf(source: ByteSource): Promise<GgufFile> {
     try {
       const { pairs, ...tables } = readTables(
         new Cursor(bytes, size, name),
-        name,
-        size,
+        { name, size, unread },
       );
       return {
         name,
@@ -118,7 +129,10 @@ interface Tables {
   pairs: Map<string, { from: number; to: number }>;
 }
 
-function readTables(cursor: Cursor, name: string, size: number): Tables {
+function readTables(
+  cursor: Cursor,
+  { name, size, unread }: { name: string; size: number; unread: boolean },
+): Tables {
   const bad = (reason: string) =>
     new FormatError(`Cannot read ${quoted(name)} as GGUF: ${reason}`);
   if (size < 24) throw bad(`wanted at least 24 bytes, got ${size}`);
@@ -163,7 +177,7 @@ function readTables(cursor: Cursor, name: string, size: number): Tables {
   const list: GgufTensor[] = [];
   const seen = new Set<string>();
   for (let i = 0; i < tensorCount; i++) {
-    const tensor = readTensor(cursor, i, problems);
+    const tensor = readTensor(cursor, i, { problems, unread });
     if (tensor === undefined) continue;
     if (seen.has(tensor.name)) {
       problems.add(`tensor ${quoted(tensor.name)} occurs twice`);
@@ -173,6 +187,7 @@ function readTables(cursor: Cursor, name: string, size: number): Tables {
   }
   const start = Math.ceil(cursor.at / alignment) * alignment;
   const placed = list.map((t) => ({ ...t, offset: t.offset + start }));
+  sizeUnread(placed, size);
   checkPlaces(placed, { size, start, alignment, problems });
   problems.throwIfAny();
   return {
@@ -187,7 +202,7 @@ function readTables(cursor: Cursor, name: string, size: number): Tables {
 function readTensor(
   cursor: Cursor,
   index: number,
-  problems: Problems,
+  { problems, unread }: { problems: Problems; unread: boolean },
 ): GgufTensor | undefined {
   const name = cursor.string(`name of tensor ${index}`);
   const where = `tensor ${quoted(name)}`;
@@ -201,7 +216,7 @@ function readTensor(
   for (let i = 0; i < dims; i++) shape.unshift(cursor.u64(`shape of ${where}`));
   const id = cursor.u32(`type of ${where}`);
   const offset = cursor.u64(`offset of ${where}`);
-  const type = ggufType(id);
+  const type = ggufType(id) ?? (unread ? unknownType(id) : undefined);
   if (type === undefined) {
     return problems.add(`${where} has the unknown type ${id}`) as undefined;
   }
@@ -219,6 +234,23 @@ function readTensor(
     offset,
     bytes: values / type.block * type.bytes,
   };
+}
+
+/** A type of which only the number is known, and so not the size. */
+function unknownType(id: number): GgufType {
+  return { id, name: `unknown ${id}`, block: 1, bytes: 0 };
+}
+
+/** Gives tensors of unknown types the bytes up to the next tensor, or the file's end. */
+function sizeUnread(
+  tensors: { type: GgufType; offset: number; bytes: number }[],
+  size: number,
+): void {
+  let [at, end] = [size, size];
+  for (const tensor of tensors.toSorted((a, b) => b.offset - a.offset)) {
+    if (tensor.offset !== at) [at, end] = [tensor.offset, Math.min(at, size)];
+    if (tensor.type.bytes === 0) tensor.bytes = Math.max(0, end - at);
+  }
 }
 
 function checkPlaces(

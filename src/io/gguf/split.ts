@@ -24,13 +24,16 @@ export function ggufPart(
 
 /**
  * Opens the files of a split model, all parts in order, as one file; a single file as it is. Sources stay the caller's.
+ * Tensors of unknown types are listed.
  *
  * @throws {SyntaxError} If a file is malformed, or they are not the parts of one model.
  */
 export async function openGgufParts(
   sources: readonly ByteSource[],
 ): Promise<GgufFile> {
-  const [first, ...others] = await Promise.all(sources.map(openGguf));
+  const [first, ...others] = await Promise.all(
+    sources.map((source) => openGguf(source, { unread: true })),
+  );
   if (others.length === 0) return first;
   const files = [first, ...others];
   const problems = new Problems(

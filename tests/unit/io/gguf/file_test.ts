@@ -257,23 +257,37 @@ Deno.test("openGguf() refuses a file cut anywhere before its tensors end", async
   }
 });
 
-Deno.test("a GGUF checkpoint refuses block formats it cannot decode, by tensor", async () => {
-  const bytes = await goldenBytes("llama.gguf");
-  const name = new TextEncoder().encode("blk.0.attn_q.weight");
-  const at = bytes.findIndex((_, i) =>
-    name.every((b, j) => bytes[i + j] === b)
-  );
-  // The first q_proj is Q4_0 [64, 64]: IQ4_NL has blocks of the same size.
-  const type = at + name.length + 4 + 16;
-  assert.equal(bytes[type], 2);
-  bytes[type] = 20;
-  await rejects(
-    () => openGgufCheckpoint(bytesSource(bytes, "x.gguf")),
-    TypeError,
-    "x.gguf",
-    `"blk.0.attn_q.weight" has type IQ4_NL`,
-  );
-});
+for (const [id, name] of [[39, "MXFP4"], [77, "unknown 77"]] as const) {
+  Deno.test(`a GGUF checkpoint refuses a tensor of type ${name}, unless it is to be described`, async () => {
+    const bytes = await goldenBytes("llama.gguf");
+    const tensor = new TextEncoder().encode("blk.0.attn_q.weight");
+    const at = bytes.findIndex((_, i) =>
+      tensor.every((b, j) => bytes[i + j] === b)
+    );
+    // The first q_proj is Q4_0 [64, 64]: MXFP4 has blocks of as many values, a byte shorter.
+    const type = at + tensor.length + 4 + 16;
+    assert.equal(bytes[type], 2);
+    bytes[type] = id;
+    const reason = `"blk.0.attn_q.weight" has type ${name}`;
+    await rejects(
+      () => openGgufCheckpoint(bytesSource(bytes, "x.gguf")),
+      TypeError,
+      "x.gguf",
+      reason,
+    );
+    await using model = await openGgufCheckpoint(
+      bytesSource(bytes, "x.gguf"),
+      { describe: "whole" },
+    );
+    assert.ok(model.notes?.some((note) => note.includes(reason)));
+    assert.equal(model.config.hidden_size, 64);
+    const key = "model.layers.0.self_attn.q_proj.weight";
+    const { encoding, bytes: size } = model.tensors.get(key)!;
+    assert.equal(encoding, name);
+    assert.equal(size, 64 * 64 / 32 * (id === 39 ? 17 : 18));
+    await rejects(() => model.readF32(key), TypeError, key, name);
+  });
+}
 
 Deno.test("a GGUF checkpoint refuses other architectures", async () => {
   const bytes = build().head(0, 1).text("general.architecture").u32(8).text(
