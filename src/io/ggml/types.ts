@@ -1,8 +1,9 @@
 /**
  * Element types of ggml, which GGUF files and packed backbones hold: sizes and decoding of the block formats.
  *
- * Every block holds 32 values of one row: an f16 scale `d`, in the `_1` types an f16 minimum `m`, and the codes;
- * `w = d * (q - middle)` or `w = d * q + m`. Values are those of the gguf Python package bit for bit.
+ * The blocks decoded here hold 32 values of one row: an f16 scale `d`, in the `_1` types an f16 minimum `m`, and the
+ * codes; `w = d * (q - middle)` or `w = d * q + m`. Those of the K types and IQ4 are in `src/io/ggml/k_types.ts`.
+ * Values are those of the gguf Python package bit for bit.
  *
  * @module
  */
@@ -10,6 +11,17 @@
 import { KindError } from "../../errors.ts";
 import { toF32 } from "../../tensor/dtype.ts";
 import type { DType } from "../../tensor/dtype.ts";
+import { type DecodeBlocks, halfTable, words } from "./fields.ts";
+import {
+  decodeIQ4NL,
+  decodeIQ4XS,
+  decodeQ2K,
+  decodeQ3K,
+  decodeQ4K,
+  decodeQ5K,
+  decodeQ6K,
+  decodeQ8K,
+} from "./k_types.ts";
 
 /** A GGUF element type, with all its facts. */
 export interface GgufType {
@@ -24,36 +36,11 @@ export interface GgufType {
   /** The plain element type it is; undefined for block formats. */
   readonly dtype?: DType;
   /** Decodes whole blocks; undefined where loqa has no decoder or the type is a plain one. */
-  readonly decode?: (bytes: Uint8Array, out: Float32Array) => void;
+  readonly decode?: DecodeBlocks;
   /** Number in `general.file_type` of a file whose values are mostly of it; undefined where there is none of its own. */
   readonly fileType?: number;
   /** Bits of a code, of types whose codes can be kept as a base of QA-LoRA and written (`src/io/ggml/affine_blocks.ts`). */
   readonly affine?: { readonly bits: 4 | 5 };
-}
-
-/** f32 value of each f16 bit pattern: a table, as there is no fast conversion of single elements. */
-let halves: Float32Array | undefined;
-
-function halfTable(): Float32Array {
-  if (halves === undefined) {
-    const bits = Uint16Array.from({ length: 0x10000 }, (_, i) => i);
-    halves = new Float32Array(0x10000);
-    halves.set(new Float16Array(bits.buffer));
-  }
-  return halves;
-}
-
-/** All block formats decoded here have even sizes, so their f16 fields can be read as u16 words. */
-function words(bytes: Uint8Array): { bytes: Uint8Array; words: Uint16Array } {
-  const aligned = bytes.byteOffset % 2 === 0 ? bytes : bytes.slice();
-  return {
-    bytes: aligned,
-    words: new Uint16Array(
-      aligned.buffer,
-      aligned.byteOffset,
-      aligned.byteLength >> 1,
-    ),
-  };
 }
 
 function decodeQ40(input: Uint8Array, out: Float32Array): void {
@@ -151,20 +138,20 @@ const TYPES = [
   },
   { id: 8, name: "Q8_0", block: 32, bytes: 34, decode: decodeQ80, fileType: 7 },
   { id: 9, name: "Q8_1", block: 32, bytes: 40 },
-  { id: 10, name: "Q2_K", block: 256, bytes: 84 },
-  { id: 11, name: "Q3_K", block: 256, bytes: 110 },
-  { id: 12, name: "Q4_K", block: 256, bytes: 144 },
-  { id: 13, name: "Q5_K", block: 256, bytes: 176 },
-  { id: 14, name: "Q6_K", block: 256, bytes: 210 },
-  { id: 15, name: "Q8_K", block: 256, bytes: 292 },
+  { id: 10, name: "Q2_K", block: 256, bytes: 84, decode: decodeQ2K },
+  { id: 11, name: "Q3_K", block: 256, bytes: 110, decode: decodeQ3K },
+  { id: 12, name: "Q4_K", block: 256, bytes: 144, decode: decodeQ4K },
+  { id: 13, name: "Q5_K", block: 256, bytes: 176, decode: decodeQ5K },
+  { id: 14, name: "Q6_K", block: 256, bytes: 210, decode: decodeQ6K },
+  { id: 15, name: "Q8_K", block: 256, bytes: 292, decode: decodeQ8K },
   { id: 16, name: "IQ2_XXS", block: 256, bytes: 66 },
   { id: 17, name: "IQ2_XS", block: 256, bytes: 74 },
   { id: 18, name: "IQ3_XXS", block: 256, bytes: 98 },
   { id: 19, name: "IQ1_S", block: 256, bytes: 50 },
-  { id: 20, name: "IQ4_NL", block: 32, bytes: 18 },
+  { id: 20, name: "IQ4_NL", block: 32, bytes: 18, decode: decodeIQ4NL },
   { id: 21, name: "IQ3_S", block: 256, bytes: 110 },
   { id: 22, name: "IQ2_S", block: 256, bytes: 82 },
-  { id: 23, name: "IQ4_XS", block: 256, bytes: 136 },
+  { id: 23, name: "IQ4_XS", block: 256, bytes: 136, decode: decodeIQ4XS },
   { id: 24, name: "I8", block: 1, bytes: 1, dtype: "i8" },
   { id: 25, name: "I16", block: 1, bytes: 2, dtype: "i16" },
   { id: 26, name: "I32", block: 1, bytes: 4, dtype: "i32" },

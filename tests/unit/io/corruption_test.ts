@@ -6,6 +6,7 @@ import { bytesSource } from "../../../src/io/files/sources.ts";
 import { sourceFiles } from "../../../src/io/files/files.ts";
 import { Random } from "../../../src/tensor/random.ts";
 import { goldenBytes } from "./helpers.ts";
+import { kFile } from "./ggml/k_blocks.ts";
 
 /** Flips, overwrites, cuts, doubles or removes a piece of `bytes`, most often near the front where the tables are. */
 function corrupt(
@@ -96,10 +97,15 @@ function expected(error: unknown): void {
   throw error;
 }
 
+/** A GGUF file of K types, made here. */
+const K_FILE = "k.gguf";
+
+/** Rounds of each file; `LOQA_FUZZ` has another number for all. */
 const KINDS: Record<string, number> = {
   "plain.safetensors": 1500,
   "bnb.safetensors": 600,
   "llama.gguf": 600,
+  [K_FILE]: 2000,
   "tensors.bin": 1500,
   "../affine/mlx.safetensors": 600,
   "../affine/hqq.safetensors": 600,
@@ -109,9 +115,10 @@ const KINDS: Record<string, number> = {
 /** Checkpoints that a config.json of the same name belongs to. */
 const CONFIGURED = /mlx|gptq/;
 
-for (const [name, rounds] of Object.entries(KINDS)) {
+for (const [name, few] of Object.entries(KINDS)) {
+  const rounds = Number(Deno.env.get("LOQA_FUZZ") ?? few);
   Deno.test(`a corrupted ${name} is read or refused, nothing else`, async () => {
-    const bytes = await goldenBytes(name);
+    const bytes = name === K_FILE ? await kFile(2) : await goldenBytes(name);
     const config = CONFIGURED.test(name)
       ? await goldenBytes(name.replace(".safetensors", ".json"))
       : undefined;
