@@ -7,6 +7,7 @@
 
 import { isMeant, ValueError } from "../errors.ts";
 import type { Device } from "../device/device.ts";
+import { isDeviceFailure } from "../device/errors.ts";
 import type { Mat } from "../device/buffer.ts";
 import {
   exactTruncator,
@@ -124,7 +125,8 @@ async function run(
       plain ??= { error: await asked.plain!, outputError };
       if (!factored) return outputError;
       const singular = await factored.catch((error) => {
-        if (!isMeant(error)) throw error;
+        // Whoever opened the device answers its failures, and has to know them.
+        if (!isMeant(error) || isDeviceFailure(error)) throw error;
         return fail(name, error.message, error);
       });
       metric.remove(a);
