@@ -38,7 +38,7 @@ export function affineBlockType(name: string): AffineBlockType | undefined {
 /** Bits of a block's codes, where its halves of bytes begin, and its size. */
 function layout(
   type: AffineBlockType,
-): { bits: number; halves: number; bytes: number } {
+): { bits: 4 | 5; halves: number; bytes: number } {
   const { affine, bytes } = ggufTypeNamed(type);
   return { bits: affine!.bits, halves: bytes - BLOCK / 2, bytes };
 }
@@ -174,7 +174,7 @@ export function affineBlocksInfo(
   { rows, cols }: { rows: number; cols: number },
 ): QuantizedInfo {
   return {
-    format: type === "Q5_1" ? "int5" : "int4",
+    format: `int${layout(type).bits}`,
     ...{ rows, cols, block: BLOCK },
     scaleDType: "f16",
     biasDType: "f16",
@@ -192,9 +192,11 @@ export async function narrowestShape(
   checkpoint: Checkpoint,
   { name, blocks, quantized }: TensorInfo,
 ): Promise<QuantizedInfo | undefined> {
-  if (!quantized || blocks !== "Q5_1") return quantized;
+  const type = blocks && affineBlockType(blocks);
+  if (!quantized || !type) return quantized;
+  const { bits, bytes: step } = layout(type);
+  if (bits === 4) return quantized;
   const { rows } = quantized;
-  const { bytes: step } = layout("Q5_1");
   for (let from = 0, to = 1; from < rows; [from, to] = [to, 2 * to]) {
     const bytes = await checkpoint.readBlocks!(name, from, Math.min(to, rows));
     for (let at = HEAD; at < bytes.length; at += step) {
