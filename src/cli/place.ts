@@ -9,6 +9,7 @@ import {
   findAdapter,
   type ModelPlace,
   type PlaceOptions,
+  tellPlace,
 } from "../models/load/locate.ts";
 import { flag, list, path, UsageError, type Values } from "./options.ts";
 import type { Progress } from "./text/progress.ts";
@@ -95,10 +96,8 @@ export function notesTo(progress: Progress): {
  * its checkpoint, and its weights outside of the folder.
  */
 export function tellNotes(
-  { notes = [], taken = [] }: ModelPlace,
+  place: ModelPlace,
   progress: Progress,
 ): void {
-  const { onNote, onWarning } = notesTo(progress);
-  taken.forEach(onNote);
-  notes.forEach(onWarning);
+  tellPlace(place, notesTo(progress));
 }

@@ -20,6 +20,7 @@ import {
   openModel,
   type PlaceOptions,
 } from "../models/load/load.ts";
+import { tellPlace } from "../models/load/locate.ts";
 import { VERSION } from "../version.ts";
 import { openTasks, type TaskName, type TaskSettings } from "./open_task.ts";
 import { checkTask, evenLimits, runTask } from "./run_task.ts";
@@ -131,10 +132,9 @@ export async function evaluate(
   { device, task: name, data, ...options }: EvalOptions,
 ): Promise<EvalReport> {
   const began = performance.now();
-  const { compute, onProgress, onNote, onWarning } = options;
+  const { compute, onProgress, onWarning } = options;
   await using opened = await openModel(path, options);
-  for (const line of opened.place.taken ?? []) onNote?.(line);
-  for (const line of opened.place.notes ?? []) onWarning?.(line);
+  tellPlace(opened.place, options);
   const { checkpoint, head } = opened;
   const tokenizer = await checkpointTokenizer(checkpoint);
   const { maxLength: context, vocabSize } = opened.config;

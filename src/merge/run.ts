@@ -15,6 +15,7 @@ import {
   findModel,
   type ModelPlace,
   type PlaceOptions,
+  tellPlace,
 } from "../models/load/locate.ts";
 import { openTuned } from "../models/load/with_adapters.ts";
 import { checkTensors } from "../models/parts/tensor_check.ts";
@@ -135,8 +136,7 @@ export async function merge(
     throw new ValueError("Cannot compare the models: the text is empty");
   }
   const place = await findModel(path, options);
-  for (const line of place.taken ?? []) options.onNote?.(line);
-  for (const line of place.notes ?? []) options.onWarning?.(line);
+  tellPlace(place, options);
   const adapter = options.adapter ?? place.adapter;
   if (!adapter) {
     throw new OptionError(

@@ -62,6 +62,18 @@ export interface ModelPlace {
   readonly taken?: readonly string[];
 }
 
+/** Hands over the lines about a place: its checkpoint and weights outside of it as notes, what may be wrong as warnings. */
+export function tellPlace(
+  { notes = [], taken = [] }: Pick<ModelPlace, "notes" | "taken">,
+  { onNote, onWarning }: {
+    readonly onNote?: (line: string) => void;
+    readonly onWarning?: (line: string) => void;
+  },
+): void {
+  for (const line of taken) onNote?.(line);
+  for (const line of notes) onWarning?.(line);
+}
+
 /** Choice among the contents of a folder. */
 export interface PlaceOptions {
   /** The model's weights, in place of those that the folder names. */
